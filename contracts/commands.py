@@ -1,0 +1,93 @@
+"""Commands: what the orchestrator asks a participant to do. Named in the imperative."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from contracts.currencies import Currency
+from contracts.envelope import StepBody
+from contracts.limits import MAX_LINES, Amount, CustomerId, PaymentMethod, Quantity, Reference, Sku
+from contracts.orders import SENSITIVE, ShippingAddress, Submitted
+
+
+class Command(StepBody):
+    """Base of every command."""
+
+
+class ItemQuantity(Submitted):
+    """So many of one product."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+Items = Annotated[tuple[ItemQuantity, ...], Field(min_length=1, max_length=MAX_LINES)]
+
+
+class ReserveInventory(Command):
+    """Hold stock for an order. All of it or none."""
+
+    lines: Items
+
+
+class ReleaseInventory(Command):
+    """Give a reservation back. The amounts come from inventory's own ledger."""
+
+
+class CommitInventory(Command):
+    """Reduce stock by what was reserved, now that it has left the house (P11)."""
+
+
+class ChargePayment(Command):
+    """Take the order's total, once."""
+
+    customer_id: CustomerId
+    amount: Amount
+    currency: Currency
+    payment_method: Annotated[PaymentMethod, Field(json_schema_extra=SENSITIVE)]
+
+
+class RefundPayment(Command):
+    """Give back what was taken. The amount comes from payment's own ledger."""
+
+
+class ShipOrder(Command):
+    """Hand the parcel to the carrier. After this the saga only goes forward (S6)."""
+
+    lines: Items
+    shipping_address: Annotated[ShippingAddress, Field(json_schema_extra=SENSITIVE)]
+
+
+class Verdict(StrEnum):
+    """What a person found out about a piece of work that machines could not settle (S19)."""
+
+    TOOK_EFFECT = "took_effect"
+    NO_EFFECT = "no_effect"
+    SETTLED_OUTSIDE = "settled_outside"
+
+
+class SettleStep(Command):
+    """Write a person's verdict into the participant's ledger; ``direction`` names the work judged (S19)."""
+
+    verdict: Verdict
+    reference: Reference | None = None
+    amount: Amount | None = None
+
+
+COMMANDS: dict[str, type[Command]] = {
+    command.__name__: command
+    for command in (
+        ReserveInventory,
+        ReleaseInventory,
+        CommitInventory,
+        ChargePayment,
+        RefundPayment,
+        ShipOrder,
+        SettleStep,
+    )
+}
+"""Every command by its type name on the wire."""
+

@@ -1,0 +1,43 @@
+"""What stands around every message's body: identities, type, version, time and trace context."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION: Final = 1
+"""Version of a message type unless it says otherwise; additive fields do not raise it."""
+
+EVENT_ID: Final = "event-id"
+CAUSATION_ID: Final = "causation-id"
+ATTEMPT: Final = "attempt"
+SCHEMA_VERSION_HEADER: Final = "schema-version"
+TRACEPARENT: Final = "traceparent"
+
+CONTENT_TYPE: Final = "application/json"
+
+
+class Direction(StrEnum):
+    """Which way a saga is going, and so which of a step's two messages is meant."""
+
+    FORWARD = "forward"
+    COMPENSATING = "compensating"
+
+
+class Body(BaseModel):
+    """Base of every message body. Unknown fields are ignored, so that fields may be added (S13)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    saga_id: UUID
+    order_id: UUID
+
+
+class StepBody(Body):
+    """A body that belongs to one piece of work: (saga, step, direction)."""
+
+    step: str
+    direction: Direction

@@ -1,0 +1,38 @@
+"""Bounds of every field that comes from outside, in one place."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field, StringConstraints
+
+MAX_AMOUNT: Final = 2**53 - 1
+"""Largest amount or total, in minor units: what every JSON reader represents exactly."""
+
+MAX_QUANTITY: Final = 1_000_000
+MAX_LINES: Final = 100
+MAX_STOCK: Final = 2**53 - 1
+MAX_BODY_BYTES: Final = 256 * 1024
+"""Largest HTTP body that is read at all."""
+
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
+"""Text without control characters: what PostgreSQL stores and a terminal shows safely."""
+
+
+def _text(max_length: int) -> Any:
+    return StringConstraints(min_length=1, max_length=max_length, pattern=PRINTABLE)
+
+
+Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+CustomerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
+Name = Annotated[str, _text(200)]
+Line = Annotated[str, _text(200)]
+PostalCode = Annotated[str, _text(20)]
+CountryCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+PaymentMethod = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
+Reference = Annotated[str, _text(200)]
+Message = Annotated[str, StringConstraints(max_length=1000)]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+StockCount = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK)]

@@ -1,0 +1,37 @@
+"""Names of exchanges, queues and routing keys: the addresses of `broker.md`, in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMMANDS_EXCHANGE: Final = "oms.commands"
+"""Direct exchange; the routing key is the participant's name."""
+
+EVENTS_EXCHANGE: Final = "oms.events"
+"""Topic exchange; the routing key is the event's own, such as ``inventory.reserved``."""
+
+DEFAULT_EXCHANGE: Final = ""
+"""The broker's own exchange: the routing key is a queue's name. Used for retry hops and dead letters."""
+
+OUTCOMES_QUEUE: Final = "orchestrator.outcomes"
+
+INVENTORY: Final = "inventory"
+PAYMENT: Final = "payment"
+SHIPPING: Final = "shipping"
+ORCHESTRATOR: Final = "orchestrator"
+PARTICIPANTS: Final = (INVENTORY, PAYMENT, SHIPPING)
+
+
+def command_queue(participant: str) -> str:
+    """The queue from which a participant takes its commands."""
+    return f"{participant}.commands"
+
+
+def retry_queue(queue: str, delay_s: float) -> str:
+    """The queue that hands its messages back to ``queue`` after ``delay_s`` seconds."""
+    return f"{queue}.retry.{delay_s:g}s"
+
+
+def dead_letter_queue(queue: str) -> str:
+    """Where the messages of ``queue`` go that gave up."""
+    return f"{queue}.dlq"

@@ -1,0 +1,1 @@
+"""Moves messages in batches: transport, topology, outbox, retries, dead-lettering. Knows no saga."""

@@ -1,0 +1,193 @@
+"""What every transport offers: publish in batches, receive in batches, declare queues.
+
+Two implementations keep these promises and pass one conformance suite: `messaging.rabbitmq` and
+`messaging.in_process`. Publishing and acknowledging never wait: what the broker has not confirmed
+is the outbox relay's business (M1, M2), and a lost acknowledgement means a redelivery, which is normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message on its way out, with a message id of its own (M1)."""
+
+    message_id: UUID
+    type: str
+    exchange: str
+    routing_key: str
+    body: bytes
+    correlation_id: UUID | None
+    app_id: str
+    timestamp: datetime
+    mandatory: bool
+    """An unroutable mandatory message comes back as `Receipt.RETURNED`; any other is dropped by the broker."""
+    headers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One message as it arrived: nothing in it has been validated but the body's bytes."""
+
+    queue: str
+    body: bytes
+    message_id: str | None
+    type: str | None
+    correlation_id: str | None
+    headers: Mapping[str, Any]
+    exchange: str
+    routing_key: str
+    redelivered: bool
+    tag: Any = None
+    """The transport's own handle for acknowledging."""
+
+
+class Receipt(StrEnum):
+    """What became of a published message."""
+
+    CONFIRMED = "confirmed"
+    RETURNED = "returned"
+    """Mandatory and unroutable: no queue has it."""
+    REFUSED = "refused"
+    """The broker said no (a full queue, for instance)."""
+    UNKNOWN = "unknown"
+    """Not sent, or the connection was lost before the confirm: the broker may or may not have it."""
+
+
+Settle = Callable[[UUID, Receipt], None]
+"""Called once for every published message, from the event loop, with its id and receipt."""
+
+
+class Publisher(Protocol):
+    """A way out with a channel of its own.
+
+    A message id must not be published again here while its receipt is outstanding.
+    """
+
+    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+        """Send a batch in one write. Never waits and never raises for the broker's sake.
+
+        While the broker is away, has stopped reading, or has more unconfirmed messages than the
+        publisher's bound, the messages are settled `Receipt.UNKNOWN` at once.
+        """
+
+    async def close(self) -> None:
+        """Give the channel back; what is outstanding is settled `Receipt.UNKNOWN`."""
+
+
+class Subscription(Protocol):
+    """A consumer on one queue that outlives reconnects."""
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        """Everything that has arrived, at most ``limit``; waits until there is something.
+
+        A lone message is returned at once; what arrives while a batch is worked on forms the next.
+        """
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the broker that these are done, with as few frames as it takes. Stale ones are dropped."""
+
+    async def pause(self) -> None:
+        """Stop the flow of deliveries. What has arrived can still be received and acknowledged (P9)."""
+
+    async def resume(self) -> None:
+        """Let deliveries flow again."""
+
+    async def close(self) -> None:
+        """Leave. What was not acknowledged goes back to the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """What a queue holds ready for delivery, and how many consumers it has."""
+
+    ready: int
+    consumers: int
+
+
+class BrokerUnavailable(Exception):
+    """The broker cannot be asked just now."""
+
+
+class TopologyMismatch(Exception):
+    """A queue or exchange exists with other properties than wanted; the message names it and says what to do."""
+
+
+class Transport(Protocol):
+    """One service's way to the broker."""
+
+    async def declare(self, topology: Topology) -> Sequence[str]:
+        """Make exchanges, queues and bindings exist; returns what was created, a line each.
+
+        Waits for a broker that is not up yet. It is declared again after every reconnect.
+
+        Raises:
+            TopologyMismatch: something of that name exists with other properties.
+        """
+
+    def publisher(self) -> Publisher:
+        """A new publisher with a channel of its own."""
+
+    async def subscribe(self, queue: str, prefetch: int) -> Subscription:
+        """Start consuming ``queue`` with at most ``prefetch`` unacknowledged deliveries."""
+
+    async def depth(self, queue: str) -> QueueDepth:
+        """Raises BrokerUnavailable when it cannot be known."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the broker cannot be used just now, in a person's words; None when all is well."""
+
+    async def close(self) -> None:
+        """End all publishers, subscriptions and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange; ``kind`` is ``direct`` or ``topic``."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable quorum queue. Dead letters go through the default exchange to the queue named."""
+
+    name: str
+    delivery_limit: int
+    dead_letter_queue: str | None = None
+    ttl_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Routes what an exchange gets with ``key`` into a queue."""
+
+    queue: str
+    exchange: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What has to exist at the broker, as data."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+
+    def __add__(self, other: Topology) -> Topology:
+        return Topology(
+            tuple(dict.fromkeys(self.exchanges + other.exchanges)),
+            tuple(dict.fromkeys(self.queues + other.queues)),
+            tuple(dict.fromkeys(self.bindings + other.bindings)),
+        )
