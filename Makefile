@@ -1,0 +1,59 @@
+# Run `make help` for what can be done here.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PACKAGES := $(wildcard contracts messaging orchestrator participants oms migrations simulation)
+CHECKED := $(PACKAGES) $(wildcard tests benchmarks)
+SEEDS ?= 50
+
+.PHONY: help setup
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Make .venv with everything that is needed (nothing to do when it is up to date)
+	@sh scripts/setup.sh
+
+.PHONY: demo run up down
+demo: setup ## Start everything on embedded servers, run sample orders, audit them
+	@$(BIN)/oms demo
+
+run: setup ## Serve on loopback: HTTP API, console, all services in one process
+	@$(BIN)/oms run
+
+up: ## Start the services, RabbitMQ and PostgreSQL in containers (compose)
+	docker compose up --build --detach --wait
+
+down: ## Stop those containers; data volumes stay
+	docker compose down
+
+.PHONY: test lint format bench simulate mutations chaos
+test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL
+	@$(BIN)/python -m pytest -m "not chaos and not benchmark" $(ARGS)
+
+lint: setup ## Check style, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(CHECKED)
+
+format: setup ## Put imports and layout in order
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: setup ## Measure throughput and latency
+	@$(BIN)/python -m pytest -m benchmark -s benchmarks $(ARGS)
+
+simulate: setup ## Run the seeded simulation (SEEDS=n)
+	@$(BIN)/oms simulate --seeds $(SEEDS)
+
+mutations: setup ## Remove one safety rule at a time; the simulation must notice each
+	@$(BIN)/python -m simulation.mutations
+
+chaos: setup ## Kill, stop and cut off servers under load
+	@$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+.PHONY: lock
+lock: ## Pin the packages anew in requirements/ (needs uv)
+	@sh scripts/lock.sh
