@@ -1,0 +1,201 @@
+"""The payment gateway as payment sees it: charge, refund, look up, void; and its HTTP dialect.
+
+The dialect is described in docs/providers.md for those who put a gateway of their own behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from participants import answers
+from participants.exchange import Call, Exchange, answer_of
+from participants.providers import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
+
+_NOT_OFFERED: Final = frozenset({404, 405, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The money was taken, once; ``reference`` is the gateway's name for it."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The gateway said no for a business reason; no money moved, and the key will always say so."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """The money went back, once."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCharge:
+    """A charge that took money, as the gateway's books show it; amounts in minor units."""
+
+    key: str
+    reference: str
+    amount: int
+    currency: str
+    refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRefund:
+    """A refund as the gateway's books show it; ``charge`` is the reference of what it gives back."""
+
+    key: str
+    reference: str
+    charge: str
+    amount: int
+
+
+class PaymentGateway(Protocol):
+    """What payment needs from a gateway (P6). ``key`` is `participants.providers.idempotency_key`.
+
+    Calls with the same key and the same request have one effect and one answer, for as long as
+    `ProviderTraits.key_lifetime_s` says. Every method raises `ProviderUnavailable` when there was no
+    answer (`CallUnderWay` while an earlier call with the key is at work) and `ProviderMisuse` when
+    asking again is useless.
+    """
+
+    @property
+    def traits(self) -> ProviderTraits:
+        """What this gateway promises."""
+
+    async def charge(
+        self, key: str, order_id: str, amount: int, currency: str, payment_method: str
+    ) -> Charged | Declined:
+        """Take ``amount`` minor units."""
+
+    async def refund(self, key: str, reference: str, amount: int) -> Refunded:
+        """Give ``amount`` of the charge ``reference`` back."""
+
+    async def find_charge(self, key: str) -> Charged | Declined | Voided | None:
+        """What the gateway remembers of a charge with this key; None when it knows of none (P10)."""
+
+    async def find_refund(self, key: str) -> Refunded | None:
+        """What the gateway remembers of a refund with this key."""
+
+    async def charges_of(self, order_id: str) -> tuple[FoundCharge, ...]:
+        """Everything taken for an order, however old: for intents older than the key's life (P6)."""
+
+    async def refunds_of(self, order_id: str) -> tuple[FoundRefund, ...]:
+        """Everything given back for an order, however old."""
+
+    async def void(self, key: str) -> Voided | Charged | Declined | VoidNotOffered:
+        """Close the key, so that it can never take effect; or the answer it already has (P10)."""
+
+
+class HttpPaymentGateway:
+    """A `PaymentGateway` that speaks the documented dialect over an `Exchange`."""
+
+    def __init__(self, exchange: Exchange, traits: ProviderTraits | None = None) -> None:
+        self._exchange = exchange
+        self._traits = traits or ProviderTraits()
+
+    @property
+    def traits(self) -> ProviderTraits:
+        """See `PaymentGateway.traits`."""
+        return self._traits
+
+    async def charge(
+        self, key: str, order_id: str, amount: int, currency: str, payment_method: str
+    ) -> Charged | Declined:
+        """See `PaymentGateway.charge`. A 402 is an answer."""
+        request = {
+            "order_id": order_id,
+            "amount": amount,
+            "currency": currency,
+            "payment_method": payment_method,
+        }
+        call = Call("POST", "/charges", key, request)
+        reply = await self._exchange.perform(call)
+        if reply.status == 402:
+            return _declined(reply.body)
+        return Charged(answers.text(call, answer_of(call, reply), "reference"))
+
+    async def refund(self, key: str, reference: str, amount: int) -> Refunded:
+        """See `PaymentGateway.refund`."""
+        call = Call("POST", "/refunds", key, {"charge": reference, "amount": amount})
+        answer = answer_of(call, await self._exchange.perform(call))
+        return Refunded(answers.text(call, answer, "reference"))
+
+    async def find_charge(self, key: str) -> Charged | Declined | Voided | None:
+        """See `PaymentGateway.find_charge`."""
+        call = Call("GET", "/charges", query=(("key", key),))
+        for item in await self._items(call):
+            return _remembered(call, item)
+        return None
+
+    async def find_refund(self, key: str) -> Refunded | None:
+        """See `PaymentGateway.find_refund`."""
+        call = Call("GET", "/refunds", query=(("key", key),))
+        for item in await self._items(call):
+            return Refunded(answers.text(call, item, "reference"))
+        return None
+
+    async def charges_of(self, order_id: str) -> tuple[FoundCharge, ...]:
+        """See `PaymentGateway.charges_of`."""
+        call = Call("GET", "/charges", query=(("order_id", order_id),))
+        return tuple(_found_charge(call, item) for item in await self._items(call))
+
+    async def refunds_of(self, order_id: str) -> tuple[FoundRefund, ...]:
+        """See `PaymentGateway.refunds_of`."""
+        call = Call("GET", "/refunds", query=(("order_id", order_id),))
+        return tuple(_found_refund(call, item) for item in await self._items(call))
+
+    async def void(self, key: str) -> Voided | Charged | Declined | VoidNotOffered:
+        """See `PaymentGateway.void`. A gateway without that route does not offer it."""
+        call = Call("POST", "/charges/void", key)
+        reply = await self._exchange.perform(call)
+        if reply.status in _NOT_OFFERED:
+            return VoidNotOffered()
+        return _remembered(call, answer_of(call, reply))
+
+    async def _items(self, call: Call) -> tuple[Mapping[str, Any], ...]:
+        return answers.items(call, answer_of(call, await self._exchange.perform(call)))
+
+
+def _declined(answer: Mapping[str, Any] | None) -> Declined:
+    code, message = answers.refusal(answer, otherwise="declined")
+    return Declined(code, message)
+
+
+def _remembered(call: Call, item: Mapping[str, Any]) -> Charged | Declined | Voided:
+    status = answers.text(call, item, "status")
+    if status == "succeeded":
+        return Charged(answers.text(call, item, "reference"))
+    if status == "declined":
+        return _declined(item)
+    if status == "voided":
+        return Voided()
+    raise ProviderMisuse(f"{call}: the answer's status is none of succeeded, declined, voided")
+
+
+def _found_charge(call: Call, item: Mapping[str, Any]) -> FoundCharge:
+    return FoundCharge(
+        key=answers.text(call, item, "key"),
+        reference=answers.text(call, item, "reference"),
+        amount=answers.amount(call, item, "amount"),
+        currency=answers.text(call, item, "currency"),
+        refunded=answers.amount(call, item, "refunded"),
+    )
+
+
+def _found_refund(call: Call, item: Mapping[str, Any]) -> FoundRefund:
+    return FoundRefund(
+        key=answers.text(call, item, "key"),
+        reference=answers.text(call, item, "reference"),
+        charge=answers.text(call, item, "charge"),
+        amount=answers.amount(call, item, "amount"),
+    )

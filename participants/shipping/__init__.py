@@ -1,0 +1,1 @@
+"""The Order Fulfillment Service: hands an order's parcel to a carrier, once."""
