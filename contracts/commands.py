@@ -90,4 +90,3 @@ COMMANDS: dict[str, type[Command]] = {
     )
 }
 """Every command by its type name on the wire."""
-

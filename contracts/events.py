@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
-
 from contracts.commands import Items, Verdict
 from contracts.currencies import Currency
 from contracts.envelope import Body, StepBody
@@ -183,4 +182,3 @@ EVENTS: dict[str, type[Event]] = {
     },
 }
 """Every event, by its type name on the wire."""
-

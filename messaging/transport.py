@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from uuid import UUID
 
 
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message on its way out, with a message id of its own (M1)."""

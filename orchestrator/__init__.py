@@ -1,0 +1,1 @@
+"""The orchestrator: one persisted state machine per order, and everything that feeds it."""

@@ -1,0 +1,102 @@
+"""Everything that can happen to a saga, as plain values. Accepted ones are kept in its history (S15)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.commands import Verdict
+from contracts.envelope import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for something, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStarted:
+    """A customer's order was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReceived:
+    """A participant answered: ``event`` is the message's type, ``data`` its fields beside the identities."""
+
+    event: str
+    step: str
+    direction: Direction
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnknown:
+    """Deadline and grace have passed without an answer, and the outcome queue was seen empty (S4)."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepOverdue:
+    """A step that is never given up has passed its deadline (S4)."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompensationStuck:
+    """A compensation has been sent several times without an answer (S7)."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDeadLettered:
+    """A command for this saga gave up; ``permanent`` means that trying again is pointless (S10)."""
+
+    step: str
+    direction: Direction
+    permanent: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """The customer, or an operator, wants the order undone (S9)."""
+
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """An operator wants the awaited command sent again, with a full deadline (S10)."""
+
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRequested:
+    """An operator says what became of a stuck piece of work (S19)."""
+
+    actor: Actor
+    step: str
+    verdict: Verdict
+    reference: str | None = None
+    amount: int | None = None
+
+
+Input = (
+    SagaStarted
+    | OutcomeReceived
+    | OutcomeUnknown
+    | StepOverdue
+    | CompensationStuck
+    | CommandDeadLettered
+    | CancelRequested
+    | RetryRequested
+    | ResolveRequested
+)

@@ -1,0 +1,239 @@
+"""The saga state machine: one transition table, one function that decides, one that folds a history.
+
+`decide` is total: whatever arrives, it answers with a `Transition`, with `Stale` (nothing changes, S1) or,
+to a person, with `Refused`. What each rule does is in `rules`; when to look again is in `timers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from contracts.envelope import Direction
+from contracts.events import StepRefused, StepSettled
+from contracts.orders import Order
+from orchestrator.core import rules
+from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.effects import Decision, Effect, Refused, ResolveDeadLetters, Stale, Transition
+from orchestrator.core.inputs import (
+    CancelRequested,
+    CommandDeadLettered,
+    CompensationStuck,
+    Input,
+    OutcomeReceived,
+    OutcomeUnknown,
+    ResolveRequested,
+    RetryRequested,
+    SagaStarted,
+    StepOverdue,
+)
+from orchestrator.core.rules import Moment
+from orchestrator.core.state import ENDED, IncidentKind, Saga, Status, StepState
+
+
+class Trigger(StrEnum):
+    """What an input means to the machine."""
+
+    SUCCEEDED = "step succeeded"
+    REJECTED = "step rejected"
+    UNDONE = "compensation answered"
+    REFUSED = "step refused"
+    SETTLED = "verdict answered"
+    UNKNOWN = "outcome unknown"
+    OVERDUE = "step overdue"
+    STUCK = "compensation stuck"
+    DEAD_LETTERED = "command dead-lettered"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    RESOLVE = "resolve"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: the rule that answers, and the statuses it may lead to."""
+
+    rule: Callable[[Moment], Decision]
+    leads_to: tuple[Status, ...]
+
+
+_R, _C, _DONE, _UNDONE = Status.RUNNING, Status.COMPENSATING, Status.COMPLETED, Status.COMPENSATED
+
+TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
+    (_R, Trigger.SUCCEEDED): Row(rules.advance, (_R, _DONE)),
+    (_R, Trigger.REJECTED): Row(rules.reject, (_C, _UNDONE)),
+    (_R, Trigger.UNKNOWN): Row(rules.give_up_waiting, (_C,)),
+    (_R, Trigger.CANCEL): Row(rules.cancel, (_C,)),
+    (_R, Trigger.OVERDUE): Row(rules.report_overdue, (_R,)),
+    (_R, Trigger.REFUSED): Row(rules.report_refusal, (_R,)),
+    (_R, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_R,)),
+    (_R, Trigger.RETRY): Row(rules.retry, (_R,)),
+    (_R, Trigger.RESOLVE): Row(rules.resolve, (_R,)),
+    (_R, Trigger.SETTLED): Row(rules.settle, (_R, _C, _DONE, _UNDONE)),
+    (_C, Trigger.UNDONE): Row(rules.undone, (_C, _UNDONE)),
+    (_C, Trigger.SUCCEEDED): Row(rules.late_success, (_C,)),
+    (_C, Trigger.CANCEL): Row(rules.already_undoing, (_C,)),
+    (_C, Trigger.STUCK): Row(rules.report_stuck, (_C,)),
+    (_C, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_C,)),
+    (_C, Trigger.RETRY): Row(rules.retry, (_C,)),
+    (_C, Trigger.RESOLVE): Row(rules.resolve, (_C,)),
+    (_C, Trigger.SETTLED): Row(rules.settle, (_C, _UNDONE)),
+    (_UNDONE, Trigger.SUCCEEDED): Row(rules.late_success, (_UNDONE,)),
+    (_UNDONE, Trigger.CANCEL): Row(rules.already_ended, (_UNDONE,)),
+    (_UNDONE, Trigger.RESOLVE): Row(rules.resolve, (_UNDONE,)),
+    (_UNDONE, Trigger.SETTLED): Row(rules.settle, (_UNDONE,)),
+    (_DONE, Trigger.CANCEL): Row(rules.already_ended, (_DONE,)),
+}
+"""Whatever has no row changes nothing: stale for a message, refused for a person."""
+
+_BY_PEOPLE: Final = frozenset({Trigger.CANCEL, Trigger.RETRY, Trigger.RESOLVE})
+
+
+def start(
+    definition: SagaDefinition, saga_id: UUID, order_id: UUID, order: Order, now: datetime
+) -> Transition:
+    """A new saga that awaits its first step, with `OrderCreatedEvent` on its way (S14)."""
+    saga = Saga(
+        saga_id=saga_id,
+        order_id=order_id,
+        definition=definition.name,
+        definition_version=definition.version,
+        order=order,
+        created_at=now,
+        updated_at=now,
+        version=1,
+        steps=tuple(StepState(step.name) for step in definition.steps),
+    )
+    saga, effects = rules.begin(Moment(definition, saga, SagaStarted(), now))
+    return Transition(saga, effects, SagaStarted())
+
+
+def decide(definition: SagaDefinition, saga: Saga, happened: Input, now: datetime) -> Decision:
+    """What an input means for a saga at a moment. Pure: the same arguments always give the same answer.
+
+    Args:
+        definition: the definition that the saga runs, at the saga's version.
+        now: read after the saga's row was locked, and not earlier than its last history entry (S11).
+    """
+    trigger = classify(definition, happened)
+    if trigger is None:
+        return Stale("it answers nothing that this saga could ask")
+    row = TABLE.get((saga.status, trigger))
+    if row is None:
+        if trigger in _BY_PEOPLE:
+            return Refused("not_allowed", f"{trigger.value} is not allowed while the saga is {saga.status}")
+        return Stale(f"{trigger.value} means nothing while the saga is {saga.status}")
+    decision = row.rule(Moment(definition, saga, happened, now))
+    if isinstance(decision, Transition):
+        return _completed_transition(saga, decision, trigger, now)
+    return decision
+
+
+def classify(definition: SagaDefinition, happened: Input) -> Trigger | None:
+    """The trigger an input pulls; None for an outcome that fits no step of the definition."""
+    match happened:
+        case OutcomeReceived():
+            return _classify_outcome(definition, happened)
+        case OutcomeUnknown():
+            return Trigger.UNKNOWN
+        case StepOverdue():
+            return Trigger.OVERDUE
+        case CompensationStuck():
+            return Trigger.STUCK
+        case CommandDeadLettered():
+            return Trigger.DEAD_LETTERED
+        case CancelRequested():
+            return Trigger.CANCEL
+        case RetryRequested():
+            return Trigger.RETRY
+        case ResolveRequested():
+            return Trigger.RESOLVE
+        case SagaStarted():
+            return None
+
+
+def _classify_outcome(definition: SagaDefinition, outcome: OutcomeReceived) -> Trigger | None:
+    if outcome.step not in definition:
+        return None
+    step = definition[outcome.step]
+    if outcome.event == StepSettled.__name__:
+        return Trigger.SETTLED
+    if outcome.direction is Direction.COMPENSATING:
+        undone = step.compensation is not None and outcome.event == step.compensation.outcome.__name__
+        return Trigger.UNDONE if undone else None
+    if outcome.event == step.success.__name__:
+        return Trigger.SUCCEEDED
+    if step.rejection is not None and outcome.event == step.rejection.__name__:
+        return Trigger.REJECTED
+    return Trigger.REFUSED if outcome.event == StepRefused.__name__ else None
+
+
+_END_WITH_THE_WAIT: Final = frozenset(
+    {
+        IncidentKind.OVERDUE,
+        IncidentKind.COMPENSATION_STUCK,
+        IncidentKind.DEAD_LETTER,
+        IncidentKind.STEP_REFUSED,
+        IncidentKind.VERDICT_REFUSED,
+    }
+)
+
+
+def _completed_transition(
+    before: Saga, transition: Transition, trigger: Trigger, now: datetime
+) -> Transition:
+    """Adds what every accepted input brings: a new version, and the end of what hung on the old wait."""
+    saga = replace(transition.saga, version=before.version + 1, updated_at=now)
+    old = before.awaiting
+    effects: tuple[Effect, ...] = transition.effects
+    if old is not None and not saga.awaits(old.step, old.direction):
+        gone = (old.step, old.direction)
+        incidents = tuple(
+            i for i in saga.incidents if (i.step, i.direction) != gone or i.kind not in _END_WITH_THE_WAIT
+        )
+        saga = replace(saga, incidents=incidents)
+        if old.dead_lettered:
+            effects = (*effects, ResolveDeadLetters(old.step, old.direction, trigger.value))
+    return Transition(saga, effects, transition.accepted)
+
+
+def allowed_actions(definition: SagaDefinition, saga: Saga) -> tuple[str, ...]:
+    """What a person may do to the saga now: of ``cancel``, ``retry``, ``resolve``."""
+    actions = []
+    if saga.status is Status.RUNNING and rules.cancellable(definition, saga):
+        actions.append("cancel")
+    if saga.status not in ENDED and saga.awaiting is not None:
+        actions.append("retry")
+    if any(rules.resolvable(definition, saga, step.name) for step in definition.steps):
+        actions.append("resolve")
+    return tuple(actions)
+
+
+def fold(
+    definition: SagaDefinition,
+    saga_id: UUID,
+    order_id: UUID,
+    order: Order,
+    history: Iterable[tuple[datetime, Input]],
+) -> Saga:
+    """The saga that a history of (time, accepted input) leads to (S15).
+
+    Raises:
+        ValueError: the history does not begin with `SagaStarted`, or holds an input that is not accepted.
+    """
+    entries = iter(history)
+    started_at, first = next(entries)
+    if not isinstance(first, SagaStarted):
+        raise ValueError(f"a history begins with SagaStarted, not {type(first).__name__}")
+    saga = start(definition, saga_id, order_id, order, started_at).saga
+    for at, happened in entries:
+        decision = decide(definition, saga, happened, at)
+        if not isinstance(decision, Transition):
+            raise ValueError(
+                f"entry {saga.version + 1} ({type(happened).__name__}) is not accepted: {decision}"
+            )
+        saga = decision.saga
+    return saga

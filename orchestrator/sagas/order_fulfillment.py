@@ -1,0 +1,125 @@
+"""The order fulfilment saga: reserve, charge, ship, commit.
+
+Inventory is reserved before payment and reduced only after fulfilment; a failure before the parcel leaves
+undoes what was done, in reverse order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from contracts.commands import (
+    ChargePayment,
+    CommitInventory,
+    ItemQuantity,
+    RefundPayment,
+    ReleaseInventory,
+    ReserveInventory,
+    ShipOrder,
+)
+from contracts.currencies import format_amount
+from contracts.events import (
+    InventoryReducedEvent,
+    InventoryRejectedEvent,
+    InventoryReleasedEvent,
+    InventoryReservedEvent,
+    OrderFulfilledEvent,
+    PaymentDeclinedEvent,
+    PaymentRefundedEvent,
+    PaymentSuccessfulEvent,
+    ShipmentRejectedEvent,
+)
+from contracts.orders import Order
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from orchestrator.core.definition import Compensation, SagaDefinition, Step, StepKind, StepPolicy
+
+NAME: Final = "order_fulfillment"
+
+
+def _items(order: Order) -> tuple[ItemQuantity, ...]:
+    return tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in order.lines)
+
+
+def _to_reserve(order: Order) -> Mapping[str, Any]:
+    return {"lines": _items(order)}
+
+
+def _to_charge(order: Order) -> Mapping[str, Any]:
+    return {
+        "customer_id": order.customer_id,
+        "amount": order.total,
+        "currency": order.currency,
+        "payment_method": order.payment_method,
+    }
+
+
+def _to_ship(order: Order) -> Mapping[str, Any]:
+    return {"lines": _items(order), "shipping_address": order.shipping_address}
+
+
+def _reserved_stock(order: Order) -> str:
+    return "reserved " + " + ".join(f"{line.quantity} x {line.sku}" for line in order.lines)
+
+
+def _charged_money(order: Order) -> str:
+    return f"charged {format_amount(order.total, order.currency)}"
+
+
+def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
+    """The definition at its current version, with one policy for all of its steps."""
+    return SagaDefinition(
+        name=NAME,
+        version=1,
+        steps=(
+            Step(
+                name="reserve",
+                participant=INVENTORY,
+                kind=StepKind.COMPENSATABLE,
+                command=ReserveInventory,
+                arguments=_to_reserve,
+                success=InventoryReservedEvent,
+                rejection=InventoryRejectedEvent,
+                compensation=Compensation(ReleaseInventory, InventoryReleasedEvent),
+                milestone="reserved",
+                holds=_reserved_stock,
+                policy=policy,
+            ),
+            Step(
+                name="charge",
+                participant=PAYMENT,
+                kind=StepKind.COMPENSATABLE,
+                command=ChargePayment,
+                arguments=_to_charge,
+                success=PaymentSuccessfulEvent,
+                rejection=PaymentDeclinedEvent,
+                failure_code="payment_declined",
+                compensation=Compensation(RefundPayment, PaymentRefundedEvent),
+                milestone="paid",
+                holds=_charged_money,
+                keeps=("reference",),
+                policy=policy,
+            ),
+            Step(
+                name="ship",
+                participant=SHIPPING,
+                kind=StepKind.PIVOT,
+                command=ShipOrder,
+                arguments=_to_ship,
+                success=OrderFulfilledEvent,
+                rejection=ShipmentRejectedEvent,
+                failure_code="shipment_rejected",
+                milestone="shipped",
+                keeps=("reference",),
+                policy=policy,
+            ),
+            Step(
+                name="commit",
+                participant=INVENTORY,
+                kind=StepKind.RETRIABLE,
+                command=CommitInventory,
+                success=InventoryReducedEvent,
+                policy=policy,
+            ),
+        ),
+    )
