@@ -1,0 +1,141 @@
+"""Server processes that live no longer than we do.
+
+A server is started in a session of its own, so that Ctrl-C in a terminal reaches us and not it: we decide when
+it stops. Where `setpriv` exists (any Linux with util-linux) the kernel also asks it to end when we are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+# The kernel's "parent died" means the parent's *thread*. One thread that lives as long as we do starts every
+# server; otherwise a server started from a short-lived worker thread would end with that thread.
+_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-starter")
+
+
+class ServerError(Exception):
+    """A private server could not be started or kept running; the message is one line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The unprivileged account that a server runs as when we are root.
+
+    `capability` names the one capability that is kept, for folders below a place that only root may enter.
+    """
+
+    uid: int
+    gid: int
+    capability: str | None = None
+
+
+def start_server(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    death_signal: signal.Signals,
+    account: Account | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a server whose output goes to `log` (begun anew); `death_signal` is what it gets when we die.
+
+    Raises ServerError when the program cannot be run at all.
+    """
+    command = [*_privilege_prefix(account, death_signal), *map(str, argv)]
+
+    def popen() -> subprocess.Popen[bytes]:
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                command,
+                env=dict(env),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    try:
+        return _STARTER.submit(popen).result()
+    except OSError as error:
+        raise ServerError(f"cannot run {argv[0]}: {error.strerror or error}") from None
+
+
+def run_tool(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    account: Account | None = None,
+    text_input: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """Run a short program to its end as `account`; the caller looks at the return code and the output."""
+    command = [*_privilege_prefix(account, None), *map(str, argv)]
+    try:
+        return subprocess.run(
+            command, env=dict(env), cwd="/", input=text_input, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise ServerError(f"cannot run {argv[0]}: {error.strerror or error}") from None
+
+
+def end_server(process: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, float]]) -> None:
+    """Send each signal in turn and wait its number of seconds, until the process is gone; finally SIGKILL."""
+    for signal_number, patience_s in (*steps, (signal.SIGKILL, 30.0)):
+        if process.poll() is not None:
+            return
+        process.send_signal(signal_number)
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    raise ServerError(f"process {process.pid} does not end")
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: float = 0.05) -> bool:
+    """Look at `condition` again and again; False when it has not come true in time."""
+    give_up_at = monotonic() + timeout_s
+    while not condition():
+        if monotonic() > give_up_at:
+            return False
+        sleep(every_s)
+    return True
+
+
+def last_words(log: Path, *markers: str) -> str:
+    """The last line of a server's log with one of `markers` in it, else its last line, for an error message."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    marked = [line for line in lines if any(marker in line for marker in markers)]
+    return (marked or lines or ["it wrote nothing"])[-1]
+
+
+def may_use(account: Account, *paths: Path) -> bool:
+    """Can this account enter or execute every one of `paths`?"""
+    tests = " && ".join(f'test -x "${number}"' for number in range(1, len(paths) + 1))
+    return run_tool(["/bin/sh", "-c", tests, "sh", *paths], env=os.environ, account=account).returncode == 0
+
+
+def _privilege_prefix(account: Account | None, death_signal: signal.Signals | None) -> list[str]:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        if account is not None:
+            raise ServerError(
+                "running a server as root needs setpriv (util-linux); install it, or be another user"
+            )
+        return []
+    options: list[str] = []
+    if account is not None:
+        options += [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", "--no-new-privs"]
+        kept = f"-all,+{account.capability}" if account.capability else "-all"
+        options += [f"--inh-caps={kept}", f"--ambient-caps={kept}"]
+    if death_signal is not None:
+        options.append(f"--pdeathsig={death_signal.name.removeprefix('SIG')}")
+    return [setpriv, *options] if options else []
