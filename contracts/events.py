@@ -113,7 +113,7 @@ class StepRefused(OutcomeEvent):
 
 
 class StepSettled(OutcomeEvent):
-    """The participant's answer to a verdict: written into its ledger, or refused with the reason (S19, P10)."""
+    """The answer to a verdict: written into the ledger, or refused with the reason (S19, P10)."""
 
     key = "step.settled"
     verdict: Verdict

@@ -28,7 +28,7 @@ class Message:
     app_id: str
     timestamp: datetime
     mandatory: bool
-    """An unroutable mandatory message comes back as `Receipt.RETURNED`; any other is dropped by the broker."""
+    """Unroutable, it comes back as `Receipt.RETURNED`; were it not mandatory, the broker would drop it."""
     headers: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -117,7 +117,7 @@ class BrokerUnavailable(Exception):
 
 
 class TopologyMismatch(Exception):
-    """A queue or exchange exists with other properties than wanted; the message names it and says what to do."""
+    """A queue or exchange exists with other properties; the message names it and says what to do."""
 
 
 class Transport(Protocol):

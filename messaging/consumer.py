@@ -1,0 +1,121 @@
+"""Receive a batch, handle it in one transaction, publish, acknowledge (S2).
+
+When a batch fails, only its culprit does: the batch is run again message by message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from messaging.identifiers import NewId
+from messaging.retries import RetryPolicy, after_failure
+from messaging.transport import Delivery, Message, Subscription
+from messaging.unit_of_work import Transaction, UnitOfWork
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T", bound=Transaction)
+T_contra = TypeVar("T_contra", bound=Transaction, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A delivery that its handler could not serve, and why."""
+
+    delivery: Delivery
+    error: Exception
+
+
+class Handler(Protocol[T_contra]):
+    """Serves a batch of deliveries within a transaction."""
+
+    def __call__(
+        self, transaction: T_contra, deliveries: Sequence[Delivery], /
+    ) -> Awaitable[Sequence[Failed]]:
+        """Serve what can be served and name what cannot, for instance what cannot be decoded.
+
+        Raising anything means that the batch as a whole failed: it is run again message by message.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Hops:
+    """Makes the messages that take failed deliveries onwards."""
+
+    policy: RetryPolicy
+    new_id: NewId
+    app_id: str
+
+    async def after_failures(self, transaction: Transaction, failures: Sequence[Failed]) -> None:
+        """Send each failed delivery to a retry queue or to the dead letters, through the outbox (M1)."""
+        if not failures:
+            return
+        now = await transaction.now()
+        hops: list[Message] = []
+        for failed in failures:
+            hop = after_failure(failed.delivery, failed.error, self.policy, self.new_id(), now, self.app_id)
+            log.warning(
+                "message failed",
+                queue=failed.delivery.queue,
+                type=failed.delivery.type,
+                message_id=failed.delivery.message_id,
+                correlation_id=failed.delivery.correlation_id,
+                error=f"{type(failed.error).__name__}: {failed.error}",
+                goes_to=hop.routing_key,
+            )
+            hops.append(hop)
+        transaction.send(hops)
+
+
+class Consumer(Generic[T]):
+    """Takes batches from one subscription to one handler."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        unit_of_work: UnitOfWork[T],
+        handler: Handler[T],
+        hops: Hops,
+        batch_limit: int = 200,
+    ) -> None:
+        self._subscription = subscription
+        self._unit_of_work = unit_of_work
+        self._handler = handler
+        self._hops = hops
+        self._batch_limit = batch_limit
+
+    async def run_once(self) -> int:
+        """Wait for deliveries and serve one batch; returns its size."""
+        deliveries = await self._subscription.receive(self._batch_limit)
+        await self._serve(deliveries)
+        return len(deliveries)
+
+    async def _serve(self, deliveries: Sequence[Delivery]) -> None:
+        """One transaction for all; if that fails, one for each (S2)."""
+        try:
+            await self._unit_of_work.run(self._handling(deliveries))
+        except Exception as error:
+            if len(deliveries) == 1:
+                await self._unit_of_work.run(self._failing(Failed(deliveries[0], error)))
+            else:
+                for delivery in deliveries:
+                    await self._serve([delivery])
+                return
+        self._subscription.acknowledge(deliveries)
+
+    def _handling(self, deliveries: Sequence[Delivery]) -> Callable[[T], Awaitable[None]]:
+        async def work(transaction: T) -> None:
+            failures = await self._handler(transaction, deliveries)
+            await self._hops.after_failures(transaction, failures)
+
+        return work
+
+    def _failing(self, failed: Failed) -> Callable[[T], Awaitable[None]]:
+        async def work(transaction: T) -> None:
+            await self._hops.after_failures(transaction, [failed])
+
+        return work

@@ -1,0 +1,54 @@
+"""The outbox from the side of memory: publish after the commit, remember what may be deleted (M1).
+
+The rows themselves are the storage's (`messaging.postgresql`); what a crash or a refusal leaves behind
+is the relay's (`messaging.relay`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from messaging.transport import Message, Publisher, Receipt
+
+log = structlog.get_logger(__name__)
+
+
+class Outbox:
+    """Publishes committed messages at once and keeps the ids of the confirmed until their rows are gone."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._confirmed: list[UUID] = []
+        self.receipts: Counter[Receipt] = Counter()
+        """How many messages got which receipt since the start."""
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Send what has just been committed. What is not confirmed stays in the table for the relay."""
+        if messages:
+            self._publisher.publish(messages, self.settle)
+
+    def settle(self, message_id: UUID, receipt: Receipt) -> None:
+        """Take note of a receipt."""
+        self.receipts[receipt] += 1
+        if receipt is Receipt.CONFIRMED:
+            self._confirmed.append(message_id)
+        elif receipt is not Receipt.UNKNOWN:
+            log.error("message not accepted by the broker", message_id=str(message_id), receipt=receipt.value)
+
+    @property
+    def has_confirmed(self) -> bool:
+        """Whether there are rows to delete."""
+        return bool(self._confirmed)
+
+    def take_confirmed(self) -> list[UUID]:
+        """The ids whose rows the next transaction deletes; to be given back if it does not commit."""
+        taken, self._confirmed = self._confirmed, []
+        return taken
+
+    def give_back(self, message_ids: Sequence[UUID]) -> None:
+        """The transaction that was to delete these rows did not commit."""
+        self._confirmed[:0] = message_ids

@@ -1,0 +1,287 @@
+"""The unit of work on PostgreSQL: pipelined writes, the outbox table, and patience with the database (S17)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection, errors
+from psycopg.rows import TupleRow
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from messaging.outbox import Outbox
+from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
+from messaging.transport import Message
+from messaging.unit_of_work import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+Statement = tuple[str, Sequence[Any]]
+R = TypeVar("R")
+T = TypeVar("T", bound="SqlTransaction")
+
+FIRST_PAUSE_S: Final = 0.02
+LONGEST_PAUSE_S: Final = 2.0
+"""Bounds of the jittered pause between two runs of a unit of work, in seconds."""
+
+TRANSIENT: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.ReadOnlySqlTransaction,
+    errors.TooManyConnections,
+    OSError,
+)
+"""Trouble that passes by itself (S17). A read-only server is one that has just lost a fail-over."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether running the unit of work again can help (S17)."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return isinstance(cause, TRANSIENT)
+
+
+def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
+    """An engine for one service. ``url`` begins with ``postgresql+psycopg://``."""
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=30,
+        pool_pre_ping=False,
+        connect_args={"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 15000},
+    )
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """The outbox of one service. ``claimed_until`` is the lease of whoever is publishing the row (M2)."""
+    return Table(
+        "outbox",
+        metadata,
+        Column("message_id", Uuid, primary_key=True),
+        Column("type", Text, nullable=False),
+        Column("exchange", Text, nullable=False),
+        Column("routing_key", Text, nullable=False),
+        Column("mandatory", Boolean, nullable=False),
+        Column("correlation_id", Uuid),
+        Column("app_id", Text, nullable=False),
+        Column("headers", JSON, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("claimed_until", DateTime(timezone=True), nullable=False),
+        Column("attempts", Integer, nullable=False, server_default="0"),
+    )
+
+
+class SqlTransaction:
+    """One open transaction of one service.
+
+    Reads go out as they are asked for; writes are collected and go out in one pipeline with the commit.
+    """
+
+    schema: str
+    """The service's schema, which holds its outbox."""
+
+    def __init__(self, connection: SqlConnection, driver: AsyncConnection[TupleRow]) -> None:
+        self.connection = connection
+        self.outgoing: list[Message] = []
+        self._driver = driver
+        self._writes: list[Statement] = []
+        self._after_commit: list[Callable[[], None]] = []
+
+    async def now(self) -> datetime:
+        """The database's own time, in a statement of its own (S11)."""
+        rows = await self.fetch("SELECT clock_timestamp()")
+        moment: datetime = rows[0][0]
+        return moment
+
+    async def fetch(self, query: str, parameters: Sequence[Any] = ()) -> list[TupleRow]:
+        """The rows of one statement."""
+        cursor = await self._driver.execute(query.encode(), parameters)
+        return await cursor.fetchall()
+
+    async def fetch_together(self, *statements: Statement) -> list[list[TupleRow]]:
+        """The rows of several statements, executed in order within one round trip."""
+        async with self._driver.pipeline():
+            cursors = [await self._driver.execute(query.encode(), values) for query, values in statements]
+        return [await cursor.fetchall() for cursor in cursors]
+
+    def write(self, query: str, parameters: Sequence[Any]) -> None:
+        """Queue a statement; it is executed, in order, before the commit."""
+        self._writes.append((query, parameters))
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages into this transaction's outbox (M1)."""
+        self.outgoing.extend(messages)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back once the transaction is durable."""
+        self._after_commit.append(callback)
+
+    async def outbox_holds(self, message_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these messages have not been confirmed yet (S4)."""
+        query = f"SELECT message_id FROM {self.schema}.outbox WHERE message_id = ANY(%s)"  # noqa: S608
+        return {row[0] for row in await self.fetch(query, [list(message_ids)])}
+
+    async def claim_outbox(self, limit: int) -> list[Message]:
+        """Lease the oldest rows whose lease has run out (M2)."""
+        now = await self.now()
+        query = _CLAIM.format(schema=self.schema)
+        rows = await self.fetch(query, [now, limit, now, LEASE_S, LEASE_CAP_S])
+        return sorted((_message(row) for row in rows), key=lambda message: message.message_id)
+
+    async def commit(self, confirmed: Sequence[UUID]) -> None:
+        """Execute the collected writes, the outbox's included, and commit: one round trip."""
+        statements = list(self._writes)
+        if self.outgoing:
+            statements.append((_INSERT.format(schema=self.schema), _columns(self.outgoing)))
+        if confirmed:
+            statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed)]))
+        if statements:
+            async with self._driver.pipeline():
+                for query, parameters in statements:
+                    await self._driver.execute(query.encode(), parameters)
+        await self._driver.commit()
+        for callback in self._after_commit:
+            callback()
+
+
+_INSERT: Final = """
+INSERT INTO {schema}.outbox (message_id, type, exchange, routing_key, mandatory, correlation_id, app_id,
+                             headers, body, created_at, claimed_until)
+SELECT message_id, type, exchange, routing_key, mandatory, correlation_id, app_id,
+       headers::json, body, created_at, claimed_until
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::uuid[], %s::text[],
+            %s::text[], %s::bytea[], %s::timestamptz[], %s::timestamptz[])
+  AS message (message_id, type, exchange, routing_key, mandatory, correlation_id, app_id,
+              headers, body, created_at, claimed_until)
+"""
+
+_DELETE: Final = """
+DELETE FROM {schema}.outbox WHERE message_id IN (
+    SELECT message_id FROM {schema}.outbox WHERE message_id = ANY(%s)
+    ORDER BY message_id FOR UPDATE SKIP LOCKED)
+"""
+
+_CLAIM: Final = """
+WITH due AS (
+    SELECT message_id FROM {schema}.outbox WHERE claimed_until <= %s
+    ORDER BY message_id LIMIT %s FOR UPDATE SKIP LOCKED)
+UPDATE {schema}.outbox AS claimed
+SET attempts = claimed.attempts + 1,
+    claimed_until = %s + make_interval(secs => least(%s * power(2, least(claimed.attempts, 10)), %s))
+FROM due WHERE claimed.message_id = due.message_id
+RETURNING claimed.message_id, type, exchange, routing_key, body, correlation_id, app_id, created_at,
+          mandatory, headers
+"""
+
+
+def _columns(messages: Sequence[Message]) -> list[list[Any]]:
+    lease = timedelta(seconds=FIRST_LEASE_S)
+    return [
+        [message.message_id for message in messages],
+        [message.type for message in messages],
+        [message.exchange for message in messages],
+        [message.routing_key for message in messages],
+        [message.mandatory for message in messages],
+        [message.correlation_id for message in messages],
+        [message.app_id for message in messages],
+        [json.dumps(dict(message.headers)) for message in messages],
+        [message.body for message in messages],
+        [message.timestamp for message in messages],
+        [message.timestamp + lease for message in messages],
+    ]
+
+
+def _message(row: TupleRow) -> Message:
+    return Message(*row)
+
+
+class SqlUnitOfWork(Generic[T]):
+    """Runs units of work of one service on one engine."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        transaction: Callable[[SqlConnection, AsyncConnection[TupleRow]], T],
+        outbox: Outbox,
+        rng: random.Random,
+        patience_s: float | None = None,
+    ) -> None:
+        """
+        Args:
+            patience_s: seconds of database trouble after which `run` gives up; None never does.
+        """
+        self._engine = engine
+        self._transaction = transaction
+        self._outbox = outbox
+        self._rng = rng
+        self._patience_s = patience_s
+
+    async def run(self, work: Callable[[T], Awaitable[R]]) -> R:
+        """See `messaging.unit_of_work.UnitOfWork.run`."""
+        loop = asyncio.get_running_loop()
+        give_up_at = None if self._patience_s is None else loop.time() + self._patience_s
+        tries = 0
+        while True:
+            try:
+                return await self._run(work)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                tries += 1
+                pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10)) * self._rng.uniform(
+                    0.5, 1.5
+                )
+                if give_up_at is not None and loop.time() + pause_s > give_up_at:
+                    raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
+                log.warning("database in trouble, trying again", error=_short(error), tries=tries)
+                await asyncio.sleep(pause_s)
+
+    def _pause_s(self, tries: int) -> float:
+        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10)) * self._rng.uniform(0.5, 1.5)
+
+    async def _run(self, work: Callable[[T], Awaitable[R]]) -> R:
+        confirmed = self._outbox.take_confirmed()
+        try:
+            async with self._engine.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver: AsyncConnection[TupleRow] = raw.driver_connection  # type: ignore[assignment]
+                transaction = self._transaction(connection, driver)
+                result = await work(transaction)
+                await transaction.commit(confirmed)
+        except BaseException:
+            self._outbox.give_back(confirmed)
+            raise
+        self._outbox.publish(transaction.outgoing)
+        return result
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).strip()
+    return (text.splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,63 @@
+"""Publishes what a crash or a refusal left in the outbox (M2), by a lease and on a channel of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+from uuid import UUID
+
+from messaging.outbox import Outbox
+from messaging.transport import Message, Publisher, Receipt
+from messaging.unit_of_work import UnitOfWork
+
+FIRST_LEASE_S: Final = 10.0
+"""A row belongs for so many seconds to the process that wrote it."""
+
+LEASE_S: Final = 30.0
+"""Seconds for which a relay holds the rows it has claimed; grows with a row's attempts."""
+
+LEASE_CAP_S: Final = 300.0
+BATCH: Final = 200
+
+
+class RelayTransaction(Protocol):
+    """What the relay needs of a service's transaction."""
+
+    async def claim_outbox(self, limit: int) -> Sequence[Message]:
+        """Lease the oldest rows whose lease has run out, skipping rows that others hold."""
+
+
+class Relay:
+    """One service's outbox relay; any number may run."""
+
+    def __init__(
+        self, unit_of_work: UnitOfWork[RelayTransaction], outbox: Outbox, publisher: Publisher
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._outbox = outbox
+        self._publisher = publisher
+        self._in_flight: set[UUID] = set()
+
+    async def run_once(self) -> int:
+        """Claim and publish one batch; returns how many were published. Receipts come later."""
+        claimed = await self._unit_of_work.run(lambda transaction: transaction.claim_outbox(BATCH))
+        fresh = [message for message in claimed if message.message_id not in self._in_flight]
+        self._in_flight.update(message.message_id for message in fresh)
+        if fresh:
+            self._publisher.publish(fresh, self._settle)
+        return len(fresh)
+
+    async def sweep_once(self) -> bool:
+        """Delete the rows of confirmed messages when no batch came along to do it; says whether it did."""
+        if not self._outbox.has_confirmed:
+            return False
+        await self._unit_of_work.run(_nothing)
+        return True
+
+    def _settle(self, message_id: UUID, receipt: Receipt) -> None:
+        self._in_flight.discard(message_id)
+        self._outbox.settle(message_id, receipt)
+
+
+async def _nothing(transaction: RelayTransaction) -> None:
+    """An empty unit of work: it deletes the confirmed rows on its way."""

@@ -1,0 +1,156 @@
+"""What becomes of a message whose handling failed: a retry hop or the dead letters (D1). Pure."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.envelope import ATTEMPT
+from contracts.routing import DEFAULT_EXCHANGE, dead_letter_queue, retry_queue
+from messaging.errors import PermanentFailure
+from messaging.transport import Delivery, Message
+
+ERROR_TYPE: Final = "error-type"
+ERROR_MESSAGE: Final = "error-message"
+ERROR_STACK: Final = "error-stack"
+PERMANENT: Final = "error-permanent"
+FIRST_FAILURE_AT: Final = "first-failure-at"
+LAST_FAILURE_AT: Final = "last-failure-at"
+ORIGINAL_EXCHANGE: Final = "original-exchange"
+ORIGINAL_ROUTING_KEY: Final = "original-routing-key"
+ORIGINAL_QUEUE: Final = "original-queue"
+ORIGINAL_MESSAGE_ID: Final = "original-message-id"
+ORIGINAL_TYPE: Final = "original-type"
+
+MAX_ERROR_CHARACTERS: Final = 1000
+MAX_STACK_CHARACTERS: Final = 4000
+MAX_HEADER_CHARACTERS: Final = 4000
+MAX_HEADERS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a transiently failing message is tried, and how long between.
+
+    Attributes:
+        delays_s: seconds before the second, third, ... attempt; the last one repeats.
+        max_attempts: attempts in all before the message is a dead letter.
+    """
+
+    delays_s: tuple[float, ...] = (1, 5, 30)
+    max_attempts: int = 5
+
+    def delay_after(self, attempt: int) -> float | None:
+        """Seconds to wait after the failed ``attempt`` (1, 2, ...); None when it was the last."""
+        if attempt >= self.max_attempts:
+            return None
+        return self.delays_s[min(attempt, len(self.delays_s)) - 1]
+
+
+def attempt_of(delivery: Delivery) -> int:
+    """Which attempt a delivery is, from 1. Anything odd in the header counts as the first."""
+    attempt = delivery.headers.get(ATTEMPT, 1)
+    return attempt if isinstance(attempt, int) and 1 <= attempt < 2**31 else 1
+
+
+def after_failure(
+    delivery: Delivery,
+    error: BaseException,
+    policy: RetryPolicy,
+    message_id: UUID,
+    now: datetime,
+    app_id: str,
+) -> Message:
+    """The message that takes a failed delivery to its next retry queue, or to its dead letters."""
+    attempt = attempt_of(delivery)
+    delay_s = None if isinstance(error, PermanentFailure) else policy.delay_after(attempt)
+    failure = _failure_headers(delivery, error, now)
+    if delay_s is None:
+        queue = dead_letter_queue(delivery.queue)
+        return _hop(delivery, queue, message_id, now, app_id, {**failure, ATTEMPT: attempt})
+    queue = retry_queue(delivery.queue, delay_s)
+    return _hop(delivery, queue, message_id, now, app_id, {**failure, ATTEMPT: attempt + 1})
+
+
+def postpone(
+    delivery: Delivery, policy: RetryPolicy, message_id: UUID, now: datetime, app_id: str
+) -> Message:
+    """The message that takes a delivery not worked on to the longest retry queue, its attempt as it was (P9)."""
+    queue = retry_queue(delivery.queue, policy.delays_s[-1])
+    return _hop(delivery, queue, message_id, now, app_id, {ATTEMPT: attempt_of(delivery)})
+
+
+def plain_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers that are plain short text or numbers; never ``x-death``, which brokers read differently."""
+    kept = [
+        (name, value)
+        for name, value in headers.items()
+        if not name.startswith("x-")
+        and len(name) <= 128
+        and isinstance(value, str | int | float | bool)
+        and "\x00" not in f"{name}{value}"
+    ][:MAX_HEADERS]
+    return {name: value[:MAX_HEADER_CHARACTERS] if isinstance(value, str) else value for name, value in kept}
+
+
+def parse_id(text: str | None) -> UUID | None:
+    """A message's identity as a UUID; None for anything else."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _failure_headers(delivery: Delivery, error: BaseException, now: datetime) -> dict[str, Any]:
+    kind = error.kind if isinstance(error, PermanentFailure) else type(error).__name__
+    stack = "".join(traceback.format_exception(error)[-8:])
+    at = now.isoformat()
+    return {
+        ERROR_TYPE: kind,
+        ERROR_MESSAGE: _clean(str(error), MAX_ERROR_CHARACTERS),
+        ERROR_STACK: _clean(stack, MAX_STACK_CHARACTERS),
+        PERMANENT: isinstance(error, PermanentFailure),
+        FIRST_FAILURE_AT: delivery.headers.get(FIRST_FAILURE_AT, at),
+        LAST_FAILURE_AT: at,
+    }
+
+
+def _hop(
+    delivery: Delivery,
+    queue: str,
+    message_id: UUID,
+    now: datetime,
+    app_id: str,
+    headers: Mapping[str, Any],
+) -> Message:
+    """The same body on its way to another queue, under a message id of its own (M1)."""
+    origin = {
+        ORIGINAL_EXCHANGE: delivery.exchange,
+        ORIGINAL_ROUTING_KEY: delivery.routing_key,
+        ORIGINAL_QUEUE: delivery.queue,
+        ORIGINAL_MESSAGE_ID: delivery.message_id or "",
+        ORIGINAL_TYPE: delivery.type or "",
+    }
+    carried = plain_headers(delivery.headers)
+    origin = {name: carried.get(name, value) for name, value in origin.items()}
+    return Message(
+        message_id=message_id,
+        type=_clean(delivery.type or "", 255),
+        exchange=DEFAULT_EXCHANGE,
+        routing_key=queue,
+        body=delivery.body,
+        correlation_id=parse_id(delivery.correlation_id),
+        app_id=app_id,
+        timestamp=now,
+        mandatory=True,
+        headers=plain_headers({**carried, **origin, **headers}),
+    )
+
+
+def _clean(text: str, limit: int) -> str:
+    """Text that PostgreSQL and AMQP can hold."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:limit]
