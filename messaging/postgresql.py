@@ -1,4 +1,4 @@
-"""The unit of work on PostgreSQL: pipelined writes, the outbox table, and patience with the database (S17)."""
+"""The unit of work on PostgreSQL: pipelined writes, the outbox table, patience with the database (S17)."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ from messaging.unit_of_work import StorageUnavailable
 log = structlog.get_logger(__name__)
 
 Statement = tuple[str, Sequence[Any]]
+"""SQL with its parameters."""
+
 R = TypeVar("R")
 T = TypeVar("T", bound="SqlTransaction")
 
@@ -98,6 +100,10 @@ def outbox_table(metadata: MetaData) -> Table:
     )
 
 
+class LostUpdate(Exception):
+    """A guarded write found another version than the one it was decided on: somebody got past a lock."""
+
+
 class SqlTransaction:
     """One open transaction of one service.
 
@@ -111,7 +117,7 @@ class SqlTransaction:
         self.connection = connection
         self.outgoing: list[Message] = []
         self._driver = driver
-        self._writes: list[Statement] = []
+        self._writes: list[tuple[str, Sequence[Any], int | None]] = []
         self._after_commit: list[Callable[[], None]] = []
 
     async def now(self) -> datetime:
@@ -131,9 +137,12 @@ class SqlTransaction:
             cursors = [await self._driver.execute(query.encode(), values) for query, values in statements]
         return [await cursor.fetchall() for cursor in cursors]
 
-    def write(self, query: str, parameters: Sequence[Any]) -> None:
-        """Queue a statement; it is executed, in order, before the commit."""
-        self._writes.append((query, parameters))
+    def write(self, query: str, parameters: Sequence[Any], expected_rows: int | None = None) -> None:
+        """Queue a statement; it is executed, in order, before the commit.
+
+        Where it does not touch ``expected_rows`` rows, `commit` raises LostUpdate.
+        """
+        self._writes.append((query, parameters, expected_rows))
 
     def send(self, messages: Sequence[Message]) -> None:
         """Put messages into this transaction's outbox (M1)."""
@@ -159,13 +168,18 @@ class SqlTransaction:
         """Execute the collected writes, the outbox's included, and commit: one round trip."""
         statements = list(self._writes)
         if self.outgoing:
-            statements.append((_INSERT.format(schema=self.schema), _columns(self.outgoing)))
+            statements.append((_INSERT.format(schema=self.schema), _columns(self.outgoing), None))
         if confirmed:
-            statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed)]))
+            statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed)], None))
         if statements:
             async with self._driver.pipeline():
-                for query, parameters in statements:
+                cursors = [
                     await self._driver.execute(query.encode(), parameters)
+                    for query, parameters, _ in statements
+                ]
+            for cursor, (query, _, expected) in zip(cursors, statements, strict=True):
+                if expected is not None and cursor.rowcount != expected:
+                    raise LostUpdate(f"{cursor.rowcount} rows instead of {expected}: {query.strip()[:60]}")
         await self._driver.commit()
         for callback in self._after_commit:
             callback()
@@ -255,16 +269,15 @@ class SqlUnitOfWork(Generic[T]):
                 if not is_transient(error):
                     raise
                 tries += 1
-                pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10)) * self._rng.uniform(
-                    0.5, 1.5
-                )
+                pause_s = self._pause_s(tries)
                 if give_up_at is not None and loop.time() + pause_s > give_up_at:
                     raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
                 log.warning("database in trouble, trying again", error=_short(error), tries=tries)
                 await asyncio.sleep(pause_s)
 
     def _pause_s(self, tries: int) -> float:
-        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10)) * self._rng.uniform(0.5, 1.5)
+        pause_s: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10))
+        return pause_s * self._rng.uniform(0.5, 1.5)
 
     async def _run(self, work: Callable[[T], Awaitable[R]]) -> R:
         confirmed = self._outbox.take_confirmed()

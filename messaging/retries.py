@@ -79,7 +79,7 @@ def after_failure(
 def postpone(
     delivery: Delivery, policy: RetryPolicy, message_id: UUID, now: datetime, app_id: str
 ) -> Message:
-    """The message that takes a delivery not worked on to the longest retry queue, its attempt as it was (P9)."""
+    """The message that takes a delivery not worked on to the longest retry queue as it was (P9)."""
     queue = retry_queue(delivery.queue, policy.delays_s[-1])
     return _hop(delivery, queue, message_id, now, app_id, {ATTEMPT: attempt_of(delivery)})
 
