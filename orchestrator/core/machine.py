@@ -7,7 +7,7 @@ to a person, with `Refused`. What each rule does is in `rules`; when to look aga
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -33,6 +33,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.rules import Moment
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status, StepState
+from orchestrator.core.values import replace
 
 
 class Trigger(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,12 +40,13 @@ from orchestrator.core.state import (
     Status,
     Undo,
 )
+from orchestrator.core.values import replace
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
 Effects = tuple[Effect, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moment:
     """All that a rule may look at."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from uuid import UUID
 from contracts.commands import Verdict
 from contracts.envelope import Direction
 from contracts.orders import Order
+from orchestrator.core.values import replace
 
 
 class Status(StrEnum):
@@ -87,7 +88,7 @@ class Incident:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepState:
     """What is known of one step."""
 
@@ -102,7 +103,7 @@ class StepState:
         return self.forward in (Forward.SUCCEEDED, Forward.UNKNOWN) and self.undo in (Undo.NONE, Undo.AWAITED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Awaiting:
     """The one piece of work whose outcome the saga waits for (S1).
 
@@ -119,7 +120,7 @@ class Awaiting:
     dead_lettered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settlement:
     """A person's verdict on its way to the participant (S19)."""
 
@@ -140,7 +141,7 @@ class Failure:
     ends_as: OrderStatus
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sending:
     """How often the awaited command has gone out. Stands outside the fold of the history (S15).
 
@@ -157,7 +158,7 @@ class Sending:
     final_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Saga:
     """One run of a saga definition for one order.
 

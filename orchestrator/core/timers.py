@@ -5,7 +5,7 @@ Pure: time and chance are passed in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from contracts.envelope import Direction
 from orchestrator.core.definition import SagaDefinition, StepKind, StepPolicy
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
 from orchestrator.core.state import IncidentKind, Saga, Sending
+from orchestrator.core.values import replace
 
 
 @dataclass(frozen=True, slots=True)
