@@ -1,0 +1,39 @@
+"""Inventory's tables: the stock of each product, and every change of what is on hand."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Identity, Table, Text, Uuid
+
+from contracts.routing import INVENTORY
+from participants.tables import participant_metadata
+
+METADATA: Final = participant_metadata(INVENTORY)
+
+STOCK: Final = Table(
+    "stock",
+    METADATA,
+    Column("sku", Text, primary_key=True),
+    Column("on_hand", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("0 <= reserved AND reserved <= on_hand", name="never_oversold"),
+    postgresql_with={"fillfactor": "50"},
+)
+"""What is on hand, and how much of it is held for orders. The database itself refuses to oversell."""
+
+STOCK_MOVEMENTS: Final = Table(
+    "stock_movements",
+    METADATA,
+    Column("movement_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("sku", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("saga_id", Uuid),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("kind IN ('adjustment', 'reduction')", name="kind"),
+    CheckConstraint("(kind = 'reduction') = (saga_id IS NOT NULL)", name="cause"),
+    CheckConstraint("kind <> 'reduction' OR quantity < 0", name="reduction"),
+)
+"""Signed changes of ``on_hand``: for every product their sum is what is on hand."""

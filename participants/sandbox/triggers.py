@@ -1,0 +1,61 @@
+"""What makes the sandbox misbehave, as data: payment methods and postal codes with a meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+NEVER: Final = 2**31 - 1
+"""A call number that is not reached: the provider stays down for this request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How the sandbox treats one request.
+
+    ``outcome`` stands from the call numbered ``answers_from_call`` on (counted per key from 1);
+    calls before get a 503. ``silent_calls``: so many calls take effect and are never answered.
+    """
+
+    outcome: str
+    code: str | None = None
+    message: str | None = None
+    answers_from_call: int = 1
+    silent_calls: int = 0
+    refunds_answer_from_call: int = 1
+
+
+_PAYS: Final = Behaviour("succeeded")
+_SHIPS: Final = Behaviour("shipped")
+_UNKNOWN_METHOD: Final = Behaviour(
+    "declined", "unknown_payment_method", "The sandbox knows no such payment method."
+)
+
+PAYMENT_TRIGGERS: Final[dict[str, Behaviour]] = {
+    "pm_card_visa": _PAYS,
+    "pm_card_declined": Behaviour("declined", "card_declined", "The card was declined."),
+    "pm_gateway_flaky": Behaviour("succeeded", answers_from_call=3),
+    "pm_gateway_down": Behaviour("succeeded", answers_from_call=NEVER),
+    "pm_gateway_timeout": Behaviour("succeeded", silent_calls=1),
+    "pm_refund_flaky": Behaviour("succeeded", refunds_answer_from_call=3),
+    "pm_refund_down": Behaviour("succeeded", refunds_answer_from_call=NEVER),
+}
+"""By payment method. Any other is declined."""
+
+CARRIER_TRIGGERS: Final[dict[str, Behaviour]] = {
+    "00000": Behaviour("rejected", "address_refused", "The carrier does not deliver to this postal code."),
+    "00001": Behaviour("shipped", answers_from_call=3),
+    "00002": Behaviour("shipped", answers_from_call=NEVER),
+    "00003": Behaviour("shipped", silent_calls=1),
+}
+"""By postal code. Any other is shipped to."""
+
+
+def payment_behaviour(payment_method: str) -> Behaviour:
+    """How a charge with this payment method goes."""
+    return PAYMENT_TRIGGERS.get(payment_method, _UNKNOWN_METHOD)
+
+
+def carrier_behaviour(postal_code: str) -> Behaviour:
+    """How a shipment to this postal code goes."""
+    return CARRIER_TRIGGERS.get(postal_code, _SHIPS)
