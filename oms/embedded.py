@@ -24,13 +24,13 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Final, Self
 
-import psutil
-
 from oms.servers.child import (
     Account,
     ServerError,
+    end_leftover,
     end_server,
     last_words,
+    lines_of,
     may_use,
     run_tool,
     start_server,
@@ -44,7 +44,7 @@ USER: Final = "oms"
 DATABASE: Final = "oms"
 
 _FAST_SHUTDOWN: Final = signal.SIGINT
-_IMMEDIATE_SHUTDOWN: Final = signal.SIGQUIT
+_ENDING: Final = ((_FAST_SHUTDOWN, 30.0), (signal.SIGQUIT, 10.0))
 # Trouble that passes: a port that was taken meanwhile; processes of a killed server that are still ending.
 _PASSING_TROUBLE: Final = (
     "could not bind",
@@ -66,8 +66,8 @@ class EmbeddedPostgres:
     """A PostgreSQL server in `folder`, made there at the first start; use it in `with` or `async with`.
 
     `settings` are server settings on top of (or instead of) ours. `port` is chosen anew at each start unless
-    given; `restart` keeps it. Every failure is a ServerError with one line for a person; FolderInUseError when
-    another process runs a server in this folder.
+    given; `restart` keeps it. Every failure is a ServerError with one line for a person; FolderInUseError
+    when another process runs a server in this folder.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class EmbeddedPostgres:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Make the database where there is none, end a server that outlived its owner, start, await readiness."""
+        """Make the database where there is none, end a server left over, start, wait until it is ready."""
         self._start(self._wanted_port)
 
     def _start(self, port: int | None) -> None:
         self._occupy_folder()
         try:
             self._account = _account_for(self._folder, _program("postgres"))
-            self._end_orphan()
+            end_leftover(self._data / "postmaster.pid", str(self._data), _ENDING)
             if not self._data.exists():
                 self._create_cluster()
             self._check_version()
@@ -125,7 +125,7 @@ class EmbeddedPostgres:
         """Fast shutdown: sessions are ended, data is written. Harmless when nothing runs."""
         try:
             if self._process is not None:
-                end_server(self._process, [(_FAST_SHUTDOWN, 30.0), (_IMMEDIATE_SHUTDOWN, 10.0)])
+                end_server(self._process, _ENDING)
         finally:
             self._process = None
             self._lock.release()
@@ -194,7 +194,7 @@ class EmbeddedPostgres:
             ) from None
 
     def _create_cluster(self) -> None:
-        """Make everything under another name first, so that an interrupted start leaves no half of a database."""
+        """Make all of it under another name, so that an interrupted start leaves no half of a database."""
         unfinished = self._folder / "data.unfinished"
         if unfinished.exists():
             self._tool("/bin/rm", "-rf", unfinished)
@@ -233,19 +233,6 @@ class EmbeddedPostgres:
             errors = [line for line in said if "error" in line.lower() or "FATAL" in line]
             raise ServerError(f"{Path(argv[0]).name} failed: {(errors or said or ['no output'])[0]}")
 
-    def _end_orphan(self) -> None:
-        """End a server whose owner was killed: we hold the lock, so what runs on our data belongs to nobody."""
-        orphan = _server_running_on(self._data)
-        if orphan is None:
-            return
-        orphan.send_signal(_FAST_SHUTDOWN)
-        _, alive = psutil.wait_procs([orphan], timeout=30)
-        if alive:
-            orphan.send_signal(_IMMEDIATE_SHUTDOWN)
-            _, alive = psutil.wait_procs(alive, timeout=30)
-        if alive:
-            raise ServerError(f"a PostgreSQL left over in {self._folder} (process {orphan.pid}) does not end")
-
     def _launch_until_ready(self, port: int | None) -> None:
         give_up_at = monotonic() + self._start_timeout_s
         while True:
@@ -279,7 +266,7 @@ class EmbeddedPostgres:
         """The server writes `ready` as the eighth line of its pid file."""
         if self.pid is None:
             return True
-        lines = _lines(self._data / "postmaster.pid")
+        lines = lines_of(self._data / "postmaster.pid")
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7] == "ready"
 
 
@@ -329,22 +316,3 @@ def _first_plain_owner(folder: Path) -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
     except KeyError:
         raise ServerError("PostgreSQL refuses to be root and there is no account `nobody`") from None
-
-
-def _server_running_on(data: Path) -> psutil.Process | None:
-    """The server that the pid file names, if that process is alive and is a server on this very folder."""
-    lines = _lines(data / "postmaster.pid")
-    if not lines or not lines[0].isdigit():
-        return None
-    try:
-        process = psutil.Process(int(lines[0]))
-        return process if str(data) in process.cmdline() else None
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return None
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line.strip() for line in file.read_text().splitlines()]
-    except FileNotFoundError:
-        return []

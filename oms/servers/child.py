@@ -1,7 +1,8 @@
 """Server processes that live no longer than we do.
 
-A server is started in a session of its own, so that Ctrl-C in a terminal reaches us and not it: we decide when
-it stops. Where `setpriv` exists (any Linux with util-linux) the kernel also asks it to end when we are killed.
+A server is started in a session of its own, so that Ctrl-C in a terminal reaches us and not it: we decide
+when it stops. Where `setpriv` exists (any Linux with util-linux) the kernel also asks it to end when we are
+killed; what is left over all the same is ended at the next start.
 """
 
 from __future__ import annotations
@@ -12,13 +13,20 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Final
+
+import psutil
 
 # The kernel's "parent died" means the parent's *thread*. One thread that lives as long as we do starts every
 # server; otherwise a server started from a short-lived worker thread would end with that thread.
-_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-starter")
+_STARTER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-starter")
+
+# How to end a server: signals in turn, each with the seconds to wait for its effect; SIGKILL comes last.
+Ending = Sequence[tuple[signal.Signals, float]]
 
 
 class ServerError(Exception):
@@ -86,7 +94,7 @@ def run_tool(
         raise ServerError(f"cannot run {argv[0]}: {error.strerror or error}") from None
 
 
-def end_server(process: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, float]]) -> None:
+def end_server(process: subprocess.Popen[bytes], steps: Ending) -> None:
     """Send each signal in turn and wait its number of seconds, until the process is gone; finally SIGKILL."""
     for signal_number, patience_s in (*steps, (signal.SIGKILL, 30.0)):
         if process.poll() is not None:
@@ -100,6 +108,41 @@ def end_server(process: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Si
     raise ServerError(f"process {process.pid} does not end")
 
 
+def end_leftover(pid_file: Path, marker: str, steps: Ending) -> None:
+    """End the server whose owner was killed: the process that `pid_file` names in its first line.
+
+    It is ours only if `marker` is one of its arguments; another process with that number is left alone. The
+    caller holds the folder's lock, so a server that runs there belongs to nobody.
+    """
+    lines = lines_of(pid_file)
+    if not lines or not lines[0].isdigit():
+        return
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(lines[0]))
+        for signal_number, patience_s in (*steps, (signal.SIGKILL, 30.0)):
+            if not _runs_with(process, marker):
+                return
+            process.send_signal(signal_number)
+            wait_until(lambda: not _runs_with(process, marker), timeout_s=patience_s)
+        if _runs_with(process, marker):
+            raise ServerError(f"process {process.pid}, left over from an earlier start, does not end")
+
+
+def _runs_with(process: psutil.Process, marker: str) -> bool:
+    try:
+        return marker in process.cmdline()  # a zombie has no arguments any more
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a small file without surrounding blanks; none when there is no file."""
+    try:
+        return [line.strip() for line in file.read_text(errors="replace").splitlines()]
+    except FileNotFoundError:
+        return []
+
+
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: float = 0.05) -> bool:
     """Look at `condition` again and again; False when it has not come true in time."""
     give_up_at = monotonic() + timeout_s
@@ -111,8 +154,8 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: floa
 
 
 def last_words(log: Path, *markers: str) -> str:
-    """The last line of a server's log with one of `markers` in it, else its last line, for an error message."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    """The last line of a server's log with one of `markers` in it, else its last line, for error messages."""
+    lines = [line for line in lines_of(log) if line]
     marked = [line for line in lines if any(marker in line for marker in markers)]
     return (marked or lines or ["it wrote nothing"])[-1]
 
