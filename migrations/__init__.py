@@ -1,0 +1,1 @@
+"""The schemas of all services, each with a history of its own (Alembic)."""
