@@ -1,0 +1,297 @@
+"""One supervised connection to the broker: connects, reconnects, and says in words why it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from typing import Any, Final
+
+import aiormq
+from aiormq.abc import AbstractChannel
+from aiormq.exceptions import AMQPError
+from yarl import URL
+
+from messaging.rabbitmq.wire import Channel, Receiver, Refusal, Tap, TappedSocket
+
+ANSWER_TIMEOUT_S: Final = 10.0
+"""How long the broker may take to answer one request before the connection counts as unusable."""
+
+CLOSE_TIMEOUT_S: Final = 3.0
+HEARTBEAT_S: Final = 10
+"""Unless the URL says otherwise: a silent peer is given up after about half a minute."""
+
+BACKOFF_BASE_S: Final = 0.1
+BACKOFF_CAP_S: Final = 5.0
+
+_ACCESS_REFUSED: Final = 403
+_NOT_ALLOWED: Final = 530
+
+
+class BrokerError(Exception):
+    """The broker did not do what it was asked; ``code`` is its reply code, None where it gave none."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Backoff:
+    """Growing, jittered pauses between tries. Seconds."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._tries = 0
+
+    def reset(self) -> None:
+        """The next pause is a short one again."""
+        self._tries = 0
+
+    async def pause(self) -> None:
+        """Wait between half of and all of the present step, and double it."""
+        step = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**self._tries)
+        self._tries = min(self._tries + 1, 16)
+        await asyncio.sleep(self._rng.uniform(step / 2, step))
+
+
+@asynccontextmanager
+async def asking(channel: Channel | None = None, timeout_s: float = ANSWER_TIMEOUT_S) -> AsyncIterator[None]:
+    """Turn whatever the client library raises into one `BrokerError`, and wait only so long.
+
+    A dying connection makes the library cancel whoever waits for an answer; that is told apart here
+    from a cancellation that is meant for the task.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise BrokerError("the connection was lost") from None
+    except TimeoutError:
+        raise BrokerError(f"no answer within {timeout_s:g} s") from None
+    except (AMQPError, OSError, RuntimeError) as error:
+        refusal = channel.refusal if channel is not None else None
+        if refusal is not None:
+            raise BrokerError(refusal.text, refusal.code) from error
+        raise BrokerError(_words(error), _code(error)) from error
+
+
+_CODES: Final = {
+    aiormq.exceptions.ChannelAccessRefused: 403,
+    aiormq.exceptions.ChannelNotFoundEntity: 404,
+    aiormq.exceptions.ChannelLockedResource: 405,
+    aiormq.exceptions.ChannelPreconditionFailed: 406,
+}
+
+
+def _code(error: Exception) -> int | None:
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(arg) for arg in error.args) or type(error).__name__
+
+
+async def close_quietly(channel: AbstractChannel | Channel) -> None:
+    """Close a channel; one that is broken already is as good as closed."""
+    with suppress(BrokerError):
+        async with asking(timeout_s=CLOSE_TIMEOUT_S):
+            await channel.close()
+
+
+async def for_ever(step: Callable[[], Awaitable[None]], backoff: Backoff, log: Any) -> None:
+    """Take one step after the other. A bug in one is logged in full and does not end the service."""
+    while True:
+        try:
+            await step()
+        except Exception:
+            log.exception("broker supervision failed", step=step.__qualname__)
+            await backoff.pause()
+
+
+class Connection:
+    """One live connection; once lost it stays lost."""
+
+    def __init__(self, amqp: aiormq.Connection, tap: Tap) -> None:
+        self._amqp = amqp
+        self._tap = tap
+        self.lost = asyncio.Event()
+        tap.on_lost = self.lost.set
+        if tap.lost:
+            self.lost.set()
+
+    @classmethod
+    async def open(cls, url: URL, name: str) -> Connection:
+        """Connect and log in. Raises BrokerError in words that tell "down" from "misconfigured"."""
+        socket = TappedSocket()
+        amqp = aiormq.Connection(url, transport_factory=socket, client_properties={"connection_name": name})
+        try:
+            async with asking():
+                await amqp.connect()
+        except BaseException as error:
+            if socket.tap is not None:
+                socket.tap.abort()
+            if isinstance(error, BrokerError):
+                raise _explained(url, error, socket.tap) from error
+            raise
+        assert socket.tap is not None
+        return cls(amqp, socket.tap)
+
+    @property
+    def blocked(self) -> str | None:
+        """The broker's reason for reading nothing from this connection, if so."""
+        return self._tap.blocked
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the broker closed the connection, if it did."""
+        return self._tap.refusal
+
+    @property
+    def frame_max(self) -> int:
+        """The largest frame, in bytes, that was agreed on."""
+        return int(self._amqp.connection_tune.frame_max)
+
+    async def channel(self, receiver: Receiver, *, confirms: bool) -> Channel:
+        """Open a channel for load. Raises BrokerError."""
+        return Channel(await self.plain_channel(confirms=confirms), self._tap, receiver)
+
+    async def plain_channel(self, *, confirms: bool = False) -> AbstractChannel:
+        """Open a channel for questions only. Raises BrokerError."""
+        async with asking():
+            return await self._amqp.channel(publisher_confirms=confirms)
+
+    async def close(self) -> None:
+        """Say goodbye, or cut the connection when the broker does not answer."""
+        with suppress(BrokerError):
+            async with asking(timeout_s=CLOSE_TIMEOUT_S):
+                await self._amqp.close()
+        self._tap.abort()
+
+
+def _explained(url: URL, error: BrokerError, tap: Tap | None) -> BrokerError:
+    where = f"the broker at {url.host}:{url.port}"
+    refusal = tap.refusal if tap is not None else None
+    if refusal is None:
+        return BrokerError(f"{where} cannot be reached: {error}")
+    if refusal.code == _ACCESS_REFUSED:
+        text = f"{where} refuses the login of user {url.user!r}: check name and password in the broker URL"
+    elif refusal.code == _NOT_ALLOWED:
+        virtual_host = url.path[1:] or "/"
+        text = f"{where} refuses user {url.user!r} the virtual host {virtual_host!r}: {refusal.text}"
+    else:
+        text = f"{where} refuses the connection: {refusal.text}"
+    return BrokerError(text, refusal.code)
+
+
+def broker_url(text: str) -> URL:
+    """Check one AMQP URL and add our heartbeat where it names none.
+
+    Raises ValueError, whose text never shows the password.
+    """
+    url = URL(text)
+    if url.scheme not in ("amqp", "amqps") or not url.host:
+        raise ValueError("a broker URL looks like amqp://user:password@host:5672/virtual-host")
+    if url.port is None:
+        url = url.with_port(5671 if url.scheme == "amqps" else 5672)
+    return url if "heartbeat" in url.query else url.update_query(heartbeat=str(HEARTBEAT_S))
+
+
+class Link:
+    """Keeps one connection up for as long as it runs, going round the URLs with jittered pauses."""
+
+    def __init__(
+        self,
+        name: str,
+        urls: Sequence[URL],
+        rng: Random,
+        log: Any,
+        prepare: Callable[[Connection], Awaitable[None]],
+    ) -> None:
+        self._name = name
+        self._urls = itertools.cycle(urls)
+        self._backoff = Backoff(rng)
+        self._log = log
+        self._prepare = prepare
+        self._trouble: str | None = f"not connected yet to the broker at {urls[0].host}:{urls[0].port}"
+        self._up = asyncio.Event()
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this connection cannot be used just now, in a person's words."""
+        if self._task is None:
+            return None
+        if (connection := self.connection) is None:
+            return self._trouble or "the connection to the broker was lost"
+        if connection.blocked is not None:
+            return f"the broker has stopped reading what is published (alarm: {connection.blocked})"
+        return self._trouble
+
+    @property
+    def connection(self) -> Connection | None:
+        """The live connection, or None."""
+        connection = self._connection
+        return None if connection is None or connection.lost.is_set() else connection
+
+    def start(self) -> None:
+        """Begin connecting, once. Needs a running loop."""
+        if self._task is None:
+            supervision = for_ever(self._keep_up, self._backoff, self._log)
+            self._task = asyncio.get_running_loop().create_task(supervision)
+
+    async def connected(self) -> Connection:
+        """The live connection; waits until there is one."""
+        self.start()
+        while (connection := self.connection) is None:
+            if self._connection is not None:
+                self._up.clear()  # lost, and the supervisor has not run since
+            await self._up.wait()
+        return connection
+
+    async def close(self) -> None:
+        """Disconnect and stay so."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep_up(self) -> None:
+        """One connection's life, or one try to open it."""
+        url = next(self._urls)
+        try:
+            connection = await Connection.open(url, self._name)
+        except BrokerError as error:
+            self._say(str(error))
+        else:
+            await self._serve(connection, url)
+        await self._backoff.pause()
+
+    async def _serve(self, connection: Connection, url: URL) -> None:
+        clock = asyncio.get_running_loop().time
+        since = clock()
+        try:
+            await self._prepare(connection)
+            self._connection, self._trouble = connection, None
+            self._up.set()
+            self._log.info("broker connected", link=self._name, host=url.host, port=url.port)
+            await connection.lost.wait()
+            why = f": {connection.refusal.text}" if connection.refusal else ""
+            self._say(f"the connection to the broker at {url.host}:{url.port} was lost{why}")
+        except BrokerError as error:
+            self._say(f"the broker at {url.host}:{url.port} is not ready: {error}")
+        finally:
+            self._connection = None
+            self._up.clear()
+            await connection.close()
+        if clock() - since > BACKOFF_CAP_S:
+            self._backoff.reset()
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._log.warning("broker trouble", link=self._name, trouble=trouble)
+        self._trouble = trouble

@@ -1,0 +1,212 @@
+"""Publishes batches in one write and tells each message's fate; never waits (M1, M2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from messaging.rabbitmq import frames
+from messaging.rabbitmq.connection import (
+    Backoff,
+    BrokerError,
+    Connection,
+    Link,
+    close_quietly,
+    for_ever,
+)
+from messaging.rabbitmq.topology import Names
+from messaging.rabbitmq.wire import Channel
+from messaging.transport import Message, Receipt, Settle
+
+MAX_UNCONFIRMED: Final = 10_000
+"""Messages that may be on their way at once; more are settled UNKNOWN and left to the relay."""
+
+MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+"""What the socket may hold back before the broker counts as having stopped reading."""
+
+Restore = Callable[[Connection], Awaitable[None]]
+
+
+class Unconfirmed:
+    """Messages of one channel whose fate is open, by delivery tag in order of publishing."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, tuple[UUID, Settle]] = {}
+        self._oldest = 1
+        self._next = 1
+        self._returned: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, message_id: UUID, settle: Settle) -> None:
+        """The next message was sent."""
+        self._open[self._next] = (message_id, settle)
+        self._next += 1
+
+    def returned(self, message_id: str | None) -> None:
+        """This one came back; its confirm follows and is then no longer good news."""
+        if message_id is not None:
+            self._returned.add(message_id)
+
+    def confirmed(self, confirm: frames.Confirm, receipt: Receipt) -> None:
+        """The broker's word on one message, or on all up to it. Unknown tags are ignored."""
+        if not confirm.multiple:
+            self._settle(confirm.tag, receipt)
+            return
+        first, self._oldest = self._oldest, max(self._oldest, confirm.tag + 1)
+        for tag in range(first, min(confirm.tag + 1, self._next)):
+            self._settle(tag, receipt)
+
+    def give_up(self) -> None:
+        """Settle everything as unknown: no word will come any more."""
+        left, self._open = self._open, {}
+        for message_id, settle in left.values():
+            settle(message_id, Receipt.UNKNOWN)
+
+    def _settle(self, tag: int, receipt: Receipt) -> None:
+        entry = self._open.pop(tag, None)
+        if entry is None:
+            return
+        message_id, settle = entry
+        if self._returned and str(message_id) in self._returned:
+            self._returned.discard(str(message_id))
+            receipt = Receipt.RETURNED
+        settle(message_id, receipt)
+
+
+class RabbitMqPublisher:
+    """A `Publisher` with a channel of its own, opened again whenever it is lost.
+
+    While the channel is being opened on a live connection, messages wait for it in memory; it takes
+    two round trips.
+    """
+
+    def __init__(self, link: Link, names: Names, backoff: Backoff, restore: Restore, log: Any) -> None:
+        self.closed = False
+        self._link = link
+        self._names = names
+        self._backoff = backoff
+        self._restore = restore
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._channel: Channel | None = None
+        self._connection: Connection | None = None
+        self._frame_max = 4096
+        self._unconfirmed = Unconfirmed()
+        self._unusable: Connection | None = None
+        """The connection on which no channel is to be had just now."""
+        self._waiting: list[tuple[Message, Settle]] = []
+        self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
+
+    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+        """See `Publisher.publish`. Raises TypeError or ValueError for what cannot be written as AMQP."""
+        room = self._room()
+        if messages[:room]:
+            self._send([(message, settle) for message in messages[:room]])
+        for message in messages[room:]:
+            self._loop.call_soon(settle, message.message_id, Receipt.UNKNOWN)
+
+    async def close(self) -> None:
+        """See `Publisher.close`."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self.closed = True
+        channel, self._channel = self._channel, None
+        self._abandon()
+        if channel is not None:
+            await close_quietly(channel)
+
+    def _room(self) -> int:
+        """How many messages may be sent now."""
+        connection = self._link.connection
+        if self.closed or connection is None or connection is self._unusable or connection.blocked:
+            return 0
+        if self._channel is None:
+            return max(0, MAX_UNCONFIRMED - len(self._waiting))
+        if not self._channel.writable or self._channel.unsent_bytes > MAX_UNSENT_BYTES:
+            return 0
+        return max(0, MAX_UNCONFIRMED - len(self._unconfirmed))
+
+    def _send(self, batch: list[tuple[Message, Settle]]) -> None:
+        channel = self._channel
+        if channel is None:
+            self._encoded(0, batch)  # what cannot be written is the caller's error now, not ours later
+            self._waiting += batch
+            return
+        data = b"".join(self._encoded(channel.number, batch))
+        for message, settle in batch:
+            self._unconfirmed.add(message.message_id, settle)
+        channel.write(data)
+
+    def _encoded(self, number: int, batch: list[tuple[Message, Settle]]) -> list[bytes]:
+        names = self._names
+        parts: list[bytes] = []
+        for message, _ in batch:
+            exchange = names.exchange(message.exchange)
+            key = names.key(message.exchange, message.routing_key)
+            parts.append(frames.publish_method(number, exchange, key, message.mandatory))
+            parts += frames.content(number, message, self._frame_max)
+        return parts
+
+    # -------------------------------------------------------------------------------------- as a Receiver
+
+    def method(self, index: int, arguments: bytes) -> bool:
+        """Confirms, by the hundred."""
+        if index == frames.ACK:
+            self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.CONFIRMED)
+        elif index == frames.NACK:
+            self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.REFUSED)
+        else:
+            return False
+        return True
+
+    def content(self, index: int, arguments: bytes, properties: bytes, body: bytes) -> None:
+        """A returned message; its confirm follows."""
+        if index == frames.RETURN:
+            self._unconfirmed.returned(frames.read_properties(properties).message_id)
+
+    def ended(self) -> None:
+        """The channel is gone, and with it every word on what was sent."""
+        self._channel, self._unusable = None, self._connection
+        self._abandon()
+
+    def _abandon(self) -> None:
+        unconfirmed, self._unconfirmed = self._unconfirmed, Unconfirmed()
+        unconfirmed.give_up()
+        waiting, self._waiting = self._waiting, []
+        for message, settle in waiting:
+            settle(message.message_id, Receipt.UNKNOWN)
+
+    # --------------------------------------------------------------------------------------- its own care
+
+    async def _keep_open(self) -> None:
+        """One channel's life."""
+        connection = await self._link.connected()
+        try:
+            channel = await connection.channel(self, confirms=True)
+        except BrokerError as error:
+            self._unusable = connection
+            self._abandon()
+            self._log.warning("publisher has no channel", trouble=str(error))
+        else:
+            self._begin(channel, connection)
+            await channel.ended.wait()
+        if not connection.lost.is_set():
+            await self._recover(connection)
+        self._unusable = None
+
+    def _begin(self, channel: Channel, connection: Connection) -> None:
+        if channel.ended.is_set():
+            return
+        self._channel, self._connection, self._frame_max = channel, connection, connection.frame_max
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._send(waiting)
+
+    async def _recover(self, connection: Connection) -> None:
+        """The broker closed the channel: an exchange is gone, as a rule. Put things right, then go on."""
+        await self._backoff.pause()
+        await self._restore(connection)

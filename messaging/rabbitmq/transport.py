@@ -1,0 +1,160 @@
+"""One service's way to RabbitMQ, over one connection for publishing and one for consuming."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Final
+
+import structlog
+from aiormq.abc import AbstractChannel
+
+from messaging.rabbitmq.connection import (
+    Backoff,
+    BrokerError,
+    Connection,
+    Link,
+    asking,
+    broker_url,
+)
+from messaging.rabbitmq.publisher import RabbitMqPublisher
+from messaging.rabbitmq.subscriber import RabbitMqSubscription
+from messaging.rabbitmq.topology import NOT_FOUND, Names, declare, redeclare
+from messaging.transport import BrokerUnavailable, QueueDepth, Topology, TopologyMismatch
+
+DEPTH_TIMEOUT_S: Final = 5.0
+
+
+class RabbitMqTransport:
+    """A `Transport` to RabbitMQ 3.10 or newer.
+
+    ``urls`` are the nodes of one cluster, tried in turn; raises ValueError for one that is no AMQP URL.
+    ``prefix`` is put before every name at the broker and taken off what comes in, so that several
+    installations may share a virtual host. ``rng`` jitters the pauses between tries to reconnect.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        prefix: str = "",
+        rng: Random | None = None,
+        log: Any = None,
+        name: str = "oms",
+    ) -> None:
+        if not urls:
+            raise ValueError("no broker URL was given")
+        self._rng = rng if rng is not None else Random()  # noqa: S311  jitter is no secret
+        self._log = log if log is not None else structlog.get_logger()
+        self._names = Names(prefix)
+        nodes = [broker_url(url) for url in urls]
+        self._consuming = Link(f"{name} consuming", nodes, self._rng, self._log, self.restore)
+        self._publishing = Link(f"{name} publishing", nodes, self._rng, self._log, _nothing_to_prepare)
+        self._topology = Topology()
+        self._topology_trouble: str | None = None
+        self._publishers: list[RabbitMqPublisher] = []
+        self._subscriptions: list[RabbitMqSubscription] = []
+        self._asked: tuple[Connection, AbstractChannel] | None = None
+        self._asking = asyncio.Lock()
+
+    async def declare(self, topology: Topology) -> Sequence[str]:
+        """See `Transport.declare`. Bindings are made, but not reported."""
+        backoff = Backoff(self._rng)
+        while True:
+            connection = await self._consuming.connected()
+            try:
+                created = await declare(connection, topology, self._names)
+            except BrokerError as error:
+                self._note_topology(str(error))
+                await backoff.pause()
+            else:
+                break
+        self._topology_trouble = None
+        self._topology += topology
+        await self._publishing.connected()
+        return created
+
+    def publisher(self) -> RabbitMqPublisher:
+        """See `Transport.publisher`."""
+        self._publishing.start()
+        publisher = RabbitMqPublisher(
+            self._publishing, self._names, Backoff(self._rng), self._restore_from_publishing, self._log
+        )
+        self._publishers = [*(each for each in self._publishers if not each.closed), publisher]
+        return publisher
+
+    async def subscribe(self, queue: str, prefetch: int) -> RabbitMqSubscription:
+        """See `Transport.subscribe`. Waits until the broker has accepted the consumer."""
+        subscription = RabbitMqSubscription(
+            self._consuming, self._names, queue, prefetch, Backoff(self._rng), self.restore, self._log
+        )
+        self._subscriptions = [*(each for each in self._subscriptions if not each.closed), subscription]
+        await subscription.started()
+        return subscription
+
+    async def depth(self, queue: str) -> QueueDepth:
+        """See `Transport.depth`. One question on a channel that is kept open for it."""
+        async with self._asking:
+            try:
+                channel = await self._channel_for_questions()
+                async with asking(timeout_s=DEPTH_TIMEOUT_S):
+                    answer = await channel.queue_declare(self._names.queue(queue), passive=True)
+            except BrokerError as error:
+                self._asked = None
+                what = "does not exist" if error.code == NOT_FOUND else f"cannot be asked about: {error}"
+                raise BrokerUnavailable(f"queue {queue} {what}") from error
+            return QueueDepth(answer.message_count or 0, answer.consumer_count or 0)
+
+    @property
+    def trouble(self) -> str | None:
+        """See `Transport.trouble`."""
+        troubles = (
+            self._consuming.trouble,
+            self._publishing.trouble,
+            self._topology_trouble,
+            *(subscription.trouble for subscription in self._subscriptions),
+        )
+        return next((trouble for trouble in troubles if trouble is not None), None)
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        await asyncio.gather(
+            *(subscription.close() for subscription in self._subscriptions),
+            *(publisher.close() for publisher in self._publishers),
+        )
+        await asyncio.gather(self._consuming.close(), self._publishing.close())
+
+    async def restore(self, connection: Connection) -> None:
+        """Declare everything again, after a reconnect or when something turned out to be missing.
+
+        A mismatch or refusal becomes the transport's trouble; it is no reason to drop the connection.
+        """
+        try:
+            await redeclare(connection, self._topology, self._names)
+        except (TopologyMismatch, BrokerError) as error:
+            self._note_topology(str(error))
+        else:
+            self._topology_trouble = None
+
+    async def _restore_from_publishing(self, _: Connection) -> None:
+        """Declared over the consuming connection: an alarm makes the broker deaf to the other one."""
+        if (connection := self._consuming.connection) is not None:
+            await self.restore(connection)
+
+    async def _channel_for_questions(self) -> AbstractChannel:
+        connection = self._consuming.connection
+        if connection is None:
+            raise BrokerError(self._consuming.trouble or "not connected")
+        if self._asked is None or self._asked[0] is not connection or self._asked[1].is_closed:
+            self._asked = (connection, await connection.plain_channel())
+        return self._asked[1]
+
+    def _note_topology(self, trouble: str) -> None:
+        if trouble != self._topology_trouble:
+            self._log.warning("topology in trouble", trouble=trouble)
+        self._topology_trouble = trouble
+
+
+async def _nothing_to_prepare(_: Connection) -> None:
+    """A publishing connection needs nothing declared."""
