@@ -1,0 +1,162 @@
+"""Takes dead letters off their queues into the table, and tells the saga that awaits them (D2, S10)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.commands import COMMANDS
+from contracts.envelope import Direction
+from contracts.routing import dead_letter_queue
+from messaging import retries
+from messaging.consumer import Failed
+from messaging.identifiers import NewId
+from messaging.retries import attempt_of, parse_id, plain_headers
+from messaging.transport import Delivery
+from orchestrator.core.inputs import CommandDeadLettered
+from orchestrator.core.state import Saga
+from orchestrator.engine import Engine, Happening, Work
+from orchestrator.storage import DeadLetter, DeadLetterStatus, OrchestratorTransaction
+
+MAX_STORED_BODY_BYTES: Final = 256 * 1024
+"""Longer bodies are cut, and such dead letters cannot be replayed (D2, S16)."""
+
+CORRELATION: Final = "correlation-id"
+"""Stored header that keeps the message's correlation id for its replay."""
+
+COMMAND: Final = "command"
+MESSAGE: Final = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandWork:
+    """The piece of work that a dead command was for."""
+
+    saga_id: UUID
+    step: str
+    direction: Direction
+
+    @property
+    def key(self) -> str:
+        """What its dead letters are counted by (D2)."""
+        return f"{COMMAND}:{self.saga_id}:{self.step}:{self.direction}"
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Handles batches from the dead-letter queues. Whatever arrives is kept; nothing is refused."""
+
+    engine: Engine
+    new_id: NewId
+
+    async def __call__(
+        self, transaction: OrchestratorTransaction, deliveries: Sequence[Delivery]
+    ) -> Sequence[Failed]:
+        """Record every dead letter, and let the sagas concerned know in the same transaction."""
+        works = [command_work(delivery) for delivery in deliveries]
+        saga_ids = {work.saga_id for work in works if work is not None}
+        locked = await self.engine.lock(transaction, saga_ids)
+        recorded = [
+            self._record(delivery, work if work and work.saga_id in locked.sagas else None, locked)
+            for delivery, work in zip(deliveries, works, strict=True)
+        ]
+        transaction.record_deaths(recorded)
+        self.engine.write(transaction, locked)
+        return ()
+
+    def _record(self, delivery: Delivery, command: CommandWork | None, work: Work) -> DeadLetter:
+        dead = dead_letter(delivery, self.new_id(), work.now)
+        if command is None:
+            return dead
+        dead = replace(
+            dead,
+            kind=COMMAND,
+            work_key=command.key,
+            saga_id=command.saga_id,
+            step=command.step,
+            direction=command.direction.value,
+        )
+        if not _awaited(work.sagas[command.saga_id], command):
+            return replace(dead, status=DeadLetterStatus.RESOLVED, cause="not awaited when it arrived")
+        error = f"{dead.error_type}: {dead.error_message}"
+        happened = CommandDeadLettered(command.step, command.direction, dead.permanent, error)
+        self.engine.fold(work, Happening(command.saga_id, happened, delivery.message_id))
+        return dead
+
+
+def _awaited(saga: Saga, command: CommandWork) -> bool:
+    settling = saga.settling
+    settled = settling is not None and (settling.step, settling.direction) == (
+        command.step,
+        command.direction,
+    )
+    return settled or saga.awaits(command.step, command.direction)
+
+
+def command_work(delivery: Delivery) -> CommandWork | None:
+    """The piece of work of a dead command; None for anything that is not a readable command."""
+    if _text(delivery.headers, retries.ORIGINAL_TYPE, delivery.type) not in COMMANDS:
+        return None
+    saga_id = parse_id(delivery.correlation_id)
+    try:
+        body = json.loads(delivery.body)
+        work = CommandWork(UUID(body["saga_id"]), str(body["step"])[:64], Direction(body["direction"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return work if work.saga_id == saga_id and "\x00" not in work.step else None
+
+
+def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> DeadLetter:
+    """What is kept of a message from a dead-letter queue, whatever its state (D1)."""
+    headers = delivery.headers
+    by_broker = retries.ERROR_TYPE not in headers
+    death_id = _clean(delivery.message_id or str(dead_letter_id))
+    return DeadLetter(
+        dead_letter_id=dead_letter_id,
+        kind=MESSAGE,
+        work_key=f"{MESSAGE}:{death_id}",
+        death_id=death_id,
+        queue=_text(headers, retries.ORIGINAL_QUEUE, _original_queue(delivery)),
+        type=_text(headers, retries.ORIGINAL_TYPE, delivery.type),
+        error_type=_text(headers, retries.ERROR_TYPE, "delivery_limit"),
+        error_message=_text(
+            headers, retries.ERROR_MESSAGE, "the broker gave it up after too many redeliveries"
+        ),
+        error_stack=_text(headers, retries.ERROR_STACK, ""),
+        permanent=headers.get(retries.PERMANENT) is True and not by_broker,
+        attempts=attempt_of(delivery),
+        first_failed_at=_moment(headers, retries.FIRST_FAILURE_AT, now),
+        last_failed_at=_moment(headers, retries.LAST_FAILURE_AT, now),
+        exchange=_text(headers, retries.ORIGINAL_EXCHANGE, delivery.exchange),
+        routing_key=_text(headers, retries.ORIGINAL_ROUTING_KEY, delivery.routing_key),
+        message_id=_text(headers, retries.ORIGINAL_MESSAGE_ID, delivery.message_id),
+        headers={**plain_headers(headers), CORRELATION: _clean(delivery.correlation_id or "")},
+        body=delivery.body[:MAX_STORED_BODY_BYTES],
+        body_truncated=len(delivery.body) > MAX_STORED_BODY_BYTES,
+        created_at=now,
+    )
+
+
+def _original_queue(delivery: Delivery) -> str:
+    return delivery.queue.removesuffix(dead_letter_queue(""))
+
+
+def _text(headers: Mapping[str, Any], name: str, otherwise: str | None) -> str:
+    value = headers.get(name)
+    return _clean(value if isinstance(value, str) else otherwise or "")
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[: retries.MAX_HEADER_CHARACTERS]
+
+
+def _moment(headers: Mapping[str, Any], name: str, otherwise: datetime) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(headers.get(name)))
+    except ValueError:
+        return otherwise
+    return moment if moment.tzinfo is not None else otherwise

@@ -1,0 +1,189 @@
+"""Replay and discard of one dead letter (D3, D4).
+
+Replaying a command is the saga's own retry: the command is built anew, so it is always current, and it goes
+out only while the saga awaits exactly that work. Anything else goes back to its queue as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from contracts.envelope import ATTEMPT
+from contracts.routing import DEFAULT_EXCHANGE, ORCHESTRATOR
+from messaging.identifiers import NewId
+from messaging.retries import parse_id
+from messaging.transport import Message
+from messaging.unit_of_work import UnitOfWork
+from orchestrator.core.inputs import Actor, RetryRequested
+from orchestrator.dead_letters.collector import COMMAND, CORRELATION
+from orchestrator.engine import Engine, Work
+from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion
+from orchestrator.storage import AuditEntry, DeadLetter, DeadLetterStatus, OrchestratorTransaction
+
+_REPLAYABLE = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay did, or would do: the dead letter and a sentence for a person."""
+
+    dead_letter: DeadLetter
+    what: str
+
+
+class DeadLetterOperations:
+    """Actions of people on single dead letters."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWork[OrchestratorTransaction],
+        engine: Engine,
+        operations: Operations,
+        new_id: NewId,
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._engine = engine
+        self._operations = operations
+        self._new_id = new_id
+
+    async def replay(self, dead_letter_id: UUID, actor: Actor, expected_version: int | None = None) -> Replay:
+        """Send the dead letter's work once more.
+
+        Raises:
+            NotFound: there is no such dead letter.
+            StaleVersion: it has changed since the caller looked.
+            NotAllowed: it is closed, cut, or no longer awaited.
+        """
+        audit_id = self._new_id()
+        return await self._unit_of_work.run(
+            lambda transaction: self._replay(transaction, dead_letter_id, actor, expected_version, audit_id)
+        )
+
+    async def dry_run(self, dead_letter_id: UUID, expected_version: int | None = None) -> Replay:
+        """What `replay` would do now. Changes nothing; raises what `replay` would raise."""
+
+        async def work(transaction: OrchestratorTransaction) -> Replay:
+            locked, dead = await self._lock(transaction, dead_letter_id, expected_version)
+            replay, _ = self._plan(locked, dead, Actor("dry run", ""))
+            return replay
+
+        return await self._unit_of_work.run(work)
+
+    async def discard(
+        self, dead_letter_id: UUID, actor: Actor, expected_version: int | None = None
+    ) -> DeadLetter:
+        """Close a dead letter without sending anything. Raises as `replay` does."""
+        audit_id = self._new_id()
+
+        async def work(transaction: OrchestratorTransaction) -> DeadLetter:
+            locked, dead = await self._lock(transaction, dead_letter_id, None)
+            if await transaction.audit_entry(audit_id) is not None:
+                return dead
+            _check(dead, expected_version)
+            after = replace(
+                dead,
+                status=DeadLetterStatus.DISCARDED,
+                cause=f"discarded by {actor.name}",
+                version=dead.version + 1,
+            )
+            transaction.save_dead_letters([after], locked.now)
+            transaction.add_audit([_audit(audit_id, locked.now, actor, "dead_letter.discard", dead, after)])
+            return after
+
+        return await self._unit_of_work.run(work)
+
+    async def _replay(
+        self,
+        transaction: OrchestratorTransaction,
+        dead_letter_id: UUID,
+        actor: Actor,
+        expected_version: int | None,
+        audit_id: UUID,
+    ) -> Replay:
+        locked, dead = await self._lock(transaction, dead_letter_id, None)
+        if await transaction.audit_entry(audit_id) is not None:
+            return Replay(dead, "replayed")
+        _check(dead, expected_version)
+        replayed, messages = self._plan(locked, dead, actor)
+        transaction.send(messages)
+        self._engine.write(transaction, locked)
+        transaction.save_dead_letters([replayed.dead_letter], locked.now)
+        action = "dead_letter.replay"
+        transaction.add_audit([_audit(audit_id, locked.now, actor, action, dead, replayed.dead_letter)])
+        return replayed
+
+    async def _lock(
+        self, transaction: OrchestratorTransaction, dead_letter_id: UUID, expected_version: int | None
+    ) -> tuple[Work, DeadLetter]:
+        """The dead letter with its saga, locked in the order of S18: the saga first."""
+        seen = await transaction.read_dead_letter(dead_letter_id)
+        if seen is None:
+            raise NotFound(f"there is no dead letter {dead_letter_id}")
+        work = await self._engine.lock(transaction, {seen.saga_id} if seen.saga_id else set())
+        dead = (await transaction.lock_dead_letters([dead_letter_id])).get(dead_letter_id)
+        if dead is None:
+            raise NotFound(f"there is no dead letter {dead_letter_id}")
+        if expected_version is not None:
+            _check(dead, expected_version)
+        return work, dead
+
+    def _plan(self, work: Work, dead: DeadLetter, actor: Actor) -> tuple[Replay, list[Message]]:
+        """What the replay is: the saga's retry for a command, the stored bytes for anything else (D4)."""
+        _check(dead, None)
+        after = replace(dead, status=DeadLetterStatus.REPLAYING, cause=None, version=dead.version + 1)
+        if dead.kind == COMMAND and dead.saga_id is not None:
+            self._retry(work, dead, dead.saga_id, actor)
+            return Replay(after, f"{dead.type} is built anew from the saga and sent to its participant"), []
+        if dead.body_truncated:
+            raise NotAllowed("body_cut", "its body was too long to be kept whole, so it cannot be sent again")
+        message = _as_it_was(dead, self._new_id(), work.now)
+        return Replay(after, f"the stored message goes back to {dead.queue}"), [message]
+
+    def _retry(self, work: Work, dead: DeadLetter, saga_id: UUID, actor: Actor) -> None:
+        saga = work.sagas.get(saga_id)
+        if saga is None:
+            raise NotAllowed("not_awaited", "its saga is gone")
+        awaiting = saga.awaiting
+        if awaiting is None or (awaiting.step, awaiting.direction.value) != (dead.step, dead.direction):
+            awaited = f"{awaiting.step} ({awaiting.direction})" if awaiting else "nothing"
+            reason = f"the saga awaits {awaited}, not {dead.step} ({dead.direction})"
+            raise NotAllowed("not_awaited", reason, self._operations.allowed(saga))
+        self._operations.fold(work, saga, RetryRequested(actor))
+
+
+def _check(dead: DeadLetter, expected_version: int | None) -> None:
+    if expected_version is not None and expected_version != dead.version:
+        raise StaleVersion(dead.version)
+    if dead.status not in _REPLAYABLE:
+        raise NotAllowed("closed", f"it is {dead.status} already: {dead.cause}")
+
+
+def _as_it_was(dead: DeadLetter, message_id: UUID, now: datetime) -> Message:
+    correlation_id = dead.saga_id or parse_id(str(dead.headers.get(CORRELATION, "")))
+    return Message(
+        message_id=message_id,
+        type=dead.type,
+        exchange=DEFAULT_EXCHANGE,
+        routing_key=dead.queue,
+        body=dead.body,
+        correlation_id=correlation_id,
+        app_id=ORCHESTRATOR,
+        timestamp=now,
+        mandatory=True,
+        headers={**{name: value for name, value in dead.headers.items() if name != CORRELATION}, ATTEMPT: 1},
+    )
+
+
+def _audit(
+    audit_id: UUID, now: datetime, actor: Actor, action: str, before: DeadLetter, after: DeadLetter
+) -> AuditEntry:
+    subject = f"dead_letter:{before.dead_letter_id}"
+    return AuditEntry(audit_id, now, actor.name, action, subject, actor.reason, _view(before), _view(after))
+
+
+def _view(dead: DeadLetter) -> Mapping[str, Any]:
+    return {"status": dead.status.value, "version": dead.version, "cause": dead.cause}

@@ -1,0 +1,274 @@
+"""The heart: a batch of inputs → lock, decide, save, send. One transaction, whoever feeds it (S2)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from contracts.routing import ORCHESTRATOR
+from messaging.compose import command_message, event_message
+from messaging.identifiers import NewId
+from messaging.transport import Message
+from orchestrator.core import machine, timers
+from orchestrator.core.definition import Registry, SagaDefinition
+from orchestrator.core.effects import (
+    Decision,
+    Effect,
+    PublishEvent,
+    ResolveDeadLetters,
+    SendCommand,
+    Stale,
+    Transition,
+)
+from orchestrator.core.inputs import Input
+from orchestrator.core.rules import awaited_command
+from orchestrator.core.state import ENDED, Saga
+from orchestrator.storage import HistoryEntry, OrchestratorTransaction, SagaChange, WorkEnded
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An input for one saga, with the message that brought it."""
+
+    saga_id: UUID
+    happened: Input
+    causation_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSaga:
+    """There is no such saga (S16)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownVersion:
+    """The saga runs a definition version that this process does not have (S13)."""
+
+    definition: str
+    version: int
+
+
+Answer = Decision | UnknownSaga | UnknownVersion
+
+
+@dataclass(slots=True)
+class Work:
+    """What one transaction has decided so far, before it is written."""
+
+    now: datetime
+    sagas: dict[UUID, Saga]
+    previous: dict[UUID, int]
+    history: list[HistoryEntry] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    ended_work: list[WorkEnded] = field(default_factory=list)
+    changed: dict[UUID, Saga] = field(default_factory=dict)
+
+    def put(self, saga: Saga) -> None:
+        """Take note of a saga's new state."""
+        self.sagas[saga.saga_id] = saga
+        self.changed[saga.saga_id] = saga
+
+
+OnProgress = Callable[[Sequence[Saga]], None]
+
+
+class Engine:
+    """Applies inputs to sagas. Holds no state of its own but counters."""
+
+    def __init__(
+        self, registry: Registry, new_id: NewId, rng: random.Random, on_progress: OnProgress | None = None
+    ) -> None:
+        """
+        Args:
+            on_progress: called after a commit with the sagas that it changed.
+        """
+        self.registry = registry
+        self.counts: Counter[str] = Counter()
+        self._new_id = new_id
+        self._rng = rng
+        self._on_progress = on_progress
+
+    # -- the three ways in --------------------------------------------------------------------------------
+
+    async def apply(
+        self, transaction: OrchestratorTransaction, happenings: Sequence[Happening]
+    ) -> list[Answer]:
+        """Lock the sagas, fold the inputs into them in order, write what came of it; an answer for each."""
+        if not happenings:
+            return []
+        work = await self.lock(transaction, {happening.saga_id for happening in happenings})
+        answers = [self.fold(work, happening) for happening in happenings]
+        self.write(transaction, work)
+        return answers
+
+    def start(
+        self,
+        transaction: OrchestratorTransaction,
+        sagas: Sequence[tuple[Transition, str | None]],
+        now: datetime,
+    ) -> None:
+        """Write new sagas, each with its first command and event (S14), given with their trace context."""
+        work = Work(now=now, sagas={}, previous={})
+        for transition, traceparent in sagas:
+            definition = self.registry.latest(transition.saga.definition)
+            self._record(work, definition, transition, None, traceparent)
+        transaction.add_sagas(list(work.changed.values()))
+        self._write_rest(transaction, work)
+        self.counts["started"] += len(sagas)
+
+    async def lock(self, transaction: OrchestratorTransaction, saga_ids: set[UUID]) -> Work:
+        """Begin work on these sagas: their rows are locked and the time is read after that (S11)."""
+        locked = await transaction.lock_sagas(saga_ids)
+        return self.work_on(locked.sagas, locked.now)
+
+    def work_on(self, sagas: Mapping[UUID, Saga], now: datetime) -> Work:
+        """Begin work on sagas that are locked already."""
+        return Work(now=now, sagas=dict(sagas), previous={key: saga.version for key, saga in sagas.items()})
+
+    # -- what they are made of ----------------------------------------------------------------------------
+
+    def fold(self, work: Work, happening: Happening) -> Answer:
+        """Decide one input and remember what came of it; nothing is written yet."""
+        saga = work.sagas.get(happening.saga_id)
+        if saga is None:
+            return UnknownSaga()
+        definition = self.registry.find(saga.definition, saga.definition_version)
+        if definition is None:
+            self.counts["unknown_version"] += 1
+            return UnknownVersion(saga.definition, saga.definition_version)
+        decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
+        if isinstance(decision, Transition):
+            self._record(work, definition, decision, happening.causation_id, happening.traceparent)
+        elif isinstance(decision, Stale):
+            self.counts["stale"] += 1
+        return decision
+
+    def resend(self, work: Work, definition: SagaDefinition, saga: Saga, finding: timers.Resend) -> None:
+        """One more copy of what the saga awaits: same work, new message id (S4)."""
+        command = awaited_command(definition, saga)
+        message_id = self._command(work, command, None, None)
+        jitter = self._rng.random()
+        work.put(timers.sent(definition, saga, message_id, work.now, jitter, final=finding.final))
+        self.counts["resent"] += 1
+
+    def write(self, transaction: OrchestratorTransaction, work: Work) -> None:
+        """Queue everything that the work has changed; it commits together or not at all (S2)."""
+        if work.changed:
+            changes = [SagaChange(saga, work.previous[key]) for key, saga in sorted(work.changed.items())]
+            transaction.save_sagas(changes)
+        self._write_rest(transaction, work)
+
+    def _write_rest(self, transaction: OrchestratorTransaction, work: Work) -> None:
+        if work.history:
+            transaction.add_history(work.history)
+            moved = {entry.saga_id for entry in work.history}
+            progressed = [work.sagas[saga_id] for saga_id in sorted(moved)]
+            transaction.after_commit(lambda: self._progressed(progressed))
+        if work.ended_work:
+            transaction.resolve_dead_letters(work.ended_work, work.now)
+        transaction.send(work.messages)
+
+    def _progressed(self, sagas: Sequence[Saga]) -> None:
+        for saga in sagas:
+            if saga.status in ENDED:
+                self.counts[f"ended_{saga.order_status}"] += 1
+        if self._on_progress is not None:
+            self._on_progress(sagas)
+
+    def _record(
+        self,
+        work: Work,
+        definition: SagaDefinition,
+        transition: Transition,
+        causation_id: str | None,
+        traceparent: str | None,
+    ) -> None:
+        saga, sent = transition.saga, []
+        for effect in transition.effects:
+            message_id = self._carry_out(work, saga, effect, causation_id, traceparent)
+            if message_id is None:
+                continue
+            name = _sent_name(effect)
+            sent.append({"type": name, "message_id": str(message_id)})
+            if isinstance(effect, SendCommand):
+                jitter = self._rng.random()
+                saga = timers.sent(definition, saga, message_id, work.now, jitter, final=False)
+        if not any(isinstance(effect, SendCommand) for effect in transition.effects):
+            saga = replace(saga, due_at=timers.due_at(definition, saga, work.now))
+        saga = _lazily_due(work.sagas.get(saga.saga_id), saga)
+        work.put(saga)
+        entry = HistoryEntry(
+            saga.saga_id, saga.version, saga.updated_at, transition.accepted, _led_to(saga, sent)
+        )
+        work.history.append(entry)
+
+    def _carry_out(
+        self,
+        work: Work,
+        saga: Saga,
+        effect: Effect,
+        causation_id: str | None,
+        traceparent: str | None,
+    ) -> UUID | None:
+        match effect:
+            case SendCommand():
+                return self._command(work, effect, causation_id, traceparent)
+            case PublishEvent(event):
+                message_id = self._new_id()
+                message = event_message(
+                    event, message_id, message_id, work.now, ORCHESTRATOR, causation_id, traceparent
+                )
+                work.messages.append(message)
+                return message_id
+            case ResolveDeadLetters(step, direction, cause):
+                work.ended_work.append(WorkEnded(saga.saga_id, step, direction, cause))
+                return None
+
+    def _command(
+        self, work: Work, send: SendCommand, causation_id: str | None, traceparent: str | None
+    ) -> UUID:
+        message_id = self._new_id()
+        message = command_message(
+            send.command, send.participant, message_id, work.now, ORCHESTRATOR, causation_id, traceparent
+        )
+        work.messages.append(message)
+        return message_id
+
+
+def _lazily_due(before: Saga | None, saga: Saga) -> Saga:
+    """Keeps an earlier ``due_at``: an early look is harmless, and not moving it spares the index."""
+    if before is None or before.due_at is None or saga.due_at is None or before.due_at > saga.due_at:
+        return saga
+    return replace(saga, due_at=before.due_at)
+
+
+def _sent_name(effect: Effect) -> str:
+    match effect:
+        case SendCommand(_, command):
+            return type(command).__name__
+        case PublishEvent(event):
+            return type(event).__name__
+        case ResolveDeadLetters():
+            return ""
+
+
+def _led_to(saga: Saga, sent: list[dict[str, str]]) -> dict[str, Any]:
+    """What an accepted input led to, for people who read the history."""
+    awaiting = saga.awaiting
+    return {
+        "status": saga.status.value,
+        "order_status": saga.order_status.value,
+        "step": awaiting.step if awaiting else None,
+        "direction": saga.direction.value,
+        "sent": sent,
+    }

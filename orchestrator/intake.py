@@ -1,0 +1,194 @@
+"""Submissions: validated orders become sagas, many in one transaction (S14)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from contracts.orders import Order
+from messaging.batching import Arrivals
+from messaging.unit_of_work import UnitOfWork
+from orchestrator.core import machine
+from orchestrator.engine import Engine
+from orchestrator.storage import KeyClaim, OrchestratorTransaction
+
+GROUP_LIMIT: Final = 200
+"""Submissions that share one transaction at most."""
+
+WAITING_LIMIT: Final = 2000
+"""Submissions that wait at most; beyond it the caller is told to come back (backpressure)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A valid order with the ids it will get: drawn beforehand, so that a repeat finds them (S17)."""
+
+    order: Order
+    order_id: UUID
+    saga_id: UUID
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The order stands: newly, or since an earlier submission with the same key."""
+
+    order_id: UUID
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReused:
+    """The idempotency key stands for another order."""
+
+    order_id: UUID
+
+
+class Overloaded(Exception):
+    """Too many submissions are waiting; come back later."""
+
+
+Answer = Accepted | KeyReused
+
+
+@dataclass(slots=True)
+class _Waiting:
+    submission: Submission
+    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+def fingerprint(order: Order) -> bytes:
+    """What makes two submissions the same order: every validated field."""
+    return hashlib.sha256(order.model_dump_json().encode()).digest()
+
+
+class Intake:
+    """Commits concurrent submissions together; a bad one fails alone."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWork[OrchestratorTransaction],
+        engine: Engine,
+        definition_name: str,
+        key_lifetime_s: float,
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._engine = engine
+        self._definition_name = definition_name
+        self._key_lifetime = timedelta(seconds=key_lifetime_s)
+        self._arrivals: Arrivals[_Waiting] = Arrivals()
+
+    async def submit(self, submission: Submission) -> Answer:
+        """Store an order and start its saga.
+
+        Raises:
+            Overloaded: too many are waiting already.
+            StorageUnavailable: the database cannot be used.
+        """
+        if len(self._arrivals) >= WAITING_LIMIT:
+            raise Overloaded(f"{WAITING_LIMIT} submissions are waiting")
+        waiting = _Waiting(submission)
+        self._arrivals.add(waiting)
+        return await waiting.answer
+
+    async def run_once(self) -> int:
+        """Store whatever has arrived in one transaction; returns how many that were."""
+        group = await self._arrivals.take(GROUP_LIMIT)
+        try:
+            await self._store([waiting for waiting in group if not waiting.answer.done()])
+        except BaseException as error:
+            for waiting in group:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(
+                        error if isinstance(error, Exception) else Overloaded("stopping")
+                    )
+            raise
+        return len(group)
+
+    async def _store(self, group: Sequence[_Waiting]) -> None:
+        try:
+            answers = await self.store([waiting.submission for waiting in group])
+        except Exception as error:
+            if len(group) == 1:
+                if not group[0].answer.done():
+                    group[0].answer.set_exception(error)
+                return
+            for waiting in group:
+                await self._store([waiting])
+            return
+        for waiting, answer in zip(group, answers, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+
+    async def store(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """Key, order, saga, first command and event of each submission commit together."""
+        runs = 0
+
+        async def work(transaction: OrchestratorTransaction) -> list[Answer]:
+            nonlocal runs
+            runs += 1
+            committed = await self._committed(transaction, submissions) if runs > 1 else set()
+            return await self._store_in(transaction, submissions, committed)
+
+        return await self._unit_of_work.run(work)
+
+    async def _committed(
+        self, transaction: OrchestratorTransaction, submissions: Sequence[Submission]
+    ) -> set[UUID]:
+        """What an earlier run committed although its commit seemed to fail (S17)."""
+        return await transaction.existing_orders([submission.order_id for submission in submissions])
+
+    async def _store_in(
+        self,
+        transaction: OrchestratorTransaction,
+        submissions: Sequence[Submission],
+        committed: set[UUID],
+    ) -> list[Answer]:
+        now = await transaction.now()
+        claims = _leading_claims(s for s in submissions if s.order_id not in committed)
+        standing = {}
+        if claims:
+            standing = dict(await transaction.claim_keys(claims, now, now - self._key_lifetime))
+        for claim in claims:
+            standing.setdefault((claim.customer_id, claim.key), claim)
+        answers = [_answer(submission, standing, committed) for submission in submissions]
+        definition = self._engine.registry.latest(self._definition_name)
+        started = [
+            (machine.start(definition, s.saga_id, s.order_id, s.order, now), s.traceparent)
+            for s, answer in zip(submissions, answers, strict=True)
+            if answer == Accepted(s.order_id, replayed=False) and s.order_id not in committed
+        ]
+        if started:
+            self._engine.start(transaction, started, now)
+        return answers
+
+
+def _leading_claims(submissions: Iterable[Submission]) -> list[KeyClaim]:
+    """One claim a key, the first submission's, in the order in which keys are locked (S18)."""
+    claims: dict[tuple[str, str], KeyClaim] = {}
+    for submission in submissions:
+        if submission.idempotency_key is not None:
+            customer, key = submission.order.customer_id, submission.idempotency_key
+            claim = KeyClaim(customer, key, fingerprint(submission.order), submission.order_id)
+            claims.setdefault((customer, key), claim)
+    return [claims[name] for name in sorted(claims)]
+
+
+def _answer(
+    submission: Submission, standing: dict[tuple[str, str], KeyClaim], committed: set[UUID]
+) -> Answer:
+    """New, a repeat, or another order under a used key."""
+    if submission.idempotency_key is None or submission.order_id in committed:
+        return Accepted(submission.order_id, replayed=False)
+    claim = standing[(submission.order.customer_id, submission.idempotency_key)]
+    if claim.order_id == submission.order_id:
+        return Accepted(submission.order_id, replayed=False)
+    if claim.fingerprint == fingerprint(submission.order):
+        return Accepted(claim.order_id, replayed=True)
+    return KeyReused(claim.order_id)

@@ -1,0 +1,146 @@
+"""What people do to sagas: cancel, retry, resolve. Each with a reason, under the row lock, audited (D6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from messaging.identifiers import NewId
+from messaging.unit_of_work import UnitOfWork
+from orchestrator.core.effects import Refused, Stale
+from orchestrator.core.inputs import Actor, CancelRequested, Input, ResolveRequested, RetryRequested
+from orchestrator.core.machine import allowed_actions
+from orchestrator.core.state import Saga
+from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, Work
+from orchestrator.storage import AuditEntry, OrchestratorTransaction
+
+
+class NotFound(Exception):
+    """There is no such saga or dead letter."""
+
+
+class StaleVersion(Exception):
+    """The caller's ``expected_version`` is not the current one.
+
+    Attributes:
+        current: the version that the subject has now.
+    """
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"it is at version {current} now")
+        self.current = current
+
+
+class NotAllowed(Exception):
+    """The action is not allowed now.
+
+    Attributes:
+        code: for programs.
+        allowed_actions: what is allowed instead.
+    """
+
+    def __init__(self, code: str, reason: str, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.allowed_actions = allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The saga after the action; ``changed`` is false when the action was a repeat that changed nothing."""
+
+    saga: Saga
+    changed: bool
+
+
+class Operations:
+    """Actions of people on sagas."""
+
+    def __init__(
+        self, unit_of_work: UnitOfWork[OrchestratorTransaction], engine: Engine, new_id: NewId
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._engine = engine
+        self._new_id = new_id
+
+    async def cancel(self, saga_id: UUID, actor: Actor, expected_version: int | None = None) -> Done:
+        """Undo an order (S9). Repeating it is fine.
+
+        Raises:
+            NotFound, StaleVersion, NotAllowed, StorageUnavailable
+        """
+        return await self._act("cancel", saga_id, actor, CancelRequested(actor), expected_version)
+
+    async def retry(self, saga_id: UUID, actor: Actor, expected_version: int | None = None) -> Done:
+        """Send what the saga awaits once more, with a full deadline (S10). Raises as `cancel` does."""
+        return await self._act("retry", saga_id, actor, RetryRequested(actor), expected_version)
+
+    async def resolve(
+        self, saga_id: UUID, verdict: ResolveRequested, expected_version: int | None = None
+    ) -> Done:
+        """Take a verdict to the participant (S19). Raises as `cancel` does."""
+        return await self._act("resolve", saga_id, verdict.actor, verdict, expected_version)
+
+    async def _act(
+        self, action: str, saga_id: UUID, actor: Actor, asked: Input, expected_version: int | None
+    ) -> Done:
+        audit_id = self._new_id()
+
+        async def work(transaction: OrchestratorTransaction) -> Done:
+            locked = await self._engine.lock(transaction, {saga_id})
+            saga = locked.sagas.get(saga_id)
+            if saga is None:
+                raise NotFound(f"there is no saga {saga_id}")
+            if await transaction.audit_entry(audit_id) is not None:
+                return Done(saga, changed=True)
+            if expected_version is not None and expected_version != saga.version:
+                raise StaleVersion(saga.version)
+            done = self.fold(locked, saga, asked)
+            if done.changed:
+                entry = audit(audit_id, locked, actor, f"saga.{action}", saga, done.saga)
+                transaction.add_audit([entry])
+                self._engine.write(transaction, locked)
+            return done
+
+        return await self._unit_of_work.run(work)
+
+    def fold(self, work: Work, saga: Saga, asked: Input) -> Done:
+        """Apply a person's input to a locked saga; raises NotAllowed where the machine refuses it."""
+        answer = self._engine.fold(work, Happening(saga.saga_id, asked))
+        match answer:
+            case Refused(code, reason):
+                raise NotAllowed(code, reason, self.allowed(saga))
+            case Stale():
+                return Done(saga, changed=False)
+            case UnknownVersion(definition, version):
+                reason = f"this process does not know {definition} version {version}"
+                raise NotAllowed("unknown_version", reason)
+            case UnknownSaga():
+                raise NotFound(f"there is no saga {saga.saga_id}")
+            case _:
+                return Done(work.sagas[saga.saga_id], changed=True)
+
+    def allowed(self, saga: Saga) -> tuple[str, ...]:
+        """What may be done to the saga now."""
+        definition = self._engine.registry.find(saga.definition, saga.definition_version)
+        return allowed_actions(definition, saga) if definition is not None else ()
+
+
+def audit(audit_id: UUID, work: Work, actor: Actor, action: str, before: Saga, after: Saga) -> AuditEntry:
+    """The audit entry of an action on a saga (D6)."""
+    subject = f"saga:{before.saga_id}"
+    return AuditEntry(
+        audit_id, work.now, actor.name, action, subject, actor.reason, _view(before), _view(after)
+    )
+
+
+def _view(saga: Saga) -> dict[str, Any]:
+    awaiting = saga.awaiting
+    return {
+        "status": saga.status.value,
+        "step": awaiting.step if awaiting else None,
+        "direction": saga.direction.value,
+        "version": saga.version,
+        "incidents": [incident.kind.value for incident in saga.incidents],
+    }

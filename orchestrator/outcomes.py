@@ -1,0 +1,85 @@
+"""Outcome events from the broker: decode at the edge, hand to the engine (S1, S13, S16)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from pydantic import ValidationError
+
+from contracts.events import OUTCOMES
+from messaging.compose import check_envelope, traceparent_of
+from messaging.consumer import Failed
+from messaging.errors import Poison
+from messaging.transport import Delivery
+from orchestrator.core.inputs import OutcomeReceived
+from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion
+from orchestrator.storage import OrchestratorTransaction
+
+log = structlog.get_logger(__name__)
+
+_IDENTITIES: Final = frozenset({"saga_id", "order_id", "step", "direction"})
+
+
+def decode_outcome(delivery: Delivery) -> Happening:
+    """The input that an outcome event is.
+
+    Raises:
+        Poison: it is not an outcome event that this version understands.
+    """
+    saga_id = check_envelope(delivery)
+    model = OUTCOMES.get(delivery.type or "")
+    if model is None:
+        raise Poison("unknown_type", f"{str(delivery.type)[:80]!r} is not an outcome event")
+    try:
+        event = model.model_validate_json(delivery.body)
+    except ValidationError as error:
+        raise Poison("undecodable", describe(error)) from None
+    if event.saga_id != saga_id:
+        raise Poison("bad_envelope", "correlation_id and the body's saga_id differ")
+    data: dict[str, Any] = event.model_dump(mode="json", exclude=set(_IDENTITIES), exclude_defaults=True)
+    outcome = OutcomeReceived(model.__name__, event.step, event.direction, data)
+    return Happening(saga_id, outcome, delivery.message_id, traceparent_of(delivery))
+
+
+def describe(error: ValidationError) -> str:
+    """What is wrong with a body, field by field, without echoing it."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
+        for problem in problems[:5]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeHandler:
+    """Handles batches from the outcome queue."""
+
+    engine: Engine
+
+    async def __call__(
+        self, transaction: OrchestratorTransaction, deliveries: Sequence[Delivery]
+    ) -> Sequence[Failed]:
+        """Fold every outcome that can be understood; name the others."""
+        failures: list[Failed] = []
+        understood: list[tuple[Delivery, Happening]] = []
+        for delivery in deliveries:
+            try:
+                understood.append((delivery, decode_outcome(delivery)))
+            except Poison as error:
+                failures.append(Failed(delivery, error))
+        answers = await self.engine.apply(transaction, [happening for _, happening in understood])
+        for (delivery, happening), answer in zip(understood, answers, strict=True):
+            if isinstance(answer, UnknownSaga):
+                unknown = Poison("unknown_saga", f"there is no saga {happening.saga_id}")
+                failures.append(Failed(delivery, unknown))
+            elif isinstance(answer, UnknownVersion):
+                log.error(
+                    "outcome for a definition version that is not known here; a re-send will bring it again",
+                    saga_id=str(happening.saga_id),
+                    definition=answer.definition,
+                    version=answer.version,
+                )
+        return failures

@@ -1,0 +1,188 @@
+"""What the orchestrator needs of its storage: a port with two forms, PostgreSQL (`store`) and in memory.
+
+Every method belongs to one open transaction. Locks are taken in the order of S18: idempotency keys
+sorted, sagas by id, dead letters by id, the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+from messaging.transport import Message
+from orchestrator.core.inputs import Input
+from orchestrator.core.state import Saga
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Sagas whose rows are locked, and the time read after that (S11)."""
+
+    now: datetime
+    sagas: Mapping[UUID, Saga]
+
+
+@dataclass(frozen=True, slots=True)
+class SagaChange:
+    """A saga to be written over the version that was locked; the guard behind the row lock."""
+
+    saga: Saga
+    previous_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One accepted input of one saga, and where it led (S15)."""
+
+    saga_id: UUID
+    version: int
+    at: datetime
+    accepted: Input
+    led_to: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyClaim:
+    """A customer's idempotency key for the order that it is to stand for (S14)."""
+
+    customer_id: str
+    key: str
+    fingerprint: bytes
+    order_id: UUID
+
+
+class DeadLetterStatus(StrEnum):
+    """D3."""
+
+    OPEN = "open"
+    REPLAYING = "replaying"
+    RESOLVED = "resolved"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that gave up (D1, D2).
+
+    Attributes:
+        work_key: what it is counted by: the piece of work, or the message where there is none.
+        deaths: distinct messages that died for this work.
+        permanent: trying again was known to be pointless.
+        cause: why it is closed, once it is.
+    """
+
+    dead_letter_id: UUID
+    kind: str
+    work_key: str
+    death_id: str
+    queue: str
+    type: str
+    error_type: str
+    error_message: str
+    error_stack: str
+    permanent: bool
+    attempts: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+    exchange: str
+    routing_key: str
+    message_id: str
+    headers: Mapping[str, Any]
+    body: bytes
+    body_truncated: bool
+    created_at: datetime
+    saga_id: UUID | None = None
+    step: str | None = None
+    direction: str | None = None
+    status: DeadLetterStatus = DeadLetterStatus.OPEN
+    cause: str | None = None
+    deaths: int = 1
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkEnded:
+    """A piece of work that is no longer awaited; its dead letters are resolved with the cause (D3)."""
+
+    saga_id: UUID
+    step: str
+    direction: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which subject, why, and what it was before and after (D6)."""
+
+    audit_id: UUID
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+
+class OrchestratorTransaction(Protocol):
+    """One transaction on the orchestrator's storage."""
+
+    async def now(self) -> datetime:
+        """The storage's time."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages into the outbox (M1)."""
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back once the transaction is durable."""
+
+    async def lock_sagas(self, saga_ids: Collection[UUID]) -> Locked:
+        """Lock these sagas in the order of their ids; those that do not exist are missing (S18)."""
+
+    async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
+        """Lock sagas that are due and run a known definition version, skipping what others hold (S12)."""
+
+    def add_sagas(self, sagas: Sequence[Saga]) -> None:
+        """Write new orders with their sagas."""
+
+    def save_sagas(self, changes: Sequence[SagaChange]) -> None:
+        """Write changed sagas; the commit fails when one is not at its previous version any more."""
+
+    def add_history(self, entries: Sequence[HistoryEntry]) -> None:
+        """Append to histories."""
+
+    async def outbox_holds(self, message_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these messages have not left yet (S4)."""
+
+    async def claim_keys(
+        self, claims: Sequence[KeyClaim], now: datetime, expired_before: datetime
+    ) -> Mapping[tuple[str, str], KeyClaim]:
+        """Take idempotency keys, sorted and distinct; returns the claims that stand in the way (S14)."""
+
+    async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these orders have been committed (S17)."""
+
+    def record_deaths(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Open rows, or count a repeat on the open row of the same work (D2)."""
+
+    def resolve_dead_letters(self, ended: Sequence[WorkEnded], now: datetime) -> None:
+        """Close the open rows of work that is no longer awaited (D3)."""
+
+    async def read_dead_letter(self, dead_letter_id: UUID) -> DeadLetter | None:
+        """A dead letter, not locked: to learn which saga must be locked first (S18)."""
+
+    async def lock_dead_letters(self, dead_letter_ids: Collection[UUID]) -> Mapping[UUID, DeadLetter]:
+        """Lock dead letters in the order of their ids."""
+
+    def save_dead_letters(self, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
+        """Write status, cause and version of locked dead letters."""
+
+    async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
+        """An earlier run's audit entry, if it was committed (S17)."""
+
+    def add_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Append to the audit log (D6)."""

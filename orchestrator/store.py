@@ -1,0 +1,361 @@
+"""The orchestrator's storage on PostgreSQL: multi-row statements, one round trip for all writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.rows import TupleRow
+
+from contracts.orders import Order
+from messaging.postgresql import SqlTransaction
+from orchestrator.codec import dump_input, dump_json, dump_state, kind_of, load_saga
+from orchestrator.core.state import ENDED, Saga
+from orchestrator.storage import (
+    AuditEntry,
+    DeadLetter,
+    DeadLetterStatus,
+    HistoryEntry,
+    KeyClaim,
+    Locked,
+    SagaChange,
+    WorkEnded,
+)
+
+CLOCK: Final = "SELECT clock_timestamp()"
+
+_SAGA_COLUMNS: Final = (
+    "saga_id",
+    "order_id",
+    "definition",
+    "definition_version",
+    "status",
+    "order_status",
+    "direction",
+    "version",
+    "due_at",
+    "created_at",
+    "updated_at",
+    "ended_at",
+)
+
+_SELECT_SAGAS: Final = """
+SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
+       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.state, o.document::text
+FROM orchestrator.sagas s JOIN orchestrator.orders o ON o.order_id = s.order_id
+"""
+
+LOCK_SAGAS: Final = _SELECT_SAGAS + "WHERE s.saga_id = ANY(%s) ORDER BY s.saga_id FOR UPDATE OF s"
+
+LOCK_DUE_SAGAS: Final = (
+    _SELECT_SAGAS
+    + """
+WHERE s.saga_id IN (
+    SELECT saga_id FROM orchestrator.sagas
+    WHERE due_at <= %s AND (definition, definition_version::int)
+          IN (SELECT * FROM unnest(%s::text[], %s::int[]))
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
+ORDER BY s.saga_id FOR UPDATE OF s
+"""
+)
+
+INSERT_ORDERS: Final = """
+INSERT INTO orchestrator.orders (order_id, saga_id, customer_id, document, created_at)
+SELECT order_id, saga_id, customer_id, document::json, created_at
+FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::timestamptz[])
+  AS o (order_id, saga_id, customer_id, document, created_at)
+"""
+
+INSERT_SAGAS: Final = """
+INSERT INTO orchestrator.sagas (saga_id, order_id, definition, definition_version, status, order_status,
+    step, direction, version, incident_kinds, due_at, created_at, updated_at, ended_at, ended_as, state)
+SELECT saga_id, order_id, definition, definition_version, status, order_status, step,
+       direction, version, '{}', due_at, created_at, updated_at, NULL, NULL, state::json
+FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[],
+            %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+  AS s (saga_id, order_id, definition, definition_version, status, order_status, step,
+        direction, version, due_at, created_at, updated_at, state)
+"""
+
+UPDATE_SAGAS: Final = """
+UPDATE orchestrator.sagas s
+SET status = n.status, order_status = n.order_status, step = n.step, direction = n.direction,
+    version = n.version, incident_kinds = string_to_array(n.incident_kinds, ','), due_at = n.due_at,
+    updated_at = n.updated_at, ended_at = n.ended_at,
+    ended_as = CASE WHEN n.ended_at IS NOT NULL THEN n.order_status END, state = n.state::json
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[],
+            %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+  AS n (saga_id, previous_version, status, order_status, step, direction, version, incident_kinds,
+        due_at, updated_at, ended_at, state)
+WHERE s.saga_id = n.saga_id AND s.version = n.previous_version
+"""
+
+INSERT_HISTORY: Final = """
+INSERT INTO orchestrator.history (saga_id, version, at, kind, accepted, led_to)
+SELECT saga_id, version, at, kind, accepted::json, led_to::json
+FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
+  AS h (saga_id, version, at, kind, accepted, led_to)
+"""
+
+CLAIM_KEYS: Final = """
+INSERT INTO orchestrator.idempotency_keys AS k (customer_id, key, fingerprint, order_id, created_at)
+SELECT customer_id, key, fingerprint, order_id, %s
+FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::uuid[]) AS c (customer_id, key, fingerprint, order_id)
+ON CONFLICT (customer_id, key) DO UPDATE
+SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at
+WHERE k.created_at < %s
+RETURNING customer_id, key
+"""
+
+FIND_KEYS: Final = """
+SELECT k.customer_id, k.key, k.fingerprint, k.order_id FROM orchestrator.idempotency_keys k
+JOIN unnest(%s::text[], %s::text[]) AS c (customer_id, key) USING (customer_id, key)
+"""
+
+RECORD_DEATH: Final = """
+INSERT INTO orchestrator.dead_letters AS d (dead_letter_id, kind, work_key, death_ids, saga_id, step,
+    direction, status, cause, version, deaths, queue, type, error_type, error_message, error_stack,
+    permanent, attempts, first_failed_at, last_failed_at, exchange, routing_key, message_id, headers, body, body_truncated,
+    created_at, updated_at)
+SELECT %s, %s, %s, ARRAY[%s], %s, %s, %s, %s, %s, 1, 1, %s, %s, %s, %s, %s, %s, %s,
+       %s, %s, %s, %s, %s, %s::json, %s, %s, %s, %s
+WHERE NOT EXISTS (
+    SELECT FROM orchestrator.dead_letters e WHERE e.work_key = %s AND %s = ANY(e.death_ids)
+    AND e.status NOT IN ('open', 'replaying'))
+ON CONFLICT (work_key) WHERE status IN ('open', 'replaying') DO UPDATE
+SET death_ids = (d.death_ids || excluded.death_ids)[greatest(1, cardinality(d.death_ids) - 98):],
+    deaths = d.deaths + 1, status = 'open', version = d.version + 1,
+    queue = excluded.queue, type = excluded.type, error_type = excluded.error_type,
+    error_message = excluded.error_message, error_stack = excluded.error_stack,
+    permanent = excluded.permanent, attempts = excluded.attempts, last_failed_at = excluded.last_failed_at,
+    message_id = excluded.message_id, headers = excluded.headers, body = excluded.body,
+    body_truncated = excluded.body_truncated, updated_at = excluded.updated_at
+WHERE NOT (excluded.death_ids <@ d.death_ids)
+"""
+
+RESOLVE_DEAD_LETTERS: Final = """
+UPDATE orchestrator.dead_letters d
+SET status = 'resolved', cause = w.cause, version = d.version + 1, updated_at = %s
+FROM (SELECT dead_letter_id, w.cause FROM orchestrator.dead_letters
+      JOIN unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) AS w (saga_id, step, direction, cause)
+      USING (saga_id, step, direction)
+      WHERE status IN ('open', 'replaying') ORDER BY dead_letter_id FOR UPDATE OF dead_letters) w
+WHERE d.dead_letter_id = w.dead_letter_id
+"""
+
+SELECT_DEAD_LETTERS: Final = """
+SELECT dead_letter_id, kind, work_key, death_ids[cardinality(death_ids)], queue, type, error_type,
+       error_message, error_stack, permanent, attempts, first_failed_at, last_failed_at, exchange, routing_key,
+       message_id, headers, body, body_truncated, created_at, saga_id, step, direction, status, cause, deaths, version
+FROM orchestrator.dead_letters
+"""
+
+UPDATE_DEAD_LETTER: Final = """
+UPDATE orchestrator.dead_letters SET status = %s, cause = %s, version = %s, updated_at = %s
+WHERE dead_letter_id = %s AND version = %s
+"""
+
+INSERT_AUDIT: Final = """
+INSERT INTO orchestrator.audit_log (audit_id, at, actor, action, subject, reason, before, after)
+VALUES (%s, %s, %s, %s, %s, %s, %s::json, %s::json)
+"""
+
+SELECT_AUDIT: Final = """
+SELECT audit_id, at, actor, action, subject, reason, before, after
+FROM orchestrator.audit_log WHERE audit_id = %s
+"""
+
+
+class PostgresTransaction(SqlTransaction):
+    """`orchestrator.storage.OrchestratorTransaction` on PostgreSQL."""
+
+    schema = "orchestrator"
+
+    async def lock_sagas(self, saga_ids: Collection[UUID]) -> Locked:
+        """See the port."""
+        rows, clock = await self.fetch_together((LOCK_SAGAS, [sorted(saga_ids)]), (CLOCK, []))
+        return _locked(rows, clock)
+
+    async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
+        """See the port."""
+        names = [name for name, _ in known]
+        versions = [version for _, version in known]
+        due = (LOCK_DUE_SAGAS, [await self.now(), names, versions, limit])
+        rows, clock = await self.fetch_together(due, (CLOCK, []))
+        return _locked(rows, clock)
+
+    def add_sagas(self, sagas: Sequence[Saga]) -> None:
+        """See the port."""
+        order_columns = [
+            [saga.order_id for saga in sagas],
+            [saga.saga_id for saga in sagas],
+            [saga.order.customer_id for saga in sagas],
+            [saga.order.model_dump_json(exclude_none=True) for saga in sagas],
+            [saga.created_at for saga in sagas],
+        ]
+        saga_columns = [
+            [saga.saga_id for saga in sagas],
+            [saga.order_id for saga in sagas],
+            [saga.definition for saga in sagas],
+            [saga.definition_version for saga in sagas],
+            [saga.status.value for saga in sagas],
+            [saga.order_status.value for saga in sagas],
+            [saga.awaiting.step if saga.awaiting else None for saga in sagas],
+            [saga.direction.value for saga in sagas],
+            [saga.version for saga in sagas],
+            [saga.due_at for saga in sagas],
+            [saga.created_at for saga in sagas],
+            [saga.updated_at for saga in sagas],
+            [dump_state(saga) for saga in sagas],
+        ]
+        self.write(INSERT_ORDERS, order_columns, len(sagas))
+        self.write(INSERT_SAGAS, saga_columns, len(sagas))
+
+    def save_sagas(self, changes: Sequence[SagaChange]) -> None:
+        """See the port."""
+        sagas = [change.saga for change in changes]
+        columns = [
+            [saga.saga_id for saga in sagas],
+            [change.previous_version for change in changes],
+            [saga.status.value for saga in sagas],
+            [saga.order_status.value for saga in sagas],
+            [saga.awaiting.step if saga.awaiting else None for saga in sagas],
+            [saga.direction.value for saga in sagas],
+            [saga.version for saga in sagas],
+            [",".join(dict.fromkeys(incident.kind for incident in saga.incidents)) for saga in sagas],
+            [saga.due_at for saga in sagas],
+            [saga.updated_at for saga in sagas],
+            [saga.ended_at if saga.status in ENDED else None for saga in sagas],
+            [dump_state(saga) for saga in sagas],
+        ]
+        self.write(UPDATE_SAGAS, columns, len(changes))
+
+    def add_history(self, entries: Sequence[HistoryEntry]) -> None:
+        """See the port."""
+        columns = [
+            [entry.saga_id for entry in entries],
+            [entry.version for entry in entries],
+            [entry.at for entry in entries],
+            [kind_of(entry.accepted) for entry in entries],
+            [dump_input(entry.accepted) for entry in entries],
+            [dump_json(entry.led_to) for entry in entries],
+        ]
+        self.write(INSERT_HISTORY, columns, len(entries))
+
+    async def claim_keys(
+        self, claims: Sequence[KeyClaim], now: datetime, expired_before: datetime
+    ) -> Mapping[tuple[str, str], KeyClaim]:
+        """See the port."""
+        names = [[claim.customer_id for claim in claims], [claim.key for claim in claims]]
+        values = [[claim.fingerprint for claim in claims], [claim.order_id for claim in claims]]
+        taken = await self.fetch(CLAIM_KEYS, [now, *names, *values, expired_before])
+        if len(taken) == len(claims):
+            return {}
+        ours = {(row[0], row[1]) for row in taken}
+        found = [
+            KeyClaim(row[0], row[1], bytes(row[2]), row[3]) for row in await self.fetch(FIND_KEYS, names)
+        ]
+        return {
+            (claim.customer_id, claim.key): claim
+            for claim in found
+            if (claim.customer_id, claim.key) not in ours
+        }
+
+    async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
+        """See the port."""
+        query = "SELECT order_id FROM orchestrator.orders WHERE order_id = ANY(%s)"
+        return {row[0] for row in await self.fetch(query, [list(order_ids)])}
+
+    def record_deaths(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """See the port."""
+        for dead in dead_letters:
+            self.write(RECORD_DEATH, _death_parameters(dead))
+
+    def resolve_dead_letters(self, ended: Sequence[WorkEnded], now: datetime) -> None:
+        """See the port."""
+        columns = [
+            [work.saga_id for work in ended],
+            [work.step for work in ended],
+            [work.direction for work in ended],
+            [work.cause for work in ended],
+        ]
+        self.write(RESOLVE_DEAD_LETTERS, [now, *columns])
+
+    async def read_dead_letter(self, dead_letter_id: UUID) -> DeadLetter | None:
+        """See the port."""
+        rows = await self.fetch(f"{SELECT_DEAD_LETTERS} WHERE dead_letter_id = %s", [dead_letter_id])
+        return _dead_letter(rows[0]) if rows else None
+
+    async def lock_dead_letters(self, dead_letter_ids: Collection[UUID]) -> Mapping[UUID, DeadLetter]:
+        """See the port."""
+        query = f"{SELECT_DEAD_LETTERS} WHERE dead_letter_id = ANY(%s) ORDER BY dead_letter_id FOR UPDATE"
+        rows = await self.fetch(query, [sorted(dead_letter_ids)])
+        return {row[0]: _dead_letter(row) for row in rows}
+
+    def save_dead_letters(self, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
+        """See the port."""
+        for dead in dead_letters:
+            identity = [dead.dead_letter_id, dead.version - 1]
+            self.write(UPDATE_DEAD_LETTER, [dead.status.value, dead.cause, dead.version, now, *identity], 1)
+
+    async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
+        """See the port."""
+        rows = await self.fetch(SELECT_AUDIT, [audit_id])
+        return AuditEntry(*rows[0]) if rows else None
+
+    def add_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """See the port."""
+        for entry in entries:
+            values = [getattr(entry, field.name) for field in fields(AuditEntry)]
+            self.write(INSERT_AUDIT, [*values[:6], dump_json(entry.before), dump_json(entry.after)], 1)
+
+
+def _locked(rows: Sequence[TupleRow], clock: Sequence[TupleRow]) -> Locked:
+    return Locked(clock[0][0], {row[0]: _saga(row) for row in rows})
+
+
+def _saga(row: TupleRow) -> Saga:
+    columns = dict(zip(_SAGA_COLUMNS, row, strict=False))
+    order = Order.model_validate_json(row[-1])
+    return load_saga(columns, row[-2], order)
+
+
+def _dead_letter(row: TupleRow) -> DeadLetter:
+    dead = DeadLetter(*row)
+    return replace(dead, status=DeadLetterStatus(dead.status), body=bytes(dead.body))
+
+
+def _death_parameters(dead: DeadLetter) -> list[Any]:
+    return [
+        dead.dead_letter_id,
+        dead.kind,
+        dead.work_key,
+        dead.death_id,
+        dead.saga_id,
+        dead.step,
+        dead.direction,
+        dead.status.value,
+        dead.cause,
+        dead.queue,
+        dead.type,
+        dead.error_type,
+        dead.error_message,
+        dead.error_stack,
+        dead.permanent,
+        dead.attempts,
+        dead.first_failed_at,
+        dead.last_failed_at,
+        dead.exchange,
+        dead.routing_key,
+        dead.message_id,
+        dump_json(dead.headers),
+        dead.body,
+        dead.body_truncated,
+        dead.created_at,
+        dead.created_at,
+        dead.work_key,
+        dead.death_id,
+    ]

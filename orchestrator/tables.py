@@ -1,0 +1,166 @@
+"""Tables of the orchestrator's schema.
+
+An order and its document never change after they are written; what moves is the saga's row, kept narrow.
+No index covers a column that an ordinary step changes, so that those updates stay within their page:
+``due_at`` is moved only when it must be, ``ended_as`` is written once, at the end.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
+
+from messaging.postgresql import outbox_table
+from orchestrator.core.state import OrderStatus, Status
+from orchestrator.storage import DeadLetterStatus
+
+metadata = MetaData(schema="orchestrator")
+
+
+def _moment() -> DateTime:
+    return DateTime(timezone=True)
+
+
+def _one_of(column: str, values: type[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    Column("order_id", Uuid, primary_key=True),
+    Column("saga_id", Uuid, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("created_at", _moment(), nullable=False),
+    Index("orders_by_customer", "customer_id", "order_id"),
+)
+
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    Column("created_at", _moment(), nullable=False),
+)
+
+sagas: Final = Table(
+    "sagas",
+    metadata,
+    Column("saga_id", Uuid, primary_key=True),
+    Column("order_id", Uuid, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("definition_version", SmallInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("order_status", Text, nullable=False),
+    Column("step", Text),
+    Column("direction", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("incident_kinds", ARRAY(Text), nullable=False),
+    Column("due_at", _moment()),
+    Column("created_at", _moment(), nullable=False),
+    Column("updated_at", _moment(), nullable=False),
+    Column("ended_at", _moment()),
+    Column("ended_as", Text),
+    Column("state", JSON, nullable=False),
+    CheckConstraint(_one_of("status", Status), name="status_known"),
+    CheckConstraint(_one_of("order_status", OrderStatus), name="order_status_known"),
+    CheckConstraint("direction IN ('forward', 'compensating')", name="direction_known"),
+    CheckConstraint(
+        "(status IN ('completed', 'compensated')) = (ended_at IS NOT NULL)", name="ended_has_time"
+    ),
+    CheckConstraint("(ended_at IS NOT NULL) = (ended_as IS NOT NULL)", name="ended_has_result"),
+    Index("sagas_by_order", "order_id"),
+    Index("sagas_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("sagas_active", "saga_id", postgresql_where=text("ended_as IS NULL")),
+    Index("sagas_ended", "ended_as", "saga_id", postgresql_where=text("ended_as IS NOT NULL")),
+    Index("sagas_with_incident", "saga_id", postgresql_where=text("incident_kinds <> '{}'::text[]")),
+    postgresql_with={"fillfactor": "50"},
+)
+
+history: Final = Table(
+    "history",
+    metadata,
+    Column("saga_id", Uuid, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("at", _moment(), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("accepted", JSON, nullable=False),
+    Column("led_to", JSON, nullable=False),
+)
+
+dead_letters: Final = Table(
+    "dead_letters",
+    metadata,
+    Column("dead_letter_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("work_key", Text, nullable=False),
+    Column("death_ids", ARRAY(Text), nullable=False),
+    Column("saga_id", Uuid),
+    Column("step", Text),
+    Column("direction", Text),
+    Column("status", Text, nullable=False),
+    Column("cause", Text),
+    Column("version", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("error_type", Text, nullable=False),
+    Column("error_message", Text, nullable=False),
+    Column("error_stack", Text, nullable=False),
+    Column("permanent", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_failed_at", _moment(), nullable=False),
+    Column("last_failed_at", _moment(), nullable=False),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("body_truncated", Boolean, nullable=False),
+    Column("created_at", _moment(), nullable=False),
+    Column("updated_at", _moment(), nullable=False),
+    CheckConstraint(_one_of("status", DeadLetterStatus), name="dead_letter_status_known"),
+    Index(
+        "dead_letters_one_open",
+        "work_key",
+        unique=True,
+        postgresql_where=text("status IN ('open', 'replaying')"),
+    ),
+    Index("dead_letters_by_saga", "saga_id", postgresql_where=text("saga_id IS NOT NULL")),
+    Index("dead_letters_by_status", "status", "dead_letter_id"),
+)
+
+audit_log: Final = Table(
+    "audit_log",
+    metadata,
+    Column("audit_id", Uuid, primary_key=True),
+    Column("at", _moment(), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+)
+
+outbox: Final = outbox_table(metadata)
