@@ -1,0 +1,206 @@
+"""The embedded PostgreSQL is real, keeps what was committed, touches nothing else and ends with its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from oms.embedded import EmbeddedPostgres
+from oms.servers.child import ServerError, wait_until
+from oms.servers.folder_lock import FolderInUseError
+
+pytestmark = pytest.mark.postgresql
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("embedded") / "postgres") as server:
+        yield server
+
+
+def query(server: EmbeddedPostgres, statement: str) -> str:
+    with psycopg.connect(plain(server.url), autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        row = cursor.fetchone() if cursor.description else None
+        return str(row[0]) if row else ""
+
+
+def plain(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql://")
+
+
+def folder_of(server: EmbeddedPostgres) -> Path:
+    return Path(query(server, "SHOW data_directory")).parent
+
+
+def test_it_is_postgresql_18_and_flushes_to_disk(server: EmbeddedPostgres) -> None:
+    assert query(server, "SHOW server_version").startswith("18.")
+    assert query(server, "SHOW fsync") == "on"
+    assert query(server, "SHOW synchronous_commit") == "on"
+    assert query(server, "SHOW full_page_writes") == "on"
+
+
+def test_texts_and_times_do_not_depend_on_the_machine(server: EmbeddedPostgres) -> None:
+    assert query(server, "SHOW server_encoding") == "UTF8"
+    assert query(server, "SHOW timezone") == "UTC"
+    assert query(server, "SELECT datlocale FROM pg_database WHERE datname = 'oms'") == "C.UTF-8"
+
+
+def test_it_listens_on_loopback_alone(server: EmbeddedPostgres) -> None:
+    assert server.pid is not None
+    listening = [c.laddr.ip for c in psutil.Process(server.pid).net_connections() if c.status == "LISTEN"]
+    assert listening == ["127.0.0.1"]
+
+
+def test_it_asks_for_the_password(server: EmbeddedPostgres) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(plain(server.url), password="guessed").close()
+
+
+def test_only_its_owner_may_look_into_its_folder(server: EmbeddedPostgres) -> None:
+    folder = folder_of(server)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "password").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nothing is given up by a user who is not root")
+def test_it_is_not_root(server: EmbeddedPostgres) -> None:
+    assert server.pid is not None
+    assert psutil.Process(server.pid).uids().effective != 0
+
+
+def test_a_second_start_on_the_folder_is_refused_by_name(server: EmbeddedPostgres) -> None:
+    with pytest.raises(FolderInUseError, match=f"is in use by process {os.getpid()}"):
+        EmbeddedPostgres(folder_of(server)).start()
+    assert query(server, "SELECT 1") == "1"
+
+
+def test_what_was_committed_outlives_a_crash_and_the_port_stays(server: EmbeddedPostgres) -> None:
+    query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+    url = server.url
+    server.kill()
+    assert server.pid is None
+    server.restart()
+    assert server.url == url
+    assert query(server, "SELECT answer FROM kept") == "42"
+
+
+def test_stopping_twice_is_harmless_and_data_stay(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    with server:
+        query(server, "CREATE TABLE kept AS SELECT 1 AS answer")
+    server.stop()
+    with server:
+        assert query(server, "SELECT answer FROM kept") == "1"
+    assert server.pid is None
+
+
+async def test_it_serves_an_event_loop_that_ends_before_it(tmp_path: Path) -> None:
+    async with EmbeddedPostgres(tmp_path / "postgres") as server:
+        await asyncio.to_thread(server.restart)
+        async with await psycopg.AsyncConnection.connect(plain(server.url)) as connection:
+            cursor = await connection.execute("SELECT 1")
+            assert await cursor.fetchone() == (1,)
+    assert server.pid is None
+
+
+OWNER_THAT_IS_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from oms.embedded import EmbeddedPostgres
+server = EmbeddedPostgres(Path(sys.argv[1]))
+server.start()
+print(server.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("setpriv", ["with the kernel's help", "left over"])
+def test_a_server_whose_owner_was_killed_is_replaced(tmp_path: Path, setpriv: str) -> None:
+    folder = tmp_path / "postgres"
+    environment = dict(os.environ)
+    if setpriv == "left over":
+        if os.geteuid() == 0:
+            pytest.skip("root always has the kernel's help")
+        environment["PATH"] = ""
+    owner = subprocess.run(
+        [sys.executable, "-c", OWNER_THAT_IS_KILLED, folder],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert owner.returncode == -signal.SIGKILL, owner.stderr
+    first = int(owner.stdout)
+    with EmbeddedPostgres(folder) as server:
+        assert server.pid != first
+        assert wait_until(lambda: not is_running(first), timeout_s=30)
+        assert query(server, "SELECT 1") == "1"
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_an_interrupted_first_start_is_begun_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    with EmbeddedPostgres(folder):
+        pass
+    (folder / "data").rename(folder / "data.unfinished")
+    (folder / "data.unfinished" / "PG_VERSION").unlink()
+    with EmbeddedPostgres(folder) as server:
+        assert query(server, "SELECT 1") == "1"
+    assert not (folder / "data.unfinished").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letters").write_text("keep me")
+    before = tmp_path.stat()
+    with pytest.raises(ServerError, match="is not empty and not a folder of an embedded PostgreSQL"):
+        EmbeddedPostgres(tmp_path).start()
+    assert tmp_path.stat().st_uid == before.st_uid
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+
+
+def test_data_of_another_version_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    with EmbeddedPostgres(folder):
+        pass
+    (folder / "data" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(ServerError, match="holds data of PostgreSQL 17, not 18"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_a_wrong_setting_is_reported_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=r"does not start: .*no_such_setting") as caught:
+        EmbeddedPostgres(tmp_path / "postgres", settings={"no_such_setting": "1"}).start()
+    assert "\n" not in str(caught.value)
+
+
+def test_environment_variables_for_other_servers_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGDATA", "/nowhere")
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("LC_ALL", "no_SUCH.locale")
+    with EmbeddedPostgres(tmp_path / "postgres") as server:
+        assert query(server, "SELECT 1") == "1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has places that others may not enter")
+def test_root_may_keep_it_below_a_folder_that_only_root_may_enter(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with EmbeddedPostgres(closed / "oms" / "postgres") as server:
+        assert query(server, "SELECT 1") == "1"
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    assert closed.stat().st_uid == 0
