@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine, text
 
-SERVICES: Final = ("inventory", "payment", "shipping", "sandbox")
+SERVICES: Final = ("orchestrator", "inventory", "payment", "shipping", "sandbox")
 """The services that have a schema; a service's name is its schema's."""
 
 _HERE: Final = Path(__file__).parent

@@ -51,7 +51,7 @@ FROM orchestrator.sagas s JOIN orchestrator.orders o ON o.order_id = s.order_id
 LOCK_SAGAS: Final = _SELECT_SAGAS + "WHERE s.saga_id = ANY(%s) ORDER BY s.saga_id FOR UPDATE OF s"
 
 LOCK_DUE_SAGAS: Final = (
-    _SELECT_SAGAS
+    _SELECT_SAGAS  # noqa: S608 (constants of this module)
     + """
 WHERE s.saga_id IN (
     SELECT saga_id FROM orchestrator.sagas
@@ -116,10 +116,10 @@ JOIN unnest(%s::text[], %s::text[]) AS c (customer_id, key) USING (customer_id, 
 """
 
 RECORD_DEATH: Final = """
-INSERT INTO orchestrator.dead_letters AS d (dead_letter_id, kind, work_key, death_ids, saga_id, step,
-    direction, status, cause, version, deaths, queue, type, error_type, error_message, error_stack,
-    permanent, attempts, first_failed_at, last_failed_at, exchange, routing_key, message_id, headers, body, body_truncated,
-    created_at, updated_at)
+INSERT INTO orchestrator.dead_letters AS d (
+    dead_letter_id, kind, work_key, death_ids, saga_id, step, direction, status, cause, version, deaths,
+    queue, type, error_type, error_message, error_stack, permanent, attempts, first_failed_at,
+    last_failed_at, exchange, routing_key, message_id, headers, body, body_truncated, created_at, updated_at)
 SELECT %s, %s, %s, ARRAY[%s], %s, %s, %s, %s, %s, 1, 1, %s, %s, %s, %s, %s, %s, %s,
        %s, %s, %s, %s, %s, %s::json, %s, %s, %s, %s
 WHERE NOT EXISTS (
@@ -148,8 +148,9 @@ WHERE d.dead_letter_id = w.dead_letter_id
 
 SELECT_DEAD_LETTERS: Final = """
 SELECT dead_letter_id, kind, work_key, death_ids[cardinality(death_ids)], queue, type, error_type,
-       error_message, error_stack, permanent, attempts, first_failed_at, last_failed_at, exchange, routing_key,
-       message_id, headers, body, body_truncated, created_at, saga_id, step, direction, status, cause, deaths, version
+       error_message, error_stack, permanent, attempts, first_failed_at, last_failed_at, exchange,
+       routing_key, message_id, headers, body, body_truncated, created_at, saga_id, step, direction,
+       status, cause, deaths, version
 FROM orchestrator.dead_letters
 """
 

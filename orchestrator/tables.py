@@ -31,7 +31,7 @@ from messaging.postgresql import outbox_table
 from orchestrator.core.state import OrderStatus, Status
 from orchestrator.storage import DeadLetterStatus
 
-metadata = MetaData(schema="orchestrator")
+METADATA: Final = MetaData(schema="orchestrator")
 
 
 def _moment() -> DateTime:
@@ -44,7 +44,7 @@ def _one_of(column: str, values: type[StrEnum]) -> str:
 
 orders: Final = Table(
     "orders",
-    metadata,
+    METADATA,
     Column("order_id", Uuid, primary_key=True),
     Column("saga_id", Uuid, nullable=False),
     Column("customer_id", Text, nullable=False),
@@ -55,7 +55,7 @@ orders: Final = Table(
 
 idempotency_keys: Final = Table(
     "idempotency_keys",
-    metadata,
+    METADATA,
     Column("customer_id", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
@@ -65,7 +65,7 @@ idempotency_keys: Final = Table(
 
 sagas: Final = Table(
     "sagas",
-    metadata,
+    METADATA,
     Column("saga_id", Uuid, primary_key=True),
     Column("order_id", Uuid, nullable=False),
     Column("definition", Text, nullable=False),
@@ -99,7 +99,7 @@ sagas: Final = Table(
 
 history: Final = Table(
     "history",
-    metadata,
+    METADATA,
     Column("saga_id", Uuid, primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("at", _moment(), nullable=False),
@@ -110,7 +110,7 @@ history: Final = Table(
 
 dead_letters: Final = Table(
     "dead_letters",
-    metadata,
+    METADATA,
     Column("dead_letter_id", Uuid, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("work_key", Text, nullable=False),
@@ -152,7 +152,7 @@ dead_letters: Final = Table(
 
 audit_log: Final = Table(
     "audit_log",
-    metadata,
+    METADATA,
     Column("audit_id", Uuid, primary_key=True),
     Column("at", _moment(), nullable=False),
     Column("actor", Text, nullable=False),
@@ -163,4 +163,4 @@ audit_log: Final = Table(
     Column("after", JSON, nullable=False),
 )
 
-outbox: Final = outbox_table(metadata)
+outbox: Final = outbox_table(METADATA)
