@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection, StepRefused, StepSettled
 from contracts.orders import Order
+from orchestrator.core.state import END_STATUSES, OrderStatus
 
 
 class StepKind(StrEnum):
@@ -22,6 +23,10 @@ class StepKind(StrEnum):
     """The point of no return: once done, the saga only goes forward (S6)."""
     RETRIABLE = "retriable"
     """It cannot fail for good; it is asked for until it is done."""
+
+
+LONGEST_S: Final = 365 * 24 * 3600
+"""Longest time that a policy may ask for, in seconds: a year, far within what a clock can add."""
 
 
 class InvalidDefinition(Exception):
@@ -48,9 +53,9 @@ class StepPolicy:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the numbers, if anything."""
-        for name in ("deadline_s", "grace_s", "resend_after_s", "resend_cap_s", "stuck_after_attempts"):
-            if not getattr(self, name) > 0:
-                yield f"{name} must be positive"
+        for each in fields(self):
+            if not 0 < getattr(self, each.name) <= LONGEST_S:
+                yield f"{each.name} must be above 0 and at most {LONGEST_S:,}"
 
 
 Arguments = Callable[[Order], Mapping[str, Any]]
@@ -76,7 +81,7 @@ class Step:
     Attributes:
         arguments: fields of the command, taken from the order.
         failure_code: what the customer is told when the step is rejected; None takes the event's own code.
-        milestone: the order's status once the step has succeeded; None leaves it as it is.
+        milestone: the order's status once the step has succeeded, while others follow; None leaves it.
         holds: what the step keeps from others while it is not undone, in a person's words (S7).
         keeps: fields of the success event that the saga remembers as the step's result.
     """
@@ -91,9 +96,13 @@ class Step:
     rejection: type[Rejection] | None = None
     failure_code: str | None = None
     compensation: Compensation | None = None
-    milestone: str | None = None
+    milestone: OrderStatus | None = None
     holds: Callable[[Order], str] | None = None
     keeps: tuple[str, ...] = ()
+
+    def held(self, order: Order) -> str:
+        """What the step keeps from others while it is not undone, in a person's words (S7)."""
+        return self.holds(order) if self.holds else self.name
 
     def events(self) -> Iterator[type[OutcomeEvent]]:
         """The outcomes that only this step's participant gives."""
@@ -106,11 +115,17 @@ class Step:
 
 @dataclass(frozen=True)
 class SagaDefinition:
-    """A kind of saga at one version: its steps in order."""
+    """A kind of saga at one version: its steps in order.
+
+    Attributes:
+        starts_sagas: False while a new version is being deployed: known everywhere before the first saga
+            starts on it (S13).
+    """
 
     name: str
     version: int
     steps: tuple[Step, ...]
+    starts_sagas: bool = True
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -127,10 +142,10 @@ class SagaDefinition:
         return self._index[step_name]
 
     @cached_property
-    def pivot_index(self) -> int:
-        """Where the pivot stands; past the last step when there is none."""
-        kinds = [step.kind for step in self.steps]
-        return kinds.index(StepKind.PIVOT) if StepKind.PIVOT in kinds else len(kinds)
+    def point_of_no_return(self) -> int:
+        """Where the first step stands that cannot be undone; past the last one when all can (S6, S9)."""
+        undoable = [step.kind is StepKind.COMPENSATABLE for step in self.steps]
+        return undoable.index(False) if False in undoable else len(undoable)
 
     @cached_property
     def outcome_keys(self) -> frozenset[str]:
@@ -161,12 +176,15 @@ def _problems(definition: SagaDefinition) -> Iterator[str]:
 
 
 def _order_problems(steps: Iterable[Step]) -> Iterator[str]:
-    point_of_no_return: str | None = None
+    """Compensatable steps come first, then the pivot, then retriable steps; or the way back is cut off."""
+    final: Step | None = None
     for step in steps:
-        if step.kind is StepKind.COMPENSATABLE and point_of_no_return is not None:
-            yield f"compensatable step {step.name!r} comes after {point_of_no_return!r}, which cannot be undone"
+        if final is not None and step.kind is StepKind.COMPENSATABLE:
+            yield f"compensatable step {step.name!r} comes after {final.name!r}, which cannot be undone"
+        if final is not None and step.kind is StepKind.PIVOT and final.kind is StepKind.RETRIABLE:
+            yield f"pivot {step.name!r} comes after {final.name!r}, which cannot be undone"
         if step.kind is not StepKind.COMPENSATABLE:
-            point_of_no_return = point_of_no_return or step.name
+            final = final or step
 
 
 def _step_problems(step: Step) -> Iterator[str]:
@@ -177,6 +195,11 @@ def _step_problems(step: Step) -> Iterator[str]:
         yield f"it is {step.kind} but has a compensation"
     if step.kind is StepKind.RETRIABLE and step.rejection is not None:
         yield "it is retriable but can be rejected"
+    if step.milestone in END_STATUSES:
+        yield f"its milestone {step.milestone} is an end, not a way station"
+    for name in step.keeps:
+        if name not in step.success.model_fields:
+            yield f"it keeps {name!r}, which {step.success.__name__} does not have"
 
 
 class Registry:
@@ -195,7 +218,7 @@ class Registry:
             raise InvalidDefinition(f"saga definition {key[0]!r} version {key[1]} is registered twice")
         self._definitions[key] = definition
         latest = self._latest.get(definition.name)
-        if latest is None or latest.version < definition.version:
+        if definition.starts_sagas and (latest is None or latest.version < definition.version):
             self._latest[definition.name] = definition
 
     def find(self, name: str, version: int) -> SagaDefinition | None:
@@ -203,7 +226,7 @@ class Registry:
         return self._definitions.get((name, version))
 
     def latest(self, name: str) -> SagaDefinition:
-        """The version that new sagas start on."""
+        """The version that new sagas start on. Raises KeyError when there is none."""
         return self._latest[name]
 
     @property

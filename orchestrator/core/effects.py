@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.commands import Command
+from contracts.envelope import Direction
 from contracts.events import Event
 from orchestrator.core.inputs import Input
 from orchestrator.core.state import Saga
@@ -30,7 +31,7 @@ class ResolveDeadLetters:
     """Close the dead letters of a piece of work that is no longer awaited (D3)."""
 
     step: str
-    direction: str
+    direction: Direction
     cause: str
 
 

@@ -17,8 +17,9 @@ from contracts.envelope import Direction
 from contracts.events import StepRefused, StepSettled
 from contracts.orders import Order
 from orchestrator.core import rules
+from orchestrator.core.course import begin
 from orchestrator.core.definition import SagaDefinition
-from orchestrator.core.effects import Decision, Effect, Refused, ResolveDeadLetters, Stale, Transition
+from orchestrator.core.effects import Decision, Refused, Stale, Transition
 from orchestrator.core.inputs import (
     CancelRequested,
     CommandDeadLettered,
@@ -31,9 +32,8 @@ from orchestrator.core.inputs import (
     SagaStarted,
     StepOverdue,
 )
-from orchestrator.core.rules import Moment
-from orchestrator.core.state import ENDED, IncidentKind, Saga, Status, StepState
-from orchestrator.core.values import replace
+from orchestrator.core.moment import Moment
+from orchestrator.core.state import Saga, Status, StepState
 
 
 class Trigger(StrEnum):
@@ -76,17 +76,19 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_R, Trigger.SETTLED): Row(rules.settle, (_R, _C, _DONE, _UNDONE)),
     (_C, Trigger.UNDONE): Row(rules.undone, (_C, _UNDONE)),
     (_C, Trigger.SUCCEEDED): Row(rules.late_success, (_C,)),
-    (_C, Trigger.CANCEL): Row(rules.already_undoing, (_C,)),
+    (_C, Trigger.CANCEL): Row(rules.cancel_again, (_C,)),
     (_C, Trigger.STUCK): Row(rules.report_stuck, (_C,)),
     (_C, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_C,)),
     (_C, Trigger.RETRY): Row(rules.retry, (_C,)),
     (_C, Trigger.RESOLVE): Row(rules.resolve, (_C,)),
     (_C, Trigger.SETTLED): Row(rules.settle, (_C, _UNDONE)),
     (_UNDONE, Trigger.SUCCEEDED): Row(rules.late_success, (_UNDONE,)),
-    (_UNDONE, Trigger.CANCEL): Row(rules.already_ended, (_UNDONE,)),
+    (_UNDONE, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_UNDONE,)),
+    (_UNDONE, Trigger.CANCEL): Row(rules.cancel_again, (_UNDONE,)),
+    (_UNDONE, Trigger.RETRY): Row(rules.retry, (_UNDONE,)),
     (_UNDONE, Trigger.RESOLVE): Row(rules.resolve, (_UNDONE,)),
     (_UNDONE, Trigger.SETTLED): Row(rules.settle, (_UNDONE,)),
-    (_DONE, Trigger.CANCEL): Row(rules.already_ended, (_DONE,)),
+    (_DONE, Trigger.CANCEL): Row(rules.cancel_again, (_DONE,)),
 }
 """Whatever has no row changes nothing: stale for a message, refused for a person."""
 
@@ -108,8 +110,8 @@ def start(
         version=1,
         steps=tuple(StepState(step.name) for step in definition.steps),
     )
-    saga, effects = rules.begin(Moment(definition, saga, SagaStarted(), now))
-    return Transition(saga, effects, SagaStarted())
+    happened = SagaStarted()
+    return Transition(*begin(Moment(definition, saga, happened, now, "started")), happened)
 
 
 def decide(definition: SagaDefinition, saga: Saga, happened: Input, now: datetime) -> Decision:
@@ -127,10 +129,7 @@ def decide(definition: SagaDefinition, saga: Saga, happened: Input, now: datetim
         if trigger in _BY_PEOPLE:
             return Refused("not_allowed", f"{trigger.value} is not allowed while the saga is {saga.status}")
         return Stale(f"{trigger.value} means nothing while the saga is {saga.status}")
-    decision = row.rule(Moment(definition, saga, happened, now))
-    if isinstance(decision, Transition):
-        return _completed_transition(saga, decision, trigger, now)
-    return decision
+    return row.rule(Moment(definition, saga, happened, now, trigger.value))
 
 
 def classify(definition: SagaDefinition, happened: Input) -> Trigger | None:
@@ -172,41 +171,12 @@ def _classify_outcome(definition: SagaDefinition, outcome: OutcomeReceived) -> T
     return Trigger.REFUSED if outcome.event == StepRefused.__name__ else None
 
 
-_END_WITH_THE_WAIT: Final = frozenset(
-    {
-        IncidentKind.OVERDUE,
-        IncidentKind.COMPENSATION_STUCK,
-        IncidentKind.DEAD_LETTER,
-        IncidentKind.STEP_REFUSED,
-        IncidentKind.VERDICT_REFUSED,
-    }
-)
-
-
-def _completed_transition(
-    before: Saga, transition: Transition, trigger: Trigger, now: datetime
-) -> Transition:
-    """Adds what every accepted input brings: a new version, and the end of what hung on the old wait."""
-    saga = replace(transition.saga, version=before.version + 1, updated_at=now)
-    old = before.awaiting
-    effects: tuple[Effect, ...] = transition.effects
-    if old is not None and not saga.awaits(old.step, old.direction):
-        gone = (old.step, old.direction)
-        incidents = tuple(
-            i for i in saga.incidents if (i.step, i.direction) != gone or i.kind not in _END_WITH_THE_WAIT
-        )
-        saga = replace(saga, incidents=incidents)
-        if old.dead_lettered:
-            effects = (*effects, ResolveDeadLetters(old.step, old.direction, trigger.value))
-    return Transition(saga, effects, transition.accepted)
-
-
 def allowed_actions(definition: SagaDefinition, saga: Saga) -> tuple[str, ...]:
     """What a person may do to the saga now: of ``cancel``, ``retry``, ``resolve``."""
     actions = []
     if saga.status is Status.RUNNING and rules.cancellable(definition, saga):
         actions.append("cancel")
-    if saga.status not in ENDED and saga.awaiting is not None:
+    if saga.work is not None:
         actions.append("retry")
     if any(rules.resolvable(definition, saga, step.name) for step in definition.steps):
         actions.append("resolve")

@@ -2,81 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Final
 
-from contracts.commands import ItemQuantity, SettleStep, Verdict
+from contracts.commands import Verdict
 from contracts.envelope import Direction
-from contracts.events import (
-    Effect as CompensationEffect,
+from contracts.events import Effect
+from orchestrator.core.course import (
+    COMPENSATING,
+    FORWARD,
+    NOT_SENT,
+    Course,
+    awaited_command,
+    compensate,
+    result_of,
+    succeed,
+    undo_next,
 )
-from contracts.events import (
-    Event,
-    OrderCancelledEvent,
-    OrderCompletedEvent,
-    OrderCreatedEvent,
-    OrderRejectedEvent,
-)
-from orchestrator.core.definition import SagaDefinition, Step, StepKind
-from orchestrator.core.effects import Decision, Effect, PublishEvent, Refused, SendCommand, Stale, Transition
-from orchestrator.core.inputs import (
-    CancelRequested,
-    CommandDeadLettered,
-    Input,
-    OutcomeReceived,
-    ResolveRequested,
-)
+from orchestrator.core.definition import SagaDefinition, StepKind
+from orchestrator.core.effects import Decision, Refused, Stale
+from orchestrator.core.inputs import CancelRequested, CommandDeadLettered, OutcomeReceived, ResolveRequested
+from orchestrator.core.moment import END_WITH_THE_WAIT, Moment, without_incident
 from orchestrator.core.state import (
-    Awaiting,
+    ENDED,
     Failure,
     Forward,
-    Incident,
     IncidentKind,
     OrderStatus,
     Saga,
-    Sending,
     Settlement,
-    Status,
     Undo,
 )
 from orchestrator.core.values import replace
 
-FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
-Effects = tuple[Effect, ...]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """All that a rule may look at."""
-
-    definition: SagaDefinition
-    saga: Saga
-    happened: Any
-    now: datetime
-
-    def accept(self, saga: Saga, effects: Effects = ()) -> Transition:
-        """The decision that this input leads to ``saga``."""
-        accepted: Input = self.happened
-        return Transition(saga, effects, accepted)
-
-
 # -- forward --------------------------------------------------------------------------------------------
-
-
-def begin(at: Moment) -> tuple[Saga, Effects]:
-    """Start with the first step; tell the world that there is an order."""
-    saga = at.saga
-    created = OrderCreatedEvent(
-        saga_id=saga.saga_id,
-        order_id=saga.order_id,
-        customer_id=saga.order.customer_id,
-        currency=saga.order.currency,
-        total=saga.order.total,
-        lines=tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in saga.order.lines),
-    )
-    saga, effects = _ask(at, saga, at.definition.steps[0])
-    return saga, (PublishEvent(created), *effects)
 
 
 def advance(at: Moment) -> Decision:
@@ -84,7 +42,7 @@ def advance(at: Moment) -> Decision:
     outcome: OutcomeReceived = at.happened
     if not at.saga.awaits(outcome.step, FORWARD):
         return _not_awaited(outcome)
-    return at.accept(*_succeed(at, outcome.step, outcome.data))
+    return at.accept(*succeed(at, outcome.step, outcome.data))
 
 
 def reject(at: Moment) -> Decision:
@@ -92,85 +50,93 @@ def reject(at: Moment) -> Decision:
     outcome: OutcomeReceived = at.happened
     if not at.saga.awaits(outcome.step, FORWARD):
         return _not_awaited(outcome)
-    code = at.definition[outcome.step].failure_code or str(outcome.data["code"])
+    code = at.definition[outcome.step].failure_code or str(outcome.data.get("code", "rejected"))
     failure = Failure(code, str(outcome.data.get("message", "")), OrderStatus.REJECTED)
-    saga = at.saga.with_step(outcome.step, forward=Forward.REJECTED)
-    return at.accept(*_compensate(at, saga, failure))
+    step = replace(at.saga.step(outcome.step), forward=Forward.REJECTED)
+    return at.accept(*compensate(at, step, failure))
 
 
 def give_up_waiting(at: Moment) -> Decision:
     """The outcome is unknown: undo this step together with those before it (S4)."""
-    step = at.definition[at.happened.step]
-    if not at.saga.awaits(step.name, FORWARD) or step.kind is not StepKind.COMPENSATABLE:
-        return Stale(f"{step.name} is not given up")
-    message = f"{step.name} was not answered within its deadline"
-    failure = Failure("step_deadline", message, OrderStatus.REJECTED)
-    saga = at.saga.with_step(step.name, forward=Forward.UNKNOWN)
-    return at.accept(*_compensate(at, saga, failure))
+    name: str = at.happened.step
+    if not _waits_on_time(at.saga, name, FORWARD) or at.definition[name].kind is not StepKind.COMPENSATABLE:
+        return Stale(f"{name} is not given up")
+    failure = Failure("step_deadline", f"{name} was not answered within its deadline", OrderStatus.REJECTED)
+    step = replace(at.saga.step(name), forward=Forward.UNKNOWN)
+    return at.accept(*compensate(at, step, failure))
 
 
 def cancellable(definition: SagaDefinition, saga: Saga) -> bool:
-    """Whether the pivot's command has not been written yet (S9)."""
+    """Whether the command of the first step that cannot be undone has not been written yet (S9)."""
     awaiting = saga.awaiting
-    return awaiting is not None and definition.index(awaiting.step) < definition.pivot_index
+    return awaiting is not None and definition.index(awaiting.step) < definition.point_of_no_return
 
 
 def cancel(at: Moment) -> Decision:
     """Undo the order; the step awaited counts as unknown and is undone first (S9)."""
     requested: CancelRequested = at.happened
-    if at.saga.awaiting is None or not cancellable(at.definition, at.saga):
-        awaited = at.saga.awaiting.step if at.saga.awaiting else "nothing"
+    awaiting = at.saga.awaiting
+    if awaiting is None or not cancellable(at.definition, at.saga):
+        awaited = awaiting.step if awaiting else "nothing"
         return Refused("too_late", f"the order can no longer be cancelled: {awaited} has been asked for")
     failure = Failure("cancelled", requested.actor.reason, OrderStatus.CANCELLED)
-    saga = at.saga.with_step(at.saga.awaiting.step, forward=Forward.UNKNOWN)
-    saga = replace(saga, cancel_requested_at=at.now)
-    return at.accept(*_compensate(at, saga, failure))
+    step = replace(at.saga.step(awaiting.step), forward=Forward.UNKNOWN)
+    saga, effects = compensate(at, step, failure)
+    return at.accept(replace(saga, cancel_requested_at=at.now), effects)
 
 
-def already_undoing(at: Moment) -> Decision:
-    """A cancel while the order is being undone changes nothing: the first cause wins (S8, S9)."""
-    return Stale("the order is being undone already")
-
-
-def already_ended(at: Moment) -> Decision:
-    """Repeating the cancel of a cancelled order is fine; any other end stays what it is (S9)."""
-    if at.saga.order_status is OrderStatus.CANCELLED:
+def cancel_again(at: Moment) -> Decision:
+    """Repeating a cancel is fine; an order that is undone for another cause is not cancelled (S8, S9)."""
+    failure = at.saga.failure
+    if failure is not None and failure.ends_as is OrderStatus.CANCELLED:
         return Stale("the order is cancelled already")
-    return Refused("ended", f"the order has ended as {at.saga.order_status}")
+    if at.saga.status in ENDED:
+        return Refused("ended", f"the order has ended as {at.saga.order_status}")
+    cause = failure.code if failure else "unknown"
+    return Refused("too_late", f"the order is being undone already: {cause}")
 
 
 # -- compensating ---------------------------------------------------------------------------------------
 
 
 def undone(at: Moment) -> Decision:
-    """The awaited compensation answered: go on with the step before, or end (S3, S7)."""
+    """The awaited compensation answered: go on with the step before, or end (S3, S7).
+
+    That there was nothing to undo of a step that had reported its success is an orphaned effect (S5).
+    """
     outcome: OutcomeReceived = at.happened
     if not at.saga.awaits(outcome.step, COMPENSATING):
         return _not_awaited(outcome)
-    nothing = outcome.data.get("effect") == CompensationEffect.NOTHING
-    disagree = nothing and at.saga.step(outcome.step).forward is Forward.SUCCEEDED
-    saga = at.saga.with_step(outcome.step, undo=Undo.NOTHING if nothing else Undo.UNDONE)
-    if disagree:
-        saga = _orphaned(at, saga, outcome.step)
-    return at.accept(*_undo_next(at, saga))
+    step = at.saga.step(outcome.step)
+    nothing = outcome.data.get("effect") == Effect.NOTHING
+    steps = at.saga.steps_with(replace(step, undo=Undo.NOTHING if nothing else Undo.UNDONE))
+    saga = replace(at.saga, steps=steps)
+    if nothing and step.forward is Forward.SUCCEEDED:
+        saga = _with_orphan(at, saga, step.name)
+    return at.accept(*undo_next(at, saga))
 
 
 def late_success(at: Moment) -> Decision:
-    """A step given up turns out to have succeeded: recorded, never resumed (S5)."""
+    """A step given up turns out to have succeeded: recorded, never resumed (S5).
+
+    It is an orphaned effect unless its compensation has undone it, or is still to come.
+    """
     outcome: OutcomeReceived = at.happened
     step = at.saga.step(outcome.step)
     if step.forward not in (Forward.UNKNOWN, Forward.REJECTED):
         return _not_awaited(outcome)
-    result = _result(at.definition[step.name], outcome.data)
-    saga = at.saga.with_step(step.name, forward=Forward.SUCCEEDED, result=result)
-    believed_without_effect = step.forward is Forward.REJECTED or step.undo is Undo.NOTHING
-    return at.accept(_orphaned(at, saga, step.name) if believed_without_effect else saga)
+    definition = at.definition[step.name]
+    known = replace(step, forward=Forward.SUCCEEDED, result=result_of(definition, outcome.data))
+    saga = replace(at.saga, steps=at.saga.steps_with(known))
+    will_be_undone = definition.compensation is not None and saga.status not in ENDED
+    orphaned = step.undo is Undo.NOTHING or (known.may_hold_something and not will_be_undone)
+    return at.accept(_with_orphan(at, saga, step.name) if orphaned else saga)
 
 
-def _orphaned(at: Moment, saga: Saga, step: str) -> Saga:
-    held = _held(at.definition[step], saga)
-    message = f"{step} took effect although its participant had answered that there was none; held: {held}"
-    return _with_incident(at, saga, IncidentKind.ORPHANED_EFFECT, step, COMPENSATING, message)
+def _with_orphan(at: Moment, saga: Saga, name: str) -> Saga:
+    held = at.definition[name].held(saga.order)
+    message = f"{name} took effect although its participant had answered that there was none; held: {held}"
+    return at.with_incident(saga, IncidentKind.ORPHANED_EFFECT, name, COMPENSATING, message)
 
 
 # -- trouble --------------------------------------------------------------------------------------------
@@ -178,26 +144,28 @@ def _orphaned(at: Moment, saga: Saga, step: str) -> Saga:
 
 def report_overdue(at: Moment) -> Decision:
     """A step that is never given up is past its deadline: somebody should look (S4)."""
-    step = at.definition[at.happened.step]
-    known = at.saga.has_incident(IncidentKind.OVERDUE, step.name, FORWARD)
-    if known or step.kind is StepKind.COMPENSATABLE or not at.saga.awaits(step.name, FORWARD):
-        return Stale(f"{step.name} is not newly overdue")
-    message = (
-        f"{step.participant} has not answered {step.command.__name__} within {step.policy.deadline_s:g} s"
-    )
-    return at.accept(_with_incident(at, at.saga, IncidentKind.OVERDUE, step.name, FORWARD, message))
+    name: str = at.happened.step
+    known = at.saga.has_incident(IncidentKind.OVERDUE, name, FORWARD)
+    if known or not _waits_on_time(at.saga, name, FORWARD):
+        return Stale(f"{name} is not newly overdue")
+    step = at.definition[name]
+    if step.kind is StepKind.COMPENSATABLE:
+        return Stale(f"{name} is given up rather than waited for")
+    deadline = f"{step.policy.deadline_s:g} s"
+    message = f"{step.participant} has not answered {step.command.__name__} within {deadline}"
+    return at.accept(at.with_incident(at.saga, IncidentKind.OVERDUE, name, FORWARD, message))
 
 
 def report_stuck(at: Moment) -> Decision:
     """A compensation goes unanswered: an incident says what is still held (S7)."""
-    step = at.definition[at.happened.step]
-    known = at.saga.has_incident(IncidentKind.COMPENSATION_STUCK, step.name, COMPENSATING)
-    if known or not at.saga.awaits(step.name, COMPENSATING):
-        return Stale(f"the compensation of {step.name} is not newly stuck")
-    held = still_held(at.definition, at.saga)
-    message = f"{step.participant} does not confirm that {step.name} is undone; {held}"
+    name: str = at.happened.step
+    known = at.saga.has_incident(IncidentKind.COMPENSATION_STUCK, name, COMPENSATING)
+    if known or not _waits_on_time(at.saga, name, COMPENSATING):
+        return Stale(f"the compensation of {name} is not newly stuck")
+    participant, held = at.definition[name].participant, still_held(at.definition, at.saga)
+    message = f"{participant} does not confirm that {name} is undone; {held}"
     kind = IncidentKind.COMPENSATION_STUCK
-    return at.accept(_with_incident(at, at.saga, kind, step.name, COMPENSATING, message))
+    return at.accept(at.with_incident(at.saga, kind, name, COMPENSATING, message))
 
 
 def report_refusal(at: Moment) -> Decision:
@@ -208,83 +176,91 @@ def report_refusal(at: Moment) -> Decision:
     if at.saga.has_incident(IncidentKind.STEP_REFUSED, outcome.step, FORWARD):
         return Stale("the refusal is known")
     message = f"{outcome.step} was refused: its participant holds it as compensated"
-    return at.accept(_with_incident(at, at.saga, IncidentKind.STEP_REFUSED, outcome.step, FORWARD, message))
+    kind = IncidentKind.STEP_REFUSED
+    return at.accept(at.with_incident(at.saga, kind, outcome.step, FORWARD, message))
 
 
 def report_dead_letter(at: Moment) -> Decision:
-    """The awaited command gave up; a permanent failure also stops its re-sends and deadline (S10)."""
+    """A command the saga waits for gave up; a permanent failure also stops re-sends and deadline (S10)."""
     dead: CommandDeadLettered = at.happened
-    awaiting = at.saga.awaiting
-    if awaiting is None or not at.saga.awaits(dead.step, dead.direction):
+    saga, work = at.saga, at.saga.work
+    if work is None or (work.step, work.direction) != (dead.step, dead.direction):
         return Stale("that command is no longer awaited")
-    known = at.saga.has_incident(IncidentKind.DEAD_LETTER, dead.step, dead.direction)
-    if known and (awaiting.held or not dead.permanent):
+    held = saga.awaiting is not None and saga.awaiting.held
+    known = saga.has_incident(IncidentKind.DEAD_LETTER, dead.step, dead.direction)
+    if known and (held or saga.awaiting is None or not dead.permanent):
         return Stale("that dead letter is known")
-    held = awaiting.held or dead.permanent
-    saga = replace(at.saga, awaiting=replace(awaiting, held=held, dead_lettered=True))
-    kind = IncidentKind.DEAD_LETTER
+    if saga.awaiting is not None:
+        waiting = replace(saga.awaiting, held=held or dead.permanent, dead_lettered=True)
+        saga = replace(saga, awaiting=waiting)
+    elif saga.settling is not None:
+        saga = replace(saga, settling=replace(saga.settling, dead_lettered=True))
     message = f"{'permanent failure' if dead.permanent else 'gave up after its attempts'}: {dead.error}"
-    if dead.direction is COMPENSATING:
-        message = f"{message}; {still_held(at.definition, at.saga)}"
-    return at.accept(_with_incident(at, saga, kind, dead.step, dead.direction, message))
+    if saga.awaiting is not None and dead.direction is COMPENSATING:
+        message = f"{message}; {still_held(at.definition, saga)}"
+    return at.accept(at.with_incident(saga, IncidentKind.DEAD_LETTER, dead.step, dead.direction, message))
 
 
 # -- people ---------------------------------------------------------------------------------------------
 
 
 def retry(at: Moment) -> Decision:
-    """Send what is awaited once more, with a full deadline; closes the dead letter's incident (S10)."""
-    awaiting = at.saga.awaiting
-    if awaiting is None:
+    """Send what is awaited once more, with a full deadline; closes the dead letter's incident (S10).
+
+    While a verdict is on its way it is the verdict that is sent again; work that was held stays held.
+    """
+    saga, awaiting = at.saga, at.saga.awaiting
+    if saga.settling is not None:
+        again = replace(saga, sending=NOT_SENT)
+    elif awaiting is not None:
+        again = replace(
+            saga,
+            awaiting=replace(awaiting, since=at.now, held=False),
+            incidents=without_incident(saga, IncidentKind.DEAD_LETTER, awaiting.step, awaiting.direction),
+            sending=NOT_SENT,
+        )
+    else:
         return Refused("not_allowed", "the saga awaits nothing that could be sent again")
-    incidents = _without(at.saga, IncidentKind.DEAD_LETTER, awaiting.step, awaiting.direction)
-    saga = replace(
-        at.saga,
-        awaiting=replace(awaiting, since=at.now, held=False),
-        settling=None,
-        incidents=incidents,
-        sending=Sending(),
-    )
-    return at.accept(saga, (awaited_command(at.definition, saga),))
-
-
-_TROUBLE = frozenset(
-    {
-        IncidentKind.OVERDUE,
-        IncidentKind.COMPENSATION_STUCK,
-        IncidentKind.DEAD_LETTER,
-        IncidentKind.STEP_REFUSED,
-        IncidentKind.VERDICT_REFUSED,
-    }
-)
+    return at.accept(again, (awaited_command(at.definition, again),))
 
 
 def resolvable(definition: SagaDefinition, saga: Saga, step: str) -> Direction | None:
-    """The direction in which a person may judge a step now; None where there is nothing to judge (S19)."""
-    if saga.has_incident(IncidentKind.ORPHANED_EFFECT, step, COMPENSATING):
-        return COMPENSATING
+    """The direction in which a person may judge a step now; None where there is nothing to judge (S19).
+
+    Judged are a stuck pivot, a stuck compensation and, once the saga has ended, an orphaned effect.
+    """
     awaiting = saga.awaiting
-    if awaiting is None or awaiting.step != step:
+    if awaiting is None:
+        orphaned = saga.has_incident(IncidentKind.ORPHANED_EFFECT, step, COMPENSATING)
+        return COMPENSATING if orphaned else None
+    if awaiting.step != step:
         return None
-    troubled = any(
-        i.kind in _TROUBLE and (i.step, i.direction) == (step, awaiting.direction) for i in saga.incidents
+    stuck = any(
+        each.step == step and each.direction == awaiting.direction and each.kind in END_WITH_THE_WAIT
+        for each in saga.incidents
     )
     judgeable = awaiting.direction is COMPENSATING or definition[step].kind is StepKind.PIVOT
-    return awaiting.direction if troubled and judgeable else None
+    return awaiting.direction if stuck and judgeable else None
 
 
 def resolve(at: Moment) -> Decision:
     """Take a person's verdict to the participant; the saga moves on its answer alone (S19)."""
     asked: ResolveRequested = at.happened
+    saga = at.saga
     if asked.step not in at.definition:
         return Refused("unknown_step", f"the saga has no step {asked.step!r}")
-    direction = resolvable(at.definition, at.saga, asked.step)
+    direction = resolvable(at.definition, saga, asked.step)
     if direction is None:
+        if saga.has_incident(IncidentKind.ORPHANED_EFFECT, asked.step, COMPENSATING):
+            return Refused("not_ended", "an orphaned effect is settled once the saga has ended")
         return Refused("not_stuck", f"{asked.step} is not stuck: there is nothing to resolve")
-    settling = Settlement(asked.step, direction, asked.verdict, at.now, asked.reference, asked.amount)
-    incidents = _without(at.saga, IncidentKind.VERDICT_REFUSED, asked.step, direction)
-    saga = replace(at.saga, settling=settling, incidents=incidents, sending=Sending())
-    return at.accept(saga, (settle_command(at.definition, saga, settling),))
+    saga = replace(
+        saga,
+        settling=Settlement(asked.step, direction, asked.verdict, at.now, asked.reference, asked.amount),
+        incidents=without_incident(saga, IncidentKind.VERDICT_REFUSED, asked.step, direction),
+        sending=NOT_SENT,
+    )
+    return at.accept(saga, (awaited_command(at.definition, saga),))
 
 
 def settle(at: Moment) -> Decision:
@@ -294,173 +270,56 @@ def settle(at: Moment) -> Decision:
     asked = (outcome.step, outcome.direction, outcome.data.get("verdict"))
     if settling is None or asked != (settling.step, settling.direction, settling.verdict):
         return _not_awaited(outcome)
-    saga = replace(at.saga, settling=None, sending=Sending())
-    if not outcome.data.get("accepted"):
-        reason = str(outcome.data.get("reason", ""))
-        kind = IncidentKind.VERDICT_REFUSED
-        saga = _with_incident(at, saga, kind, settling.step, settling.direction, reason)
-        return at.accept(saga)
-    if at.saga.awaits(settling.step, settling.direction):
-        return at.accept(*_act_on_verdict(at, saga, settling, outcome))
-    incidents = _without(saga, IncidentKind.ORPHANED_EFFECT, settling.step, settling.direction)
-    return at.accept(replace(saga.with_step(settling.step, undo=Undo.SETTLED), incidents=incidents))
+    if outcome.data.get("accepted") and at.saga.awaiting is not None:
+        return at.accept(*_act_on_verdict(at, settling, outcome))
+    saga = replace(at.saga, settling=None, sending=NOT_SENT)
+    if outcome.data.get("accepted"):
+        settled = replace(saga.step(settling.step), undo=Undo.SETTLED)
+        kind = IncidentKind.ORPHANED_EFFECT
+        incidents = without_incident(saga, kind, settling.step, settling.direction)
+        return at.accept(replace(saga, steps=saga.steps_with(settled), incidents=incidents))
+    reason = str(outcome.data.get("reason", ""))
+    kind = IncidentKind.VERDICT_REFUSED
+    return at.accept(at.with_incident(saga, kind, settling.step, settling.direction, reason))
 
 
-def _act_on_verdict(
-    at: Moment, saga: Saga, settling: Settlement, outcome: OutcomeReceived
-) -> tuple[Saga, Effects]:
+_UNDO_BY_VERDICT: Final = {
+    Verdict.TOOK_EFFECT: Undo.UNDONE,
+    Verdict.SETTLED_OUTSIDE: Undo.SETTLED,
+    Verdict.NO_EFFECT: Undo.NOTHING,
+}
+
+
+def _act_on_verdict(at: Moment, settling: Settlement, outcome: OutcomeReceived) -> Course:
     """What an accepted verdict on the awaited work means."""
+    step = at.saga.step(settling.step)
     if settling.direction is COMPENSATING:
-        undo = {
-            Verdict.TOOK_EFFECT: Undo.UNDONE,
-            Verdict.SETTLED_OUTSIDE: Undo.SETTLED,
-            Verdict.NO_EFFECT: Undo.NOTHING,
-        }
-        return _undo_next(at, saga.with_step(settling.step, undo=undo[settling.verdict]))
+        judged = replace(step, undo=_UNDO_BY_VERDICT[settling.verdict])
+        return undo_next(at, replace(at.saga, steps=at.saga.steps_with(judged)))
     if settling.verdict is not Verdict.NO_EFFECT:
-        return _succeed(replace(at, saga=saga), settling.step, outcome.data)
-    failure = Failure(
-        "operator_verdict", f"{settling.step} was found to have had no effect", OrderStatus.REJECTED
-    )
-    return _compensate(at, saga.with_step(settling.step, forward=Forward.REJECTED), failure)
+        return succeed(at, settling.step, outcome.data)
+    message = f"{settling.step} was found to have had no effect"
+    failure = Failure("operator_verdict", message, OrderStatus.REJECTED)
+    return compensate(at, replace(step, forward=Forward.REJECTED), failure)
 
 
-# -- what the rules are made of ---------------------------------------------------------------------------
-
-
-def awaited_command(definition: SagaDefinition, saga: Saga) -> SendCommand:
-    """The command whose outcome the saga awaits, built anew from the saga (D4)."""
-    if saga.settling is not None:
-        return settle_command(definition, saga, saga.settling)
-    if saga.awaiting is None:
-        raise ValueError(f"saga {saga.saga_id} awaits nothing")
-    step = definition[saga.awaiting.step]
-    if saga.awaiting.direction is FORWARD:
-        command, arguments = step.command, step.arguments(saga.order)
-    elif step.compensation is not None:
-        command, arguments = step.compensation.command, {}
-    else:
-        raise ValueError(f"step {step.name} has no compensation")
-    built = command(
-        saga_id=saga.saga_id,
-        order_id=saga.order_id,
-        step=step.name,
-        direction=saga.awaiting.direction,
-        **arguments,
-    )
-    return SendCommand(step.participant, built)
-
-
-def settle_command(definition: SagaDefinition, saga: Saga, settling: Settlement) -> SendCommand:
-    """The command that takes a verdict to its participant (S19)."""
-    command = SettleStep(
-        saga_id=saga.saga_id,
-        order_id=saga.order_id,
-        step=settling.step,
-        direction=settling.direction,
-        verdict=settling.verdict,
-        reference=settling.reference,
-        amount=settling.amount,
-    )
-    return SendCommand(definition[settling.step].participant, command)
+# -- what the rules ask -----------------------------------------------------------------------------------
 
 
 def still_held(definition: SagaDefinition, saga: Saga) -> str:
     """What a stuck compensation keeps from others: reserved SKUs, money (S7)."""
     held = [
-        _held(definition[step.name], saga)
+        definition[step.name].held(saga.order)
         for step in saga.steps
-        if step.may_hold_something and definition[step.name].kind is StepKind.COMPENSATABLE
+        if step.may_hold_something and definition[step.name].compensation is not None
     ]
     return f"still held: {', '.join(held)}"
 
 
-def _held(step: Step, saga: Saga) -> str:
-    return step.holds(saga.order) if step.holds else step.name
-
-
-def _succeed(at: Moment, name: str, data: Any) -> tuple[Saga, Effects]:
-    step = at.definition[name]
-    saga = at.saga.with_step(name, forward=Forward.SUCCEEDED, result=_result(step, data))
-    if step.milestone is not None:
-        saga = replace(saga, order_status=OrderStatus(step.milestone))
-    following = at.definition.index(name) + 1
-    if following < len(at.definition.steps):
-        return _ask(at, saga, at.definition.steps[following])
-    return _end(at, saga, Status.COMPLETED, OrderStatus.COMPLETED, OrderCompletedEvent)
-
-
-def _ask(at: Moment, saga: Saga, step: Step) -> tuple[Saga, Effects]:
-    saga = saga.with_step(step.name, forward=Forward.AWAITED)
-    saga = replace(saga, awaiting=Awaiting(step.name, FORWARD, at.now), settling=None, sending=Sending())
-    return saga, (awaited_command(at.definition, saga),)
-
-
-def _compensate(at: Moment, saga: Saga, failure: Failure) -> tuple[Saga, Effects]:
-    saga = replace(
-        saga,
-        status=Status.COMPENSATING,
-        direction=COMPENSATING,
-        failure=saga.failure or failure,
-    )
-    return _undo_next(at, saga)
-
-
-def _undo_next(at: Moment, saga: Saga) -> tuple[Saga, Effects]:
-    """Undo the last step that may hold something, one at a time, in reverse order (S3)."""
-    for step in reversed(saga.steps):
-        if step.may_hold_something and at.definition[step.name].compensation is not None:
-            saga = saga.with_step(step.name, undo=Undo.AWAITED)
-            awaiting = Awaiting(step.name, COMPENSATING, at.now)
-            saga = replace(saga, awaiting=awaiting, settling=None, sending=Sending())
-            return saga, (awaited_command(at.definition, saga),)
-    return _end_undone(at, saga)
-
-
-def _end_undone(at: Moment, saga: Saga) -> tuple[Saga, Effects]:
-    failure = saga.failure
-    if failure is None:
-        raise ValueError(f"saga {saga.saga_id} was undone for no cause")
-    if failure.ends_as is OrderStatus.CANCELLED:
-        return _end(at, saga, Status.COMPENSATED, failure.ends_as, OrderCancelledEvent)
-    details = {"code": failure.code, "message": failure.message}
-    return _end(at, saga, Status.COMPENSATED, failure.ends_as, OrderRejectedEvent, details)
-
-
-def _end(
-    at: Moment,
-    saga: Saga,
-    status: Status,
-    order_status: OrderStatus,
-    event: type[Event],
-    details: dict[str, Any] | None = None,
-) -> tuple[Saga, Effects]:
-    saga = replace(
-        saga,
-        status=status,
-        order_status=order_status,
-        ended_at=at.now,
-        awaiting=None,
-        settling=None,
-        sending=Sending(),
-    )
-    said = event(saga_id=saga.saga_id, order_id=saga.order_id, **(details or {}))
-    return saga, (PublishEvent(said),)
-
-
-def _result(step: Step, data: Any) -> dict[str, Any]:
-    return {name: data[name] for name in step.keeps if data.get(name) is not None}
-
-
-def _with_incident(
-    at: Moment, saga: Saga, kind: IncidentKind, step: str, direction: Direction, message: str
-) -> Saga:
-    others = tuple(i for i in saga.incidents if (i.kind, i.step, i.direction) != (kind, step, direction))
-    return replace(saga, incidents=(*others, Incident(kind, step, direction, at.now, message)))
-
-
-def _without(saga: Saga, kind: IncidentKind, step: str, direction: Direction) -> tuple[Incident, ...]:
-    return tuple(i for i in saga.incidents if (i.kind, i.step, i.direction) != (kind, step, direction))
+def _waits_on_time(saga: Saga, step: str, direction: Direction) -> bool:
+    """Whether time may still tell something of this work: a permanent failure stops its clock (S10)."""
+    awaiting = saga.awaiting
+    return awaiting is not None and saga.awaits(step, direction) and not awaiting.held
 
 
 def _not_awaited(outcome: OutcomeReceived) -> Stale:

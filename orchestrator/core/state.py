@@ -12,7 +12,6 @@ from uuid import UUID
 from contracts.commands import Verdict
 from contracts.envelope import Direction
 from contracts.orders import Order
-from orchestrator.core.values import replace
 
 
 class Status(StrEnum):
@@ -37,6 +36,9 @@ class OrderStatus(StrEnum):
     COMPLETED = "completed"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
+
+
+END_STATUSES = frozenset({OrderStatus.COMPLETED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 
 
 class Forward(StrEnum):
@@ -122,7 +124,14 @@ class Awaiting:
 
 @dataclass(frozen=True)
 class Settlement:
-    """A person's verdict on its way to the participant (S19)."""
+    """A person's verdict on its way to the participant (S19).
+
+    It judges what the saga awaits or, once the saga has ended, an orphaned effect.
+
+    Attributes:
+        dead_lettered: there are dead letters that end with this verdict (D3); where the work judged is
+            awaited, its `Awaiting` says so instead.
+    """
 
     step: str
     direction: Direction
@@ -130,6 +139,7 @@ class Settlement:
     since: datetime
     reference: str | None = None
     amount: int | None = None
+    dead_lettered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +159,15 @@ class Sending:
         attempts: copies sent of what is awaited now.
         message_id: the latest copy.
         resend_at: when the next copy is wanted.
-        final_at: when the copy after the deadline went out; None before (S4).
+        final_at: when the copy after the deadline was written to the outbox; None before (S4).
+        grace_since: when that copy was first seen to have left the outbox; None before (S4).
     """
 
     attempts: int = 0
     message_id: UUID | None = None
     resend_at: datetime | None = None
     final_at: datetime | None = None
+    grace_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -192,14 +204,21 @@ class Saga:
     attempts: Mapping[str, int] = field(default_factory=dict)
     due_at: datetime | None = None
 
-    def step(self, name: str) -> StepState:
-        """The state of one step; raises StopIteration for a step that the saga does not have."""
-        return next(step for step in self.steps if step.name == name)
+    @property
+    def work(self) -> Awaiting | Settlement | None:
+        """The one piece of work whose answer the saga waits for; None when it waits for nothing."""
+        return self.awaiting or self.settling
 
-    def with_step(self, name: str, **changes: Any) -> Saga:
-        """The saga with one step changed."""
-        steps = tuple(replace(step, **changes) if step.name == name else step for step in self.steps)
-        return replace(self, steps=steps)
+    def step(self, name: str) -> StepState:
+        """The state of one step. Raises KeyError for a step that the saga does not have."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
+
+    def steps_with(self, changed: StepState) -> tuple[StepState, ...]:
+        """The saga's steps, one of them changed."""
+        return tuple([changed if step.name == changed.name else step for step in self.steps])
 
     def awaits(self, step: str, direction: Direction) -> bool:
         """Whether exactly this piece of work is awaited (S1)."""

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from contracts.envelope import Direction
-from orchestrator.core.definition import SagaDefinition, StepKind, StepPolicy
+from orchestrator.core.definition import SagaDefinition, Step, StepKind, StepPolicy
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
-from orchestrator.core.state import IncidentKind, Saga, Sending
+from orchestrator.core.state import Awaiting, IncidentKind, Saga, Sending, Settlement
 from orchestrator.core.values import replace
 
 
@@ -22,7 +22,8 @@ class Observed:
 
     Attributes:
         copy_in_outbox: the latest copy of the awaited command has not left yet (S4).
-        outcomes_empty_at: a moment at or after which our outcome queue was seen empty; None if never.
+        outcomes_empty_at: when our outcome queue was last seen empty, with nothing of it being worked on;
+            None if never.
     """
 
     copy_in_outbox: bool
@@ -39,9 +40,9 @@ class Resend:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do yet. ``grace_restarts``: the final copy has not left, so its grace begins anew."""
+    """Nothing to do yet. ``grace_begins``: the final copy was seen to have left the outbox (S4)."""
 
-    grace_restarts: bool = False
+    grace_begins: bool = False
 
 
 Finding = Resend | Wait | OutcomeUnknown | StepOverdue | CompensationStuck
@@ -54,34 +55,40 @@ def look(definition: SagaDefinition, saga: Saga, observed: Observed, now: dateti
         return _resend_if_due(saga, observed, now)
     if awaiting is None or awaiting.held:
         return Wait()
-    policy = definition[awaiting.step].policy
+    step = definition[awaiting.step]
     if awaiting.direction is Direction.COMPENSATING:
-        known = saga.has_incident(IncidentKind.COMPENSATION_STUCK, awaiting.step, awaiting.direction)
-        if saga.sending.attempts >= policy.stuck_after_attempts and not known:
-            return CompensationStuck(awaiting.step)
+        if _is_stuck(saga, awaiting, step.policy):
+            return CompensationStuck(step.name)
         return _resend_if_due(saga, observed, now)
-    past_deadline = now >= awaiting.since + timedelta(seconds=policy.deadline_s)
-    if not past_deadline:
+    if now < _deadline(awaiting, step.policy):
         return _resend_if_due(saga, observed, now)
-    if definition[awaiting.step].kind is StepKind.COMPENSATABLE:
-        return _look_past_deadline(saga, awaiting.step, policy, observed, now)
-    if not saga.has_incident(IncidentKind.OVERDUE, awaiting.step, awaiting.direction):
-        return StepOverdue(awaiting.step)
+    if step.kind is StepKind.COMPENSATABLE:
+        return _look_past_deadline(saga, step, observed, now)
+    if not saga.has_incident(IncidentKind.OVERDUE, step.name, awaiting.direction):
+        return StepOverdue(step.name)
     return _resend_if_due(saga, observed, now)
 
 
-def _look_past_deadline(
-    saga: Saga, step: str, policy: StepPolicy, observed: Observed, now: datetime
-) -> Finding:
-    """One more copy; then unknown only when neither an outage nor our own backlog can be the reason (S4)."""
+def _is_stuck(saga: Saga, awaiting: Awaiting, policy: StepPolicy) -> bool:
+    known = saga.has_incident(IncidentKind.COMPENSATION_STUCK, awaiting.step, awaiting.direction)
+    return saga.sending.attempts >= policy.stuck_after_attempts and not known
+
+
+def _look_past_deadline(saga: Saga, step: Step, observed: Observed, now: datetime) -> Finding:
+    """One more copy; then unknown, only when neither an outage nor our own backlog can be the reason (S4).
+
+    The grace runs from when the copy was seen to have left. The queue must be seen empty after the grace: an
+    answer given within it has then been read.
+    """
     if observed.copy_in_outbox:
-        return Wait(grace_restarts=saga.sending.final_at is not None)
-    final_at = saga.sending.final_at
-    if final_at is None:
+        return Wait()
+    if saga.sending.final_at is None:
         return Resend(final=True)
-    graced = now >= final_at + timedelta(seconds=policy.grace_s)
-    seen_empty = observed.outcomes_empty_at is not None and observed.outcomes_empty_at >= final_at
-    return OutcomeUnknown(step) if graced and seen_empty else Wait()
+    if saga.sending.grace_since is None:
+        return Wait(grace_begins=True)
+    graced_at = saga.sending.grace_since + timedelta(seconds=step.policy.grace_s)
+    seen_empty = observed.outcomes_empty_at is not None and observed.outcomes_empty_at >= graced_at
+    return OutcomeUnknown(step.name) if now >= graced_at and seen_empty else Wait()
 
 
 def _resend_if_due(saga: Saga, observed: Observed, now: datetime) -> Finding:
@@ -94,68 +101,90 @@ def _resend_if_due(saga: Saga, observed: Observed, now: datetime) -> Finding:
 def sent(
     definition: SagaDefinition, saga: Saga, message_id: UUID, now: datetime, jitter: float, *, final: bool
 ) -> Saga:
-    """The saga after one more copy of what it awaits was written to the outbox.
+    """The saga after one more copy of what it waits for was written to the outbox.
 
     Args:
-        jitter: chance in [0, 1): spreads the next copy over ±25 % of its delay.
+        jitter: chance in [0, 1): takes up to a quarter off the delay before the next copy.
         final: it is the copy after the deadline (S4).
+
+    Raises:
+        ValueError: the saga waits for nothing.
     """
-    policy = _policy(definition, saga)
-    attempts = saga.sending.attempts + 1
-    delay_s = min(policy.resend_cap_s, policy.resend_after_s * 2 ** min(attempts - 1, 32))
+    work = saga.work
+    if work is None:
+        raise ValueError(f"saga {saga.saga_id} awaits nothing")
+    before = saga.sending
+    delay_s = _delay_s(definition[work.step].policy, before.attempts) * (1 - jitter / 4)
     sending = Sending(
-        attempts=attempts,
+        attempts=before.attempts + 1,
         message_id=message_id,
-        resend_at=now + timedelta(seconds=delay_s * (0.75 + jitter / 2)),
-        final_at=now if final else saga.sending.final_at,
+        resend_at=now + timedelta(seconds=delay_s),
+        final_at=now if final else before.final_at,
+        grace_since=None if final else before.grace_since,
     )
-    counted = dict(saga.attempts)
-    if (key := _attempts_key(saga)) is not None:
-        counted[key] = counted.get(key, 0) + 1
-    saga = replace(saga, sending=sending, attempts=counted)
-    return replace(saga, due_at=due_at(definition, saga, now))
+    key = attempts_key(saga, work)
+    attempts = {**saga.attempts, key: saga.attempts.get(key, 0) + 1}
+    due = _due_at(definition, saga, sending, now)
+    return replace(saga, sending=sending, attempts=attempts, due_at=due)
 
 
 def waited(definition: SagaDefinition, saga: Saga, finding: Wait, now: datetime) -> Saga:
     """The saga after a look that found nothing to do: only its timers move."""
-    if finding.grace_restarts:
-        saga = replace(saga, sending=replace(saga.sending, final_at=now))
-    return replace(saga, due_at=due_at(definition, saga, now))
+    sending = replace(saga.sending, grace_since=now) if finding.grace_begins else saga.sending
+    return replace(saga, sending=sending, due_at=_due_at(definition, saga, sending, now))
 
 
 LOOK_AGAIN_S = 1.0
-"""Seconds until the next look at a saga that waits for something that no clock tells."""
+"""Least seconds until the next look at a saga that waits for something that no clock tells."""
 
 
 def due_at(definition: SagaDefinition, saga: Saga, now: datetime) -> datetime | None:
-    """When the saga next wants to be looked at; None when only an answer or a person moves it (S11)."""
-    awaiting, sending = saga.awaiting, saga.sending
-    soon = now + timedelta(seconds=LOOK_AGAIN_S)
-    if saga.settling is not None:
-        return max(sending.resend_at or soon, soon)
-    if awaiting is None or awaiting.held:
-        return None
-    step = definition[awaiting.step]
-    if sending.final_at is not None:
-        return max(sending.final_at + timedelta(seconds=step.policy.grace_s), soon)
-    candidates = [sending.resend_at or soon]
-    overdue_known = saga.has_incident(IncidentKind.OVERDUE, awaiting.step, awaiting.direction)
-    if awaiting.direction is Direction.FORWARD and not overdue_known:
-        candidates.append(awaiting.since + timedelta(seconds=step.policy.deadline_s))
-    return max(min(candidates), soon)
+    """When the saga next wants to be looked at; None when only an answer or a person moves it (S11).
+
+    A saga that is past its time and still cannot move, say because its command is still in the outbox, is
+    looked at ever more seldom, so that an outage does not make every saga ask every second.
+    """
+    return _due_at(definition, saga, saga.sending, now)
 
 
-def _policy(definition: SagaDefinition, saga: Saga) -> StepPolicy:
-    work = saga.settling or saga.awaiting
-    if work is None:
-        raise ValueError(f"saga {saga.saga_id} awaits nothing")
-    return definition[work.step].policy
-
-
-def _attempts_key(saga: Saga) -> str | None:
-    work = saga.settling or saga.awaiting
-    if work is None:
-        return None
+def attempts_key(saga: Saga, work: Awaiting | Settlement) -> str:
+    """The name under which a saga counts copies: ``step``, ``step:compensating`` or ``step:settle``."""
     if saga.settling is not None:
         return f"{work.step}:settle"
     return work.step if work.direction is Direction.FORWARD else f"{work.step}:{work.direction}"
+
+
+def _due_at(definition: SagaDefinition, saga: Saga, sending: Sending, now: datetime) -> datetime | None:
+    work = saga.work
+    if work is None or (saga.settling is None and saga.awaiting is not None and saga.awaiting.held):
+        return None
+    policy = definition[work.step].policy
+    wanted = _wanted_at(policy, saga, sending) or now
+    if wanted > now:
+        return wanted
+    late_s = (now - wanted).total_seconds()
+    return now + timedelta(seconds=max(LOOK_AGAIN_S, min(late_s / 4, policy.resend_cap_s)))
+
+
+def _wanted_at(policy: StepPolicy, saga: Saga, sending: Sending) -> datetime | None:
+    """When something can next be done, as far as a clock tells."""
+    awaiting = saga.awaiting
+    if saga.settling is not None or awaiting is None or awaiting.direction is Direction.COMPENSATING:
+        return sending.resend_at
+    if sending.grace_since is not None:
+        return sending.grace_since + timedelta(seconds=policy.grace_s)
+    if sending.final_at is not None:
+        return sending.final_at
+    if saga.incidents and saga.has_incident(IncidentKind.OVERDUE, awaiting.step, awaiting.direction):
+        return sending.resend_at
+    deadline = _deadline(awaiting, policy)
+    return deadline if sending.resend_at is None else min(sending.resend_at, deadline)
+
+
+def _deadline(awaiting: Awaiting, policy: StepPolicy) -> datetime:
+    return awaiting.since + timedelta(seconds=policy.deadline_s)
+
+
+def _delay_s(policy: StepPolicy, attempts: int) -> float:
+    """Seconds before the copy after the next: doubling, up to the cap (S4)."""
+    return min(policy.resend_cap_s, policy.resend_after_s * 2.0 ** min(attempts, 32))

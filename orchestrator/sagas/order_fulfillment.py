@@ -33,6 +33,7 @@ from contracts.events import (
 from contracts.orders import Order
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from orchestrator.core.definition import Compensation, SagaDefinition, Step, StepKind, StepPolicy
+from orchestrator.core.state import OrderStatus
 
 NAME: Final = "order_fulfillment"
 
@@ -81,7 +82,7 @@ def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
                 success=InventoryReservedEvent,
                 rejection=InventoryRejectedEvent,
                 compensation=Compensation(ReleaseInventory, InventoryReleasedEvent),
-                milestone="reserved",
+                milestone=OrderStatus.RESERVED,
                 holds=_reserved_stock,
                 policy=policy,
             ),
@@ -95,7 +96,7 @@ def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
                 rejection=PaymentDeclinedEvent,
                 failure_code="payment_declined",
                 compensation=Compensation(RefundPayment, PaymentRefundedEvent),
-                milestone="paid",
+                milestone=OrderStatus.PAID,
                 holds=_charged_money,
                 keeps=("reference",),
                 policy=policy,
@@ -109,7 +110,7 @@ def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
                 success=OrderFulfilledEvent,
                 rejection=ShipmentRejectedEvent,
                 failure_code="shipment_rejected",
-                milestone="shipped",
+                milestone=OrderStatus.SHIPPED,
                 keeps=("reference",),
                 policy=policy,
             ),
