@@ -12,12 +12,12 @@ from orchestrator.core.course import (
     FORWARD,
     NOT_SENT,
     Course,
-    awaited_command,
     compensate,
     result_of,
     succeed,
     undo_next,
 )
+from orchestrator.core.course import awaited_command as awaited_command
 from orchestrator.core.definition import SagaDefinition, StepKind
 from orchestrator.core.effects import Decision, Refused, Stale
 from orchestrator.core.inputs import CancelRequested, CommandDeadLettered, OutcomeReceived, ResolveRequested
