@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
+from messaging.background import finished
 from messaging.identifiers import NewId
 from messaging.retries import RetryPolicy, after_failure
 from messaging.transport import Delivery, Message, Subscription
@@ -91,7 +92,7 @@ class Consumer(Generic[T]):
     async def run_once(self) -> int:
         """Wait for deliveries and serve one batch; returns its size."""
         deliveries = await self._subscription.receive(self._batch_limit)
-        await self._serve(deliveries)
+        await finished(self._serve(deliveries))
         return len(deliveries)
 
     async def _serve(self, deliveries: Sequence[Delivery]) -> None:

@@ -1,0 +1,82 @@
+"""Supervised background loops: each runs one ``run_once`` for ever, and outlives its failures."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R")
+
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 10.0
+"""Bounds of the jittered pause after a failed run, in seconds."""
+
+
+async def finished(work: Coroutine[Any, Any, R]) -> R:
+    """Await work that a cancellation must not tear: it is finished first, then the cancellation goes on.
+
+    A second cancellation does tear it.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is not None:
+            log.error("work failed while stopping", exc_info=task.exception())
+        raise
+
+
+class BackgroundLoops:
+    """The loops of one service, started together and stopped together."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, name: str, run_once: Callable[[], Awaitable[object]], pause_s: float = 0.0) -> None:
+        """Run ``run_once`` again and again.
+
+        Args:
+            pause_s: seconds to wait after a run that found nothing to do (returned something false).
+        """
+        self._tasks.append(asyncio.create_task(self._forever(name, run_once, pause_s), name=name))
+
+    async def stop(self, within_s: float = 10.0) -> None:
+        """End all loops; work that is not to be torn gets so many seconds to finish."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if not tasks:
+            return
+        _, unfinished = await asyncio.wait(tasks, timeout=within_s)
+        for task in unfinished:
+            log.warning("torn while stopping", loop=task.get_name())
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=1.0)
+
+    async def _forever(self, name: str, run_once: Callable[[], Awaitable[object]], pause_s: float) -> None:
+        failures = 0
+        while True:
+            try:
+                found = await run_once()
+            except Exception as error:
+                failures += 1
+                log.error("background loop failed, going on", loop=name, error=str(error), exc_info=error)
+                await asyncio.sleep(self._pause_s(failures))
+            else:
+                failures = 0
+                if not found:
+                    await asyncio.sleep(pause_s)
+
+    def _pause_s(self, failures: int) -> float:
+        longest: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures, 10))
+        return longest * self._rng.uniform(0.5, 1.5)
