@@ -43,6 +43,13 @@ class Handler(Protocol[T_contra]):
         """
 
 
+class FailurePolicy(Protocol):
+    """What becomes of deliveries that could not be served."""
+
+    async def after_failures(self, transaction: Transaction, failures: Sequence[Failed]) -> None:
+        """Do, within the transaction, what must be done before they are acknowledged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hops:
     """Makes the messages that take failed deliveries onwards."""
@@ -80,13 +87,13 @@ class Consumer(Generic[T]):
         subscription: Subscription,
         unit_of_work: UnitOfWork[T],
         handler: Handler[T],
-        hops: Hops,
+        failure_policy: FailurePolicy,
         batch_limit: int = 200,
     ) -> None:
         self._subscription = subscription
         self._unit_of_work = unit_of_work
         self._handler = handler
-        self._hops = hops
+        self._failure_policy = failure_policy
         self._batch_limit = batch_limit
 
     async def run_once(self) -> int:
@@ -111,12 +118,12 @@ class Consumer(Generic[T]):
     def _handling(self, deliveries: Sequence[Delivery]) -> Callable[[T], Awaitable[None]]:
         async def work(transaction: T) -> None:
             failures = await self._handler(transaction, deliveries)
-            await self._hops.after_failures(transaction, failures)
+            await self._failure_policy.after_failures(transaction, failures)
 
         return work
 
     def _failing(self, failed: Failed) -> Callable[[T], Awaitable[None]]:
         async def work(transaction: T) -> None:
-            await self._hops.after_failures(transaction, [failed])
+            await self._failure_policy.after_failures(transaction, [failed])
 
         return work

@@ -1,0 +1,186 @@
+"""Every setting of every process, from the environment (prefix ``OMS_``), validated before any start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from messaging.retries import RetryPolicy
+from orchestrator.core.definition import StepPolicy
+
+PREFIX: Final = "OMS_"
+SANDBOX: Final = "sandbox"
+
+Url = Annotated[str, Field(max_length=2000)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=10_000_000)]
+
+
+class InvalidSettings(Exception):
+    """A variable has a value that cannot be used; the message names it and says what is allowed."""
+
+
+class MissingSettings(Exception):
+    """A process was started without something that it needs; the message names the variable."""
+
+
+class Settings(BaseSettings):
+    """What the environment says. Secrets never show in a representation or a log."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
+
+    database_url: Url | None = None
+    orchestrator_database_url: Url | None = None
+    inventory_database_url: Url | None = None
+    payment_database_url: Url | None = None
+    shipping_database_url: Url | None = None
+    sandbox_database_url: Url | None = None
+    audit_database_url: Url | None = None
+    broker_url: Annotated[tuple[str, ...], NoDecode] = ()
+    payment_gateway_url: Url | None = None
+    carrier_url: Url | None = None
+    provider_timeout_s: PositiveSeconds = 5
+    provider_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    admin_token: SecretStr | None = None
+    orders_token: SecretStr | None = None
+    health_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    log_format: Literal["console", "json"] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    step_deadline_s: PositiveSeconds = 300
+    step_grace_s: PositiveSeconds = 30
+    resend_after_s: PositiveSeconds = 5
+    retry_delays_s: Annotated[tuple[float, ...], NoDecode] = (1, 5, 30)
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 5
+    idempotency_ttl_s: Annotated[float, Field(ge=86400, le=100_000_000)] = 86400
+
+    @field_validator(
+        "database_url",
+        "orchestrator_database_url",
+        "inventory_database_url",
+        "payment_database_url",
+        "shipping_database_url",
+        "sandbox_database_url",
+        "audit_database_url",
+    )
+    @classmethod
+    def _database_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, _, rest = value.partition("://")
+        try:
+            url = make_url(f"postgresql+psycopg://{rest}")
+            sound = scheme in ("postgresql", "postgres", "postgresql+psycopg") and bool(url.database)
+        except (ArgumentError, ValueError):
+            sound = False
+        if not sound:
+            raise ValueError("allowed is a URL such as postgresql://user:password@host:5432/database")
+        return f"postgresql+psycopg://{rest}"
+
+    @field_validator("broker_url", mode="before")
+    @classmethod
+    def _broker_urls(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        urls = tuple(part.strip() for part in value.split(",") if part.strip())
+        for url in urls:
+            _require(
+                url, ("amqp", "amqps"), "amqp://user:password@host:5672/vhost (several with commas between)"
+            )
+        return urls
+
+    @field_validator("payment_gateway_url", "carrier_url")
+    @classmethod
+    def _provider_url(cls, value: str | None) -> str | None:
+        if value is not None and value != SANDBOX:
+            _require(value, ("http", "https"), "http(s)://host/path or the word sandbox")
+        return value
+
+    @field_validator("retry_delays_s", mode="before")
+    @classmethod
+    def _retry_delays(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            delays = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            delays = ()
+        if not delays or len(delays) > 10 or not all(0 < delay <= 86400 for delay in delays):
+            raise ValueError(
+                "allowed are 1 to 10 positive numbers of seconds with commas between, as in 1,5,30"
+            )
+        return delays
+
+    @field_validator("admin_token", "orders_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_token(value.get_secret_value()):
+            raise ValueError("allowed are 8 to 512 visible ASCII characters")
+        return value
+
+    def database_url_of(self, service: str) -> str | None:
+        """The database of one service: its own variable, else the one for all."""
+        own: str | None = getattr(self, f"{service}_database_url")
+        return own or self.database_url
+
+    def required_database_url(self, service: str) -> str:
+        """The same; raises MissingSettings when there is none."""
+        url = self.database_url_of(service)
+        if url is None:
+            variable = f"{PREFIX}{service.upper()}_DATABASE_URL"
+            raise MissingSettings(f"{variable} (or {PREFIX}DATABASE_URL) must be set to a PostgreSQL URL")
+        return url
+
+    def required_broker_urls(self) -> tuple[str, ...]:
+        """The broker's URLs; raises MissingSettings when there are none."""
+        if not self.broker_url:
+            raise MissingSettings(f"{PREFIX}BROKER_URL must be set to an AMQP URL")
+        return self.broker_url
+
+    @property
+    def step_policy(self) -> StepPolicy:
+        """How long steps are waited for."""
+        cap_s = max(60.0, self.resend_after_s)
+        return StepPolicy(self.step_deadline_s, self.step_grace_s, self.resend_after_s, cap_s)
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How often failing messages are tried."""
+        return RetryPolicy(self.retry_delays_s, self.max_attempts)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of the environment, with ``overrides`` on top.
+
+    Raises:
+        InvalidSettings: naming the variable, never its value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = (
+            f"{PREFIX}{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {_said(problem['msg'])}"
+            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+        )
+        raise InvalidSettings("; ".join(dict.fromkeys(problems))) from None
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _require(url: str, schemes: tuple[str, ...], example: str) -> None:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"allowed is a URL such as {example}")
+
+
+def _is_token(text: str) -> bool:
+    return 8 <= len(text) <= 512 and all("!" <= character <= "~" for character in text)

@@ -1,0 +1,157 @@
+"""The orchestrator as a process: its parts, and the loops that feed its heart."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_letter_queue
+from messaging.background import BackgroundLoops
+from messaging.consumer import Consumer, Handler, Hops
+from messaging.identifiers import NewId
+from messaging.outbox import Outbox
+from messaging.postgresql import SqlUnitOfWork
+from messaging.relay import Relay
+from messaging.retries import RetryPolicy
+from messaging.topology import orchestrator_topology, participant_topology
+from messaging.transport import Subscription, Topology, Transport
+from orchestrator.core.definition import Registry
+from orchestrator.core.state import Saga
+from orchestrator.dead_letters.collector import Collector
+from orchestrator.dead_letters.replay import DeadLetterOperations
+from orchestrator.engine import Engine
+from orchestrator.intake import Intake
+from orchestrator.operations import Operations
+from orchestrator.outcomes import OutcomeHandler
+from orchestrator.reconciler import Reconciler
+from orchestrator.store import PostgresTransaction
+
+log = structlog.get_logger(__name__)
+
+BATCH_LIMIT = 200
+PREFETCH = 500
+"""Two to three batches: the next one is here when the last one is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a process of the orchestrator is made with.
+
+    Attributes:
+        patience_s: seconds of database trouble after which a caller of the HTTP API is told to come back.
+    """
+
+    registry: Registry
+    database: AsyncEngine
+    transport: Transport
+    new_id: NewId
+    rng: random.Random
+    retry_policy: RetryPolicy
+    idempotency_key_lifetime_s: float
+    definition_name: str
+    patience_s: float = 5.0
+
+    @property
+    def topology(self) -> Topology:
+        """What must exist at the broker for commands to arrive and outcomes to come back."""
+        delays_s = self.retry_policy.delays_s
+        participants = (participant_topology(name, delays_s) for name in self.registry.participants)
+        return reduce(
+            Topology.__add__, participants, orchestrator_topology(self.registry.outcome_keys, delays_s)
+        )
+
+    def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> SqlUnitOfWork[PostgresTransaction]:
+        """Transactions on the orchestrator's schema."""
+        return SqlUnitOfWork(self.database, _transaction, outbox, self.rng, patience_s)
+
+
+def _transaction(connection: SqlConnection, driver: AsyncConnection[TupleRow]) -> PostgresTransaction:
+    return PostgresTransaction(connection, driver)
+
+
+class Front:
+    """What the HTTP API does with sagas: take orders in, and let people act."""
+
+    def __init__(
+        self, deployment: Deployment, on_progress: Callable[[Sequence[Saga]], None] | None = None
+    ) -> None:
+        self._deployment = deployment
+        self._loops = BackgroundLoops(deployment.rng)
+        self.outbox = Outbox(deployment.transport.publisher())
+        unit_of_work = deployment.unit_of_work(self.outbox, deployment.patience_s)
+        new_id = deployment.new_id
+        self.engine = Engine(deployment.registry, new_id, deployment.rng, on_progress)
+        self.intake = Intake(
+            unit_of_work,
+            self.engine,
+            deployment.definition_name,
+            deployment.idempotency_key_lifetime_s,
+        )
+        self.operations = Operations(unit_of_work, self.engine, new_id)
+        self.dead_letters = DeadLetterOperations(unit_of_work, self.engine, self.operations, new_id)
+        self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
+
+    async def start(self) -> None:
+        """Begin to take orders in; the broker need not be up."""
+        self._loops.start("submissions", self.intake.run_once)
+        self._loops.start("confirmed outbox rows", self._relay.sweep_once, pause_s=0.5)
+
+    async def stop(self) -> None:
+        """Finish what has begun."""
+        await self._loops.stop()
+
+
+class OrchestratorService:
+    """Consumes outcomes and dead letters, looks at due sagas, relays what was left in the outbox."""
+
+    def __init__(
+        self, deployment: Deployment, on_progress: Callable[[Sequence[Saga]], None] | None = None
+    ) -> None:
+        self._deployment = deployment
+        self._loops = BackgroundLoops(deployment.rng)
+        self._subscriptions: list[Subscription] = []
+        self.outbox = Outbox(deployment.transport.publisher())
+        self._unit_of_work = deployment.unit_of_work(self.outbox, None)
+        self.engine = Engine(deployment.registry, deployment.new_id, deployment.rng, on_progress)
+        self._reconciler = Reconciler(self._unit_of_work, self.engine, deployment.transport)
+        self._relay = Relay(self._unit_of_work, self.outbox, deployment.transport.publisher())
+        self._hops = Hops(deployment.retry_policy, deployment.new_id, ORCHESTRATOR)
+
+    async def start(self) -> None:
+        """Declare the topology, waiting for the broker, and begin to work."""
+        await self._deployment.transport.declare(self._deployment.topology)
+        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine))
+        collector = Collector(self.engine, self._deployment.new_id)
+        for queue in (OUTCOMES_QUEUE, *map(command_queue, self._deployment.registry.participants)):
+            await self._consume(dead_letter_queue(queue), collector)
+        self._loops.start("due sagas", self._reconciler.run_once, pause_s=0.5)
+        self._loops.start("outbox relay", self._relay_if_possible, pause_s=1.0)
+        self._loops.start("confirmed outbox rows", self._relay.sweep_once, pause_s=0.5)
+
+    async def stop(self) -> None:
+        """Finish the batch, acknowledge, leave."""
+        for subscription in self._subscriptions:
+            await subscription.pause()
+        await self._loops.stop()
+        await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
+
+    async def _consume(self, queue: str, handler: Handler[PostgresTransaction]) -> None:
+        subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
+        self._subscriptions.append(subscription)
+        consumer = Consumer(subscription, self._unit_of_work, handler, self._hops, BATCH_LIMIT)
+        self._loops.start(f"consumer of {queue}", consumer.run_once)
+
+    async def _relay_if_possible(self) -> int:
+        """Rows are not leased while the broker is away: they would only wait for longer."""
+        if self._deployment.transport.trouble is not None:
+            return 0
+        return await self._relay.run_once()
