@@ -215,6 +215,7 @@ class RabbitNode:
             **{f"RABBITMQ_{name}": str(folder / place) for name, place in places.items()},
             "RABBITMQ_NODENAME": self._name,
             "RABBITMQ_DIST_PORT": str(self._ports[1]),
+            "RABBITMQ_LOG": "-color",
             # The start script then becomes the server, instead of waiting beside it.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": arguments,
