@@ -63,13 +63,13 @@ def ledger_table(metadata: MetaData) -> Table:
         Column("called_at", DateTime(timezone=True)),
         Column("updated_at", DateTime(timezone=True), nullable=False),
         CheckConstraint(
-            "state IN ('intent', 'done', 'rejected', 'undoing', 'undone', 'tombstone',"
+            "state IN ('intent', 'done', 'rejected', 'undoing', 'reversing', 'undone', 'tombstone',"
             " 'consumed', 'settled')",
             name="state",
         ),
         CheckConstraint(
             "num_nulls(forward_type, forward_event_id, forward_body) IN (0, 3)"
-            " AND (forward_type IS NOT NULL OR state NOT IN ('done', 'rejected', 'consumed'))",
+            " AND (forward_type IS NOT NULL OR state NOT IN ('done', 'rejected', 'reversing', 'consumed'))",
             name="forward_outcome",
         ),
         CheckConstraint(
@@ -78,6 +78,6 @@ def ledger_table(metadata: MetaData) -> Table:
             name="compensation_outcome",
         ),
         CheckConstraint("request IS NULL OR state IN ('intent', 'undoing')", name="request"),
-        CheckConstraint("intent_at IS NOT NULL OR state <> 'intent'", name="intent"),
+        CheckConstraint("intent_at IS NOT NULL OR state NOT IN ('intent', 'undoing')", name="intent"),
         postgresql_with={"fillfactor": "70"},
     )

@@ -38,13 +38,13 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("saga_id", "step", name="pk_ledger"),
         sa.CheckConstraint(
-            "state IN ('intent', 'done', 'rejected', 'undoing', 'undone', 'tombstone',"
+            "state IN ('intent', 'done', 'rejected', 'undoing', 'reversing', 'undone', 'tombstone',"
             " 'consumed', 'settled')",
             name="ck_ledger_state",
         ),
         sa.CheckConstraint(
             "num_nulls(forward_type, forward_event_id, forward_body) IN (0, 3)"
-            " AND (forward_type IS NOT NULL OR state NOT IN ('done', 'rejected', 'consumed'))",
+            " AND (forward_type IS NOT NULL OR state NOT IN ('done', 'rejected', 'reversing', 'consumed'))",
             name="ck_ledger_forward_outcome",
         ),
         sa.CheckConstraint(
@@ -53,7 +53,9 @@ def upgrade() -> None:
             name="ck_ledger_compensation_outcome",
         ),
         sa.CheckConstraint("request IS NULL OR state IN ('intent', 'undoing')", name="ck_ledger_request"),
-        sa.CheckConstraint("intent_at IS NOT NULL OR state <> 'intent'", name="ck_ledger_intent"),
+        sa.CheckConstraint(
+            "intent_at IS NOT NULL OR state NOT IN ('intent', 'undoing')", name="ck_ledger_intent"
+        ),
         schema=SCHEMA,
         postgresql_with={"fillfactor": "70"},
     )

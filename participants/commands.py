@@ -1,0 +1,138 @@
+"""Commands as they arrive: which work they belong to, checked at the edge (S16)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from contracts.commands import Command, SettleStep
+from contracts.envelope import Direction
+from contracts.events import CompensationOutcome, OutcomeEvent, Rejection
+from messaging.compose import check_envelope, traceparent_of
+from messaging.consumer import Failed
+from messaging.errors import Poison
+from messaging.transport import Delivery
+
+_STEP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_IDENTITIES: Final = {"saga_id", "step", "direction"}
+_SHOWN_PROBLEMS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A kind of step that a participant does: its commands and the events that answer them."""
+
+    command: type[Command]
+    success: type[OutcomeEvent]
+    rejection: type[Rejection] | None = None
+    compensation: type[Command] | None = None
+    undone: type[CompensationOutcome] | None = None
+
+    @property
+    def name(self) -> str:
+        """The type of its forward command, as the ledger and the wire have it."""
+        return self.command.__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A command that can be understood, with the delivery that brought it."""
+
+    delivery: Delivery
+    command: Command
+    work: Work | None
+    """What it asks for; None for a `SettleStep`, which tells no kind of work."""
+    traceparent: str | None
+
+    @property
+    def saga_id(self) -> UUID:
+        """The saga that asks."""
+        return self.command.saga_id
+
+    @property
+    def step(self) -> str:
+        """The step of that saga."""
+        return self.command.step
+
+    @property
+    def direction(self) -> Direction:
+        """Of the work asked for, or judged."""
+        return self.command.direction
+
+
+class Works:
+    """All that one participant can do, by command type."""
+
+    def __init__(self, works: Iterable[Work]) -> None:
+        self._by_command: dict[str, tuple[type[Command], Work | None, Direction | None]] = {
+            SettleStep.__name__: (SettleStep, None, None)
+        }
+        self._by_name: dict[str, Work] = {}
+        for work in works:
+            self._by_name[work.name] = work
+            self._by_command[work.name] = (work.command, work, Direction.FORWARD)
+            if work.compensation is not None:
+                name = work.compensation.__name__
+                self._by_command[name] = (work.compensation, work, Direction.COMPENSATING)
+
+    def named(self, command: str) -> Work | None:
+        """The work whose forward command has this type; None for what is not done here."""
+        return self._by_name.get(command)
+
+    def decode(self, delivery: Delivery) -> Received:
+        """The command that a delivery holds.
+
+        Raises:
+            Poison: it is none that this participant understands.
+        """
+        saga_id = check_envelope(delivery)
+        known = self._by_command.get(delivery.type or "")
+        if known is None:
+            raise Poison("unknown_type", f"{str(delivery.type)[:80]!r} is no command for this participant")
+        model, work, direction = known
+        try:
+            command = model.model_validate_json(delivery.body)
+        except ValidationError as error:
+            raise Poison("undecodable", _described(error)) from None
+        if command.saga_id != saga_id:
+            raise Poison("bad_envelope", "correlation_id and the body's saga_id differ")
+        if not _STEP_NAME.fullmatch(command.step):
+            raise Poison("undecodable", "step: not a name of at most 64 letters, digits, '_', '.' or '-'")
+        if direction is not None and command.direction is not direction:
+            raise Poison("wrong_direction", f"{model.__name__} is never {command.direction}")
+        return Received(delivery, command, work, traceparent_of(delivery))
+
+    def decode_all(self, deliveries: Sequence[Delivery]) -> tuple[list[Received], list[Failed]]:
+        """What can be understood, in order, and what cannot."""
+        received: list[Received] = []
+        failures: list[Failed] = []
+        for delivery in deliveries:
+            try:
+                received.append(self.decode(delivery))
+            except Poison as poison:
+                failures.append(Failed(delivery, poison))
+        return received, failures
+
+
+def payload_hash(command: Command) -> bytes:
+    """SHA-256 over what the command asks for: its type and business fields, the order's id among them (P2).
+
+    Fields that have their default do not count, so that a field added later leaves old hashes as they are.
+    """
+    fields = command.model_dump_json(exclude=_IDENTITIES, exclude_defaults=True)
+    return hashlib.sha256(f"{type(command).__name__} {fields}".encode()).digest()
+
+
+def _described(error: ValidationError) -> str:
+    """What is wrong, field by field, without echoing it."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
+        for problem in problems[:_SHOWN_PROBLEMS]
+    )

@@ -1,0 +1,175 @@
+"""The ledger on PostgreSQL: multi-row statements, new rows written once, in the commit's own round trip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from messaging.postgresql import SqlTransaction
+from participants.fence import State
+from participants.ledger import Key, LedgerRow, StoredOutcome
+
+_COLUMNS: Final = (
+    ("saga_id", "uuid"),
+    ("step", "text"),
+    ("order_id", "uuid"),
+    ("command", "text"),
+    ("state", "text"),
+    ("payload_hash", "bytea"),
+    ("forward_type", "text"),
+    ("forward_event_id", "uuid"),
+    ("forward_body", "bytea"),
+    ("compensation_type", "text"),
+    ("compensation_event_id", "uuid"),
+    ("compensation_body", "bytea"),
+    ("details", "json"),
+    ("request", "json"),
+    ("verdict", "json"),
+    ("intent_at", "timestamptz"),
+    ("undo_intent_at", "timestamptz"),
+    ("called_at", "timestamptz"),
+    ("updated_at", "timestamptz"),
+)
+_NEVER_CHANGE: Final = ("saga_id", "step", "order_id")
+_NAMES: Final = ", ".join(name for name, _ in _COLUMNS)
+_VALUES: Final = ", ".join(f"n.{name}::json" if kind == "json" else f"n.{name}" for name, kind in _COLUMNS)
+_GIVEN: Final = (
+    "unnest("
+    + ", ".join("%s::text[]" if kind == "json" else f"%s::{kind}[]" for _, kind in _COLUMNS)
+    + f") AS n ({_NAMES})"
+)
+_CHANGES: Final = ", ".join(
+    f"{name} = n.{name}{'::json' if kind == 'json' else ''}"
+    for name, kind in _COLUMNS
+    if name not in _NEVER_CHANGE
+)
+# The parts are constants of this module, and {schema} one of ours: nothing in them comes from outside.
+_LOCK: Final = (
+    f"SELECT {_NAMES} FROM {{schema}}.ledger WHERE saga_id = ANY(%s) ORDER BY saga_id, step FOR UPDATE"  # noqa: S608
+)
+_INSERT: Final = f"INSERT INTO {{schema}}.ledger ({_NAMES}) SELECT {_VALUES} FROM {_GIVEN}"  # noqa: S608
+_UPDATE: Final = f"""
+UPDATE {{schema}}.ledger AS l SET {_CHANGES} FROM {_GIVEN}
+WHERE l.saga_id = n.saga_id AND l.step = n.step
+"""  # noqa: S608
+_CLOCK: Final = "SELECT clock_timestamp()"
+
+
+class WrittenMeanwhile(psycopg.OperationalError):
+    """A row that was absent when this transaction looked has been written by another one.
+
+    Transient (S17): the unit of work is run again and finds it. So "no row" is never acted upon twice,
+    although a new row is written once, with the commit, instead of being claimed first and filled later.
+    """
+
+
+class SqlLedgerTransaction(SqlTransaction):
+    """A `participants.ledger.LedgerTransaction` in the schema of one participant."""
+
+    _now: datetime | None = None
+    _locked: frozenset[Key] | set[Key] = frozenset()
+
+    async def now(self) -> datetime:
+        """The time read right after the locks, or now where there are none (S11)."""
+        return self._now or await super().now()
+
+    async def lock(self, saga_ids: Collection[UUID]) -> list[LedgerRow]:
+        """See `LedgerTransaction.lock`. The time is read in the same round trip."""
+        statement = (_LOCK.format(schema=self.schema), [sorted(saga_ids)])
+        found, clock = await self.fetch_together(statement, (_CLOCK, ()))
+        self._now = clock[0][0]
+        rows = [_row(values) for values in found]
+        self._locked = {row.key for row in rows}
+        return rows
+
+    def save(self, rows: Sequence[LedgerRow]) -> None:
+        """See `LedgerTransaction.save`."""
+        new = [row for row in rows if row.key not in self._locked]
+        changed = [row for row in rows if row.key in self._locked]
+        if new:
+            self.write(_INSERT.format(schema=self.schema), _columns(new), expected_rows=len(new))
+        if changed:
+            self.write(_UPDATE.format(schema=self.schema), _columns(changed), expected_rows=len(changed))
+
+    async def commit(self, confirmed: Sequence[UUID]) -> None:
+        """See `SqlTransaction.commit`.
+
+        Raises:
+            WrittenMeanwhile: another transaction was first to write a row that was absent here.
+        """
+        try:
+            await super().commit(confirmed)
+        except psycopg.errors.UniqueViolation as clash:
+            if clash.diag.constraint_name != "pk_ledger":
+                raise
+            raise WrittenMeanwhile(f"{self.schema}.ledger: {clash.diag.message_detail}") from clash
+
+
+def _columns(rows: Sequence[LedgerRow]) -> list[list[Any]]:
+    return [list(column) for column in zip(*map(_values, rows), strict=True)]
+
+
+def _values(row: LedgerRow) -> tuple[Any, ...]:
+    return (
+        row.saga_id,
+        row.step,
+        row.order_id,
+        row.command,
+        row.state.value,
+        row.payload_hash,
+        *_outcome_values(row.forward),
+        *_outcome_values(row.compensation),
+        json.dumps(row.details),
+        _json(row.request),
+        _json(row.verdict),
+        row.intent_at,
+        row.undo_intent_at,
+        row.called_at,
+        row.updated_at,
+    )
+
+
+def _outcome_values(outcome: StoredOutcome | None) -> tuple[Any, ...]:
+    return (None, None, None) if outcome is None else (outcome.type, outcome.event_id, outcome.body)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def _row(values: TupleRow) -> LedgerRow:
+    (
+        saga_id, step, order_id, command, state, payload_hash,
+        forward_type, forward_event_id, forward_body,
+        compensation_type, compensation_event_id, compensation_body,
+        details, request, verdict, intent_at, undo_intent_at, called_at, updated_at,
+    ) = values  # fmt: skip
+    return LedgerRow(
+        saga_id=saga_id,
+        step=step,
+        order_id=order_id,
+        command=command,
+        state=State(state),
+        updated_at=updated_at,
+        payload_hash=payload_hash,
+        forward=_stored(forward_type, forward_event_id, forward_body),
+        compensation=_stored(compensation_type, compensation_event_id, compensation_body),
+        details=details,
+        request=request,
+        verdict=verdict,
+        intent_at=intent_at,
+        undo_intent_at=undo_intent_at,
+        called_at=called_at,
+    )
+
+
+def _stored(kind: str | None, event_id: UUID | None, body: bytes | None) -> StoredOutcome | None:
+    if kind is None or event_id is None or body is None:
+        return None
+    return StoredOutcome(kind, event_id, body)
