@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection, AsyncCursor, errors
 from psycopg.rows import TupleRow
 from sqlalchemy import (
     Boolean,
@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from messaging.arrays import array_literal
 from messaging.outbox import Outbox
 from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
 from messaging.transport import Message
@@ -128,14 +129,18 @@ class SqlTransaction:
 
     async def fetch(self, query: str, parameters: Sequence[Any] = ()) -> list[TupleRow]:
         """The rows of one statement."""
-        cursor = await self._driver.execute(query.encode(), parameters)
+        cursor = await self._execute(query, parameters)
         return await cursor.fetchall()
 
     async def fetch_together(self, *statements: Statement) -> list[list[TupleRow]]:
         """The rows of several statements, executed in order within one round trip."""
         async with self._driver.pipeline():
-            cursors = [await self._driver.execute(query.encode(), values) for query, values in statements]
+            cursors = [await self._execute(query, values) for query, values in statements]
         return [await cursor.fetchall() for cursor in cursors]
+
+    async def _execute(self, query: str, parameters: Sequence[Any]) -> AsyncCursor[TupleRow]:
+        values = [array_literal(value) if isinstance(value, list) else value for value in parameters]
+        return await self._driver.execute(query.encode(), values)
 
     def write(self, query: str, parameters: Sequence[Any], expected_rows: int | None = None) -> None:
         """Queue a statement; it is executed, in order, before the commit.
@@ -173,10 +178,7 @@ class SqlTransaction:
             statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed)], None))
         if statements:
             async with self._driver.pipeline():
-                cursors = [
-                    await self._driver.execute(query.encode(), parameters)
-                    for query, parameters, _ in statements
-                ]
+                cursors = [await self._execute(query, parameters) for query, parameters, _ in statements]
             for cursor, (query, _, expected) in zip(cursors, statements, strict=True):
                 if expected is not None and cursor.rowcount != expected:
                     raise LostUpdate(f"{cursor.rowcount} rows instead of {expected}: {query.strip()[:60]}")

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_letter_queue
 from messaging.background import BackgroundLoops
-from messaging.consumer import Consumer, Handler, Hops
+from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
 from messaging.identifiers import NewId
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
@@ -26,7 +26,7 @@ from messaging.topology import orchestrator_topology, participant_topology
 from messaging.transport import Subscription, Topology, Transport
 from orchestrator.core.definition import Registry
 from orchestrator.core.state import Saga
-from orchestrator.dead_letters.collector import Collector
+from orchestrator.dead_letters.collector import BareRecords, Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.engine import Engine
 from orchestrator.intake import Intake
@@ -129,10 +129,10 @@ class OrchestratorService:
     async def start(self) -> None:
         """Declare the topology, waiting for the broker, and begin to work."""
         await self._deployment.transport.declare(self._deployment.topology)
-        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine))
+        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops)
         collector = Collector(self.engine, self._deployment.new_id)
         for queue in (OUTCOMES_QUEUE, *map(command_queue, self._deployment.registry.participants)):
-            await self._consume(dead_letter_queue(queue), collector)
+            await self._consume(dead_letter_queue(queue), collector, BareRecords(self._deployment.new_id))
         self._loops.start("due sagas", self._reconciler.run_once, pause_s=0.5)
         self._loops.start("outbox relay", self._relay_if_possible, pause_s=1.0)
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, pause_s=0.5)
@@ -144,10 +144,12 @@ class OrchestratorService:
         await self._loops.stop()
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 
-    async def _consume(self, queue: str, handler: Handler[PostgresTransaction]) -> None:
+    async def _consume(
+        self, queue: str, handler: Handler[PostgresTransaction], failure_policy: FailurePolicy
+    ) -> None:
         subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
         self._subscriptions.append(subscription)
-        consumer = Consumer(subscription, self._unit_of_work, handler, self._hops, BATCH_LIMIT)
+        consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT)
         self._loops.start(f"consumer of {queue}", consumer.run_once)
 
     async def _relay_if_possible(self) -> int:

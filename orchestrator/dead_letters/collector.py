@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from contracts.commands import COMMANDS
@@ -17,6 +17,7 @@ from messaging.consumer import Failed
 from messaging.identifiers import NewId
 from messaging.retries import attempt_of, parse_id, plain_headers
 from messaging.transport import Delivery
+from messaging.unit_of_work import Transaction
 from orchestrator.core.inputs import CommandDeadLettered
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine, Happening, Work
@@ -86,6 +87,24 @@ class Collector:
         happened = CommandDeadLettered(command.step, command.direction, dead.permanent, error)
         self.engine.fold(work, Happening(command.saga_id, happened, delivery.message_id))
         return dead
+
+
+@dataclass(frozen=True, slots=True)
+class BareRecords:
+    """Keeps a dead letter that could not be collected as it is: its bytes and the reason alone."""
+
+    new_id: NewId
+
+    async def after_failures(self, transaction: Transaction, failures: Sequence[Failed]) -> None:
+        """Record them; there is no queue behind a dead-letter queue."""
+        now = await transaction.now()
+        storage = cast(OrchestratorTransaction, transaction)
+        storage.record_deaths([self._bare(failed, now) for failed in failures])
+
+    def _bare(self, failed: Failed, now: datetime) -> DeadLetter:
+        bare = replace(failed.delivery, message_id=None, type=None, correlation_id=None, headers={})
+        error = f"could not be collected: {type(failed.error).__name__}"
+        return replace(dead_letter(bare, self.new_id(), now), error_type="uncollectable", error_message=error)
 
 
 def _awaited(saga: Saga, command: CommandWork) -> bool:
