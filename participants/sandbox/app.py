@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from contracts.limits import MAX_BODY_BYTES
+from contracts.problems import PROBLEM_JSON, ProblemError
 from participants.exchange import Reply
 from participants.sandbox.operations import LISTINGS, POSTINGS, Posting, idempotency_key_of, listing_of
-from participants.sandbox.problems import Problem
 from participants.sandbox.service import Sandbox
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -57,8 +57,8 @@ def _posting(sandbox: Sandbox, posting: Posting[Any]) -> Endpoint:
             key = idempotency_key_of(request.headers.get("idempotency-key"))
             body = posting.parse(await _json_body(request))
             return _response(await posting.perform(sandbox, key, body, client_left))
-        except Problem as problem:
-            return _response(problem.reply)
+        except ProblemError as refused:
+            return _refused(refused)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
 
@@ -69,45 +69,47 @@ def _listing(sandbox: Sandbox, table: Table) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
             return _response(await sandbox.list(table, listing_of(request.query_params.multi_items())))
-        except Problem as problem:
-            return _response(problem.reply)
+        except ProblemError as refused:
+            return _refused(refused)
 
     return endpoint
 
 
 async def _json_body(request: Request) -> bytes:
-    """The body as it came, read no further than `MAX_BODY_BYTES`. Raises Problem."""
+    """The body as it came, read no further than `MAX_BODY_BYTES`. Raises ProblemError."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise Problem(413, "too_large", f"A body may have at most {MAX_BODY_BYTES} bytes.")
+            raise ProblemError(413, "too_large", f"A body may have at most {MAX_BODY_BYTES} bytes.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != "application/json":
-        raise Problem(415, "unsupported_media_type", "The body must be application/json.")
+        raise ProblemError(415, "unsupported_media_type", "The body must be application/json.")
     return bytes(body)
 
 
 def _response(reply: Reply) -> Response:
-    problem = reply.status >= 400
-    return Response(
-        json.dumps(reply.body, separators=(",", ":")).encode(),
-        reply.status,
-        headers={"Retry-After": "1"} if reply.status == 503 else None,
-        media_type="application/problem+json" if problem else "application/json",
-    )
+    body = json.dumps(reply.body, separators=(",", ":")).encode()
+    return Response(body, reply.status, media_type="application/json")
+
+
+def _refused(refused: ProblemError) -> Response:
+    headers = dict(refused.headers)
+    if refused.status == 503:
+        headers.setdefault("Retry-After", "1")
+    return Response(refused.body(), refused.status, headers, media_type=PROBLEM_JSON)
 
 
 async def _as_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    problem = Problem(error.status_code, f"http_{error.status_code}", "There is nothing like this here.")
-    response = _response(problem.reply)
-    response.headers.update(error.headers or {})
-    return response
+    status = error.status_code
+    return _refused(
+        ProblemError(status, f"http_{status}", "There is nothing like this here.", headers=error.headers)
+    )
 
 
 async def _as_server_error(_: Request, __: Exception) -> Response:
-    return _response(Problem(500, "internal", "The sandbox failed; its log says why.").reply)
+    return _refused(ProblemError(500, "internal", "The sandbox failed; its log says why."))
 
 
 def _described(posting: Posting[Any]) -> dict[str, Any]:

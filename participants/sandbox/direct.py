@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from contracts.problems import ProblemError
 from participants.exchange import Call, Reply
 from participants.providers import ProviderUnavailable
 from participants.sandbox.operations import LISTINGS, POSTINGS, idempotency_key_of, listing_of
-from participants.sandbox.problems import Problem
 from participants.sandbox.service import Sandbox
 
 
@@ -36,8 +36,8 @@ class SandboxExchange:
             posting = POSTINGS[call.path]
             request = posting.parse(call.body or {})
             return await posting.perform(self._sandbox, idempotency_key_of(call.key), request, _client_stays)
-        except Problem as problem:
-            return problem.reply
+        except ProblemError as refused:
+            return Reply(refused.status, refused.problem.model_dump(exclude_none=True))
 
 
 async def _client_stays() -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Table
 
+from contracts.problems import ProblemError, invalid, parsed
 from participants.exchange import Reply
-from participants.sandbox.problems import Problem, invalid
 from participants.sandbox.requests import (
     ChargeRequest,
     KeyedRequest,
@@ -36,10 +36,10 @@ class Posting(Generic[R]):
     perform: Callable[[Sandbox, str, R, ClientLeft], Awaitable[Reply]]
 
     def parse(self, body: bytes | Mapping[str, Any]) -> R:
-        """The validated body. Raises Problem."""
+        """The validated body. Raises ProblemError."""
+        if isinstance(body, bytes):
+            return parsed(self.body, body or b"{}")
         try:
-            if isinstance(body, bytes):
-                return self.body.model_validate_json(body or b"{}")
             return self.body.model_validate(body)
         except ValidationError as error:
             raise invalid(error) from None
@@ -59,20 +59,20 @@ _VISIBLE: Final = TypeAdapter(Visible)
 
 
 def idempotency_key_of(header: str | None) -> str:
-    """The key as given in the header, bare or quoted. Raises Problem when it is missing or malformed."""
+    """The key as given in the header, bare or quoted. Raises ProblemError when it is missing or malformed."""
     key = header or ""
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     try:
         return _VISIBLE.validate_python(key)
     except ValidationError:
-        raise Problem(
+        raise ProblemError(
             400, "idempotency_key", "Idempotency-Key: 1 to 255 visible ASCII characters are needed."
         ) from None
 
 
 def listing_of(query: Sequence[tuple[str, str]]) -> Listing:
-    """The filter in a query string; repeated names mean "or". Raises Problem."""
+    """The filter in a query string; repeated names mean "or". Raises ProblemError."""
     given: dict[str, Any] = {}
     for name, value in query:
         if name in ("order_id", "key"):
@@ -82,7 +82,7 @@ def listing_of(query: Sequence[tuple[str, str]]) -> Listing:
         elif name == "limit":
             given["limit"] = value
         else:
-            raise Problem(400, "unknown_parameter", "Known here are order_id, key, limit and cursor.")
+            raise ProblemError(400, "unknown_parameter", "Known here are order_id, key, limit and cursor.")
     try:
         return Listing.model_validate(given)
     except ValidationError as error:
@@ -93,4 +93,4 @@ def _key_after(cursor: str) -> str:
     try:
         return key_of(cursor)
     except ValueError:
-        raise Problem(400, "malformed_cursor", "This is no cursor of an earlier page.") from None
+        raise ProblemError(400, "malformed_cursor", "This is no cursor of an earlier page.") from None

@@ -17,11 +17,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contracts.problems import ProblemError
 from participants.exchange import Reply
 from participants.sandbox import books
 from participants.sandbox.books import Entry
 from participants.sandbox.desk import Desk
-from participants.sandbox.problems import Problem
 from participants.sandbox.requests import (
     ChargeRequest,
     KeyedRequest,
@@ -89,7 +89,7 @@ class Sandbox:
             async with self._engine.begin() as connection:
                 charge = await books.lock_charge(connection, _key_of_charge(request.charge))
                 if charge is None or not _took_money(charge):
-                    raise Problem(422, "unknown_charge", "No money was taken under this reference.")
+                    raise ProblemError(422, "unknown_charge", "No money was taken under this reference.")
                 behaviour = Behaviour("succeeded", answers_from_call=charge["refunds_answer_from_call"])
                 row = self._row(key, request, behaviour) | {
                     "order_id": charge["order_id"],
@@ -141,14 +141,14 @@ class Sandbox:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._silence_s):
                 await client_left()
-        raise Problem(504, "no_answer", "The sandbox did its work and keeps silent about it.")
+        raise ProblemError(504, "no_answer", "The sandbox did its work and keeps silent about it.")
 
     @contextmanager
     def _working_on(self, table: Table, key: str) -> Iterator[None]:
         """Only one call at a time with a key in this process; between processes the books decide."""
         work = (table.name, key)
         if work in self._at_work:
-            raise Problem(409, "in_progress", "An earlier call with this key is at work.")
+            raise ProblemError(409, "in_progress", "An earlier call with this key is at work.")
         self._at_work.add(work)
         try:
             yield
@@ -176,7 +176,7 @@ async def _give_back_once(connection: AsyncConnection, charge: Entry, entry: Ent
     if entry["calls"] != entry["answers_from_call"]:
         return
     if await books.give_back(connection, charge["key"], entry["amount"]) is None:
-        raise Problem(422, "more_than_taken", "This would give back more than was taken.")
+        raise ProblemError(422, "more_than_taken", "This would give back more than was taken.")
 
 
 def _key_of_charge(reference: str) -> str:
@@ -194,20 +194,20 @@ def _stands(entry: Entry) -> bool:
 
 def _check_same_request(entry: Entry, row: Mapping[str, Any]) -> None:
     if entry["outcome"] == "voided":
-        raise Problem(410, "key_voided", "This key was closed; nothing will happen under it.")
+        raise ProblemError(410, "key_voided", "This key was closed; nothing will happen under it.")
     if entry["fingerprint"] != row["fingerprint"]:
-        raise Problem(422, "idempotency_key_reused", "This key belongs to another request.")
+        raise ProblemError(422, "idempotency_key_reused", "This key belongs to another request.")
 
 
 def _reply(table: Table, entry: Entry) -> Reply:
     """The stored answer of an entry, or 503 while the provider plays dead."""
     if not _stands(entry):
-        raise Problem(503, "unavailable", "The sandbox plays a provider that is down.")
+        raise ProblemError(503, "unavailable", "The sandbox plays a provider that is down.")
     if entry["outcome"] == EFFECT[table]:
         shown = ("key", "order_id", *_SHOWN[table])
         return Reply(200, _headline(table, entry) | {name: entry[name] for name in shown})
     status, kind = _REFUSAL[table]
-    raise Problem(status, entry["code"], entry["message"], kind=kind)
+    raise ProblemError(status, entry["code"], entry["message"], type=kind)
 
 
 def _headline(table: Table, entry: Entry) -> dict[str, Any]:
@@ -231,4 +231,4 @@ def _storage() -> Iterator[None]:
     try:
         yield
     except _STORAGE_TROUBLE as trouble:
-        raise Problem(503, "storage_unavailable", "The sandbox cannot reach its database.") from trouble
+        raise ProblemError(503, "storage_unavailable", "The sandbox cannot reach its database.") from trouble
