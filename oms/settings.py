@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from messaging.retries import RetryPolicy
+from oms.failures import Failure
 from orchestrator.core.definition import StepPolicy
 
 PREFIX: Final = "OMS_"
@@ -20,11 +21,11 @@ Url = Annotated[str, Field(max_length=2000)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=10_000_000)]
 
 
-class InvalidSettings(Exception):
+class InvalidSettings(Failure):
     """A variable has a value that cannot be used; the message names it and says what is allowed."""
 
 
-class MissingSettings(Exception):
+class MissingSettings(Failure):
     """A process was started without something that it needs; the message names the variable."""
 
 

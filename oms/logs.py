@@ -1,0 +1,88 @@
+"""Structured logs: readable on a terminal, JSON otherwise, with the ids of what is being worked on."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final
+
+import structlog
+from pydantic import BaseModel
+from structlog.typing import EventDict, Processor
+
+from contracts.commands import COMMANDS
+from contracts.events import EVENTS
+from contracts.orders import Order
+from oms.settings import Settings
+
+MASK: Final = "***"
+
+_SECRET_NAMES: Final = frozenset({"password", "token", "authorization", "admin_token", "orders_token"})
+
+
+def sensitive_fields() -> frozenset[str]:
+    """Names of the fields that the contracts mark as sensitive."""
+    models: list[type[BaseModel]] = [Order, *COMMANDS.values(), *EVENTS.values()]
+    return frozenset(
+        name
+        for model in models
+        for name, field in model.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("sensitive")
+    )
+
+
+def configure_logs(settings: Settings, service: str) -> None:
+    """Send every log of the process, the libraries' included, through one renderer to standard error."""
+    renders_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
+    hidden = sensitive_fields() | _SECRET_NAMES
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Masking(hidden),
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer() if renders_json else structlog.dev.ConsoleRenderer(colors=True)
+    )
+    tracebacks: list[Processor] = [structlog.processors.format_exc_info] if renders_json else []
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *tracebacks,
+                renderer,
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    for noisy in ("aiormq", "aio_pika", "uvicorn.access", "alembic", "asyncio", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+class _Masking:
+    """Replaces the values of sensitive fields, wherever they stand in an event."""
+
+    def __init__(self, hidden: frozenset[str]) -> None:
+        self._hidden = hidden
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
+        return {name: self._masked(name, value) for name, value in event.items()}
+
+    def _masked(self, name: str, value: Any) -> Any:
+        if name in self._hidden:
+            return MASK
+        if isinstance(value, dict):
+            return {key: self._masked(str(key), item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._masked("", item) for item in value]
+        return value
