@@ -196,7 +196,7 @@ def fold(
         ValueError: the history does not begin with `SagaStarted`, or holds an input that is not accepted.
     """
     entries = iter(history)
-    started_at, first = next(entries)
+    started_at, first = next(entries, (datetime.min, None))
     if not isinstance(first, SagaStarted):
         raise ValueError(f"a history begins with SagaStarted, not {type(first).__name__}")
     saga = start(definition, saga_id, order_id, order, started_at).saga

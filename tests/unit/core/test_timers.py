@@ -1,0 +1,87 @@
+"""The growing, jittered delay between copies (S4), as numbers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core import timers
+from orchestrator.core.definition import StepPolicy
+from orchestrator.core.state import Saga, Sending
+from orchestrator.core.values import replace
+from orchestrator.sagas.order_fulfillment import order_fulfillment
+from tests.unit.core.scenario import DEFINITION, NOON, POLICY, awaiting, completed, died_for_good, undoing
+
+COPY = UUID(int=9)
+CHANCE = st.floats(min_value=0, max_value=1, exclude_max=True)
+
+
+def delay_s(copies_before: int, jitter: float, policy: StepPolicy = POLICY) -> float:
+    """Seconds between a copy and the next one."""
+    saga = replace(awaiting("charge").saga, sending=Sending(attempts=copies_before))
+    sent = timers.sent(order_fulfillment(policy), saga, COPY, NOON, jitter, final=False)
+    assert sent.sending.resend_at is not None
+    return (sent.sending.resend_at - NOON) / timedelta(seconds=1)
+
+
+def test_s4_the_delay_doubles_up_to_the_cap() -> None:
+    assert [delay_s(copies, 0.0) for copies in range(6)] == [5, 10, 20, 40, 60, 60]
+
+
+def test_s4_thousands_of_copies_later_it_is_still_the_cap() -> None:
+    assert delay_s(1_000_000, 0.0) == POLICY.resend_cap_s
+
+
+@given(copies=st.integers(0, 100), jitter=CHANCE)
+def test_s4_jitter_takes_up_to_a_quarter_and_adds_nothing(copies: int, jitter: float) -> None:
+    whole = delay_s(copies, 0.0)
+    assert whole * 0.75 <= delay_s(copies, jitter) <= whole <= POLICY.resend_cap_s
+
+
+@given(copies=st.integers(0, 3), first=CHANCE, second=CHANCE)
+def test_s4_below_the_cap_it_grows_whatever_the_jitter(copies: int, first: float, second: float) -> None:
+    assert delay_s(copies, first) < delay_s(copies + 1, second)
+
+
+def test_a_cap_below_the_first_delay_holds_from_the_start() -> None:
+    assert delay_s(0, 0.0, replace_cap(POLICY, 2)) == 2
+
+
+def replace_cap(policy: StepPolicy, cap_s: float) -> StepPolicy:
+    return StepPolicy(policy.deadline_s, policy.grace_s, policy.resend_after_s, cap_s)
+
+
+def test_the_final_copy_is_remembered_and_forgets_an_older_grace() -> None:
+    saga = timers.sent(DEFINITION, awaiting("charge").saga, COPY, NOON, 0.5, final=True)
+    assert (saga.sending.final_at, saga.sending.grace_since) == (NOON, None)
+    assert timers.sent(DEFINITION, saga, COPY, NOON, 0.5, final=False).sending.final_at == NOON
+
+
+def test_nothing_can_be_sent_for_a_saga_that_awaits_nothing() -> None:
+    with pytest.raises(ValueError, match="awaits nothing"):
+        timers.sent(DEFINITION, completed().saga, COPY, NOON, 0.0, final=False)
+
+
+@given(elapsed_s=st.floats(0, 10_000_000), resend_in_s=st.floats(-10_000, 10_000))
+def test_s11_a_look_always_lies_ahead(elapsed_s: float, resend_in_s: float) -> None:
+    now = NOON + timedelta(seconds=elapsed_s)
+    for saga in (awaiting("charge").saga, awaiting("ship").saga, undoing("charge").saga):
+        asked = replace(saga, sending=Sending(3, COPY, now + timedelta(seconds=resend_in_s)))
+        due = timers.due_at(DEFINITION, asked, now)
+        assert due is not None
+        assert now < due <= now + timedelta(seconds=10_000)
+
+
+def test_copies_are_counted_by_what_they_are_for() -> None:
+    held = awaiting("ship").when(died_for_good("ship")).saga
+    assert keys(held) == ["ship"]
+    assert keys(undoing("charge").saga) == ["charge:compensating"]
+
+
+def keys(saga: Saga) -> list[str]:
+    sent = timers.sent(DEFINITION, replace(saga, attempts={}), COPY, NOON, 0.0, final=False)
+    return list(sent.attempts)
