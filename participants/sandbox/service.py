@@ -41,6 +41,7 @@ ClientLeft = Callable[[], Awaitable[None]]
 _SHOWN: Final = {CHARGES: ("amount", "currency"), REFUNDS: ("charge", "amount"), SHIPMENTS: ()}
 _REFUSAL: Final = {CHARGES: (402, "about:blank"), SHIPMENTS: (422, SHIPMENT_REJECTED)}
 _REFERENCE_PREFIX: Final = {CHARGES: "ch_", REFUNDS: "re_", SHIPMENTS: "sh_"}
+_CLOSED: Final = Behaviour("voided")
 _STORAGE_TROUBLE: Final = (OperationalError, InterfaceError, PoolExhausted, OSError)
 
 
@@ -166,9 +167,6 @@ class Sandbox:
             "answers_from_call": behaviour.answers_from_call,
             "created_at": self._clock(),
         }
-
-
-_CLOSED: Final = Behaviour("voided")
 
 
 async def _give_back_once(connection: AsyncConnection, charge: Entry, entry: Entry) -> None:
