@@ -56,13 +56,16 @@ class Receipt(StrEnum):
     RETURNED = "returned"
     """Mandatory and unroutable: no queue has it."""
     REFUSED = "refused"
-    """The broker said no (a full queue, for instance)."""
+    """The broker said no (a full queue, for instance), or the message cannot be written for it."""
     UNKNOWN = "unknown"
     """Not sent, or the connection was lost before the confirm: the broker may or may not have it."""
 
 
 Settle = Callable[[UUID, Receipt], None]
-"""Called once for every published message, from the event loop, with its id and receipt."""
+"""Called once for every published message, with its id and receipt.
+
+It is called from the event loop and never from within `Publisher.publish`; it must not raise.
+"""
 
 
 class Publisher(Protocol):
@@ -127,6 +130,7 @@ class Transport(Protocol):
         """Make exchanges, queues and bindings exist; returns what was created, a line each.
 
         Waits for a broker that is not up yet. It is declared again after every reconnect.
+        Bindings are not reported: AMQP does not tell whether one is new.
 
         Raises:
             TopologyMismatch: something of that name exists with other properties.

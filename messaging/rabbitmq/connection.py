@@ -14,7 +14,7 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
-from messaging.rabbitmq.wire import Channel, Receiver, Refusal, Tap, TappedSocket
+from messaging.rabbitmq.wire import Channel, OnBlocked, Receiver, Refusal, Tap, TappedSocket
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """How long the broker may take to answer one request before the connection counts as unusable."""
@@ -146,6 +146,10 @@ class Connection:
         """The broker's reason for reading nothing from this connection, if so."""
         return self._tap.blocked
 
+    def when_blocked(self, say: OnBlocked) -> None:
+        """Have changes of `blocked` told."""
+        self._tap.on_blocked = say
+
     @property
     def refusal(self) -> Refusal | None:
         """Why the broker closed the connection, if it did."""
@@ -274,6 +278,7 @@ class Link:
     async def _serve(self, connection: Connection, url: URL) -> None:
         clock = asyncio.get_running_loop().time
         since = clock()
+        connection.when_blocked(self._note_blocked)
         try:
             await self._prepare(connection)
             self._connection, self._trouble = connection, None
@@ -290,6 +295,12 @@ class Link:
             await connection.close()
         if clock() - since > BACKOFF_CAP_S:
             self._backoff.reset()
+
+    def _note_blocked(self, reason: str | None) -> None:
+        if reason is None:
+            self._log.info("broker reads again", link=self._name)
+        else:
+            self._log.warning("broker has stopped reading", link=self._name, alarm=reason)
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:

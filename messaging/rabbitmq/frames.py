@@ -117,6 +117,8 @@ def _table(headers: Mapping[str, Any]) -> bytes:
         if type(value) is str:
             text = value.encode()
             parts += (b"S", _LENGTH.pack(len(text)), text)
+        elif type(value) is float:
+            parts += (b"d", encode.double(value))  # the library would halve its precision
         else:
             parts.append(encode.encode_table_value(value))
     entries = b"".join(parts)

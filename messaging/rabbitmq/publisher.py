@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -102,10 +103,13 @@ class RabbitMqPublisher:
         self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
-        """See `Publisher.publish`. Raises TypeError or ValueError for what cannot be written as AMQP."""
+        """See `Publisher.publish`."""
         room = self._room()
-        if messages[:room]:
-            self._send([(message, settle) for message in messages[:room]])
+        batch = [(message, settle) for message in messages[:room]]
+        if self._channel is None:
+            self._waiting += batch
+        elif batch:
+            self._send(self._channel, batch)
         for message in messages[room:]:
             self._loop.call_soon(settle, message.message_id, Receipt.UNKNOWN)
 
@@ -130,26 +134,27 @@ class RabbitMqPublisher:
             return 0
         return max(0, MAX_UNCONFIRMED - len(self._unconfirmed))
 
-    def _send(self, batch: list[tuple[Message, Settle]]) -> None:
-        channel = self._channel
-        if channel is None:
-            self._encoded(0, batch)  # what cannot be written is the caller's error now, not ours later
-            self._waiting += batch
-            return
-        data = b"".join(self._encoded(channel.number, batch))
-        for message, settle in batch:
-            self._unconfirmed.add(message.message_id, settle)
-        channel.write(data)
-
-    def _encoded(self, number: int, batch: list[tuple[Message, Settle]]) -> list[bytes]:
-        names = self._names
+    def _send(self, channel: Channel, batch: Sequence[tuple[Message, Settle]]) -> None:
         parts: list[bytes] = []
-        for message, _ in batch:
-            exchange = names.exchange(message.exchange)
-            key = names.key(message.exchange, message.routing_key)
-            parts.append(frames.publish_method(number, exchange, key, message.mandatory))
-            parts += frames.content(number, message, self._frame_max)
-        return parts
+        for message, settle in batch:
+            try:
+                parts += self._frames(channel.number, message)
+            except (TypeError, ValueError, OverflowError, struct.error) as error:
+                self._refuse(message, settle, error)
+            else:
+                self._unconfirmed.add(message.message_id, settle)
+        channel.write(b"".join(parts))
+
+    def _frames(self, number: int, message: Message) -> list[bytes]:
+        exchange = self._names.exchange(message.exchange)
+        key = self._names.key(message.exchange, message.routing_key)
+        method = frames.publish_method(number, exchange, key, message.mandatory)
+        return [method, *frames.content(number, message, self._frame_max)]
+
+    def _refuse(self, message: Message, settle: Settle, error: Exception) -> None:
+        """What cannot be written as AMQP delays itself alone (M2), not the batch it came in."""
+        self._log.error("message cannot be sent", message_id=str(message.message_id), error=str(error))
+        self._loop.call_soon(settle, message.message_id, Receipt.REFUSED)
 
     # -------------------------------------------------------------------------------------- as a Receiver
 
@@ -204,7 +209,7 @@ class RabbitMqPublisher:
         self._channel, self._connection, self._frame_max = channel, connection, connection.frame_max
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._send(waiting)
+            self._send(channel, waiting)
 
     async def _recover(self, connection: Connection) -> None:
         """The broker closed the channel: an exchange is gone, as a rule. Put things right, then go on."""

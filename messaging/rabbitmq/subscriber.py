@@ -155,6 +155,7 @@ class RabbitMqSubscription:
         await self._follow()
         self.trouble = None
         self._started.set()
+        self._log.info("consuming")
 
     async def _follow(self) -> None:
         """Make the broker's side agree with whether deliveries are to flow."""

@@ -34,6 +34,7 @@ _CONNECTION_UNBLOCKED: Final = commands.Connection.Unblocked.index
 _SIGN_OF_LIFE_S: Final = 1.0
 
 OnLost = Callable[[], None]
+OnBlocked = Callable[[str | None], None]
 
 
 class Receiver(Protocol):
@@ -161,6 +162,8 @@ class Tap(asyncio.StreamReader):
         """Set when the broker itself closed the connection."""
         self.lost = False
         self.on_lost: OnLost | None = None
+        self.on_blocked: OnBlocked | None = None
+        """Called with the reason when the broker stops reading, and with None when it reads again."""
         self._clock = loop.time
         self._rest = b""
         self._sifting = True
@@ -253,11 +256,16 @@ class Tap(asyncio.StreamReader):
             return
         (index,) = frames.INDEX.unpack_from(payload)
         if index == _CONNECTION_BLOCKED:
-            self.blocked = frames.read_short_text(payload, 4)
+            self._note_blocked(frames.read_short_text(payload, 4))
         elif index == _CONNECTION_UNBLOCKED:
-            self.blocked = None
+            self._note_blocked(None)
         elif index == _CONNECTION_CLOSE:
             self.refusal = Refusal.read(payload[4:])
+
+    def _note_blocked(self, reason: str | None) -> None:
+        self.blocked = reason
+        if self.on_blocked is not None:
+            self.on_blocked(reason)
 
 
 class TappedSocket(TransportFactory):
