@@ -179,6 +179,9 @@ def _privilege_prefix(account: Account | None, death_signal: signal.Signals | No
         options += [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", "--no-new-privs"]
         kept = f"-all,+{account.capability}" if account.capability else "-all"
         options += [f"--inh-caps={kept}", f"--ambient-caps={kept}"]
+    if account is not None and account.capability:
+        # Else the kernel forgets the capability where a program asks by access(2) what it may do: initdb does.
+        options.append("--securebits=+no_setuid_fixup")
     if death_signal is not None:
         options.append(f"--pdeathsig={death_signal.name.removeprefix('SIG')}")
     return [setpriv, *options] if options else []

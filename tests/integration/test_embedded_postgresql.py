@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 
+from oms import embedded
 from oms.embedded import EmbeddedPostgres
 from oms.servers.child import ServerError, wait_until
 from oms.servers.folder_lock import FolderInUseError
@@ -117,6 +119,7 @@ async def test_it_serves_an_event_loop_that_ends_before_it(tmp_path: Path) -> No
 OWNER_THAT_IS_KILLED = """
 import os, signal, sys
 from pathlib import Path
+from oms import embedded
 from oms.embedded import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()
@@ -197,9 +200,14 @@ def test_environment_variables_for_other_servers_do_not_matter(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has places that others may not enter")
-def test_root_may_keep_it_below_a_folder_that_only_root_may_enter(tmp_path: Path) -> None:
+def test_root_may_keep_all_of_it_below_a_folder_that_only_root_may_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
+    programs = embedded._program("postgres").parent
+    shutil.copytree(programs.parent, closed / "programs")
+    monkeypatch.setattr(embedded, "_program", lambda name: closed / "programs" / "bin" / name)
     with EmbeddedPostgres(closed / "oms" / "postgres") as server:
         assert query(server, "SELECT 1") == "1"
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
