@@ -1,0 +1,84 @@
+"""HTTP servers inside a process of ours: uvicorn without its own ideas about signals and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import uvicorn
+
+from oms.failures import Failure
+
+GRACE_S: Final = 10
+"""Seconds that open requests get when the process stops."""
+
+IDLE_CONNECTIONS: Final = 2000
+"""Connections served at once; beyond it uvicorn answers 503."""
+
+
+class _Server(uvicorn.Server):
+    """The process, not the server, listens to signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def served(app: Any, host: str, port: int) -> AsyncIterator[str]:
+    """Serve an ASGI application while the block runs; gives the base URL. Port 0 takes a free one.
+
+    Raises:
+        Failure: the address cannot be listened on.
+    """
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_S,
+        limit_concurrency=IDLE_CONNECTIONS,
+        server_header=False,
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
+    try:
+        bound_host, bound_port = listener.getsockname()[:2]
+        shown = f"[{bound_host}]" if ":" in bound_host else bound_host
+        yield f"http://{shown}:{bound_port}"
+    finally:
+        server.should_exit = True
+        await asyncio.shield(running)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return listener
+
+
+def until_told_to_stop(on_signal: Callable[[], None] | None = None) -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        stop.set()
+        if on_signal is not None:
+            on_signal()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    return stop

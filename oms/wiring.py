@@ -1,0 +1,162 @@
+"""The only place that names concrete parts: which transport, which database, which provider, which sagas."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messaging.identifiers import NewId, time_ordered_ids
+from messaging.in_process import InProcessBroker, InProcessTransport
+from messaging.postgresql import create_engine
+from messaging.rabbitmq import RabbitMqTransport
+from messaging.transport import Transport
+from migrations.run import SERVICES, migrate_async
+from oms.failures import Failure
+from oms.settings import PREFIX, SANDBOX, Settings
+from orchestrator.core.definition import Registry
+from orchestrator.sagas import order_fulfillment
+from orchestrator.service import Deployment
+from participants.exchange import Exchange, HttpExchange, InvalidProviderUrl
+from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
+from participants.sandbox import Sandbox, SandboxExchange
+from participants.shipping.carrier import Carrier, HttpCarrier
+
+POOL_SIZE = 10
+"""Database connections of one service in one process."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the services of one process share, and what has to be closed at its end."""
+
+    settings: Settings
+    transport: Callable[[str], Transport]
+    """Makes one service's own way to the broker."""
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    new_id: NewId = field(init=False)
+    _databases: dict[str, AsyncEngine] = field(default_factory=dict)
+    _transports: dict[str, Transport] = field(default_factory=dict)
+    _exchanges: list[Exchange] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.new_id = time_ordered_ids(self.rng)
+
+    def database(self, service: str) -> AsyncEngine:
+        """The service's database; raises MissingSettings when none was given."""
+        if service not in self._databases:
+            self._databases[service] = create_engine(self.settings.required_database_url(service), POOL_SIZE)
+        return self._databases[service]
+
+    def transport_of(self, service: str) -> Transport:
+        """The service's way to the broker."""
+        if service not in self._transports:
+            self._transports[service] = self.transport(service)
+        return self._transports[service]
+
+    @property
+    def transports(self) -> dict[str, Transport]:
+        """Every way to the broker that is in use."""
+        return dict(self._transports)
+
+    @property
+    def databases(self) -> dict[str, AsyncEngine]:
+        """Every database that is in use."""
+        return dict(self._databases)
+
+    def provider(self, variable: str, url: str | None) -> Exchange:
+        """The way to a provider: over HTTP, or to the sandbox within this process."""
+        if url == SANDBOX:
+            exchange: Exchange = SandboxExchange(self.sandbox(), timeout_s=self.settings.provider_timeout_s)
+        elif url is None:
+            raise Failure(f"{variable} must be set to the provider's URL, or to the word sandbox")
+        else:
+            exchange = self._over_http(variable, url)
+        self._exchanges.append(exchange)
+        return exchange
+
+    def payment_gateway(self) -> PaymentGateway:
+        """The payment gateway of the settings."""
+        variable = f"{PREFIX}PAYMENT_GATEWAY_URL"
+        return HttpPaymentGateway(self.provider(variable, self.settings.payment_gateway_url))
+
+    def carrier(self) -> Carrier:
+        """The carrier of the settings."""
+        return HttpCarrier(self.provider(f"{PREFIX}CARRIER_URL", self.settings.carrier_url))
+
+    def sandbox(self) -> Sandbox:
+        """A sandbox over the sandbox's own database."""
+        return Sandbox(self.database("sandbox"))
+
+    async def close(self) -> None:
+        """Give everything back."""
+        for exchange in self._exchanges:
+            await exchange.close()
+        for transport in self._transports.values():
+            await transport.close()
+        for database in self._databases.values():
+            await database.dispose()
+
+    def _over_http(self, variable: str, url: str) -> HttpExchange:
+        concurrency = self.settings.provider_concurrency
+        try:
+            return HttpExchange(url, timeout_s=self.settings.provider_timeout_s, connections=concurrency)
+        except InvalidProviderUrl as error:
+            raise Failure(f"{variable}: {error}") from None
+
+
+@asynccontextmanager
+async def parts_of(settings: Settings, transport: Callable[[str], Transport]) -> AsyncIterator[Parts]:
+    """The parts of one process, closed at the end of the block."""
+    parts = Parts(settings, transport)
+    try:
+        yield parts
+    finally:
+        await parts.close()
+
+
+def over_rabbitmq(settings: Settings) -> Callable[[str], Transport]:
+    """Transports to the broker of the settings; raises MissingSettings when there is none."""
+    urls = settings.required_broker_urls()
+    return lambda service: RabbitMqTransport(urls, name=f"oms {service}")
+
+
+def within_this_process() -> Callable[[str], Transport]:
+    """Transports over one broker in this process's memory; a crash loses it, the reconciler heals that."""
+    broker = InProcessBroker()
+    return lambda _service: InProcessTransport(broker)
+
+
+def registry(settings: Settings) -> Registry:
+    """Every saga definition that this program knows. A further saga is one more line."""
+    return Registry([order_fulfillment.order_fulfillment(settings.step_policy)])
+
+
+def deployment(parts: Parts) -> Deployment:
+    """What the orchestrator's services are made with."""
+    settings = parts.settings
+    return Deployment(
+        registry=registry(settings),
+        database=parts.database("orchestrator"),
+        transport=parts.transport_of("orchestrator"),
+        new_id=parts.new_id,
+        rng=parts.rng,
+        retry_policy=settings.retry_policy,
+        idempotency_key_lifetime_s=settings.idempotency_ttl_s,
+        definition_name=order_fulfillment.NAME,
+    )
+
+
+async def migrate(settings: Settings, services: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Bring the schemas to this program's revision; by default of every service whose database is given.
+
+    Returns:
+        The revisions applied, by service.
+    """
+    wanted = services or [name for name in SERVICES if settings.database_url_of(name)]
+    if not wanted:
+        raise Failure(f"{PREFIX}DATABASE_URL must be set to a PostgreSQL URL")
+    return {name: await migrate_async(name, settings.required_database_url(name)) for name in wanted}
