@@ -49,16 +49,42 @@ def migrate(service: str, url: str) -> tuple[str, ...]:
         try:
             command.upgrade(config, "head")
         except CommandError as unknown:
-            raise MigrationFailed(
-                f"schema {service} is at revision {before}, which this version does not know: "
-                f"a newer version has migrated it"
-            ) from unknown
+            raise _unknown(service, before) from unknown
         return _applied(config, before)
 
 
 async def migrate_async(service: str, url: str) -> tuple[str, ...]:
     """`migrate` beside a running event loop."""
     return await asyncio.to_thread(migrate, service, url)
+
+
+def pending(service: str, url: str) -> tuple[str, ...]:
+    """The revisions that `migrate` would apply, oldest first; nothing when the schema is up to date.
+
+    Raises:
+        MigrationFailed: the database was migrated by a newer version of the program.
+        sqlalchemy.exc.OperationalError: the database cannot be reached.
+    """
+    config = _config(service)
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        before = _revision(connection, service)
+    try:
+        return _applied(config, before)
+    except CommandError as unknown:
+        raise _unknown(service, before) from unknown
+
+
+async def pending_async(service: str, url: str) -> tuple[str, ...]:
+    """`pending` beside a running event loop."""
+    return await asyncio.to_thread(pending, service, url)
+
+
+def _unknown(service: str, revision: str | None) -> MigrationFailed:
+    return MigrationFailed(
+        f"schema {service} is at revision {revision}, which this version does not know: "
+        f"a newer version has migrated it"
+    )
 
 
 def _config(service: str) -> Config:

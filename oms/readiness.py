@@ -1,0 +1,94 @@
+"""What a process waits for before it starts, and what it says of its health while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from psycopg import errors
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from migrations.run import pending_async
+from oms.failures import Failure
+from oms.settings import PREFIX, Settings
+
+log = structlog.get_logger(__name__)
+
+PAUSE_S = 1.0
+"""Seconds between two looks at a server that is not up yet."""
+
+_MISCONFIGURED = (
+    errors.InvalidPassword,
+    errors.InvalidAuthorizationSpecification,
+    errors.InvalidCatalogName,
+)
+
+
+async def wait_for_database(settings: Settings, service: str) -> None:
+    """Return once the service's database answers; says what it waits for.
+
+    Raises:
+        Failure: the database answers, but does not let us in.
+    """
+    url = settings.required_database_url(service)
+    shown = make_url(url).render_as_string(hide_password=True)
+    said = False
+    while True:
+        try:
+            await pending_async(service, url)
+        except DBAPIError as error:
+            _fail_if_misconfigured(error, service)
+            if not isinstance(error, OperationalError):
+                raise Failure(f"{shown}: {_first_line(error)}") from None
+            if not said:
+                log.warning("waiting for PostgreSQL", url=shown, problem=_first_line(error))
+                said = True
+            await asyncio.sleep(PAUSE_S)
+        else:
+            return
+
+
+async def wait_for_schema(settings: Settings, service: str) -> None:
+    """Return once the service's schema is at this program's revision; says what it waits for."""
+    await wait_for_database(settings, service)
+    said = False
+    while await pending_async(service, settings.required_database_url(service)):
+        if not said:
+            log.warning("waiting for `oms migrate`: the schema is not up to date", schema=service)
+            said = True
+        await asyncio.sleep(PAUSE_S)
+
+
+async def database_trouble(database: AsyncEngine) -> str | None:
+    """Why a database cannot be used just now; None when it can."""
+    try:
+        async with asyncio.timeout(3), database.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except TimeoutError:
+        return "it does not answer"
+    except (DBAPIError, OSError) as error:
+        return _first_line(error)
+    return None
+
+
+async def troubles(databases: Mapping[str, AsyncEngine]) -> dict[str, str]:
+    """The databases that cannot be used just now, each with the reason."""
+    found = await asyncio.gather(*(database_trouble(database) for database in databases.values()))
+    return {name: trouble for name, trouble in zip(databases, found, strict=True) if trouble is not None}
+
+
+def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
+    text_of_error = _first_line(error)
+    refused = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
+    if isinstance(error.orig, _MISCONFIGURED) or any(phrase in text_of_error for phrase in refused):
+        variable = f"{PREFIX}{service.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
+        raise Failure(f"{variable}: {text_of_error}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]
