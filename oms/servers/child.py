@@ -180,7 +180,7 @@ def _privilege_prefix(account: Account | None, death_signal: signal.Signals | No
         kept = f"-all,+{account.capability}" if account.capability else "-all"
         options += [f"--inh-caps={kept}", f"--ambient-caps={kept}"]
     if account is not None and account.capability:
-        # Else the kernel forgets the capability where a program asks by access(2) what it may do: initdb does.
+        # Else the kernel forgets the capability where a program asks by access(2) what it may do, as initdb.
         options.append("--securebits=+no_setuid_fixup")
     if death_signal is not None:
         options.append(f"--pdeathsig={death_signal.name.removeprefix('SIG')}")
