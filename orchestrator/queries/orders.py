@@ -1,0 +1,126 @@
+"""Reads of orders: what their customers see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, Select, select
+
+from orchestrator.core.state import END_STATUSES, ENDED, OrderStatus, Saga, Status
+from orchestrator.core.values import replace
+from orchestrator.queries.paging import KEY, Page, read_page
+from orchestrator.queries.reader import Reader
+from orchestrator.queries.sagas import WHOLE_SAGA, HistoryRow, saga_of, whole_sagas
+from orchestrator.queries.views import FailureView, OrderList, OrderView
+from orchestrator.tables import orders, sagas
+
+_TURNED: Final = frozenset({Status.COMPENSATING, Status.COMPENSATED})
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """Which orders are wanted; several values of one filter mean "or", an empty filter means all."""
+
+    customer_ids: tuple[str, ...] = ()
+    statuses: tuple[OrderStatus, ...] = ()
+
+
+class OrderQueries:
+    """Orders, for their customers."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def saga_of(self, order_id: UUID) -> Saga | None:
+        """The saga of an order. Raises StorageUnavailable."""
+        statement = (
+            select(*WHOLE_SAGA)
+            .join_from(orders, sagas, sagas.c.saga_id == orders.c.saga_id)
+            .where(orders.c.order_id == order_id)
+        )
+        row = await self._reader.row(statement)
+        return saga_of(row) if row is not None else None
+
+    async def saga_id_of(self, order_id: UUID) -> UUID | None:
+        """Which saga an order has. Raises StorageUnavailable."""
+        row = await self._reader.row(select(orders.c.saga_id).where(orders.c.order_id == order_id))
+        return row.saga_id if row is not None else None
+
+    async def page(self, wanted: OrderFilter, page: Page) -> OrderList:
+        """Orders, newest first. Raises InvalidCursor and StorageUnavailable."""
+        items, following = await read_page(self._reader, list(_branches(wanted)), page, "o", _view_of)
+        return OrderList(items=items, next_cursor=following)
+
+
+def order_view(saga: Saga) -> OrderView:
+    """The order of a saga as its customer sees it."""
+    order = saga.order
+    return OrderView(
+        order_id=saga.order_id,
+        saga_id=saga.saga_id,
+        customer_id=order.customer_id,
+        status=saga.order_status,
+        compensating=saga.status is Status.COMPENSATING,
+        currency=order.currency,
+        total=order.total,
+        lines=order.lines,
+        failure=FailureView.model_validate(saga.failure) if saga.failure else None,
+        cancel_requested_at=saga.cancel_requested_at,
+        created_at=saga.created_at,
+        updated_at=saga.updated_at,
+        ended_at=saga.ended_at,
+    )
+
+
+def order_then(saga: Saga, entry: HistoryRow) -> OrderView:
+    """The order as it was right after an entry of its saga's history.
+
+    Why and when a saga turned round never changes after it has (S8), so the present saga knows it.
+    """
+    status = Status(entry.led_to["status"])
+    turned, ended = status in _TURNED, status in ENDED
+    return order_view(
+        replace(
+            saga,
+            status=status,
+            order_status=OrderStatus(entry.led_to["order_status"]),
+            failure=saga.failure if turned else None,
+            cancel_requested_at=saga.cancel_requested_at if turned else None,
+            updated_at=entry.at,
+            ended_at=saga.ended_at if ended else None,
+        )
+    )
+
+
+def seen_by_customer(entry: HistoryRow) -> tuple[str, bool]:
+    """What of an entry a customer can see: entries that agree in it look the same (S8)."""
+    return str(entry.led_to["order_status"]), entry.led_to["status"] == Status.COMPENSATING
+
+
+def _view_of(row: Row[Any]) -> OrderView:
+    return order_view(saga_of(row))
+
+
+def _branches(wanted: OrderFilter) -> Iterator[Select[Any]]:
+    """One selection a customer and status, each bounded by an index; active sagas are few."""
+    statuses = tuple(dict.fromkeys(wanted.statuses))
+    for customer_id in tuple(dict.fromkeys(wanted.customer_ids)) or (None,):
+        key = sagas.c.saga_id if customer_id is None else orders.c.order_id
+        base = whole_sagas().add_columns(key.label(KEY))
+        if customer_id is not None:
+            base = base.where(orders.c.customer_id == customer_id)
+        yield from _by_status(base, statuses)
+
+
+def _by_status(base: Select[Any], statuses: Sequence[OrderStatus]) -> Iterator[Select[Any]]:
+    active = [status for status in statuses if status not in END_STATUSES]
+    if not statuses:
+        yield base
+    if active:
+        yield base.where(sagas.c.ended_as.is_(None), sagas.c.order_status.in_(active))
+    for result in statuses:
+        if result in END_STATUSES:
+            yield base.where(sagas.c.ended_as == result)

@@ -1,0 +1,63 @@
+"""Runs single statements for the read side, with little patience: somebody is waiting for the page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Executable, Row
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messaging.postgresql import is_transient
+from messaging.unit_of_work import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S: Final = 5.0
+"""Seconds that a read may take, waiting for a connection included."""
+
+TRIES: Final = 2
+"""A connection that broke while it was idle shows only when it is used: so once more."""
+
+
+class Reader:
+    """Executes reads on the orchestrator's database, one statement a transaction."""
+
+    def __init__(self, engine: AsyncEngine, patience_s: float = PATIENCE_S) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._patience_s = patience_s
+
+    async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+        """All rows of a statement.
+
+        Raises:
+            StorageUnavailable: the database cannot be used, or has no connection free in time.
+        """
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await self._tried(statement)
+        except TimeoutError as error:
+            raise StorageUnavailable("the database does not answer in time") from error
+        except PoolExhausted as error:
+            raise StorageUnavailable("no database connection is free") from error
+
+    async def row(self, statement: Executable) -> Row[Any] | None:
+        """The first row, or None. Raises as `rows` does."""
+        found = await self.rows(statement)
+        return found[0] if found else None
+
+    async def _tried(self, statement: Executable) -> Sequence[Row[Any]]:
+        for tries in range(1, TRIES + 1):
+            try:
+                async with self._engine.connect() as connection:
+                    return (await connection.execute(statement)).all()
+            except Exception as error:
+                if isinstance(error, TimeoutError) or not is_transient(error):
+                    raise
+                if tries == TRIES:
+                    raise StorageUnavailable("the database cannot be used") from error
+                log.warning("read failed, trying again", error=type(error).__name__)
+        raise AssertionError("every try returns or raises")

@@ -1,0 +1,23 @@
+"""The whole read side on one database."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from orchestrator.core.definition import Registry
+from orchestrator.queries.audit import AuditQueries
+from orchestrator.queries.dead_letters import DeadLetterQueries
+from orchestrator.queries.orders import OrderQueries
+from orchestrator.queries.reader import Reader
+from orchestrator.queries.sagas import SagaQueries
+
+
+class Queries:
+    """Orders, sagas, dead letters and the audit log, for reading only."""
+
+    def __init__(self, engine: AsyncEngine, registry: Registry) -> None:
+        self.reader = Reader(engine)
+        self.orders = OrderQueries(self.reader)
+        self.sagas = SagaQueries(self.reader, registry)
+        self.dead_letters = DeadLetterQueries(self.reader)
+        self.audit_log = AuditQueries(self.reader)

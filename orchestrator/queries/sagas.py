@@ -1,0 +1,244 @@
+"""Reads of sagas: one with its history, and the operator's list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Boolean, ColumnElement, Row, Select, Text, and_, cast, literal_column, or_, select
+
+from contracts.orders import Order
+from orchestrator.codec import load_saga
+from orchestrator.core.definition import Registry
+from orchestrator.core.state import END_STATUSES, ENDED, OrderStatus, Saga, Status, StepState, Undo
+from orchestrator.queries.masking import masked
+from orchestrator.queries.paging import CLOCKS_AGREE_WITHIN, KEY, Page, first_id_at, read_page
+from orchestrator.queries.reader import Reader
+from orchestrator.queries.views import (
+    HistoryView,
+    IncidentView,
+    SagaDetail,
+    SagaFailure,
+    SagaList,
+    SagaSummary,
+    StepStatus,
+    StepView,
+)
+from orchestrator.tables import history, orders, sagas
+
+MAX_HISTORY: Final = 1000
+"""Entries of one saga's history that are shown, the latest ones."""
+
+ANY, NONE = "any", "none"
+"""Of the incident filter: at least one, or none at all."""
+
+SAGA_COLUMNS: Final = (
+    sagas.c.saga_id,
+    sagas.c.order_id,
+    sagas.c.definition,
+    sagas.c.definition_version,
+    sagas.c.status,
+    sagas.c.order_status,
+    sagas.c.direction,
+    sagas.c.version,
+    sagas.c.due_at,
+    sagas.c.created_at,
+    sagas.c.updated_at,
+    sagas.c.ended_at,
+)
+
+WHOLE_SAGA: Final = (*SAGA_COLUMNS, sagas.c.state, cast(orders.c.document, Text).label("document"))
+"""Columns from which `saga_of` makes a saga."""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaFilter:
+    """Which sagas are wanted; several values of one filter mean "or", an empty filter means all.
+
+    Attributes:
+        incidents: kinds of open incidents, or `ANY`, or `NONE`.
+        created_after: this moment or later.
+        created_before: earlier than this moment.
+    """
+
+    statuses: tuple[Status, ...] = ()
+    steps: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
+    order_ids: tuple[UUID, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """An entry of a saga's history as it is stored."""
+
+    version: int
+    at: datetime
+    kind: str
+    accepted: Mapping[str, Any]
+    led_to: Mapping[str, Any]
+
+
+class SagaQueries:
+    """Sagas, for people and programs with the right to see them."""
+
+    def __init__(self, reader: Reader, registry: Registry) -> None:
+        self._reader = reader
+        self._registry = registry
+
+    async def saga(self, saga_id: UUID) -> Saga | None:
+        """A saga as it stands. Raises StorageUnavailable."""
+        row = await self._reader.row(whole_sagas().where(sagas.c.saga_id == saga_id))
+        return saga_of(row) if row is not None else None
+
+    async def entries(self, saga_id: UUID, after: int = 0) -> list[HistoryRow]:
+        """The entries behind version ``after``, oldest first, at most `MAX_HISTORY` of the latest."""
+        statement = (
+            select(history.c.version, history.c.at, history.c.kind, history.c.accepted, history.c.led_to)
+            .where(history.c.saga_id == saga_id, history.c.version > after)
+            .order_by(history.c.version.desc())
+            .limit(MAX_HISTORY)
+        )
+        return [HistoryRow(*row) for row in reversed(await self._reader.rows(statement))]
+
+    async def detail(self, saga_id: UUID, allowed: Callable[[Saga], tuple[str, ...]]) -> SagaDetail | None:
+        """A saga with all that is known of it; ``allowed`` tells what may be done to it."""
+        saga = await self.saga(saga_id)
+        if saga is None:
+            return None
+        entries = [entry for entry in await self.entries(saga_id) if entry.version <= saga.version]
+        return self._detail(saga, entries, allowed(saga))
+
+    async def page(self, wanted: SagaFilter, page: Page) -> SagaList:
+        """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
+        items, following = await read_page(self._reader, list(_branches(wanted)), page, "s", _summary)
+        return SagaList(items=items, next_cursor=following)
+
+    def _detail(self, saga: Saga, entries: list[HistoryRow], allowed: tuple[str, ...]) -> SagaDetail:
+        return SagaDetail(
+            saga_id=saga.saga_id,
+            order_id=saga.order_id,
+            definition=saga.definition,
+            definition_version=saga.definition_version,
+            status=saga.status,
+            order_status=saga.order_status,
+            step=saga.awaiting.step if saga.awaiting else None,
+            direction=saga.direction,
+            version=saga.version,
+            incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
+            due_at=saga.due_at,
+            failure=SagaFailure.model_validate(saga.failure) if saga.failure else None,
+            cancel_requested_at=saga.cancel_requested_at,
+            created_at=saga.created_at,
+            updated_at=saga.updated_at,
+            ended_at=saga.ended_at,
+            steps=tuple(self._steps(saga)),
+            allowed_actions=allowed,
+            history=tuple(_history_view(entry) for entry in entries),
+        )
+
+    def _steps(self, saga: Saga) -> Iterator[StepView]:
+        definition = self._registry.find(saga.definition, saga.definition_version)
+        for step in saga.steps:
+            yield StepView(
+                name=step.name,
+                kind=definition[step.name].kind if definition is not None else None,
+                status=step_status(step),
+                attempts=saga.attempts.get(step.name, 0),
+                compensation_attempts=saga.attempts.get(f"{step.name}:compensating", 0),
+                result=masked(step.result),
+            )
+
+
+_UNDONE: Final[Mapping[Undo, StepStatus]] = {
+    Undo.AWAITED: "compensating",
+    Undo.UNDONE: "compensated",
+    Undo.NOTHING: "nothing_to_undo",
+    Undo.SETTLED: "settled",
+}
+
+
+def step_status(step: StepState) -> StepStatus:
+    """One word for a step: what became of its undoing, else of its own effect."""
+    return _UNDONE.get(step.undo) or step.forward.value
+
+
+def whole_sagas() -> Select[Any]:
+    """Sagas with their orders' documents: rows for `saga_of`."""
+    return select(*WHOLE_SAGA).join_from(sagas, orders, orders.c.order_id == sagas.c.order_id)
+
+
+def saga_of(row: Row[Any]) -> Saga:
+    """The saga of a row with the columns of `WHOLE_SAGA`."""
+    columns = {column.name: getattr(row, column.name) for column in SAGA_COLUMNS}
+    return load_saga(columns, row.state, Order.model_validate_json(row.document))
+
+
+def _branches(wanted: SagaFilter) -> Iterator[Select[Any]]:
+    """One selection for the active sagas and one a result of ended ones: each has an index of its own."""
+    columns = (*SAGA_COLUMNS, sagas.c.step, sagas.c.incident_kinds, sagas.c.saga_id.label(KEY))
+    base = select(*columns).where(*_conditions(wanted))
+    statuses = tuple(dict.fromkeys(wanted.statuses))
+    active = [status for status in statuses if status not in ENDED]
+    if not statuses:
+        yield base
+    if active:
+        yield base.where(sagas.c.ended_as.is_(None), sagas.c.status.in_(active))
+    for status in statuses:
+        for result in _ENDS_AS.get(status, ()):
+            yield base.where(sagas.c.ended_as == result)
+
+
+_ENDS_AS: Final[Mapping[Status, tuple[OrderStatus, ...]]] = {
+    Status.COMPLETED: (OrderStatus.COMPLETED,),
+    Status.COMPENSATED: tuple(sorted(END_STATUSES - {OrderStatus.COMPLETED})),
+}
+
+
+def _conditions(wanted: SagaFilter) -> Iterator[ColumnElement[bool]]:
+    if wanted.steps:
+        # An ended saga awaits no step, and the active ones have an index.
+        yield and_(sagas.c.ended_as.is_(None), sagas.c.step.in_(wanted.steps))
+    if wanted.incidents:
+        yield or_(*_incident_conditions(wanted.incidents))
+    if wanted.order_ids:
+        yield sagas.c.order_id.in_(wanted.order_ids)
+    if wanted.created_after is not None:
+        yield sagas.c.created_at >= wanted.created_after
+        yield sagas.c.saga_id >= first_id_at(wanted.created_after - CLOCKS_AGREE_WITHIN)
+    if wanted.created_before is not None:
+        yield sagas.c.created_at < wanted.created_before
+        yield sagas.c.saga_id < first_id_at(wanted.created_before + CLOCKS_AGREE_WITHIN)
+
+
+_SOME_INCIDENT: Final = literal_column("sagas.incident_kinds <> '{}'::text[]", Boolean)
+_NO_INCIDENT: Final = literal_column("sagas.incident_kinds = '{}'::text[]", Boolean)
+"""Literal, because the planner must see that the first is the condition of an index."""
+
+
+def _incident_conditions(incidents: tuple[str, ...]) -> Iterator[ColumnElement[bool]]:
+    kinds = [kind for kind in incidents if kind not in (ANY, NONE)]
+    if ANY in incidents:
+        yield _SOME_INCIDENT
+    if NONE in incidents:
+        yield _NO_INCIDENT
+    if kinds:
+        yield and_(_SOME_INCIDENT, sagas.c.incident_kinds.overlap(kinds))
+
+
+def _summary(row: Row[Any]) -> SagaSummary:
+    return SagaSummary.model_validate(row._asdict())
+
+
+def _history_view(entry: HistoryRow) -> HistoryView:
+    return HistoryView(
+        seq=entry.version,
+        at=entry.at,
+        kind=entry.kind,
+        accepted=masked(entry.accepted),
+        **entry.led_to,
+    )

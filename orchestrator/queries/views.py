@@ -1,0 +1,238 @@
+"""What is shown of orders, sagas, dead letters and the audit log: one model a view, nothing sensitive."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from contracts.envelope import Direction
+from contracts.orders import OrderLine
+from orchestrator.core.definition import StepKind
+from orchestrator.core.state import IncidentKind, OrderStatus, Status
+from orchestrator.queries.paging import Listing
+from orchestrator.storage import DeadLetterStatus
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+Time = Annotated[datetime, AfterValidator(_utc)]
+"""Shown in RFC 3339, always in UTC."""
+
+
+class View(BaseModel):
+    """Base of what is shown."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class FailureView(View):
+    """Why an order will not be fulfilled."""
+
+    code: str = Field(description="Such as out_of_stock, payment_declined, step_deadline or cancelled")
+    message: str
+
+
+class OrderView(View):
+    """An order as its customer sees it. Payment method and address are never shown."""
+
+    order_id: UUID
+    saga_id: UUID
+    customer_id: str
+    status: OrderStatus
+    compensating: bool = Field(description="What was done for the order is being undone")
+    currency: str
+    total: int = Field(description="In minor units of the currency")
+    lines: tuple[OrderLine, ...]
+    failure: FailureView | None
+    cancel_requested_at: Time | None
+    created_at: Time
+    updated_at: Time
+    ended_at: Time | None
+
+
+class OrderList(Listing[OrderView]):
+    """One page of orders."""
+
+
+class IncidentView(View):
+    """Something open that a person has to look at."""
+
+    kind: IncidentKind
+    step: str
+    direction: Direction
+    since: Time
+    message: str
+
+
+class SagaSummary(View):
+    """A saga as it stands in a list."""
+
+    saga_id: UUID
+    order_id: UUID
+    definition: str
+    definition_version: int
+    status: Status
+    order_status: OrderStatus
+    step: str | None = Field(description="The step whose answer is awaited; null when there is none")
+    direction: Direction
+    version: int
+    incident_kinds: tuple[IncidentKind, ...]
+    due_at: Time | None = Field(description="When it is looked at next")
+    created_at: Time
+    updated_at: Time
+    ended_at: Time | None
+
+
+class SagaList(Listing[SagaSummary]):
+    """One page of sagas."""
+
+
+StepStatus = Literal[
+    "pending",
+    "awaited",
+    "succeeded",
+    "rejected",
+    "unknown",
+    "compensating",
+    "compensated",
+    "nothing_to_undo",
+    "settled",
+]
+
+
+class StepView(View):
+    """What is known of one step of a saga."""
+
+    name: str
+    kind: StepKind | None = Field(description="null where the definition's version is not known here")
+    status: StepStatus
+    attempts: int = Field(description="Copies of its command that were sent")
+    compensation_attempts: int
+    result: dict[str, Any]
+
+
+class HistoryView(View):
+    """One accepted input of a saga, and where it led."""
+
+    seq: int
+    at: Time
+    kind: str
+    accepted: dict[str, Any]
+    status: Status
+    order_status: OrderStatus
+    step: str | None
+    direction: Direction
+    sent: tuple[dict[str, str], ...] = Field(description="Types and ids of the messages that it caused")
+
+
+class SagaFailure(FailureView):
+    """Why a saga turned round; the first cause wins."""
+
+    ends_as: OrderStatus
+
+
+class SagaDetail(View):
+    """A saga with its steps, incidents and history."""
+
+    saga_id: UUID
+    order_id: UUID
+    definition: str
+    definition_version: int
+    status: Status
+    order_status: OrderStatus
+    step: str | None
+    direction: Direction
+    version: int
+    incidents: tuple[IncidentView, ...]
+    due_at: Time | None
+    failure: SagaFailure | None
+    cancel_requested_at: Time | None
+    created_at: Time
+    updated_at: Time
+    ended_at: Time | None
+    steps: tuple[StepView, ...]
+    allowed_actions: tuple[str, ...] = Field(description="What may be done to it now")
+    history: tuple[HistoryView, ...] = Field(description="Oldest first; of a very long one the latest part")
+
+
+class DeadLetterSummary(View):
+    """A dead letter as it stands in a list."""
+
+    dead_letter_id: UUID
+    kind: Literal["command", "message"]
+    status: DeadLetterStatus
+    cause: str | None = Field(description="Why it is closed, once it is")
+    version: int
+    deaths: int = Field(description="Distinct messages that died for this work")
+    queue: str
+    type: str
+    saga_id: UUID | None
+    step: str | None
+    direction: Direction | None
+    error_type: str
+    error_message: str
+    permanent: bool = Field(description="Trying again by itself was known to be pointless")
+    attempts: int
+    first_failed_at: Time
+    last_failed_at: Time
+    created_at: Time
+    updated_at: Time
+
+
+class DeadLetterList(Listing[DeadLetterSummary]):
+    """One page of dead letters."""
+
+
+class DeadLetterDetail(DeadLetterSummary):
+    """A dead letter with its headers and body."""
+
+    exchange: str
+    routing_key: str
+    message_id: str
+    error_stack: str
+    headers: dict[str, Any]
+    body_form: Literal["json", "text", "withheld"] = Field(
+        description="withheld: no JSON, and it may hold what must not be shown"
+    )
+    body: Any
+    body_bytes: int = Field(description="Bytes that were kept of the body")
+    body_truncated: bool
+
+
+class DeadLetterGroup(View):
+    """Dead letters of one queue and one kind of error."""
+
+    queue: str
+    error_type: str
+    count: int
+    deaths: int
+    permanent: int = Field(description="How many of them are permanent failures")
+    steps: tuple[str, ...]
+    first_failed_at: Time
+    last_failed_at: Time
+
+
+class DeadLetterGroups(Listing[DeadLetterGroup]):
+    """Groups of dead letters, the largest first; all of them on one page."""
+
+
+class AuditView(View):
+    """Who did what to which subject, why, and what it was before and after."""
+
+    audit_id: UUID
+    at: Time
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class AuditList(Listing[AuditView]):
+    """One page of the audit log."""
