@@ -1,0 +1,234 @@
+"""What an outside auditor must find, as pure functions: facts in, objections out.
+
+Every objection names the check it comes from and the participant whose work it is about, so that a
+person's verdict on that work (S19) can explain it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from oms.audit.facts import LedgerFact, OrderFacts, Quantities, StockFact
+
+
+class Check(StrEnum):
+    """Everything that is checked; the value is what a report calls it."""
+
+    RESERVED_ONCE = "reserved_once"
+    CHARGED_ONCE = "charged_once"
+    SHIPPED_ONCE = "shipped_once"
+    REDUCED_ONCE = "reduced_once"
+    NOTHING_RESERVED = "nothing_reserved"
+    MONEY_BACK = "money_back"
+    NOTHING_SHIPPED = "nothing_shipped"
+    STOCK_UNTOUCHED = "stock_untouched"
+    HAS_SAGA = "has_saga"
+    STOCK_ADDS_UP = "stock_adds_up"
+    RESERVED_AGREES = "reserved_agrees"
+
+
+OF_COMPLETED: Final = (Check.RESERVED_ONCE, Check.CHARGED_ONCE, Check.SHIPPED_ONCE, Check.REDUCED_ONCE)
+OF_UNDONE: Final = (
+    Check.NOTHING_RESERVED,
+    Check.MONEY_BACK,
+    Check.NOTHING_SHIPPED,
+    Check.STOCK_UNTOUCHED,
+)
+OF_STOCK: Final = (Check.STOCK_ADDS_UP, Check.RESERVED_AGREES)
+
+MEANING: Final[dict[Check, str]] = {
+    Check.RESERVED_ONCE: "completed: stock was reserved once, as ordered",
+    Check.CHARGED_ONCE: "completed: charged once, for the total",
+    Check.SHIPPED_ONCE: "completed: shipped once",
+    Check.REDUCED_ONCE: "completed: stock was reduced once, as ordered",
+    Check.NOTHING_RESERVED: "not completed: no reservation is held",
+    Check.MONEY_BACK: "not completed: charges minus refunds are zero",
+    Check.NOTHING_SHIPPED: "not completed: nothing was shipped",
+    Check.STOCK_UNTOUCHED: "not completed: stock is untouched",
+    Check.HAS_SAGA: "no work of a participant or provider without an order",
+    Check.STOCK_ADDS_UP: "initial stock + adjustments - reduced = on hand",
+    Check.RESERVED_AGREES: "reserved = what inventory's ledger holds",
+}
+
+HOLDING: Final = "done"
+"""The state of a reservation that holds stock."""
+
+_STANDS: Final = frozenset({"done", "consumed"})
+_UNSETTLED: Final = frozenset({"intent", "undoing", "reversing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One thing that is not as it must be."""
+
+    check: Check
+    participant: str
+    message: str
+
+
+def objections(facts: OrderFacts) -> Iterator[Objection]:
+    """All that is wrong with one ended order."""
+    checks = (
+        (_reserved_once, _charged_once, _shipped_once, _reduced_once)
+        if facts.saga.completed
+        else (_nothing_reserved, _money_back, _nothing_shipped, _stock_untouched)
+    )
+    for check in checks:
+        yield from check(facts)
+
+
+def stock_objections(stock: StockFact) -> Iterator[Objection]:
+    """All that is wrong with one product."""
+    if stock.on_hand is None:
+        held = f"{stock.held} held, movements of {stock.moved or 0}"
+        yield Objection(Check.STOCK_ADDS_UP, INVENTORY, f"it has no stock row, but {held}")
+        return
+    moved = stock.moved or 0
+    if moved != stock.on_hand:
+        message = f"{stock.on_hand} on hand, but its movements add up to {moved}"
+        yield Objection(Check.STOCK_ADDS_UP, INVENTORY, message)
+    if stock.held != stock.reserved:
+        message = f"{stock.reserved} reserved, but the ledger's reservations hold {stock.held}"
+        yield Objection(Check.RESERVED_AGREES, INVENTORY, message)
+    if not 0 <= stock.reserved <= stock.on_hand:
+        message = f"{stock.reserved} reserved of {stock.on_hand} on hand"
+        yield Objection(Check.RESERVED_AGREES, INVENTORY, message)
+
+
+# -- completed orders -----------------------------------------------------------------------------------
+
+
+def _reserved_once(facts: OrderFacts) -> Iterator[Objection]:
+    rows = _standing(facts, ReserveInventory.__name__)
+    if len(rows) != 1:
+        yield Objection(Check.RESERVED_ONCE, INVENTORY, f"reserved {_times(len(rows))}")
+    for row in rows:
+        if row.state != "consumed":
+            yield Objection(Check.RESERVED_ONCE, INVENTORY, "the reservation is still held")
+        if dict(row.quantities) != dict(facts.saga.ordered):
+            message = f"reserved {_listed(row.quantities)}, ordered {_listed(facts.saga.ordered)}"
+            yield Objection(Check.RESERVED_ONCE, INVENTORY, message)
+
+
+def _charged_once(facts: OrderFacts) -> Iterator[Objection]:
+    due = (facts.saga.total, facts.saga.currency)
+    said = [(row.amount, row.currency) for row in _standing(facts, ChargePayment.__name__)]
+    if said != [due]:
+        message = f"payment's ledger: charged {_sums(said)} for a total of {_sum(*due)}"
+        yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
+    if facts.money is None:
+        return
+    taken = [(charge.amount, charge.currency) for charge in facts.money.charges]
+    if taken != [due] and not (facts.saga.total == 0 and not taken):
+        message = f"provider: charged {_sums(taken)} for a total of {_sum(*due)}"
+        yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
+    given_back = _given_back(facts)
+    if given_back:
+        message = f"provider: {_sum(given_back, facts.saga.currency)} was given back"
+        yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
+
+
+def _shipped_once(facts: OrderFacts) -> Iterator[Objection]:
+    rows = _standing(facts, ShipOrder.__name__)
+    if len(rows) != 1:
+        yield Objection(Check.SHIPPED_ONCE, SHIPPING, f"shipping's ledger: shipped {_times(len(rows))}")
+    if facts.parcels is not None and len(facts.parcels) != 1:
+        yield Objection(Check.SHIPPED_ONCE, SHIPPING, f"provider: shipped {_times(len(facts.parcels))}")
+
+
+def _reduced_once(facts: OrderFacts) -> Iterator[Objection]:
+    rows = _standing(facts, CommitInventory.__name__)
+    if len(rows) != 1:
+        yield Objection(Check.REDUCED_ONCE, INVENTORY, f"inventory's ledger: reduced {_times(len(rows))}")
+    reduced = {reduction.sku: reduction.quantity for reduction in facts.reductions}
+    if reduced != dict(facts.saga.ordered):
+        message = f"stock was reduced by {_listed(reduced)}, ordered were {_listed(facts.saga.ordered)}"
+        yield Objection(Check.REDUCED_ONCE, INVENTORY, message)
+    for reduction in facts.reductions:
+        if reduction.rows != 1:
+            message = f"stock of {reduction.sku} was reduced {_times(reduction.rows)}"
+            yield Objection(Check.REDUCED_ONCE, INVENTORY, message)
+
+
+# -- rejected and cancelled orders ----------------------------------------------------------------------
+
+
+def _nothing_reserved(facts: OrderFacts) -> Iterator[Objection]:
+    for row in facts.rows(ReserveInventory.__name__):
+        if row.state in _STANDS | _UNSETTLED:
+            message = f"the reservation of {_listed(row.quantities)} is {row.state}"
+            yield Objection(Check.NOTHING_RESERVED, INVENTORY, message)
+
+
+def _money_back(facts: OrderFacts) -> Iterator[Objection]:
+    for row in facts.rows(ChargePayment.__name__):
+        if row.state in _STANDS | _UNSETTLED:
+            message = f"payment's ledger: the charge of {_sum(row.amount, row.currency)} is {row.state}"
+            yield Objection(Check.MONEY_BACK, PAYMENT, message)
+    if facts.money is None:
+        return
+    taken = sum(charge.amount for charge in facts.money.charges)
+    for told, given_back in (("refunds", sum(facts.money.refunds)), ("charges", _refunded(facts))):
+        if taken != given_back:
+            currency = facts.saga.currency
+            amounts = f"took {_sum(taken, currency)}, gave back {_sum(given_back, currency)}"
+            yield Objection(Check.MONEY_BACK, PAYMENT, f"provider: {amounts} (as its {told} say)")
+
+
+def _nothing_shipped(facts: OrderFacts) -> Iterator[Objection]:
+    for row in facts.rows(ShipOrder.__name__):
+        if row.state in _STANDS | _UNSETTLED:
+            yield Objection(
+                Check.NOTHING_SHIPPED, SHIPPING, f"shipping's ledger: the shipment is {row.state}"
+            )
+    if facts.parcels:
+        yield Objection(Check.NOTHING_SHIPPED, SHIPPING, f"provider: shipped {_times(len(facts.parcels))}")
+
+
+def _stock_untouched(facts: OrderFacts) -> Iterator[Objection]:
+    for row in facts.rows(CommitInventory.__name__):
+        if row.state in _STANDS | _UNSETTLED:
+            message = f"inventory's ledger: the reduction is {row.state}"
+            yield Objection(Check.STOCK_UNTOUCHED, INVENTORY, message)
+    if facts.reductions:
+        reduced = {reduction.sku: reduction.quantity for reduction in facts.reductions}
+        yield Objection(Check.STOCK_UNTOUCHED, INVENTORY, f"stock was reduced by {_listed(reduced)}")
+
+
+# -- words ----------------------------------------------------------------------------------------------
+
+
+def _standing(facts: OrderFacts, command: str) -> list[LedgerFact]:
+    return [row for row in facts.rows(command) if row.state in _STANDS]
+
+
+def _refunded(facts: OrderFacts) -> int:
+    return sum(charge.refunded for charge in facts.money.charges) if facts.money else 0
+
+
+def _given_back(facts: OrderFacts) -> int:
+    return max(sum(facts.money.refunds), _refunded(facts)) if facts.money else 0
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _listed(quantities: Quantities) -> str:
+    return " + ".join(f"{quantity} x {sku}" for sku, quantity in sorted(quantities.items())) or "nothing"
+
+
+def _sums(amounts: Sequence[tuple[int | None, str | None]]) -> str:
+    return " + ".join(_sum(*amount) for amount in amounts) or "nothing"
+
+
+def _sum(amount: int | None, currency: str | None) -> str:
+    if amount is None or currency not in MINOR_UNIT_EXPONENTS:
+        return "an unknown amount" if amount is None else str(amount)
+    return format_amount(amount, currency)

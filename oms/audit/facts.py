@@ -1,0 +1,118 @@
+"""What the audit knows about one order and one product, as plain values without any judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+Quantities = Mapping[str, int]
+"""How many, by SKU."""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaFact:
+    """An order and where its saga stands, from the orchestrator. ``total`` is in minor units."""
+
+    saga_id: UUID
+    order_id: UUID
+    definition: str
+    status: str
+    total: int
+    currency: str
+    ordered: Quantities
+
+    @property
+    def completed(self) -> bool:
+        """The order ended well."""
+        return self.status == "completed"
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will happen to the order."""
+        return self.status in ("completed", "compensated")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFact:
+    """One row of a participant's step ledger.
+
+    Attributes:
+        quantities: what the stored outcome says was reserved or reduced.
+        amount: what the stored outcome says was charged, in minor units; None where it says nothing.
+        verdict: a person's verdict on this work (S19).
+    """
+
+    participant: str
+    step: str
+    command: str
+    state: str
+    quantities: Quantities = field(default_factory=dict)
+    amount: int | None = None
+    currency: str | None = None
+    verdict: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """By how many pieces stock movements of one saga lowered one product, and in how many rows."""
+
+    sku: str
+    rows: int
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Money that the payment provider took; ``refunded`` is what it counts as given back of it."""
+
+    key: str
+    amount: int
+    currency: str
+    refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What the payment provider's books hold for one order."""
+
+    charges: tuple[Charge, ...] = ()
+    refunds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """All that is known about one order.
+
+    Attributes:
+        money: from the payment provider; None where its books cannot be read.
+        parcels: keys of the carrier's shipments; None where its books cannot be read.
+    """
+
+    saga: SagaFact
+    ledger: tuple[LedgerFact, ...] = ()
+    reductions: tuple[Reduction, ...] = ()
+    money: Money | None = None
+    parcels: tuple[str, ...] | None = None
+
+    def rows(self, command: str) -> tuple[LedgerFact, ...]:
+        """The ledger rows of one kind of work."""
+        return tuple(row for row in self.ledger if row.command == command)
+
+
+@dataclass(frozen=True, slots=True)
+class StockFact:
+    """One product in inventory's tables.
+
+    Attributes:
+        moved: sum of all its stock movements, the first delivery included; None without any.
+        held: what the reservations in inventory's ledger hold.
+        on_hand: None where the product has no stock row.
+    """
+
+    sku: str
+    on_hand: int | None
+    reserved: int
+    moved: int | None
+    held: int

@@ -1,0 +1,241 @@
+"""Facts out of the tables: streams ordered by saga, look-ups by order. Only SELECT, only what is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Row, Select, Table, cast, func, select, union
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from oms.audit.facts import Charge, LedgerFact, Money, Reduction, SagaFact
+from oms.audit.merging import Ordered
+from orchestrator.tables import orders, sagas
+from participants.inventory.tables import METADATA as INVENTORY_TABLES
+from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
+from participants.payment.tables import METADATA as PAYMENT_TABLES
+from participants.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
+from participants.shipping.tables import METADATA as SHIPPING_TABLES
+
+BATCH: Final = 2000
+"""Rows that are held in memory at once, of each stream."""
+
+LEDGERS: Final[dict[str, Table]] = {
+    INVENTORY: INVENTORY_TABLES.tables[f"{INVENTORY}.ledger"],
+    PAYMENT: PAYMENT_TABLES.tables[f"{PAYMENT}.ledger"],
+    SHIPPING: SHIPPING_TABLES.tables[f"{SHIPPING}.ledger"],
+}
+"""The step ledger of each participant."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReductionRow:
+    """A reduction and the saga that caused it."""
+
+    saga_id: UUID
+    reduction: Reduction
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A ledger row and the saga it belongs to."""
+
+    saga_id: UUID
+    fact: LedgerFact
+
+
+# -- the orchestrator -----------------------------------------------------------------------------------
+
+
+def saga_stream(connection: AsyncConnection) -> Ordered[SagaFact]:
+    """Every saga with its order, by saga id. Neither address nor payment method is read."""
+    query = (
+        select(
+            sagas.c.saga_id,
+            sagas.c.order_id,
+            sagas.c.definition,
+            sagas.c.status,
+            orders.c.document["lines"].label("lines"),
+            orders.c.document["currency"].as_string().label("currency"),
+        )
+        .join(orders, orders.c.order_id == sagas.c.order_id)
+        .order_by(sagas.c.saga_id)
+    )
+    return Ordered(_batches(connection, query, _saga), lambda saga: saga.saga_id)
+
+
+async def ended_count(connection: AsyncConnection) -> int:
+    """How many sagas have ended."""
+    query = select(func.count()).select_from(sagas).where(sagas.c.ended_as.is_not(None))
+    count: int = (await connection.execute(query)).scalar_one()
+    return count
+
+
+async def missing_sagas(connection: AsyncConnection, saga_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these sagas do not exist."""
+    query = select(sagas.c.saga_id).where(sagas.c.saga_id.in_(saga_ids))
+    return set(saga_ids) - set((await connection.execute(query)).scalars())
+
+
+async def missing_orders(connection: AsyncConnection, order_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these orders do not exist."""
+    query = select(orders.c.order_id).where(orders.c.order_id.in_(order_ids))
+    return set(order_ids) - set((await connection.execute(query)).scalars())
+
+
+def _saga(row: Row[Any]) -> SagaFact:
+    return SagaFact(
+        saga_id=row.saga_id,
+        order_id=row.order_id,
+        definition=row.definition,
+        status=row.status,
+        total=sum(line["quantity"] * line["unit_price"] for line in row.lines),
+        currency=row.currency,
+        ordered=_quantities(row.lines),
+    )
+
+
+# -- the participants -----------------------------------------------------------------------------------
+
+
+def ledger_stream(connection: AsyncConnection, participant: str) -> Ordered[LedgerRow]:
+    """Every row of a participant's ledger, by saga id."""
+    ledger = LEDGERS[participant].c
+    query = select(
+        ledger.saga_id,
+        ledger.step,
+        ledger.command,
+        ledger.state,
+        ledger.forward_body,
+        ledger.verdict,
+    ).order_by(ledger.saga_id, ledger.step)
+
+    def fact(row: Row[Any]) -> LedgerRow:
+        return LedgerRow(row.saga_id, _ledger_fact(participant, row))
+
+    return Ordered(_batches(connection, query, fact), lambda row: row.saga_id)
+
+
+def reduction_stream(connection: AsyncConnection) -> Ordered[ReductionRow]:
+    """What stock movements took for sagas, by saga id."""
+    moves = STOCK_MOVEMENTS.c
+    query = (
+        select(
+            moves.saga_id,
+            moves.sku,
+            func.count().label("rows"),
+            cast(-func.sum(moves.quantity), BigInteger).label("quantity"),
+        )
+        .where(moves.kind == "reduction")
+        .group_by(moves.saga_id, moves.sku)
+        .order_by(moves.saga_id, moves.sku)
+    )
+    return Ordered(
+        _batches(connection, query, lambda r: ReductionRow(r.saga_id, Reduction(r.sku, r.rows, r.quantity))),
+        lambda row: row.saga_id,
+    )
+
+
+async def stock_rows(connection: AsyncConnection) -> dict[str, tuple[int | None, int, int | None]]:
+    """For every product: on hand (None without a stock row), reserved, and the sum of its movements."""
+    moved = (
+        select(
+            STOCK_MOVEMENTS.c.sku, cast(func.sum(STOCK_MOVEMENTS.c.quantity), BigInteger).label("quantity")
+        )
+        .group_by(STOCK_MOVEMENTS.c.sku)
+        .subquery()
+    )
+    query = select(
+        func.coalesce(STOCK.c.sku, moved.c.sku).label("sku"),
+        STOCK.c.on_hand,
+        func.coalesce(STOCK.c.reserved, 0).label("reserved"),
+        moved.c.quantity,
+    ).select_from(STOCK.outerjoin(moved, moved.c.sku == STOCK.c.sku, full=True))
+    rows = (await connection.execute(query)).all()
+    return {row.sku: (row.on_hand, row.reserved, row.quantity) for row in rows}
+
+
+def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
+    said = json.loads(row.forward_body) if row.forward_body is not None else {}
+    return LedgerFact(
+        participant=participant,
+        step=row.step,
+        command=row.command,
+        state=row.state,
+        quantities=_quantities(said.get("lines", ())),
+        amount=said.get("amount"),
+        currency=said.get("currency"),
+        verdict=row.verdict,
+    )
+
+
+# -- the sandbox's books --------------------------------------------------------------------------------
+
+
+async def money_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> Mapping[str, Money]:
+    """What was charged and refunded for these orders, by order id; orders without are missing."""
+    charged: dict[str, list[Charge]] = {}
+    refunded: dict[str, list[int]] = {}
+    c, r = CHARGES.c, REFUNDS.c
+    charges = _effective(CHARGES, order_ids, c.order_id, c.key, c.amount, c.currency, c.refunded)
+    for row in await connection.execute(charges):
+        charged.setdefault(row.order_id, []).append(Charge(row.key, row.amount, row.currency, row.refunded))
+    for row in await connection.execute(_effective(REFUNDS, order_ids, r.order_id, r.amount)):
+        refunded.setdefault(row.order_id, []).append(row.amount)
+    return {
+        order_id: Money(tuple(charged.get(order_id, ())), tuple(refunded.get(order_id, ())))
+        for order_id in charged.keys() | refunded.keys()
+    }
+
+
+async def parcels_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> Mapping[str, tuple[str, ...]]:
+    """Keys of the shipments of these orders, by order id; orders without are missing."""
+    found: dict[str, tuple[str, ...]] = {}
+    query = _effective(SHIPMENTS, order_ids, SHIPMENTS.c.order_id, SHIPMENTS.c.key)
+    for row in await connection.execute(query):
+        found[row.order_id] = (*found.get(row.order_id, ()), row.key)
+    return found
+
+
+async def has_entries(connection: AsyncConnection, table: Table) -> bool:
+    """Whether a book of the sandbox has been used at all."""
+    return (await connection.execute(select(table.c.key).limit(1))).first() is not None
+
+
+async def orders_served(connection: AsyncConnection) -> AsyncIterator[Sequence[str]]:
+    """Ids of all orders for which the sandbox has done anything, in batches."""
+    parts = [
+        select(table.c.order_id).where(_stands(table), table.c.order_id.is_not(None))
+        for table in (CHARGES, REFUNDS, SHIPMENTS)
+    ]
+    async for batch in _batches(connection, select(union(*parts).subquery()), lambda row: str(row.order_id)):
+        yield batch
+
+
+def _effective(table: Table, order_ids: Sequence[UUID], *columns: Any) -> Select[Any]:
+    wanted = table.c.order_id == func.any(array([str(order_id) for order_id in order_ids]))
+    return select(*columns).where(wanted, _stands(table)).order_by(table.c.key)
+
+
+def _stands(table: Table) -> Any:
+    """The rows that moved money or a parcel."""
+    return (table.c.outcome == EFFECT[table]) & (table.c.calls >= table.c.answers_from_call)
+
+
+# -- streams --------------------------------------------------------------------------------------------
+
+
+async def _batches(connection: AsyncConnection, query: Select[Any], value: Any) -> AsyncIterator[list[Any]]:
+    """The values of a query's rows by a cursor on the server, so that memory does not grow with them."""
+    streaming = await connection.stream(query, execution_options={"yield_per": BATCH})
+    async for rows in streaming.partitions(BATCH):
+        yield [value(row) for row in rows]
+
+
+def _quantities(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {line["sku"]: line["quantity"] for line in lines}

@@ -1,0 +1,151 @@
+"""What an audit found: counts, objections with the identities concerned, verdicts beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from oms.audit.checks import MEANING, Check, Objection, objections
+from oms.audit.facts import LedgerFact, OrderFacts
+
+LISTED_AT_MOST: Final = 10_000
+"""Findings, and verdicts, that are kept one by one; more are only counted, so that memory stays bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it must be, and whose it is. Identities that do not apply are None."""
+
+    check: Check
+    message: str
+    saga_id: UUID | None = None
+    order_id: str | None = None
+    sku: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "check": self.check.value,
+            "saga_id": None if self.saga_id is None else str(self.saga_id),
+            "order_id": self.order_id,
+            "sku": self.sku,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictNote:
+    """A person's verdict (S19), and what differs on that work because of it."""
+
+    saga_id: UUID
+    order_id: UUID
+    participant: str
+    step: str
+    said: Mapping[str, Any]
+    explains: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "saga_id": str(self.saga_id),
+            "order_id": str(self.order_id),
+            "participant": self.participant,
+            "step": self.step,
+            **{name: self.said.get(name) for name in ("direction", "verdict", "reference", "amount")},
+            "explains": list(self.explains),
+        }
+
+
+@dataclass
+class Report:
+    """Collects while the audit runs; read it when the audit has ended.
+
+    Attributes:
+        sources: where it was counted what was charged and shipped, by what was counted.
+        sagas: how many were seen, by status.
+        unaudited: ended sagas of other definitions than the one these checks know, by definition.
+        looked_at: how many orders, products or entries each check has seen.
+        objected: how many findings each check has.
+    """
+
+    sources: dict[str, str] = field(default_factory=dict)
+    sagas: Counter[str] = field(default_factory=Counter)
+    unaudited: Counter[str] = field(default_factory=Counter)
+    looked_at: Counter[Check] = field(default_factory=Counter)
+    objected: Counter[Check] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    verdicts: list[VerdictNote] = field(default_factory=list)
+    verdicts_in_all: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return not self.objected
+
+    @property
+    def ended(self) -> int:
+        """Orders that have ended."""
+        return self.sagas["completed"] + self.sagas["compensated"]
+
+    def add(self, finding: Finding) -> None:
+        """One thing is wrong."""
+        self.objected[finding.check] += 1
+        if len(self.findings) < LISTED_AT_MOST:
+            self.findings.append(finding)
+
+    def judge(self, facts: OrderFacts) -> None:
+        """Check one ended order. What a verdict explains is listed with the verdict instead (S19)."""
+        judged = [row for row in facts.ledger if row.verdict is not None]
+        judged_by = {row.participant for row in judged}
+        explained: dict[str, list[str]] = {}
+        for objection in objections(facts):
+            if objection.participant in judged_by:
+                explained.setdefault(objection.participant, []).append(objection.message)
+            else:
+                self.add(_finding(objection, facts))
+        self.note_verdicts(facts, explained)
+
+    def note_verdicts(self, facts: OrderFacts, explained: Mapping[str, list[str]]) -> None:
+        """List the verdicts on an order, with the messages of what they explain, by participant."""
+        for row in facts.ledger:
+            if row.verdict is not None:
+                self.verdicts_in_all += 1
+                if len(self.verdicts) < LISTED_AT_MOST:
+                    self.verdicts.append(_note(facts, row, explained.get(row.participant, ())))
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "ok": self.ok,
+            "sagas": dict(self.sagas),
+            "unaudited": dict(self.unaudited),
+            "sources": self.sources,
+            "checks": [
+                {
+                    "check": check.value,
+                    "meaning": MEANING[check],
+                    "looked_at": self.looked_at[check],
+                    "offending": self.objected[check],
+                }
+                for check in Check
+            ],
+            "findings": [finding.as_json() for finding in self.findings],
+            "findings_in_all": self.objected.total(),
+            "verdicts": [verdict.as_json() for verdict in self.verdicts],
+            "verdicts_in_all": self.verdicts_in_all,
+        }
+
+
+def _finding(objection: Objection, facts: OrderFacts) -> Finding:
+    saga = facts.saga
+    return Finding(objection.check, objection.message, saga.saga_id, str(saga.order_id))
+
+
+def _note(facts: OrderFacts, row: LedgerFact, explains: tuple[str, ...] | list[str]) -> VerdictNote:
+    verdict = row.verdict or {}
+    said = verdict.get("said", verdict)
+    saga = facts.saga
+    return VerdictNote(saga.saga_id, saga.order_id, row.participant, row.step, said, tuple(explains))

@@ -1,0 +1,196 @@
+"""The audit itself: ended sagas first, the participants after, the providers last; one pass over each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from contracts.commands import ReserveInventory
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from oms.audit import reading
+from oms.audit.checks import HOLDING, OF_COMPLETED, OF_STOCK, OF_UNDONE, Check, stock_objections
+from oms.audit.facts import LedgerFact, Money, OrderFacts, StockFact
+from oms.audit.merging import identities
+from oms.audit.report import Finding, Report
+from oms.audit.sources import SANDBOX, Snapshots, Sources, snapshots
+from orchestrator.sagas.order_fulfillment import NAME
+from participants.sandbox.tables import CHARGES, SHIPMENTS
+
+OnProgress = Callable[[int, int], None]
+"""Called with the orders judged so far and how many there are."""
+
+GROUP: Final = 500
+"""Orders whose provider entries are read together."""
+
+_BOOKS: Final = "the sandbox's books"
+_MONEY: Final = "money"
+_PARCELS: Final = "parcels"
+
+
+def _ignore(done: int, total: int) -> None:
+    return None
+
+
+async def audit(sources: Sources, on_progress: OnProgress = _ignore) -> Report:
+    """Check every ended order and every product.
+
+    Raises:
+        AuditImpossible: a schema is missing or may not be read.
+    """
+    async with snapshots(sources) as opened:
+        return await _Audit(opened, on_progress).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the schemas hold under one saga id; ``order`` is None where there is no such saga."""
+
+    saga_id: UUID
+    order: OrderFacts | None
+    ledger: tuple[LedgerFact, ...]
+    reduced: bool
+
+
+class _Audit:
+    """One run over open snapshots."""
+
+    def __init__(self, opened: Snapshots, on_progress: OnProgress) -> None:
+        self._opened = opened
+        self._on_progress = on_progress
+        self._report = Report()
+        self._held: Counter[str] = Counter()
+        self._unknown: dict[UUID, str] = {}
+        self._total = 0
+
+    async def run(self) -> Report:
+        """Everything, in order."""
+        await self._choose_sources()
+        self._total = await reading.ended_count(self._opened[ORCHESTRATOR])
+        self._on_progress(0, self._total)
+        group: list[OrderFacts] = []
+        async with aclosing(self._seen()) as all_seen:
+            async for seen in all_seen:
+                order = await self._sort(seen)
+                if order is not None:
+                    group.append(order)
+                if len(group) == GROUP:
+                    await self._judge(group)
+                    group = []
+        await self._judge(group)
+        await self._report_unknown_sagas()
+        await self._check_stock()
+        await self._check_provider_entries()
+        return self._report
+
+    async def _choose_sources(self) -> None:
+        """The sandbox's books where it keeps any, else what the participants say they were told."""
+        for what, book, participant in ((_MONEY, CHARGES, PAYMENT), (_PARCELS, SHIPMENTS, SHIPPING)):
+            used = SANDBOX in self._opened and await reading.has_entries(self._opened[SANDBOX], book)
+            self._report.sources[what] = _BOOKS if used else f"{participant}'s ledger alone"
+
+    async def _seen(self) -> AsyncGenerator[_Seen]:
+        """All schemas side by side, saga by saga."""
+        opened = self._opened
+        sagas = reading.saga_stream(opened[ORCHESTRATOR])
+        ledgers = [reading.ledger_stream(opened[name], name) for name in (INVENTORY, PAYMENT, SHIPPING)]
+        reductions = reading.reduction_stream(opened[INVENTORY])
+        async for saga_id in identities([sagas, *ledgers, reductions]):
+            found = await sagas.take(saga_id)
+            rows = tuple([row.fact for ledger in ledgers for row in await ledger.take(saga_id)])
+            reduced = tuple([row.reduction for row in await reductions.take(saga_id)])
+            order = OrderFacts(found[0], rows, reduced) if found else None
+            yield _Seen(saga_id, order, rows, bool(reduced))
+
+    async def _sort(self, seen: _Seen) -> OrderFacts | None:
+        """Count what was seen; returns the order when it has ended and is to be judged."""
+        for row in seen.ledger:
+            if row.command == ReserveInventory.__name__ and row.state == HOLDING:
+                self._held.update(row.quantities)
+        self._report.looked_at[Check.HAS_SAGA] += len(seen.ledger)
+        order = seen.order
+        if order is None:
+            await self._remember_unknown(seen)
+            return None
+        self._report.sagas[order.saga.status] += 1
+        if not order.saga.ended:
+            self._report.note_verdicts(order, {})
+            return None
+        if order.saga.definition != NAME:
+            self._report.unaudited[order.saga.definition] += 1
+            return None
+        self._report.looked_at.update(OF_COMPLETED if order.saga.completed else OF_UNDONE)
+        return order
+
+    async def _judge(self, group: Sequence[OrderFacts]) -> None:
+        order_ids = [order.saga.order_id for order in group]
+        money = await self._money(order_ids)
+        parcels = await self._parcels(order_ids)
+        for order in group:
+            order_id = str(order.saga.order_id)
+            self._report.judge(
+                replace(
+                    order,
+                    money=None if money is None else money.get(order_id, Money()),
+                    parcels=None if parcels is None else parcels.get(order_id, ()),
+                )
+            )
+        self._on_progress(self._report.ended, self._total)
+
+    async def _money(self, order_ids: Sequence[UUID]) -> dict[str, Money] | None:
+        if self._report.sources[_MONEY] != _BOOKS:
+            return None
+        return dict(await reading.money_of(self._opened[SANDBOX], order_ids))
+
+    async def _parcels(self, order_ids: Sequence[UUID]) -> dict[str, tuple[str, ...]] | None:
+        if self._report.sources[_PARCELS] != _BOOKS:
+            return None
+        return dict(await reading.parcels_of(self._opened[SANDBOX], order_ids))
+
+    async def _remember_unknown(self, seen: _Seen) -> None:
+        work = [f"{row.participant}: {row.step} is {row.state}" for row in seen.ledger]
+        work += ["inventory: stock was reduced for it"] if seen.reduced else []
+        self._unknown[seen.saga_id] = "; ".join(work)
+        if len(self._unknown) >= GROUP:
+            await self._report_unknown_sagas()
+
+    async def _report_unknown_sagas(self) -> None:
+        """Sagas may have started after our first snapshot: look once more."""
+        if self._unknown:
+            async with self._opened.later() as now:
+                missing = await reading.missing_sagas(now, self._unknown.keys())
+            for saga_id in sorted(missing):
+                message = f"there is no such saga, but {self._unknown[saga_id]}"
+                self._report.add(Finding(Check.HAS_SAGA, message, saga_id))
+            self._unknown.clear()
+
+    async def _check_stock(self) -> None:
+        rows = await reading.stock_rows(self._opened[INVENTORY])
+        for sku in sorted(rows.keys() | self._held.keys()):
+            on_hand, reserved, moved = rows.get(sku, (None, 0, None))
+            self._report.looked_at.update(OF_STOCK)
+            for objection in stock_objections(StockFact(sku, on_hand, reserved, moved, self._held[sku])):
+                self._report.add(Finding(objection.check, objection.message, sku=sku))
+
+    async def _check_provider_entries(self) -> None:
+        """What the sandbox did must be for an order. Ids of another form than ours are others' business."""
+        if _BOOKS not in self._report.sources.values():
+            return
+        async for batch in reading.orders_served(self._opened[SANDBOX]):
+            ours = [order_id for text in batch if (order_id := _order_id(text)) is not None]
+            self._report.looked_at[Check.HAS_SAGA] += len(ours)
+            async with self._opened.later() as now:
+                missing = await reading.missing_orders(now, ours)
+            for order_id in sorted(missing):
+                message = "the sandbox charged, refunded or shipped for an order that there is not"
+                self._report.add(Finding(Check.HAS_SAGA, message, order_id=str(order_id)))
+
+
+def _order_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,126 @@
+"""Where the audit reads: one connection a schema, each in a read-only snapshot of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sqlalchemy import NullPool, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from oms.failures import Failure
+
+SANDBOX: Final = "sandbox"
+NEEDED: Final = (ORCHESTRATOR, INVENTORY, PAYMENT, SHIPPING)
+"""Schemas without which there is no audit, in the order in which they are read: ended sagas first."""
+
+AUDIT: Final = "audit"
+
+
+class AuditImpossible(Failure):
+    """A schema cannot be read; the message names it and what helps."""
+
+
+class DatabaseUrls(Protocol):
+    """Settings that know the database of each service, and the auditor's own."""
+
+    def database_url_of(self, service: str) -> str | None:
+        """The URL, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The database URLs at which each schema may be found, most wanted first."""
+
+    urls: Mapping[str, tuple[str, ...]]
+
+
+def sources_of(settings: DatabaseUrls) -> Sources:
+    """Each schema at the auditor's own URL, else at its service's.
+
+    Raises:
+        AuditImpossible: no database is known.
+    """
+    urls: dict[str, tuple[str, ...]] = {}
+    for schema in (*NEEDED, SANDBOX):
+        wanted = (settings.database_url_of(AUDIT), settings.database_url_of(schema))
+        urls[schema] = tuple(dict.fromkeys(url for url in wanted if url is not None))
+    if not all(urls[schema] for schema in NEEDED):
+        raise AuditImpossible(
+            "which database? Set OMS_DATABASE_URL, or OMS_AUDIT_DATABASE_URL for a role that may only read"
+        )
+    return Sources(urls)
+
+
+class Snapshots:
+    """Open snapshots by schema: everything read through one of them is of one moment."""
+
+    def __init__(self, connections: Mapping[str, AsyncConnection], orchestrator: AsyncEngine) -> None:
+        self._connections = connections
+        self._orchestrator = orchestrator
+
+    def __contains__(self, schema: object) -> bool:
+        return schema in self._connections
+
+    def __getitem__(self, schema: str) -> AsyncConnection:
+        return self._connections[schema]
+
+    @asynccontextmanager
+    async def later(self) -> AsyncIterator[AsyncConnection]:
+        """The orchestrator's schema as it is now, after all the snapshots."""
+        async with self._orchestrator.connect() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def snapshots(sources: Sources) -> AsyncIterator[Snapshots]:
+    """Take the snapshots, one after the other in the order of `NEEDED`, the sandbox's last.
+
+    Raises:
+        AuditImpossible: a schema is at none of its URLs, or may not be read.
+    """
+    opened: dict[str, AsyncConnection] = {}
+    engines: dict[str, AsyncEngine] = {}
+    try:
+        for schema in (*NEEDED, SANDBOX):
+            await _open(schema, sources.urls[schema], opened, engines)
+        yield Snapshots(opened, engines[ORCHESTRATOR])
+    finally:
+        for connection in opened.values():
+            await connection.close()
+        for engine in engines.values():
+            await engine.dispose()
+
+
+async def _open(
+    schema: str, urls: Collection[str], opened: dict[str, AsyncConnection], engines: dict[str, AsyncEngine]
+) -> None:
+    for url in urls:
+        engine = create_async_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
+        engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        connection = await engine.connect()
+        if await _readable(connection, schema):
+            opened[schema], engines[schema] = connection, engine
+            return
+        await connection.close()
+        await engine.dispose()
+    if schema in NEEDED:
+        raise AuditImpossible(f"schema {schema} is not there: has `oms migrate` been run on this database?")
+
+
+async def _readable(connection: AsyncConnection, schema: str) -> bool:
+    """Whether the schema is there; this first statement takes the snapshot.
+
+    Raises:
+        AuditImpossible: it is there, and this role may not read it.
+    """
+    found = text(
+        "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = :schema"
+    ).bindparams(schema=schema)
+    allowed: bool | None = (await connection.execute(found)).scalar_one_or_none()
+    if allowed is False:
+        raise AuditImpossible(f"this database role may not read schema {schema}: GRANT USAGE and SELECT")
+    return allowed is True
