@@ -9,10 +9,11 @@ command -v "$uv" >/dev/null 2>&1 || { echo "lock: uv was not found; install it o
 pin() {
     name=$1
     shift
-    "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+    "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
         --output-file "requirements/$name.txt" "$@"
 }
 
-pin runtime "$@"
-pin dev --extra dev "$@"
+pin runtime pyproject.toml "$@"
+pin dev pyproject.toml --extra dev "$@"
+pin bench --group bench "$@"
