@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import psycopg
-import structlog
 from psycopg import AsyncConnection, AsyncCursor, errors
 from psycopg.rows import TupleRow
 from sqlalchemy import (
@@ -34,19 +33,12 @@ from messaging.arrays import array_literal
 from messaging.outbox import Outbox
 from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
 from messaging.transport import Message
-from messaging.unit_of_work import StorageUnavailable
-
-log = structlog.get_logger(__name__)
+from messaging.unit_of_work import PatientUnitOfWork
 
 Statement = tuple[str, Sequence[Any]]
 """SQL with its parameters."""
 
-R = TypeVar("R")
 T = TypeVar("T", bound="SqlTransaction")
-
-FIRST_PAUSE_S: Final = 0.02
-LONGEST_PAUSE_S: Final = 2.0
-"""Bounds of the jittered pause between two runs of a unit of work, in seconds."""
 
 TRANSIENT: Final = (
     psycopg.OperationalError,
@@ -238,7 +230,7 @@ def _message(row: TupleRow) -> Message:
     return Message(*row)
 
 
-class SqlUnitOfWork(Generic[T]):
+class SqlUnitOfWork(PatientUnitOfWork[T]):
     """Runs units of work of one service on one engine."""
 
     def __init__(
@@ -253,50 +245,13 @@ class SqlUnitOfWork(Generic[T]):
         Args:
             patience_s: seconds of database trouble after which `run` gives up; None never does.
         """
+        super().__init__(self._open, is_transient, outbox, rng, patience_s)
         self._engine = engine
         self._transaction = transaction
-        self._outbox = outbox
-        self._rng = rng
-        self._patience_s = patience_s
 
-    async def run(self, work: Callable[[T], Awaitable[R]]) -> R:
-        """See `messaging.unit_of_work.UnitOfWork.run`."""
-        loop = asyncio.get_running_loop()
-        give_up_at = None if self._patience_s is None else loop.time() + self._patience_s
-        tries = 0
-        while True:
-            try:
-                return await self._run(work)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                tries += 1
-                pause_s = self._pause_s(tries)
-                if give_up_at is not None and loop.time() + pause_s > give_up_at:
-                    raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
-                log.warning("database in trouble, trying again", error=_short(error), tries=tries)
-                await asyncio.sleep(pause_s)
-
-    def _pause_s(self, tries: int) -> float:
-        pause_s: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10))
-        return pause_s * self._rng.uniform(0.5, 1.5)
-
-    async def _run(self, work: Callable[[T], Awaitable[R]]) -> R:
-        confirmed = self._outbox.take_confirmed()
-        try:
-            async with self._engine.connect() as connection:
-                raw = await connection.get_raw_connection()
-                driver: AsyncConnection[TupleRow] = raw.driver_connection  # type: ignore[assignment]
-                transaction = self._transaction(connection, driver)
-                result = await work(transaction)
-                await transaction.commit(confirmed)
-        except BaseException:
-            self._outbox.give_back(confirmed)
-            raise
-        self._outbox.publish(transaction.outgoing)
-        return result
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).strip()
-    return (text.splitlines() or [type(error).__name__])[0][:300]
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[T]:
+        async with self._engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: AsyncConnection[TupleRow] = raw.driver_connection  # type: ignore[assignment]
+            yield self._transaction(connection, driver)

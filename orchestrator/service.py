@@ -7,11 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import structlog
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_letter_queue
@@ -20,10 +18,11 @@ from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
 from messaging.identifiers import NewId
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
-from messaging.relay import Relay
+from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
 from messaging.topology import orchestrator_topology, participant_topology
 from messaging.transport import Subscription, Topology, Transport
+from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.definition import Registry
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters.collector import BareRecords, Collector
@@ -33,6 +32,7 @@ from orchestrator.intake import Intake
 from orchestrator.operations import Operations
 from orchestrator.outcomes import OutcomeHandler
 from orchestrator.reconciler import Reconciler
+from orchestrator.storage import OrchestratorTransaction
 from orchestrator.store import PostgresTransaction
 
 log = structlog.get_logger(__name__)
@@ -40,6 +40,19 @@ log = structlog.get_logger(__name__)
 BATCH_LIMIT = 200
 PREFETCH = 500
 """Two to three batches: the next one is here when the last one is done."""
+
+
+class ServiceTransaction(OrchestratorTransaction, RelayTransaction, Protocol):
+    """All that a process of the orchestrator needs of its storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two looks at what nobody announces, while there is nothing to do."""
+
+    due_s: float = 0.5
+    relay_s: float = 1.0
+    sweep_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,7 @@ class Deployment:
     idempotency_key_lifetime_s: float
     definition_name: str
     patience_s: float = 5.0
+    pace: Pace = Pace()
 
     @property
     def topology(self) -> Topology:
@@ -69,13 +83,9 @@ class Deployment:
             Topology.__add__, participants, orchestrator_topology(self.registry.outcome_keys, delays_s)
         )
 
-    def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> SqlUnitOfWork[PostgresTransaction]:
+    def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """Transactions on the orchestrator's schema."""
-        return SqlUnitOfWork(self.database, _transaction, outbox, self.rng, patience_s)
-
-
-def _transaction(connection: SqlConnection, driver: AsyncConnection[TupleRow]) -> PostgresTransaction:
-    return PostgresTransaction(connection, driver)
+        return SqlUnitOfWork(self.database, PostgresTransaction, outbox, self.rng, patience_s)
 
 
 class Front:
@@ -103,7 +113,7 @@ class Front:
     async def start(self) -> None:
         """Begin to take orders in; the broker need not be up."""
         self._loops.start("submissions", self.intake.run_once)
-        self._loops.start("confirmed outbox rows", self._relay.sweep_once, pause_s=0.5)
+        self._loops.start("confirmed outbox rows", self._relay.sweep_once, self._deployment.pace.sweep_s)
 
     async def stop(self) -> None:
         """Finish what has begun."""
@@ -133,9 +143,10 @@ class OrchestratorService:
         collector = Collector(self.engine, self._deployment.new_id)
         for queue in (OUTCOMES_QUEUE, *map(command_queue, self._deployment.registry.participants)):
             await self._consume(dead_letter_queue(queue), collector, BareRecords(self._deployment.new_id))
-        self._loops.start("due sagas", self._reconciler.run_once, pause_s=0.5)
-        self._loops.start("outbox relay", self._relay_if_possible, pause_s=1.0)
-        self._loops.start("confirmed outbox rows", self._relay.sweep_once, pause_s=0.5)
+        pace = self._deployment.pace
+        self._loops.start("due sagas", self._reconciler.run_once, pace.due_s)
+        self._loops.start("outbox relay", self._relay_if_possible, pace.relay_s)
+        self._loops.start("confirmed outbox rows", self._relay.sweep_once, pace.sweep_s)
 
     async def stop(self) -> None:
         """Finish the batch, acknowledge, leave."""
@@ -145,7 +156,7 @@ class OrchestratorService:
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 
     async def _consume(
-        self, queue: str, handler: Handler[PostgresTransaction], failure_policy: FailurePolicy
+        self, queue: str, handler: Handler[ServiceTransaction], failure_policy: FailurePolicy
     ) -> None:
         subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
         self._subscriptions.append(subscription)
