@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -14,6 +14,7 @@ from contracts.orders import Order
 from messaging.batching import Arrivals
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core import machine
+from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
 from orchestrator.storage import KeyClaim, OrchestratorTransaction
 
@@ -37,10 +38,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The order stands: newly, or since an earlier submission with the same key."""
+    """The order stands: newly, or since an earlier submission with the same key.
+
+    Attributes:
+        saga: what was just stored, so that nobody has to read it again; None where it stood before.
+    """
 
     order_id: UUID
     replayed: bool
+    saga: Saga | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,8 @@ class Intake:
         ]
         if started:
             self._engine.start(transaction, started, now)
-        return answers
+        stored = {transition.saga.order_id: transition.saga for transition, _ in started}
+        return [_with_saga(answer, stored) for answer in answers]
 
 
 def _leading_claims(submissions: Iterable[Submission]) -> list[KeyClaim]:
@@ -192,3 +199,10 @@ def _answer(
     if claim.fingerprint == fingerprint(submission.order):
         return Accepted(claim.order_id, replayed=True)
     return KeyReused(claim.order_id)
+
+
+def _with_saga(answer: Answer, stored: Mapping[UUID, Saga]) -> Answer:
+    """The answer, with the saga where it was stored just now."""
+    if isinstance(answer, KeyReused) or answer.replayed:
+        return answer
+    return Accepted(answer.order_id, replayed=False, saga=stored.get(answer.order_id))
