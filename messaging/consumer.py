@@ -13,7 +13,7 @@ import structlog
 
 from messaging.background import finished
 from messaging.identifiers import NewId
-from messaging.retries import RetryPolicy, after_failure
+from messaging.retries import RetryPolicy, after_failure, postpone
 from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import Transaction, UnitOfWork
 
@@ -77,6 +77,15 @@ class Hops:
             )
             hops.append(hop)
         transaction.send(hops)
+
+    async def postpone(self, transaction: Transaction, deliveries: Sequence[Delivery]) -> None:
+        """Send deliveries that were not worked on to the longest retry queue, no attempt used up (P9)."""
+        if not deliveries:
+            return
+        now = await transaction.now()
+        transaction.send(
+            [postpone(delivery, self.policy, self.new_id(), now, self.app_id) for delivery in deliveries]
+        )
 
 
 class Consumer(Generic[T]):

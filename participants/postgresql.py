@@ -5,60 +5,77 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import TupleRow
 
+from messaging.arrays import array_literal
 from messaging.postgresql import SqlTransaction
 from participants.fence import State
 from participants.ledger import Key, LedgerRow, StoredOutcome
 
-_COLUMNS: Final = (
-    ("saga_id", "uuid"),
-    ("step", "text"),
-    ("order_id", "uuid"),
-    ("command", "text"),
-    ("state", "text"),
-    ("payload_hash", "bytea"),
-    ("forward_type", "text"),
-    ("forward_event_id", "uuid"),
-    ("forward_body", "bytea"),
-    ("compensation_type", "text"),
-    ("compensation_event_id", "uuid"),
-    ("compensation_body", "bytea"),
-    ("details", "json"),
-    ("request", "json"),
-    ("verdict", "json"),
-    ("intent_at", "timestamptz"),
-    ("undo_intent_at", "timestamptz"),
-    ("called_at", "timestamptz"),
-    ("updated_at", "timestamptz"),
-)
-_NEVER_CHANGE: Final = ("saga_id", "step", "order_id")
-_NAMES: Final = ", ".join(name for name, _ in _COLUMNS)
-_VALUES: Final = ", ".join(f"n.{name}::json" if kind == "json" else f"n.{name}" for name, kind in _COLUMNS)
-_GIVEN: Final = (
-    "unnest("
-    + ", ".join("%s::text[]" if kind == "json" else f"%s::{kind}[]" for _, kind in _COLUMNS)
-    + f") AS n ({_NAMES})"
-)
-_CHANGES: Final = ", ".join(
-    f"{name} = n.{name}{'::json' if kind == 'json' else ''}"
-    for name, kind in _COLUMNS
-    if name not in _NEVER_CHANGE
-)
-# The parts are constants of this module, and {schema} one of ours: nothing in them comes from outside.
+_COLUMNS: Final = {
+    "saga_id": "uuid",
+    "step": "text",
+    "order_id": "uuid",
+    "command": "text",
+    "state": "text",
+    "payload_hash": "bytea",
+    "forward_type": "text",
+    "forward_event_id": "uuid",
+    "forward_body": "bytea",
+    "compensation_type": "text",
+    "compensation_event_id": "uuid",
+    "compensation_body": "bytea",
+    "details": "json",
+    "request": "json",
+    "verdict": "json",
+    "intent_at": "timestamptz",
+    "undo_intent_at": "timestamptz",
+    "called_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+_FIXED: Final = frozenset({"saga_id", "step", "order_id", "command", "payload_hash"})
+"""What never changes in a row."""
+
+_ERASED: Final = "request"
+"""The only column whose value goes away again; in all others nothing means nothing yet."""
+
+# The parts of the statements are constants of this module, and {schema} one of ours: nothing in them comes
+# from outside.
 _LOCK: Final = (
-    f"SELECT {_NAMES} FROM {{schema}}.ledger WHERE saga_id = ANY(%s) ORDER BY saga_id, step FOR UPDATE"  # noqa: S608
+    f"SELECT {', '.join(_COLUMNS)} FROM {{schema}}.ledger "  # noqa: S608
+    "WHERE saga_id = ANY(%s) ORDER BY saga_id, step FOR UPDATE"
 )
-_INSERT: Final = f"INSERT INTO {{schema}}.ledger ({_NAMES}) SELECT {_VALUES} FROM {_GIVEN}"  # noqa: S608
-_UPDATE: Final = f"""
-UPDATE {{schema}}.ledger AS l SET {_CHANGES} FROM {_GIVEN}
-WHERE l.saga_id = n.saga_id AND l.step = n.step
-"""  # noqa: S608
 _CLOCK: Final = "SELECT clock_timestamp()"
+
+
+@cache
+def _insert(schema: str, columns: tuple[str, ...]) -> str:
+    values = ", ".join(map(_value, columns))
+    return f"INSERT INTO {schema}.ledger ({', '.join(columns)}) SELECT {values} FROM {_given(columns)}"  # noqa: S608
+
+
+@cache
+def _update(schema: str, columns: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{name} = {_value(name)}" for name in columns if name not in _FIXED)
+    return (
+        f"UPDATE {schema}.ledger AS l SET {changes} FROM {_given(columns)} "  # noqa: S608
+        "WHERE l.saga_id = n.saga_id AND l.step = n.step"
+    )
+
+
+def _given(columns: tuple[str, ...]) -> str:
+    """The rows of a statement, one array a column."""
+    arrays = ", ".join("%s::text[]" if _COLUMNS[n] == "json" else f"%s::{_COLUMNS[n]}[]" for n in columns)
+    return f"unnest({arrays}) AS n ({', '.join(columns)})"
+
+
+def _value(name: str) -> str:
+    return f"n.{name}::json" if _COLUMNS[name] == "json" else f"n.{name}"
 
 
 class WrittenMeanwhile(psycopg.OperationalError):
@@ -93,9 +110,11 @@ class SqlLedgerTransaction(SqlTransaction):
         new = [row for row in rows if row.key not in self._locked]
         changed = [row for row in rows if row.key in self._locked]
         if new:
-            self.write(_INSERT.format(schema=self.schema), _columns(new), expected_rows=len(new))
+            columns, arrays = _arrays(new)
+            self.write(_insert(self.schema, columns), arrays, expected_rows=len(new))
         if changed:
-            self.write(_UPDATE.format(schema=self.schema), _columns(changed), expected_rows=len(changed))
+            columns, arrays = _arrays(changed, _ERASED)
+            self.write(_update(self.schema, columns), arrays, expected_rows=len(changed))
 
     async def commit(self, confirmed: Sequence[UUID]) -> None:
         """See `SqlTransaction.commit`.
@@ -111,8 +130,15 @@ class SqlLedgerTransaction(SqlTransaction):
             raise WrittenMeanwhile(f"{self.schema}.ledger: {clash.diag.message_detail}") from clash
 
 
-def _columns(rows: Sequence[LedgerRow]) -> list[list[Any]]:
-    return [list(column) for column in zip(*map(_values, rows), strict=True)]
+def _arrays(rows: Sequence[LedgerRow], *needed: str) -> tuple[tuple[str, ...], list[str]]:
+    """The columns in which there is something to write, and an array for each."""
+    columns = zip(_COLUMNS, zip(*map(_values, rows), strict=True), strict=True)
+    filled = [
+        (name, values)
+        for name, values in columns
+        if name in needed or any(value is not None for value in values)
+    ]
+    return tuple(name for name, _ in filled), [array_literal(values) for _, values in filled]
 
 
 def _values(row: LedgerRow) -> tuple[Any, ...]:

@@ -32,6 +32,16 @@ def identity(received: Received) -> dict[str, Any]:
     }
 
 
+def step_of(row: LedgerRow, direction: Direction) -> dict[str, Any]:
+    """The same fields, for an answer to a command of which only the row is at hand."""
+    return {
+        "saga_id": row.saga_id,
+        "order_id": row.order_id,
+        "step": row.step,
+        "direction": direction,
+    }
+
+
 def refused(received: Received) -> StoredOutcome:
     """The answer to a forward command that came after its compensation (P5).
 
@@ -55,14 +65,7 @@ def undone(work: Work, row: LedgerRow, event_id: UUID, **said: Any) -> StoredOut
     if work.undone is None:
         raise AssertionError(f"{work.name} has no compensation")
     fields = {"effect": Effect.UNDONE, **said}
-    event = work.undone(
-        saga_id=row.saga_id,
-        order_id=row.order_id,
-        step=row.step,
-        direction=Direction.COMPENSATING,
-        **fields,
-    )
-    return stored(event, event_id)
+    return stored(work.undone(**step_of(row, Direction.COMPENSATING), **fields), event_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from contracts.routing import INVENTORY
+from messaging.arrays import array_literal
 from participants.inventory.stock import Reduction, StockLevel
 from participants.postgresql import SqlLedgerTransaction
 
@@ -40,9 +41,13 @@ class SqlInventoryTransaction(SqlLedgerTransaction):
     def save_stock(self, levels: Mapping[str, StockLevel], now: datetime) -> None:
         """See `InventoryTransaction.save_stock`."""
         if levels:
-            on_hand = [level.on_hand for level in levels.values()]
-            reserved = [level.reserved for level in levels.values()]
-            self.write(_SAVE_STOCK, [now, list(levels), on_hand, reserved], expected_rows=len(levels))
+            columns = (
+                levels,
+                [level.on_hand for level in levels.values()],
+                [level.reserved for level in levels.values()],
+            )
+            arrays = [array_literal(column) for column in columns]
+            self.write(_SAVE_STOCK, [now, *arrays], expected_rows=len(levels))
 
     def record_reductions(self, reductions: Sequence[Reduction], now: datetime) -> None:
         """See `InventoryTransaction.record_reductions`."""
@@ -52,4 +57,5 @@ class SqlInventoryTransaction(SqlLedgerTransaction):
                 [reduction.quantity for reduction in reductions],
                 [reduction.saga_id for reduction in reductions],
             )
-            self.write(_RECORD_REDUCTIONS, [now, *columns], expected_rows=len(reductions))
+            arrays = [array_literal(column) for column in columns]
+            self.write(_RECORD_REDUCTIONS, [now, *arrays], expected_rows=len(reductions))

@@ -1,0 +1,377 @@
+"""Serves the commands of a participant with a provider: intents by the batch, calls side by side (P6, P9).
+
+    deliveries ─► intake ─► one transaction: known answers, intents ─► calls ─┐
+        ▲ (again: what waited for a call)                                      │
+        └───────────── one transaction: answers, by compare-and-set ◄──────────┘
+
+A delivery is acknowledged when its answer, or its hop to another queue, is committed. For one piece of
+work there is one call under way in a process; what else arrives for it meanwhile waits for its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from contracts.commands import SettleStep
+from messaging.background import finished
+from messaging.batching import Arrivals
+from messaging.consumer import Failed, Hops
+from messaging.errors import PermanentFailure, TransientFailure
+from messaging.transport import Delivery, Subscription
+from messaging.unit_of_work import UnitOfWork
+from participants.breaker import Admission, BreakerState, CallResult, CircuitBreaker
+from participants.commands import Received, Works
+from participants.external import Ask, Finding, Plan, Planner, Question
+from participants.external_verdicts import Asked, Judge
+from participants.intake import Intake
+from participants.ledger import Key, Ledger, LedgerRow, LedgerTransaction
+from participants.providers import ProviderUnavailable, judge
+from participants.questions import ProviderWork, put
+from participants.replies import Sender
+
+log = structlog.get_logger(__name__)
+
+RESULTS_AT_ONCE: Final = 200
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One command whose provider is being asked, and what arrived for the same work meanwhile.
+
+    Begun later than ``begin_by`` the call could outlast what its intent says about it (P10): a commit or a
+    process that was held up for so long does not make it.
+    """
+
+    received: Received
+    question: Question
+    admission: Admission
+    begin_by: float
+    waiting: list[Received] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction has decided; made anew for each run of it."""
+
+    began: float
+    calls: list[tuple[Received, Question]] = field(default_factory=list)
+    rows: list[LedgerRow] = field(default_factory=list)
+    done: list[Delivery] = field(default_factory=list)
+    postponed: list[Delivery] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
+
+
+class ProviderConsumer:
+    """Takes the commands of one participant to its provider and the answers back."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        unit_of_work: UnitOfWork[LedgerTransaction],
+        provider: ProviderWork,
+        breaker: CircuitBreaker,
+        hops: Hops,
+        clock: Callable[[], float],
+        concurrency: int = 64,
+        longest_call_s: float = 30.0,
+    ) -> None:
+        """
+        Args:
+            clock: monotonic, in seconds.
+            concurrency: most calls under way at once.
+            longest_call_s: seconds within which every call has ended, its quick retries included.
+        """
+        self.calls: Counter[tuple[Ask, CallResult]] = Counter()
+        """How many questions ended how, since the start."""
+        self._subscription = subscription
+        self._unit_of_work = unit_of_work
+        self._provider = provider
+        self._breaker = breaker
+        self._hops = hops
+        self._clock = clock
+        self._works = Works((provider.work,))
+        self._planner = Planner(provider, hops.new_id, longest_call_s)
+        self._judge = Judge(self._planner)
+        self._sender = Sender(hops.app_id, hops.new_id)
+        self._under_way: dict[Key, Call] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._results: Arrivals[tuple[Call, Finding | Exception]] = Arrivals()
+        self._released = asyncio.Event()
+        self._longest_call_s = longest_call_s
+        self._intake = Intake(subscription, breaker, clock, lambda: len(self._under_way), concurrency)
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """Where the circuit breaker stands."""
+        return self._breaker.state(self._clock())
+
+    @property
+    def under_way(self) -> int:
+        """How many calls have been begun and not yet been settled."""
+        return len(self._under_way)
+
+    async def run_once(self) -> int:
+        """Wait for commands, serve one batch; returns its size. Calls go on after it."""
+        deliveries = await self._intake.next_batch()
+        await finished(self._take(deliveries))
+        return len(deliveries)
+
+    async def settle_once(self) -> int:
+        """Wait for answers, write and send those that have come; returns how many."""
+        results = await self._results.take(RESULTS_AT_ONCE)
+        await finished(self._settle(results))
+        return len(results)
+
+    async def stop(self, within_s: float) -> None:
+        """Let the calls under way end and be settled; what takes longer is cut off.
+
+        `run_once` must have been stopped before, `settle_once` after it.
+        """
+        await self._intake.close()
+        try:
+            async with asyncio.timeout(within_s):
+                while self._under_way:
+                    self._released.clear()
+                    await self._released.wait()
+        except TimeoutError:
+            log.warning("calls cut off while stopping", calls=len(self._under_way))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # -- commands -----------------------------------------------------------------------------------------
+
+    async def _take(self, deliveries: Sequence[Delivery]) -> None:
+        received, failures = self._works.decode_all(deliveries)
+        await self._serve(self._turn(received), failures)
+
+    def _turn(self, received: Sequence[Received]) -> list[Received]:
+        """One command for each piece of work; the others wait for the call, or for the next batch."""
+        turn: dict[Key, Received] = {}
+        again: list[Delivery] = []
+        for one in received:
+            key = (one.saga_id, one.step)
+            if key in self._under_way:
+                self._under_way[key].waiting.append(one)
+            elif key in turn:
+                again.append(one.delivery)
+            else:
+                turn[key] = one
+        if again:
+            self._intake.hold_back(again)
+        return list(turn.values())
+
+    async def _serve(self, received: Sequence[Received], failures: Sequence[Failed]) -> None:
+        """One transaction for all; if that fails, one for each (S2)."""
+        admissions: dict[Key, Admission | None] = {}
+        try:
+            batch = await self._unit_of_work.run(
+                lambda transaction: self._begin(transaction, received, failures, admissions)
+            )
+        except Exception as error:
+            self._give_back(admissions, ())
+            await self._serve_singly(received, failures, error)
+            return
+        self._give_back(admissions, batch.calls)
+        self._subscription.acknowledge(batch.done)
+        self._start_calls(batch, admissions)
+
+    async def _serve_singly(
+        self, received: Sequence[Received], failures: Sequence[Failed], error: Exception
+    ) -> None:
+        if len(received) + len(failures) > 1:
+            for one in received:
+                await self._serve([one], [])
+            for failed in failures:
+                await self._serve([], [failed])
+        elif received:
+            await self._serve([], [Failed(received[0].delivery, error)])
+        else:
+            raise error
+
+    async def _begin(
+        self,
+        transaction: LedgerTransaction,
+        received: Sequence[Received],
+        failures: Sequence[Failed],
+        admissions: dict[Key, Admission | None],
+    ) -> Batch:
+        """Answer what the ledger knows, write intents for what may be called at once (P6)."""
+        batch = Batch(self._clock(), failures=list(failures))
+        ledger = Ledger(await transaction.lock({one.saga_id for one in received}) if received else ())
+        now = await transaction.now()
+        for one in received:
+            row = ledger.get(one.saga_id, one.step)
+            try:
+                if isinstance(one.command, SettleStep):
+                    plan = self._judge.start(Asked(one, one.command, now), row)
+                else:
+                    plan = self._planner.start(one, row, now)
+            except PermanentFailure as failure:
+                plan = Plan(failure=failure)
+            await self._carry_out(transaction, batch, one, row, plan, admissions)
+        await self._close(transaction, batch)
+        return batch
+
+    # -- answers ------------------------------------------------------------------------------------------
+
+    async def _settle(self, results: Sequence[tuple[Call, Finding | Exception]]) -> None:
+        """One transaction for all; if that fails, one for each (S2)."""
+        admissions: dict[Key, Admission | None] = {}
+        try:
+            batch = await self._unit_of_work.run(
+                lambda transaction: self._end(transaction, results, admissions)
+            )
+        except Exception as error:
+            self._give_back(admissions, ())
+            await self._settle_singly(results, error)
+            return
+        self._give_back(admissions, batch.calls)
+        self._subscription.acknowledge(batch.done)
+        going_on = {(one.saga_id, one.step) for one, _ in batch.calls}
+        for call, _ in results:
+            if call.question.row.key not in going_on:
+                self._release(call)
+        self._start_calls(batch, admissions)
+
+    async def _settle_singly(
+        self, results: Sequence[tuple[Call, Finding | Exception]], error: Exception
+    ) -> None:
+        if len(results) > 1:
+            for result in results:
+                await self._settle([result])
+            return
+        [(call, _)] = results
+        self._release(call)
+        await self._serve([], [Failed(call.received.delivery, error)])
+
+    async def _end(
+        self,
+        transaction: LedgerTransaction,
+        results: Sequence[tuple[Call, Finding | Exception]],
+        admissions: dict[Key, Admission | None],
+    ) -> Batch:
+        """Write what the provider said, compared and set on the rows as they stand now (P6)."""
+        batch = Batch(self._clock())
+        ledger = Ledger(await transaction.lock({call.received.saga_id for call, _ in results}))
+        now = await transaction.now()
+        for call, result in results:
+            one, row = call.received, ledger.get(call.received.saga_id, call.received.step)
+            try:
+                if isinstance(one.command, SettleStep):
+                    asked = Asked(one, one.command, now)
+                    plan = self._judge.finish(asked, call.question, result, row)
+                else:
+                    plan = self._planner.finish(one, call.question, result, row, now)
+            except PermanentFailure as failure:
+                plan = Plan(failure=failure)
+            await self._carry_out(transaction, batch, one, row, plan, admissions)
+        await self._close(transaction, batch)
+        return batch
+
+    # -- plans --------------------------------------------------------------------------------------------
+
+    async def _carry_out(
+        self,
+        transaction: LedgerTransaction,
+        batch: Batch,
+        received: Received,
+        row: LedgerRow | None,
+        plan: Plan,
+        admissions: dict[Key, Admission | None],
+    ) -> None:
+        """Enter one plan into the batch and the transaction."""
+        now = await transaction.now()
+        transaction.send([self._sender.message(answer, received, now) for answer in plan.answers])
+        to_save = plan.row
+        if plan.failure is not None:
+            batch.failures.append(Failed(received.delivery, plan.failure))
+        elif plan.ask is None:
+            batch.done.append(received.delivery)
+        elif self._admitted((received.saga_id, received.step), admissions):
+            asked = plan.row or row
+            assert asked is not None
+            batch.calls.append((received, Question(plan.ask, asked, now)))
+        else:
+            to_save = plan.unasked
+            batch.postponed.append(received.delivery)
+        if to_save is not None:
+            batch.rows.append(to_save)
+
+    async def _close(self, transaction: LedgerTransaction, batch: Batch) -> None:
+        transaction.save(sorted(batch.rows, key=lambda row: row.key))
+        await self._hops.after_failures(transaction, batch.failures)
+        await self._hops.postpone(transaction, batch.postponed)
+        batch.done.extend(failed.delivery for failed in batch.failures)
+        batch.done.extend(batch.postponed)
+
+    def _admitted(self, key: Key, admissions: dict[Key, Admission | None]) -> bool:
+        """Whether the breaker lets this be called now; asked once, however often the transaction is run."""
+        if key not in admissions:
+            admissions[key] = self._breaker.admit(self._clock())
+        return admissions[key] is not None
+
+    def _give_back(
+        self, admissions: dict[Key, Admission | None], calls: Sequence[tuple[Received, Question]]
+    ) -> None:
+        """Leave for calls that will not be made after all."""
+        needed = {(received.saga_id, received.step) for received, _ in calls}
+        for key, admission in admissions.items():
+            if admission is not None and key not in needed:
+                self._breaker.record(admission, CallResult.ABANDONED, self._clock())
+
+    # -- calls --------------------------------------------------------------------------------------------
+
+    def _start_calls(self, batch: Batch, admissions: dict[Key, Admission | None]) -> None:
+        for received, question in batch.calls:
+            key = question.row.key
+            admission = admissions[key]
+            assert admission is not None
+            before = self._under_way.get(key)
+            begin_by = batch.began + self._longest_call_s
+            call = Call(received, question, admission, begin_by, before.waiting if before else [])
+            self._under_way[key] = call
+            task = asyncio.create_task(self._perform(call))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _perform(self, call: Call) -> None:
+        """Ask the provider; whatever comes of it goes to `settle_once`."""
+        result: Finding | Exception
+        verdict = CallResult.ABANDONED
+        try:
+            result = await self._answer(call)
+            verdict = judge(None)
+        except Exception as error:
+            verdict = judge(error)
+            result = error
+        finally:
+            self._breaker.record(call.admission, verdict, self._clock())
+            self.calls[call.question.ask, verdict] += 1
+            self._intake.wake()
+        self._results.add((call, result))
+
+    async def _answer(self, call: Call) -> Finding:
+        if self._clock() > call.begin_by:
+            raise TransientFailure("held up for too long between intent and call")
+        try:
+            async with asyncio.timeout(self._longest_call_s):
+                return await put(self._provider, call.question.ask, call.question.row)
+        except TimeoutError:
+            raise ProviderUnavailable(f"no answer within {self._longest_call_s:g} s") from None
+
+    def _release(self, call: Call) -> None:
+        """The work is free again: its copies are served with it, whatever else waited takes its turn."""
+        del self._under_way[call.question.row.key]
+        self._released.set()
+        copies = [one.delivery for one in call.waiting if one.command == call.received.command]
+        others = [one.delivery for one in call.waiting if one.command != call.received.command]
+        self._subscription.acknowledge(copies)
+        self._intake.hold_back(others)
