@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, Uuid, cast, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.core.state import END_STATUSES, ENDED, OrderStatus, Saga, Status
 from orchestrator.core.values import replace
+from orchestrator.progress import Standing
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import WHOLE_SAGA, HistoryRow, saga_of, whole_sagas
@@ -48,6 +50,13 @@ class OrderQueries:
         """Which saga an order has. Raises StorageUnavailable."""
         row = await self._reader.row(select(orders.c.saga_id).where(orders.c.order_id == order_id))
         return row.saga_id if row is not None else None
+
+    async def standings(self, order_ids: Collection[UUID]) -> Mapping[UUID, Standing]:
+        """How far these orders are; those that do not exist are missing. Raises StorageUnavailable."""
+        ended = sagas.c.ended_at.is_not(None).label("ended")
+        wanted = sagas.c.order_id == func.any(cast(list(order_ids), ARRAY(Uuid)))
+        rows = await self._reader.rows(select(sagas.c.order_id, sagas.c.version, ended).where(wanted))
+        return {row.order_id: Standing(row.version, row.ended) for row in rows}
 
     async def page(self, wanted: OrderFilter, page: Page) -> OrderList:
         """Orders, newest first. Raises InvalidCursor and StorageUnavailable."""

@@ -1,0 +1,268 @@
+"""Who waits for an order's progress is told of it: a notification after the commit, a poll as the backstop.
+
+Whoever changes sagas calls a `ProgressNotifier` after each commit. It only remembers the orders; a loop of
+its own sends what has come together in one NOTIFY, on its own connection, outside of every unit of work.
+Whoever waits holds a `Watch` of the process's `ProgressListener`. A notification that is lost costs a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from sqlalchemy import make_url
+
+from messaging.background import BackgroundLoops
+from messaging.retries import parse_id
+from messaging.unit_of_work import StorageUnavailable
+from orchestrator.core.state import ENDED, Saga
+
+log = structlog.get_logger(__name__)
+
+CHANNEL: Final = "orchestrator_progress"
+"""Notifications on this channel name orders, as `payloads` writes them."""
+
+POLL_S: Final = 1.0
+"""Seconds between two looks at all orders that somebody waits for."""
+
+RECONNECT_S: Final = 1.0
+IDS_IN_PAYLOAD: Final = 200
+"""PostgreSQL takes less than 8000 bytes in a payload."""
+
+PENDING_LIMIT: Final = 10_000
+"""Orders remembered for the next notification; beyond it everybody who waits is told to look."""
+
+WATCH_LIMIT: Final = 5_000
+"""Watches that one process holds at most."""
+
+EVERYBODY: Final = "*"
+_ENDED: Final = "."
+
+Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
+"""Makes a connection in autocommit mode, which belongs to the caller."""
+
+
+def connector(url: str) -> Connect:
+    """Connections to the database at a SQLAlchemy ``url``, for notifications alone."""
+    conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def connect() -> AsyncConnection[Any]:
+        return await AsyncConnection.connect(
+            conninfo, autocommit=True, connect_timeout=5, keepalives_idle=10, tcp_user_timeout=15000
+        )
+
+    return connect
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far an order is: its saga's version, and whether it has ended."""
+
+    version: int
+    ended: bool
+
+
+class ProgressNotifier:
+    """Tells every listening process which orders went on. Never waits for, or fails, who calls it."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._connection: AsyncConnection[Any] | None = None
+        self._pending: dict[UUID, bool] = {}
+        self._overflowed = False
+        self._something = asyncio.Event()
+
+    def __call__(self, sagas: Sequence[Saga]) -> None:
+        """Remember sagas that a commit has changed."""
+        if len(self._pending) > PENDING_LIMIT:
+            self._pending.clear()
+            self._overflowed = True
+        if not self._overflowed:
+            self._pending.update((saga.order_id, saga.status in ENDED) for saga in sagas)
+        self._something.set()
+
+    async def run_once(self) -> bool:
+        """Wait for progress, and notify of all that has come together; False when it could not be sent."""
+        await self._something.wait()
+        self._something.clear()
+        pending, self._pending = self._pending, {}
+        overflowed, self._overflowed = self._overflowed, False
+        try:
+            await self._send([EVERYBODY] if overflowed else payloads(pending))
+        except (psycopg.Error, OSError) as error:
+            log.warning("progress could not be notified", error=type(error).__name__)
+            await self.close()
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _send(self, texts: list[str]) -> None:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._connect()
+        await self._connection.execute(
+            "SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text", [CHANNEL, texts]
+        )
+
+
+def payloads(orders: Mapping[UUID, bool]) -> list[str]:
+    """Orders, with whether they have ended, as the texts of notifications."""
+    texts = [f"{order_id.hex}{_ENDED if ended else ''}" for order_id, ended in orders.items()]
+    return [" ".join(texts[at : at + IDS_IN_PAYLOAD]) for at in range(0, len(texts), IDS_IN_PAYLOAD)]
+
+
+class Interest(Enum):
+    """What a watch waits for."""
+
+    EVERY_CHANGE = "every change"
+    THE_END = "the end"
+
+
+class TooManyWatches(Exception):
+    """This process holds as many watches as it may."""
+
+
+@dataclass(eq=False, slots=True)
+class Watch:
+    """Somebody's wait for one order."""
+
+    order_id: UUID
+    interest: Interest
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def changed(self, timeout_s: float) -> None:
+        """Wait until the order may have changed since the last call, at most so many seconds.
+
+        Whoever waits reads the order afterwards, and once before the first wait.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        self._news.clear()
+
+    def wake(self) -> None:
+        """There may be news."""
+        self._news.set()
+
+
+class ProgressListener:
+    """Hears of progress on one connection a process, and wakes who waits for it."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        standings: Callable[[Collection[UUID]], Awaitable[Mapping[UUID, Standing]]],
+        rng: random.Random,
+        watch_limit: int = WATCH_LIMIT,
+    ) -> None:
+        """
+        Args:
+            standings: reads how far orders are.
+        """
+        self._connect = connect
+        self._standings = standings
+        self._loops = BackgroundLoops(rng)
+        self._watch_limit = watch_limit
+        self._watches: dict[UUID, set[Watch]] = {}
+        self._last_seen: dict[UUID, Standing] = {}
+        self.watching = 0
+        """How many watches there are."""
+        self.stopping = False
+        """Whoever waits should say good-bye."""
+
+    def start(self) -> None:
+        """Begin to listen; the database need not be up."""
+        self._loops.start("progress notifications", self.listen_once, pause_s=RECONNECT_S)
+        self._loops.start("progress poll", self.poll_once, pause_s=POLL_S)
+
+    async def stop(self) -> None:
+        """End all waits, and listen no more."""
+        self.say_goodbye()
+        await self._loops.stop()
+
+    def say_goodbye(self) -> None:
+        """End all waits: the process is about to stop."""
+        self.stopping = True
+        self._wake_everybody()
+
+    @contextmanager
+    def watch(self, order_id: UUID, interest: Interest) -> Iterator[Watch]:
+        """Hear of an order from now on.
+
+        Raises:
+            TooManyWatches: there are too many already.
+        """
+        if self.watching >= self._watch_limit:
+            raise TooManyWatches(f"{self.watching} watches are held already")
+        watch = Watch(order_id, interest)
+        self._watches.setdefault(order_id, set()).add(watch)
+        self.watching += 1
+        if self.stopping:
+            watch.wake()
+        try:
+            yield watch
+        finally:
+            self._forget(watch)
+
+    async def listen_once(self) -> bool:
+        """Listen as long as the connection lasts. False, always: it is to be tried again after a while."""
+        try:
+            async with await self._connect() as connection:
+                await connection.execute(f"LISTEN {CHANNEL}")
+                self._wake_everybody()
+                async for notification in connection.notifies():
+                    self.hear(notification.payload)
+        except (psycopg.Error, OSError) as error:
+            log.warning("progress is not heard, polling until it is", error=type(error).__name__)
+        return False
+
+    async def poll_once(self) -> bool:
+        """Look at all orders that are waited for. False, always: the next look has time."""
+        if not self._watches:
+            return False
+        with suppress(StorageUnavailable):
+            for order_id, standing in (await self._standings(list(self._watches))).items():
+                if order_id in self._watches and self._last_seen.get(order_id) != standing:
+                    self._last_seen[order_id] = standing
+                    self._wake(order_id, ended=standing.ended)
+        return False
+
+    def hear(self, payload: str) -> None:
+        """Wake those whom a notification concerns."""
+        if payload == EVERYBODY:
+            self._wake_everybody()
+        for text in payload.split():
+            order_id = parse_id(text.rstrip(_ENDED))
+            if order_id is not None:
+                self._wake(order_id, ended=text.endswith(_ENDED))
+
+    def _wake(self, order_id: UUID, *, ended: bool) -> None:
+        for watch in self._watches.get(order_id, ()):
+            if ended or watch.interest is Interest.EVERY_CHANGE:
+                watch.wake()
+
+    def _wake_everybody(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.wake()
+
+    def _forget(self, watch: Watch) -> None:
+        self.watching -= 1
+        watches = self._watches[watch.order_id]
+        watches.remove(watch)
+        if not watches:
+            del self._watches[watch.order_id]
+            self._last_seen.pop(watch.order_id, None)
