@@ -1,0 +1,264 @@
+"""The orchestrator's storage in memory; `orchestrator.store` is its counterpart on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import Final
+from uuid import UUID
+
+from psycopg import errors
+
+from messaging.postgresql import LostUpdate
+from orchestrator.core.state import ENDED, Saga
+from orchestrator.storage import (
+    AuditEntry,
+    DeadLetter,
+    DeadLetterStatus,
+    HistoryEntry,
+    KeyClaim,
+    Locked,
+    SagaChange,
+    WorkEnded,
+)
+from simulation.storage.transaction import MemoryTransaction
+
+SAGAS: Final = "sagas"
+HISTORY: Final = "history"
+KEYS: Final = "idempotency_keys"
+DEAD_LETTERS: Final = "dead_letters"
+AUDIT: Final = "audit_log"
+_OPEN_WORK: Final = "dead_letters_one_open"
+"""The unique index that allows one open dead letter a piece of work."""
+
+_OPEN: Final = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
+_REMEMBERED_DEATHS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """An idempotency key and since when it stands."""
+
+    claim: KeyClaim
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRow:
+    """A dead letter with the latest messages that died for its work."""
+
+    dead: DeadLetter
+    death_ids: tuple[str, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still wants somebody's attention."""
+        return self.dead.status in _OPEN
+
+
+class MemoryOrchestratorTransaction(MemoryTransaction):
+    """An `orchestrator.storage.OrchestratorTransaction`."""
+
+    async def lock_sagas(self, saga_ids: Collection[UUID]) -> Locked:
+        """See the port."""
+        await self.statement()
+        sagas = await self.session.lock_existing(SAGAS, sorted(saga_ids))
+        return Locked(self.session.database.clock(), sagas)
+
+    async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
+        """See the port."""
+        now = await self.now()
+        due = [
+            saga
+            for _, saga in self.session.all(SAGAS)
+            if saga.due_at is not None
+            and saga.due_at <= now
+            and (saga.definition, saga.definition_version) in known
+        ]
+        due.sort(key=lambda saga: (saga.due_at, saga.saga_id))
+        free = (saga for saga in due if self.session.lock_if_free(SAGAS, saga.saga_id))
+        locked = sorted(islice(free, limit), key=lambda saga: saga.saga_id)
+        return Locked(self.session.database.clock(), {saga.saga_id: saga for saga in locked})
+
+    def add_sagas(self, sagas: Sequence[Saga]) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for saga in sagas:
+                await self.session.insert(SAGAS, saga.saga_id, _checked(saga), "sagas_pkey")
+                await self.session.insert("orders", saga.order_id, saga.saga_id, "orders_pkey")
+
+        self.write(write)
+
+    def save_sagas(self, changes: Sequence[SagaChange]) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for change in changes:
+                key = change.saga.saga_id
+                await self.session.lock(SAGAS, key)
+                stored: Saga | None = self.session.get(SAGAS, key)
+                if stored is None or stored.version != change.previous_version:
+                    raise LostUpdate(f"saga {key} is not at version {change.previous_version}")
+                self.session.put(SAGAS, key, _checked(change.saga))
+
+        self.write(write)
+
+    def add_history(self, entries: Sequence[HistoryEntry]) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for entry in entries:
+                key = (entry.saga_id, entry.version)
+                await self.session.insert(HISTORY, key, entry, "history_pkey")
+
+        self.write(write)
+
+    async def claim_keys(
+        self, claims: Sequence[KeyClaim], now: datetime, expired_before: datetime
+    ) -> Mapping[tuple[str, str], KeyClaim]:
+        """See the port."""
+        await self.statement()
+        refused = []
+        for claim in claims:
+            name = (claim.customer_id, claim.key)
+            await self.session.lock(KEYS, name)
+            standing: KeyRow | None = self.session.get(KEYS, name)
+            if standing is None or standing.created_at < expired_before:
+                self.session.put(KEYS, name, KeyRow(claim, now))
+            else:
+                refused.append(name)
+        return {name: self.session.get(KEYS, name).claim for name in refused}
+
+    async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
+        """See the port."""
+        await self.statement()
+        return {each for each in order_ids if self.session.get("orders", each) is not None}
+
+    def record_deaths(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for dead in dead_letters:
+                await self._record_death(dead)
+
+        self.write(write)
+
+    def resolve_dead_letters(self, ended: Sequence[WorkEnded], now: datetime) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            causes = {(work.saga_id, work.step, work.direction): work.cause for work in ended}
+            concerned = sorted(row.dead.dead_letter_id for row in self._rows_of(causes) if row.is_open)
+            locked = await self.session.lock_existing(DEAD_LETTERS, concerned)
+            for key, row in locked.items():
+                if row.is_open:
+                    cause = causes[row.dead.saga_id, row.dead.step, row.dead.direction]
+                    self._put(key, row, status=DeadLetterStatus.RESOLVED, cause=cause)
+
+        self.write(write)
+
+    async def read_dead_letter(self, dead_letter_id: UUID) -> DeadLetter | None:
+        """See the port."""
+        await self.statement()
+        row: DeadLetterRow | None = self.session.get(DEAD_LETTERS, dead_letter_id)
+        return None if row is None else row.dead
+
+    async def lock_dead_letters(self, dead_letter_ids: Collection[UUID]) -> Mapping[UUID, DeadLetter]:
+        """See the port."""
+        await self.statement()
+        locked = await self.session.lock_existing(DEAD_LETTERS, sorted(dead_letter_ids))
+        return {key: row.dead for key, row in locked.items()}
+
+    def save_dead_letters(self, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for dead in dead_letters:
+                key = dead.dead_letter_id
+                await self.session.lock(DEAD_LETTERS, key)
+                row: DeadLetterRow | None = self.session.get(DEAD_LETTERS, key)
+                if row is None or row.dead.version != dead.version - 1:
+                    raise LostUpdate(f"dead letter {key} is not at version {dead.version - 1}")
+                changed = replace(row.dead, status=dead.status, cause=dead.cause, version=dead.version)
+                self.session.put(DEAD_LETTERS, key, replace(row, dead=changed))
+
+        self.write(write)
+
+    async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
+        """See the port."""
+        await self.statement()
+        entry: AuditEntry | None = self.session.get(AUDIT, audit_id)
+        return entry
+
+    def add_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for entry in entries:
+                await self.session.insert(AUDIT, entry.audit_id, entry, "audit_log_pkey")
+
+        self.write(write)
+
+    async def _record_death(self, dead: DeadLetter) -> None:
+        """Open a row, or count a repeat on the open one; a death known to a closed row is no news (D2)."""
+        same_work = [row for _, row in self.session.all(DEAD_LETTERS) if row.dead.work_key == dead.work_key]
+        if any(dead.death_id in row.death_ids and not row.is_open for row in same_work):
+            return
+        if dead.status in _OPEN:
+            await self.session.lock(_OPEN_WORK, dead.work_key)
+            for _, row in self.session.all(DEAD_LETTERS):
+                if row.dead.work_key == dead.work_key and row.is_open:
+                    await self._count_death(row.dead.dead_letter_id, dead)
+                    return
+        row = DeadLetterRow(dead, (dead.death_id,))
+        await self.session.insert(DEAD_LETTERS, dead.dead_letter_id, row, "dead_letters_pkey")
+
+    async def _count_death(self, key: UUID, dead: DeadLetter) -> None:
+        await self.session.lock(DEAD_LETTERS, key)
+        row: DeadLetterRow = self.session.get(DEAD_LETTERS, key)
+        if not row.is_open:
+            await self._record_death(dead)
+        elif dead.death_id not in row.death_ids:
+            self._put(
+                key,
+                replace(row, death_ids=(*row.death_ids, dead.death_id)[-_REMEMBERED_DEATHS:]),
+                status=DeadLetterStatus.OPEN,
+                deaths=row.dead.deaths + 1,
+                **{name: getattr(dead, name) for name in _OF_THE_LATEST_DEATH},
+            )
+
+    def _rows_of(self, works: Collection[tuple[UUID, str, str]]) -> Iterable[DeadLetterRow]:
+        for _, row in self.session.all(DEAD_LETTERS):
+            if (row.dead.saga_id, row.dead.step, row.dead.direction) in works:
+                yield row
+
+    def _put(self, key: UUID, row: DeadLetterRow, **changes: object) -> None:
+        dead = replace(row.dead, version=row.dead.version + 1, **changes)  # type: ignore[arg-type]
+        self.session.put(DEAD_LETTERS, key, replace(row, dead=dead))
+
+
+_OF_THE_LATEST_DEATH: Final = (
+    "queue",
+    "type",
+    "error_type",
+    "error_message",
+    "error_stack",
+    "permanent",
+    "attempts",
+    "last_failed_at",
+    "message_id",
+    "death_id",
+    "headers",
+    "body",
+    "body_truncated",
+)
+
+
+def _checked(saga: Saga) -> Saga:
+    """The table's CHECKs."""
+    if (saga.status in ENDED) != (saga.ended_at is not None):
+        raise errors.CheckViolation('new row for relation "sagas" violates check constraint "ended_has_time"')
+    return saga

@@ -1,0 +1,113 @@
+"""One open transaction of one service in memory, with its outbox; the counterpart of `SqlTransaction`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from types import TracebackType
+from typing import Final, Self
+from uuid import UUID
+
+from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
+from messaging.transport import Message
+from simulation.storage.database import Database, Disturbances, Session, Undisturbed
+
+OUTBOX: Final = "outbox"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message that has not been confirmed yet, and until when it is somebody's to publish (M2)."""
+
+    message: Message
+    claimed_until: datetime
+    attempts: int = 0
+
+
+class MemoryTransaction:
+    """Reads at once, writes with the commit; leaving the context without a commit rolls back."""
+
+    def __init__(self, database: Database, disturbances: Disturbances | None = None) -> None:
+        self.outgoing: list[Message] = []
+        self.session = Session(database)
+        self._disturbances = disturbances or Undisturbed()
+        self._writes: list[Callable[[], Awaitable[None]]] = []
+        self._after_commit: list[Callable[[], None]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.session.roll_back()
+
+    async def now(self) -> datetime:
+        """The database's time (S11)."""
+        await self.statement()
+        return self.session.database.clock()
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages into the outbox (M1)."""
+        self.outgoing.extend(messages)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back once the transaction is durable."""
+        self._after_commit.append(callback)
+
+    async def outbox_holds(self, message_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these messages have not been confirmed yet (S4)."""
+        await self.statement()
+        return {each for each in message_ids if self.session.get(OUTBOX, each) is not None}
+
+    async def claim_outbox(self, limit: int) -> list[Message]:
+        """Lease the oldest rows whose lease has run out (M2)."""
+        now = await self.now()
+        due = sorted(key for key, row in self.session.all(OUTBOX) if row.claimed_until <= now)
+        free = (key for key in due if self.session.lock_if_free(OUTBOX, key))
+        messages = []
+        for key in islice(free, limit):
+            row: OutboxRow = self.session.get(OUTBOX, key)
+            lease_s = min(LEASE_S * 2 ** min(row.attempts, 10), LEASE_CAP_S)
+            until = now + timedelta(seconds=lease_s)
+            self.session.put(OUTBOX, key, replace(row, claimed_until=until, attempts=row.attempts + 1))
+            messages.append(row.message)
+        return messages
+
+    async def commit(self, confirmed: Sequence[UUID]) -> None:
+        """Execute the collected writes, the outbox's included, and commit."""
+        if self._writes or self.outgoing or confirmed or self.session.changed:
+            await self._disturbances.at_commit()
+            self.session.check_open()
+            for write in self._writes:
+                await write()
+            await self._write_outbox(confirmed)
+            self.session.commit()
+            await self._disturbances.after_commit()
+        else:
+            self.session.commit()
+        for callback in self._after_commit:
+            callback()
+
+    async def statement(self) -> None:
+        """What every statement goes through."""
+        await self._disturbances.at_statement()
+        self.session.check_open()
+
+    def write(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Queue a statement, to be executed in order before the commit."""
+        self._writes.append(work)
+
+    async def _write_outbox(self, confirmed: Sequence[UUID]) -> None:
+        lease = timedelta(seconds=FIRST_LEASE_S)
+        for message in self.outgoing:
+            row = OutboxRow(message, message.timestamp + lease)
+            await self.session.insert(OUTBOX, message.message_id, row, "outbox_pkey")
+        for key in sorted(confirmed):
+            if self.session.get(OUTBOX, key) is not None and self.session.lock_if_free(OUTBOX, key):
+                self.session.put(OUTBOX, key, None)
