@@ -32,6 +32,6 @@ def private_broker(folder: Path, *, cache: Path = CACHE) -> PrivateBroker:
         if engine is not None:
             return RabbitContainer(engine, folder)
         raise ServerError(
-            f"no RabbitMQ can be had here: {str(error).rstrip(".")}; no container engine answers either. "
+            f"no RabbitMQ can be had here: {str(error).rstrip('.')}; no container engine answers either. "
             "Install rabbitmq-server (3.10 or newer), or name a running broker in OMS_TEST_BROKER_URL."
         ) from None
