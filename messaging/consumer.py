@@ -5,12 +5,14 @@ When a batch fails, only its culprit does: the batch is run again message by mes
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import structlog
 
+from contracts.routing import dead_letter_queue
 from messaging.background import finished
 from messaging.identifiers import NewId
 from messaging.retries import RetryPolicy, after_failure, postpone
@@ -66,8 +68,10 @@ class Hops:
         hops: list[Message] = []
         for failed in failures:
             hop = after_failure(failed.delivery, failed.error, self.policy, self.new_id(), now, self.app_id)
-            log.warning(
-                "message failed",
+            gave_up = hop.routing_key == dead_letter_queue(failed.delivery.queue)
+            log.log(
+                logging.WARNING if gave_up else logging.INFO,
+                "message gave up" if gave_up else "message failed, trying again later",
                 queue=failed.delivery.queue,
                 type=failed.delivery.type,
                 message_id=failed.delivery.message_id,

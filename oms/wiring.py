@@ -9,24 +9,37 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.routing import PARTICIPANTS, PAYMENT, SHIPPING
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.in_process import InProcessBroker, InProcessTransport
 from messaging.postgresql import create_engine
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Transport
-from migrations.run import SERVICES, migrate_async
+from migrations.run import SERVICES, MigrationFailed, migrate_async
 from oms.failures import Failure
 from oms.settings import PREFIX, SANDBOX, Settings
 from orchestrator.core.definition import Registry
 from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment
+from participants import service as participant_parts
 from participants.exchange import Exchange, HttpExchange, InvalidProviderUrl
 from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
 from participants.sandbox import Sandbox, SandboxExchange
+from participants.service import (
+    Pace,
+    ParticipantService,
+    inventory_service,
+    payment_service,
+    postgresql_storage,
+    shipping_service,
+)
 from participants.shipping.carrier import Carrier, HttpCarrier
 
 POOL_SIZE = 10
 """Database connections of one service in one process."""
+
+CALL_MARGIN_S = 5.0
+"""Seconds beyond its client's time-out within which a call to a provider has certainly ended."""
 
 
 @dataclass(slots=True)
@@ -150,6 +163,29 @@ def deployment(parts: Parts) -> Deployment:
     )
 
 
+def participant_service(parts: Parts, name: str) -> ParticipantService:
+    """One participant over its own database, with the provider of the settings where it has one.
+
+    Raises:
+        Failure: there is no such participant, or something that it needs was not given.
+    """
+    settings = parts.settings
+    if name not in PARTICIPANTS:
+        raise Failure(f"there is no participant {name!r}; there are {', '.join(PARTICIPANTS)}")
+    storage = postgresql_storage(name, parts.database(name), parts.rng)
+    pace = Pace(
+        concurrency=settings.provider_concurrency, longest_call_s=settings.provider_timeout_s + CALL_MARGIN_S
+    )
+    made_with = participant_parts.Deployment(
+        parts.transport_of(name), parts.new_id, parts.rng, settings.retry_policy, pace
+    )
+    if name == PAYMENT:
+        return payment_service(made_with, storage, parts.payment_gateway())
+    if name == SHIPPING:
+        return shipping_service(made_with, storage, parts.carrier())
+    return inventory_service(made_with, storage)
+
+
 async def migrate(settings: Settings, services: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
     """Bring the schemas to this program's revision; by default of every service whose database is given.
 
@@ -159,4 +195,7 @@ async def migrate(settings: Settings, services: Sequence[str] | None = None) -> 
     wanted = services or [name for name in SERVICES if settings.database_url_of(name)]
     if not wanted:
         raise Failure(f"{PREFIX}DATABASE_URL must be set to a PostgreSQL URL")
-    return {name: await migrate_async(name, settings.required_database_url(name)) for name in wanted}
+    try:
+        return {name: await migrate_async(name, settings.required_database_url(name)) for name in wanted}
+    except MigrationFailed as error:
+        raise Failure(str(error)) from None
