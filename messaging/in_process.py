@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from contracts.routing import DEFAULT_EXCHANGE
@@ -53,7 +53,7 @@ def _matches(pattern: list[str], words: list[str]) -> bool:
 
 
 @dataclass(slots=True, eq=False)
-class _Stored:
+class Stored:
     """One message in one queue."""
 
     message: Message
@@ -64,29 +64,45 @@ class _Stored:
     """How often it was delivered and came back without an acknowledgement."""
 
 
+class QueueConsumer(Protocol):
+    """Who takes messages from a queue, as the broker sees it."""
+
+    @property
+    def flowing(self) -> bool:
+        """Whether it wants deliveries at all."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes one more delivery now."""
+
+    def deliver(self, stored: Stored) -> None:
+        """Take one message from the queue."""
+
+    def forget(self) -> None:
+        """The queue is gone: nothing that was delivered counts any more."""
+
+
 class _Queue:
     """Messages in order, the consumers that share them fairly, and the way out for what expires or fails."""
 
-    def __init__(
-        self, properties: Queue, consumers: deque[InProcessSubscription], broker: InProcessBroker
-    ) -> None:
+    def __init__(self, properties: Queue, consumers: deque[QueueConsumer], broker: InProcessBroker) -> None:
         self.properties = properties
         self.consumers = consumers
-        self.ready: deque[_Stored] = deque()
+        self.ready: deque[Stored] = deque()
         self._broker = broker
         self._expiry: asyncio.TimerHandle | None = None
 
     def put(self, message: Message, exchange: str, routing_key: str) -> None:
         """Append a message that was just routed here."""
-        stored = _Stored(message, exchange, routing_key)
+        stored = Stored(message, exchange, routing_key)
         if self.properties.ttl_s is not None:
             stored.expires_at = asyncio.get_running_loop().time() + self.properties.ttl_s
         self.ready.append(stored)
         self.hand_out()
 
-    def give_back(self, unacknowledged: Iterable[_Stored]) -> None:
+    def give_back(self, unacknowledged: Iterable[Stored]) -> None:
         """Deliveries whose consumer left: first in line again, or dead letters past the delivery limit."""
-        again: list[_Stored] = []
+        again: list[Stored] = []
         for stored in unacknowledged:
             stored.failures += 1
             if stored.failures > self.properties.delivery_limit:
@@ -129,7 +145,7 @@ class _Queue:
             self._dead_letter(self.ready.popleft())
         self._watch_oldest()
 
-    def _dead_letter(self, stored: _Stored) -> None:
+    def _dead_letter(self, stored: Stored) -> None:
         if self.properties.dead_letter_queue is not None:
             self._broker.route(stored.message, DEFAULT_EXCHANGE, self.properties.dead_letter_queue)
 
@@ -141,7 +157,7 @@ class InProcessBroker:
         self._exchanges: dict[str, Exchange] = {}
         self._bindings: dict[str, list[Binding]] = {}
         self._queues: dict[str, _Queue] = {}
-        self._consumers: dict[str, deque[InProcessSubscription]] = {}
+        self._consumers: dict[str, deque[QueueConsumer]] = {}
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -212,7 +228,7 @@ class InProcessBroker:
         """The queue of that name."""
         return self._queues.get(name)
 
-    def consumers(self, name: str) -> deque[InProcessSubscription]:
+    def consumers(self, name: str) -> deque[QueueConsumer]:
         """Who consumes the queue of that name, whether it exists or not."""
         return self._consumers.setdefault(name, deque())
 
@@ -279,7 +295,7 @@ class InProcessSubscription:
         self._queue = queue
         self._prefetch = prefetch
         self._arrivals: Arrivals[Delivery] = Arrivals()
-        self._unacknowledged: dict[int, _Stored] = {}
+        self._unacknowledged: dict[int, Stored] = {}
         self._last_tag = 0
         broker.consumers(queue).append(self)
         self._ask_for_more()
@@ -289,7 +305,7 @@ class InProcessSubscription:
         """Whether it takes one more delivery."""
         return self.flowing and len(self._unacknowledged) < self._prefetch
 
-    def deliver(self, stored: _Stored) -> None:
+    def deliver(self, stored: Stored) -> None:
         """Take one message from the queue."""
         self._last_tag += 1
         self._unacknowledged[self._last_tag] = stored
