@@ -1,0 +1,103 @@
+"""The audit's progress and verdict for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from oms.audit import Report, audit, sources_of
+from oms.audit.checks import MEANING, Check
+from oms.audit.report import Finding, VerdictNote
+from oms.audit.sources import DatabaseUrls
+from oms.cli import output
+from oms.cli.progress import progress_bar
+
+SHOWN_AT_MOST: Final = 50
+"""Findings that are shown to people; programs get all that were kept."""
+
+
+async def audited(settings: DatabaseUrls) -> Report:
+    """The audit with a progress bar on a terminal. Raises AuditImpossible."""
+    with progress_bar() as progress:
+        task = progress.add_task("auditing orders", total=None)
+        return await audit(
+            sources_of(settings), lambda done, total: progress.update(task, completed=done, total=total)
+        )
+
+
+def show(report: Report) -> None:
+    """The table of checks, what is wrong, the verdicts of people, and the audit's own verdict."""
+    output.show(table(report))
+    for what, source in report.sources.items():
+        output.note(f"{what} counted from {source}")
+    for definition, count in report.unaudited.items():
+        output.note(f"{count} ended sagas of {definition} have no checks here")
+    if report.findings:
+        output.show(_findings(report.findings[:SHOWN_AT_MOST]))
+    hidden = report.objected.total() - min(len(report.findings), SHOWN_AT_MOST)
+    if hidden:
+        output.note(f"... and {hidden} more (--json lists them)")
+    if report.verdicts:
+        output.show(_verdicts(report.verdicts[:SHOWN_AT_MOST]))
+    output.show(conclusion(report))
+
+
+def table(report: Report) -> Table:
+    """One row a check."""
+    rows = [
+        (
+            _mark(report.objected[check]),
+            Text(MEANING[check]),
+            Text(f"{report.looked_at[check]:,}"),
+            Text(f"{report.objected[check]:,}", style="bold red" if report.objected[check] else "dim"),
+        )
+        for check in Check
+    ]
+    return output.table(("", "what must hold", "#looked at", "#wrong"), rows, "audit")
+
+
+def conclusion(report: Report) -> Text:
+    """The audit's own verdict in one line."""
+    still = report.sagas["running"] + report.sagas["compensating"]
+    counted = f"{report.ended:,} ended orders"
+    if still:
+        counted += f" ({still:,} have not ended and are not judged)"
+    if report.verdicts_in_all:
+        counted += f", {report.verdicts_in_all:,} verdicts by people"
+    if report.ok:
+        return Text.assemble(("✔ everything adds up", "bold green"), f": {counted}")
+    return Text.assemble((f"✘ {report.objected.total():,} findings", "bold red"), f" in {counted}")
+
+
+def _mark(objected: int) -> Text:
+    return Text("✘", style="bold red") if objected else Text("✔", style="green")
+
+
+def _findings(findings: Iterable[Finding]) -> Table:
+    rows = [
+        (
+            output.plain(finding.check.value, "red"),
+            output.plain(finding.sku or finding.order_id),
+            output.plain(None if finding.saga_id is None else str(finding.saga_id)),
+            output.plain(finding.message),
+        )
+        for finding in findings
+    ]
+    return output.table(("check", "order or sku", "saga", "finding"), rows, "what is wrong")
+
+
+def _verdicts(verdicts: Iterable[VerdictNote]) -> Table:
+    rows = [
+        (
+            output.plain(str(verdict.saga_id)),
+            output.plain(f"{verdict.step} ({verdict.said.get('direction')})"),
+            output.plain(verdict.said.get("verdict"), "magenta"),
+            output.plain(verdict.said.get("reference")),
+            output.plain("; ".join(verdict.explains)),
+        )
+        for verdict in verdicts
+    ]
+    return output.table(("saga", "work", "verdict", "reference", "explains"), rows, "verdicts by people")

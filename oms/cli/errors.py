@@ -1,0 +1,88 @@
+"""The one place where an error becomes an exit code and one line on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Final
+
+import typer
+
+from oms.failures import Failure
+
+INTERRUPTED: Final = 130
+USAGE: Final = 2
+FAILED: Final = 1
+
+_FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
+    "oms.settings": ("InvalidSettings", "MissingSettings"),
+    "oms.servers.child": ("ServerError",),
+    "migrations.run": ("MigrationFailed",),
+    "orchestrator.core.definition": ("InvalidDefinition",),
+    "messaging.unit_of_work": ("StorageUnavailable",),
+    "messaging.transport": ("BrokerUnavailable", "TopologyMismatch"),
+    "messaging.rabbitmq.connection": ("BrokerError",),
+    "participants.exchange": ("InvalidProviderUrl",),
+    "psycopg": ("OperationalError",),
+}
+"""Errors whose message is meant for a person, by module: one that is not loaded cannot have raised."""
+
+
+def report(error: BaseException) -> int:
+    """Tell the person at the terminal what went wrong; returns the exit code."""
+    cause = _single(error)
+    if isinstance(cause, typer.TyperException):
+        _say(_usage(cause))
+        return cause.exit_code
+    if isinstance(cause, KeyboardInterrupt | typer.Abort):
+        return INTERRUPTED
+    if isinstance(cause, Failure):
+        _say(str(cause))
+        return cause.exit_code
+    _say(_said(cause))
+    if os.environ.get("OMS_LOG_LEVEL", "").lower() == "debug":
+        traceback.print_exception(error, file=sys.stderr)
+    return FAILED
+
+
+def _said(error: BaseException) -> str:
+    if _is_for_people(error):
+        return _first_line(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return (
+        f"unexpected {type(error).__name__}: {_first_line(error)} (OMS_LOG_LEVEL=debug shows the traceback)"
+    )
+
+
+def _is_for_people(error: BaseException) -> bool:
+    return any(
+        isinstance(error, getattr(sys.modules[module], name, ()))
+        for module, names in _FOR_PEOPLE.items()
+        if module in sys.modules
+        for name in names
+    )
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+    return _first_line(error.format_message()) + hint
+
+
+def _single(error: BaseException) -> BaseException:
+    """The first cause within groups of errors, as tasks that ran together raise them, without wrapping."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    wrapped = getattr(error, "orig", None)  # what the database's driver said, within SQLAlchemy's error
+    return wrapped if isinstance(wrapped, Exception) else error
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _say(line: str) -> None:
+    printable = "".join(character if character.isprintable() else " " for character in line)
+    print(f"oms: {printable}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,58 @@
+"""Options that many commands share, and the examples in their help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+Url = Annotated[str, typer.Option("--url", envvar="OMS_API_URL", metavar="URL", help="Where the API is.")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="OMS_ADMIN_TOKEN",
+        metavar="TOKEN",
+        help="The admin token. On this machine, .oms/admin-token is used when nothing is given.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")]
+Cursor = Annotated[
+    str | None, typer.Option("--cursor", metavar="CURSOR", help="Go on where an earlier list ended.")
+]
+Reason = Annotated[
+    str,
+    typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is kept in the audit log."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+ExpectedVersion = Annotated[
+    int | None,
+    typer.Option("--expected-version", min=1, help="Act only on this version; default: the one shown now."),
+]
+
+
+def example(*commands: str) -> str:
+    """The end of a command's help."""
+    return "\n\n".join((f"Example{'s' if len(commands) > 1 else ''}:", *(f"$ {line}" for line in commands)))
+
+
+def group(name: str, help_text: str, *examples: str) -> typer.Typer:
+    """A group of commands; called without a command it shows its help."""
+    commands = typer.Typer(
+        name=name,
+        help=help_text,
+        epilog=example(*examples),
+        invoke_without_command=True,
+        add_completion=False,
+    )
+
+    @commands.callback()
+    def without_command(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    return commands

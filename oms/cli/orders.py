@@ -1,0 +1,190 @@
+"""`oms orders`: submit, look at, follow and cancel orders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+
+import typer
+
+from oms.cli import order_view, output, session
+from oms.cli.options import (
+    DEFAULT_URL,
+    AsJson,
+    Cursor,
+    Limit,
+    Url,
+    Yes,
+    example,
+    group,
+)
+
+if TYPE_CHECKING:
+    from oms.api_client import ApiClient, StreamEvent
+
+commands = group(
+    "orders",
+    "Submit orders and see what becomes of them.",
+    "oms orders submit order.json --wait",
+    "oms orders list --status rejected",
+)
+
+OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
+OrderToken = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar=["OMS_ORDERS_TOKEN", "OMS_ADMIN_TOKEN"],
+        metavar="TOKEN",
+        help="The token for orders, where the service asks for one.",
+        show_default=False,
+    ),
+]
+
+ENDED: Final = ("completed", "rejected", "cancelled")
+_RECONNECTS: Final = 20
+_PAUSE_S: Final = 1.0
+
+
+@commands.command(
+    "submit",
+    epilog=example(
+        "oms orders submit order.json --wait",
+        "oms orders submit orders.ndjson --concurrency 32",
+        "cat orders.ndjson | oms orders submit - --json",
+    ),
+)
+def submit(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="JSON (one order or a list), or one order a line; - is stdin."),
+    ],
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Key of the order; of several, line N gets KEY-N. Default: made from the order's content, "
+            "so that running the same file again submits nothing twice.",
+        ),
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Submit anew what was submitted before.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every order has ended.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Longest wait for the end.")
+    ] = 600,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, max=256, help="Submissions under way at once.")
+    ] = 16,
+    url: Url = DEFAULT_URL,
+    token: OrderToken = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit one order, or many. Running it again is safe: orders that were taken are not taken twice."""
+    from oms.cli import order_files, submission, submission_view
+
+    with order_files.opened(file) as source:
+        keys = order_files.keys_for(source, idempotency_key, new)
+        plan = submission.Plan(keys, concurrency, timeout if wait else None)
+        view = submission_view.view_for(source, as_json, wait)
+        outcome = session.ask(url, token, lambda api: submission.run(api, source, plan, view))
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@commands.command("show", epilog=example("oms orders show ID"))
+def show(
+    order_id: OrderId, url: Url = DEFAULT_URL, token: OrderToken = None, as_json: AsJson = False
+) -> None:
+    """Show one order."""
+    order = session.get(url, token, f"/orders/{order_id}")
+    if as_json:
+        output.show_json(order)
+    else:
+        order_view.show(order)
+
+
+@commands.command(
+    "list", epilog=example("oms orders list --customer c-42", "oms orders list --status pending")
+)
+def list_orders(
+    customer: Annotated[
+        list[str] | None, typer.Option("--customer", metavar="ID", help="Of this customer; may be repeated.")
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", metavar="STATUS", help="In this status; may be repeated.")
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    url: Url = DEFAULT_URL,
+    token: OrderToken = None,
+    as_json: AsJson = False,
+) -> None:
+    """List orders, newest first."""
+    filters = {"customer_id": customer or None, "status": status or None, "cursor": cursor}
+    page = session.listed(url, token, "/orders", filters, limit)
+    if as_json:
+        output.show_json(page)
+        return
+    output.show(order_view.table(page["items"]))
+    session.show_more(page)
+
+
+@commands.command("watch", epilog=example("oms orders watch ID"))
+def watch(
+    order_id: OrderId, url: Url = DEFAULT_URL, token: OrderToken = None, as_json: AsJson = False
+) -> None:
+    """Follow one order until it has ended."""
+
+    async def follow(api: ApiClient) -> None:
+        async for event in _events(api, order_id):
+            if as_json:
+                output.show_json_line({"id": event.id, "event": event.kind, "order": event.data})
+            else:
+                order_view.show_event(event.data)
+
+    session.ask(url, token, follow)
+
+
+@commands.command("cancel", epilog=example("oms orders cancel ID"))
+def cancel(
+    order_id: OrderId,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token: OrderToken = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel one order, if it is not too late; what was done for it is undone."""
+    before = session.get(url, token, f"/orders/{order_id}")
+    session.confirm(f"order {order_id} is {before.get('status')}; it will be cancelled", yes)
+    order = session.ask(url, token, lambda api: api.post(f"/orders/{order_id}/cancel", None))
+    if as_json:
+        output.show_json(order)
+    else:
+        order_view.show(order)
+
+
+async def _events(api: ApiClient, order_id: UUID) -> AsyncIterator[StreamEvent]:
+    """The order's events until the final one; a stream that broke off is taken up where it ended."""
+    from oms.api_client import Unreachable
+
+    last: str | None = None
+    lost = 0
+    while True:
+        try:
+            async for event in api.events(f"/orders/{order_id}/events", last):
+                last, lost = event.id or last, 0
+                yield event
+                if _status(event.data) in ENDED:
+                    return
+        except Unreachable:
+            if last is None or lost == _RECONNECTS:
+                raise
+        lost += 1
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _status(order: Any) -> str:
+    return str(order.get("status")) if isinstance(order, dict) else ""

@@ -1,0 +1,153 @@
+"""How the command line writes: JSON for programs, rich text for people, colours on a terminal alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import IO, Any, Final
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH_WITHOUT_TERMINAL: Final = 200
+"""Columns of what is piped or written to a file, so that identities are never cut."""
+
+_STYLES: Final[dict[str, str]] = {
+    "pending": "cyan",
+    "reserved": "cyan",
+    "paid": "cyan",
+    "shipped": "cyan",
+    "running": "cyan",
+    "completed": "green",
+    "compensating": "yellow",
+    "compensated": "yellow",
+    "rejected": "yellow",
+    "cancelled": "magenta",
+    "open": "red",
+    "replaying": "cyan",
+    "resolved": "green",
+    "discarded": "dim",
+    "awaited": "cyan",
+    "succeeded": "green",
+    "undone": "yellow",
+    "unknown": "red",
+}
+
+NOTHING: Final = "-"
+
+
+def console(stream: IO[str] | None = None) -> Console:
+    """A console on ``stream`` (stdout when None)."""
+    out = stream or sys.stdout
+    wide = None if out.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
+    return Console(file=out, highlight=False, emoji=False, width=wide)
+
+
+def show(*renderables: RenderableType) -> None:
+    """Print for people, on stdout."""
+    out = console()
+    for renderable in renderables:
+        out.print(renderable)
+
+
+def note(line: str | Text) -> None:
+    """A remark on stderr, so that it never mixes with data."""
+    console(sys.stderr).print(plain(line) if isinstance(line, str) else line, soft_wrap=True)
+
+
+def show_json(data: Any) -> None:
+    """Print a document for programs, on stdout."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_json_line(data: Any) -> None:
+    """Print one line of newline-delimited JSON, at once."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: Any, style: str = "") -> Text:
+    """Any value as text that cannot steer the terminal; nothing as a dash."""
+    if value is None or value == "":
+        return Text(NOTHING, style="dim")
+    words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return Text(
+        "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in words), style
+    )
+
+
+def status(value: Any) -> Text:
+    """A status in its colour."""
+    return plain(value, _STYLES.get(str(value), ""))
+
+
+def moment(value: Any) -> datetime | None:
+    """An RFC 3339 time of the API; None for anything else."""
+    try:
+        parsed = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo is not None else None
+
+
+def age(value: Any, now: datetime | None = None) -> Text:
+    """How long ago an RFC 3339 time of the API was: ``3 m ago``; ``in 5 s`` for one to come."""
+    then = moment(value)
+    if then is None:
+        return plain(value)
+    passed_s = ((now or datetime.now(UTC)) - then).total_seconds()
+    words = span(abs(passed_s))
+    return Text(f"in {words}" if passed_s < -0.5 else "just now" if passed_s < 0.5 else f"{words} ago")
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest sensible unit: ``850 ms``, ``12 s``, ``3 m``, ``5 h``, ``2 d``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def money(amount: Any, currency: Any) -> Text:
+    """An amount in minor units as people write it."""
+    from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
+
+    if isinstance(amount, int) and currency in MINOR_UNIT_EXPONENTS:
+        return Text(format_amount(amount, currency))
+    return plain(amount)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Text]], title: str | None = None) -> Table:
+    """A table whose cells are never cut. A column whose name begins with ``#`` is aligned to the right."""
+    built = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=_box())
+    for name in columns:
+        number = name.startswith("#")
+        built.add_column(
+            name.removeprefix("#"), justify="right" if number else "left", overflow="fold", no_wrap=number
+        )
+    for row in rows:
+        built.add_row(*row)
+    return built
+
+
+def pairs(entries: Mapping[str, Text]) -> Table:
+    """Names and values below each other; values that are nothing are left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in entries.items():
+        if value.plain != NOTHING:
+            grid.add_row(name, value)
+    return grid
+
+
+def _box() -> Any:
+    from rich import box
+
+    return box.SIMPLE_HEAD

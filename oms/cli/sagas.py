@@ -1,0 +1,247 @@
+"""`oms sagas`: look into sagas, and act on those that need a person."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+
+import typer
+
+from oms.cli import output, saga_view, session
+from oms.cli.options import (
+    DEFAULT_URL,
+    AsJson,
+    Cursor,
+    ExpectedVersion,
+    Limit,
+    Reason,
+    Token,
+    Url,
+    Yes,
+    example,
+    group,
+)
+
+if TYPE_CHECKING:
+    from oms.api_client import ApiClient, Document
+
+_POLL_S: Final = 0.5
+ENDED: Final = ("completed", "compensated")
+
+commands = group(
+    "sagas",
+    "See where every saga stands and why; cancel, retry and settle.",
+    "oms sagas list --incident any",
+    "oms sagas explain ID",
+)
+
+SagaId = Annotated[UUID, typer.Argument(metavar="ID", help="The saga's id, or its order's.")]
+
+
+class Verdict(StrEnum):
+    """What a person found out about a stuck piece of work."""
+
+    TOOK_EFFECT = "took_effect"
+    NO_EFFECT = "no_effect"
+    SETTLED_OUTSIDE = "settled_outside"
+
+
+@commands.command(
+    "list", epilog=example("oms sagas list --status compensating", "oms sagas list --incident any")
+)
+def list_sagas(
+    status: Annotated[
+        list[str] | None, typer.Option("--status", metavar="STATUS", help="May be repeated.")
+    ] = None,
+    step: Annotated[
+        list[str] | None, typer.Option("--step", metavar="STEP", help="Awaiting this step.")
+    ] = None,
+    incident: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--incident", metavar="any|none|KIND", help="With any open incident, none, or this kind."
+        ),
+    ] = None,
+    order_id: Annotated[UUID | None, typer.Option("--order-id", metavar="ID", help="Of this order.")] = None,
+    created_after: Annotated[
+        str | None, typer.Option("--created-after", metavar="TIME", help="RFC 3339, as 2026-01-31T12:00:00Z.")
+    ] = None,
+    created_before: Annotated[
+        str | None, typer.Option("--created-before", metavar="TIME", help="RFC 3339.")
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """List sagas, newest first."""
+    filters = {
+        "status": status or None,
+        "step": step or None,
+        "incident": incident or None,
+        "order_id": None if order_id is None else str(order_id),
+        "created_after": created_after,
+        "created_before": created_before,
+        "cursor": cursor,
+    }
+    page = session.listed(url, token, "/admin/sagas", filters, limit)
+    if as_json:
+        output.show_json(page)
+        return
+    output.show(saga_view.table(page["items"]))
+    session.show_more(page)
+
+
+@commands.command("show", epilog=example("oms sagas show ID"))
+def show(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Show one saga: its steps, its incidents, its history as a timeline."""
+    saga = session.ask(url, token, lambda api: _find(api, saga_id))
+    if as_json:
+        output.show_json(saga)
+    else:
+        saga_view.show(saga)
+
+
+@commands.command("explain", epilog=example("oms sagas explain ID"))
+def explain(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Tell why a saga stands where it stands, and what can be done."""
+
+    async def asked(api: ApiClient) -> Document:
+        saga = await _find(api, saga_id)
+        return await api.get(f"/admin/sagas/{saga['saga_id']}/explain")
+
+    explanation = session.ask(url, token, asked)
+    if as_json:
+        output.show_json(explanation)
+    else:
+        saga_view.explain(explanation)
+
+
+@commands.command("watch", epilog=example("oms sagas watch ID"))
+def watch(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Follow a saga's history until the saga has ended."""
+
+    async def follow(api: ApiClient) -> None:
+        seen = 0
+        started: Any = None
+        while True:
+            saga = await _find(api, saga_id)
+            started = started or saga.get("created_at")
+            for entry in saga.get("history", ()):
+                if entry.get("seq", 0) > seen:
+                    seen = entry["seq"]
+                    _show_entry(entry, started, as_json)
+            if saga.get("status") in ENDED:
+                return
+            await asyncio.sleep(_POLL_S)
+
+    session.ask(url, token, follow)
+
+
+def _show_entry(entry: dict[str, Any], started: Any, as_json: bool) -> None:
+    if as_json:
+        output.show_json_line(entry)
+    else:
+        output.show(saga_view.history_line(entry, started))
+
+
+@commands.command("cancel", epilog=example('oms sagas cancel ID --reason "ordered twice"'))
+def cancel(
+    saga_id: SagaId,
+    reason: Reason,
+    expected_version: ExpectedVersion = None,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Undo an order, if it is not too late."""
+    _act(url, token, saga_id, "cancel", {"reason": reason}, expected_version, yes, as_json)
+
+
+@commands.command("retry", epilog=example('oms sagas retry ID --reason "gateway is back"'))
+def retry(
+    saga_id: SagaId,
+    reason: Reason,
+    expected_version: ExpectedVersion = None,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send what a saga awaits once more, with a full deadline."""
+    _act(url, token, saga_id, "retry", {"reason": reason}, expected_version, yes, as_json)
+
+
+@commands.command(
+    "resolve",
+    epilog=example(
+        'oms sagas resolve ID --step ship --verdict took_effect --reference T-17 --reason "carrier says so"'
+    ),
+)
+def resolve(
+    saga_id: SagaId,
+    step: Annotated[str, typer.Option("--step", metavar="STEP", help="The step that is stuck.")],
+    verdict: Annotated[Verdict, typer.Option("--verdict", help="What became of it.")],
+    reason: Reason,
+    reference: Annotated[
+        str | None, typer.Option("--reference", metavar="TEXT", help="The provider's reference, as proof.")
+    ] = None,
+    amount: Annotated[
+        int | None, typer.Option("--amount", min=0, metavar="MINOR", help="Money concerned, in minor units.")
+    ] = None,
+    expected_version: ExpectedVersion = None,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a person's verdict on stuck work to its participant, who moves the saga on."""
+    given = {"reference": reference, "amount": amount}
+    body = {
+        "reason": reason,
+        "step": step,
+        "verdict": verdict.value,
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    _act(url, token, saga_id, "resolve", body, expected_version, yes, as_json)
+
+
+def _act(
+    url: str,
+    token: str | None,
+    saga_id: UUID,
+    action: str,
+    body: dict[str, Any],
+    expected_version: int | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Look, say what is about to happen, act on exactly what was looked at."""
+    before = session.ask(url, token, lambda api: _find(api, saga_id))
+    session.confirm(saga_view.intention(before, action), yes)
+    path = f"/admin/sagas/{before['saga_id']}/actions/{action}"
+    version = before["version"] if expected_version is None else expected_version
+    after = session.ask(url, token, lambda api: api.post(path, {**body, "expected_version": version}))
+    if as_json:
+        output.show_json(after)
+    else:
+        saga_view.show(after)
+
+
+async def _find(api: ApiClient, saga_id: UUID) -> Document:
+    """The saga by its own id, or by its order's. Raises ApiFailure."""
+    from oms.api_client import Refused
+
+    try:
+        return await api.get(f"/admin/sagas/{saga_id}")
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        of_order = await api.get("/admin/sagas", {"order_id": str(saga_id), "limit": 1})
+        if not of_order.get("items"):
+            raise
+        return await api.get(f"/admin/sagas/{of_order['items'][0]['saga_id']}")

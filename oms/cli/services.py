@@ -1,0 +1,127 @@
+"""The commands that serve: everything at once, or one service; and what prepares database and broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final
+
+import typer
+
+from contracts.routing import PARTICIPANTS
+from oms.cli import output
+from oms.cli.options import AsJson, example
+
+LOOPBACK: Final = "127.0.0.1"
+_PANEL: Final = "Servers"
+_PREPARING: Final = "Preparing"
+
+Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put these commands on the command line."""
+    for name, command, examples in (
+        ("run", run, ("oms run", "oms run --port 8080 --demo")),
+        ("api", api, ("OMS_DATABASE_URL=… OMS_BROKER_URL=… oms api --host 0.0.0.0",)),
+        ("orchestrator", orchestrator, ("OMS_DATABASE_URL=… OMS_BROKER_URL=… oms orchestrator",)),
+        ("participant", participant, ("OMS_DATABASE_URL=… OMS_BROKER_URL=… oms participant inventory",)),
+        ("sandbox", sandbox, ("oms sandbox --port 8001",)),
+    ):
+        app.command(name, epilog=example(*examples), rich_help_panel=_PANEL)(command)
+    app.command("migrate", epilog=example("oms migrate"), rich_help_panel=_PREPARING)(migrate)
+    app.add_typer(broker, rich_help_panel=_PREPARING)
+
+
+def run(
+    host: Host = LOOPBACK,
+    port: Port = 8000,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill in stock and sample orders.")] = False,
+) -> None:
+    """Run all services in one process; what is not configured is embedded. For this machine alone."""
+    from oms import wiring
+
+    _serve(lambda settings: wiring.run(settings, host, port, demo))
+
+
+def api(host: Host = LOOPBACK, port: Port = 8000) -> None:
+    """Run the HTTP API and the console."""
+    from oms import wiring
+
+    _serve(lambda settings: wiring.run_api(settings, host, port))
+
+
+def orchestrator() -> None:
+    """Run the orchestrator: it takes outcomes, decides, sends commands, and looks after what is due."""
+    from oms import wiring
+
+    _serve(wiring.run_orchestrator)
+
+
+def _known(name: str) -> str:
+    if name not in PARTICIPANTS:
+        raise typer.BadParameter(f"one of {', '.join(PARTICIPANTS)}")
+    return name
+
+
+def participant(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", callback=_known, help=f"One of {', '.join(PARTICIPANTS)}.")
+    ],
+) -> None:
+    """Run one participant."""
+    from oms import wiring
+
+    _serve(lambda settings: wiring.run_participant(settings, name))
+
+
+def sandbox(port: Port = 8001) -> None:
+    """Run a payment gateway and a carrier to play against."""
+    from oms import wiring
+
+    _serve(lambda settings: wiring.run_sandbox(settings, port))
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Create or upgrade the schemas of all services whose database is configured."""
+    from oms import wiring
+
+    applied = _serve(wiring.migrate)
+    if as_json:
+        output.show_json({service: list(revisions) for service, revisions in applied.items()})
+        return
+    for service, revisions in applied.items():
+        output.show(output.plain(f"{service}: {', '.join(revisions) or 'up to date'}"))
+
+
+broker = typer.Typer(name="broker", help="Prepare RabbitMQ.", no_args_is_help=False)
+
+
+@broker.callback(invoke_without_command=True, epilog=example("oms broker setup"))
+def _broker(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@broker.command("setup", epilog=example("OMS_BROKER_URL=amqp://… oms broker setup"))
+def setup(as_json: AsJson = False) -> None:
+    """Declare exchanges, queues and bindings; tells what was changed. Doing it again changes nothing."""
+    from oms import wiring
+
+    changes = _serve(wiring.broker_setup)
+    if as_json:
+        output.show_json({"changes": changes})
+        return
+    for change in changes:
+        output.show(output.plain(change))
+    if not changes:
+        output.show(output.plain("nothing to change"))
+
+
+def _serve(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a service on a fast event loop, with the environment's settings. Raises InvalidSettings."""
+    import uvloop
+
+    from oms.settings import load_settings
+
+    return uvloop.run(work(load_settings()))

@@ -1,0 +1,66 @@
+"""`oms stock`: what is on hand, and setting it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from oms.cli import output, session
+from oms.cli.options import DEFAULT_URL, AsJson, Cursor, Limit, Token, Url, example, group
+
+commands = group(
+    "stock", "See and set what inventory has on hand.", "oms stock list", "oms stock set SKU-1 100"
+)
+
+
+@commands.command("list", epilog=example("oms stock list"))
+def list_stock(
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List products with what is on hand, reserved for orders, and available."""
+    page = session.listed(url, token, "/inventory", {"cursor": cursor}, limit)
+    if as_json:
+        output.show_json(page)
+        return
+    output.show(_table(page["items"]))
+    session.show_more(page)
+
+
+@commands.command(
+    "set", epilog=example("oms stock set SKU-1 100", "oms stock set SKU-1 90 --expected-on-hand 100")
+)
+def set_stock(
+    sku: Annotated[str, typer.Argument(metavar="SKU", help="The product.")],
+    on_hand: Annotated[int, typer.Argument(metavar="N", min=0, help="Pieces in the house.")],
+    expected_on_hand: Annotated[
+        int | None, typer.Option("--expected-on-hand", min=0, help="Only when it is this many now.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set how many pieces of a product are in the house; what is reserved for orders counts as there."""
+    body = {"on_hand": on_hand}
+    if expected_on_hand is not None:
+        body["expected_on_hand"] = expected_on_hand
+    path = f"/inventory/{quote(sku, safe='')}"
+    level = session.ask(url, token, lambda api: api.put(path, body))
+    if as_json:
+        output.show_json(level)
+    else:
+        output.show(_table([level]))
+
+
+def _table(levels: list[dict[str, Any]]) -> Any:
+    names = ("on_hand", "reserved", "available")
+    rows = [
+        (output.plain(level.get("sku")), *(output.plain(level.get(name)) for name in names))
+        for level in levels
+    ]
+    return output.table(("sku", "#on hand", "#reserved", "#available"), rows)
