@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import TupleRow
 
+from contracts.routing import PAYMENT, SHIPPING
 from messaging.arrays import array_literal
 from messaging.postgresql import SqlTransaction
 from participants.fence import State
@@ -128,6 +129,18 @@ class SqlLedgerTransaction(SqlTransaction):
             if clash.diag.constraint_name != "pk_ledger":
                 raise
             raise WrittenMeanwhile(f"{self.schema}.ledger: {clash.diag.message_detail}") from clash
+
+
+class SqlPaymentTransaction(SqlLedgerTransaction):
+    """A transaction in schema `payment`."""
+
+    schema = PAYMENT
+
+
+class SqlShippingTransaction(SqlLedgerTransaction):
+    """A transaction in schema `shipping`."""
+
+    schema = SHIPPING
 
 
 def _arrays(rows: Sequence[LedgerRow], *needed: str) -> tuple[tuple[str, ...], list[str]]:

@@ -1,0 +1,230 @@
+"""A participant as a process: its parts, and the loops that keep them going."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING, command_queue
+from messaging.background import BackgroundLoops
+from messaging.consumer import Consumer, Hops
+from messaging.identifiers import NewId
+from messaging.outbox import Outbox
+from messaging.postgresql import SqlUnitOfWork
+from messaging.relay import Relay, RelayTransaction
+from messaging.retries import RetryPolicy
+from messaging.topology import participant_topology
+from messaging.transport import Subscription, Transport
+from messaging.unit_of_work import UnitOfWork
+from participants.breaker import BreakerPolicy, BreakerState, CircuitBreaker
+from participants.inventory.handlers import InventoryHandler
+from participants.inventory.postgresql import SqlInventoryTransaction
+from participants.inventory.storage import InventoryTransaction
+from participants.ledger import LedgerTransaction
+from participants.payment.gateway import PaymentGateway
+from participants.payment.handlers import PaymentWork
+from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
+from participants.provider_consumer import ProviderConsumer
+from participants.questions import ProviderWork
+from participants.shipping.carrier import Carrier
+from participants.shipping.handlers import ShippingWork
+
+
+class ServiceTransaction(InventoryTransaction, RelayTransaction, Protocol):
+    """All that a process of inventory needs of its storage; the others need less."""
+
+
+class ProviderTransaction(LedgerTransaction, RelayTransaction, Protocol):
+    """All that a process of payment or shipping needs of its storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Limits and intervals of one process.
+
+    Attributes:
+        batch_limit: most commands in one transaction.
+        prefetch: most commands held unacknowledged: two to three batches, and all that wait for calls.
+        concurrency: most calls to the provider under way at once.
+        longest_call_s: seconds within which every call to the provider ends; above its client's own timeout.
+        finish_within_s: seconds that calls under way get to end when the process stops.
+        relay_s: seconds between two looks at the outbox while nothing is left behind there.
+        sweep_s: seconds between two looks for confirmed rows while no batch deletes them.
+    """
+
+    batch_limit: int = 200
+    prefetch: int = 500
+    concurrency: int = 64
+    longest_call_s: float = 30.0
+    finish_within_s: float = 15.0
+    relay_s: float = 1.0
+    sweep_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a process of a participant is made with, whichever one it is."""
+
+    transport: Transport
+    new_id: NewId
+    rng: random.Random
+    retry_policy: RetryPolicy
+    pace: Pace = Pace()
+
+
+Storage = Callable[[Outbox], UnitOfWork[Any]]
+"""Makes the unit of work of one participant, given what publishes its messages."""
+
+
+class Worker(Protocol):
+    """What serves the commands of a participant."""
+
+    async def run_once(self) -> int:
+        """Wait for commands and serve one batch."""
+
+
+class ParticipantService:
+    """Consumes one participant's commands, relays what was left in its outbox.
+
+    Made by `inventory_service`, `payment_service` and `shipping_service`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        deployment: Deployment,
+        storage: Storage,
+        worker: Callable[[Subscription, UnitOfWork[Any], Hops], Worker],
+    ) -> None:
+        self.name = name
+        self.outbox = Outbox(deployment.transport.publisher())
+        self._deployment = deployment
+        self._make_worker = worker
+        self._unit_of_work = storage(self.outbox)
+        self._relay = Relay(self._unit_of_work, self.outbox, deployment.transport.publisher())
+        self._hops = Hops(deployment.retry_policy, deployment.new_id, name)
+        self._consuming = BackgroundLoops(deployment.rng)
+        self._settling = BackgroundLoops(deployment.rng)
+        self._subscription: Subscription | None = None
+        self._worker: Worker | None = None
+
+    async def start(self) -> None:
+        """Declare the topology, waiting for the broker, and begin to work."""
+        transport, pace = self._deployment.transport, self._deployment.pace
+        await transport.declare(participant_topology(self.name, self._deployment.retry_policy.delays_s))
+        queue = command_queue(self.name)
+        self._subscription = await transport.subscribe(queue, pace.prefetch)
+        self._worker = self._make_worker(self._subscription, self._unit_of_work, self._hops)
+        if isinstance(self._worker, ProviderConsumer):
+            self._settling.start(f"answers to {self.name}", self._worker.settle_once)
+        self._settling.start(f"outbox relay of {self.name}", self._relay_if_possible, pace.relay_s)
+        self._settling.start(f"confirmed outbox rows of {self.name}", self._relay.sweep_once, pace.sweep_s)
+        self._consuming.start(f"consumer of {queue}", self._worker.run_once)
+
+    async def stop(self) -> None:
+        """Finish the batch and the calls under way, acknowledge, leave."""
+        if self._subscription is not None:
+            await self._subscription.pause()
+        await self._consuming.stop()
+        if isinstance(self._worker, ProviderConsumer):
+            await self._worker.stop(self._deployment.pace.finish_within_s)
+        await self._settling.stop()
+        if self._subscription is not None:
+            await self._subscription.close()
+
+    @property
+    def breaker(self) -> BreakerState | None:
+        """Where the circuit breaker at the provider stands; None for a participant without one."""
+        return self._worker.breaker_state if isinstance(self._worker, ProviderConsumer) else None
+
+    @property
+    def calls_under_way(self) -> int:
+        """Calls to the provider that are not settled yet."""
+        return self._worker.under_way if isinstance(self._worker, ProviderConsumer) else 0
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What keeps this participant from working fully, in a person's words; for readiness."""
+        troubles = []
+        if self._worker is None:
+            troubles.append(f"{self.name} has not started yet")
+        if self._deployment.transport.trouble is not None:
+            troubles.append(self._deployment.transport.trouble)
+        if self.breaker not in (None, BreakerState.CLOSED):
+            troubles.append(f"{self.name}: its provider does not answer (circuit breaker {self.breaker})")
+        return tuple(troubles)
+
+    async def _relay_if_possible(self) -> int:
+        """Rows are not leased while the broker is away: they would only wait for longer."""
+        if self._deployment.transport.trouble is not None:
+            return 0
+        return await self._relay.run_once()
+
+
+def inventory_service(deployment: Deployment, storage: Storage) -> ParticipantService:
+    """Inventory: its effects are in its own database."""
+
+    def worker(
+        subscription: Subscription, unit_of_work: UnitOfWork[InventoryTransaction], hops: Hops
+    ) -> Worker:
+        handler = InventoryHandler(deployment.new_id)
+        return Consumer(subscription, unit_of_work, handler, hops, deployment.pace.batch_limit)
+
+    return ParticipantService(INVENTORY, deployment, storage, worker)
+
+
+def payment_service(
+    deployment: Deployment,
+    storage: Storage,
+    gateway: PaymentGateway,
+    breaker_policy: BreakerPolicy | None = None,
+) -> ParticipantService:
+    """Payment: charges and refunds through the gateway."""
+    return _provider_service(PAYMENT, deployment, storage, PaymentWork(gateway), breaker_policy)
+
+
+def shipping_service(
+    deployment: Deployment,
+    storage: Storage,
+    carrier: Carrier,
+    breaker_policy: BreakerPolicy | None = None,
+) -> ParticipantService:
+    """Shipping: hands parcels to the carrier."""
+    return _provider_service(SHIPPING, deployment, storage, ShippingWork(carrier), breaker_policy)
+
+
+def _provider_service(
+    name: str,
+    deployment: Deployment,
+    storage: Storage,
+    provider: ProviderWork,
+    breaker_policy: BreakerPolicy | None,
+) -> ParticipantService:
+    def worker(subscription: Subscription, unit_of_work: UnitOfWork[LedgerTransaction], hops: Hops) -> Worker:
+        return ProviderConsumer(
+            subscription,
+            unit_of_work,
+            provider,
+            CircuitBreaker(breaker_policy),
+            hops,
+            asyncio.get_running_loop().time,
+            deployment.pace.concurrency,
+            deployment.pace.longest_call_s,
+        )
+
+    return ParticipantService(name, deployment, storage, worker)
+
+
+def postgresql_storage(name: str, database: AsyncEngine, rng: random.Random) -> Storage:
+    """The storage of a participant in its schema of a PostgreSQL database."""
+    transactions = {
+        INVENTORY: SqlInventoryTransaction,
+        PAYMENT: SqlPaymentTransaction,
+        SHIPPING: SqlShippingTransaction,
+    }
+    return lambda outbox: SqlUnitOfWork(database, transactions[name], outbox, rng)
