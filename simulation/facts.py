@@ -1,0 +1,137 @@
+"""What happens in the world, as plain values: what checkers look at and what a trace is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from messaging.transport import Delivery, Message
+from simulation.storage.database import Change
+from simulation.weather import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A transaction of a service has become durable and visible."""
+
+    service: str
+    changes: Sequence[Change]
+
+    def of(self, table: str) -> list[Change]:
+        """The changes of one table."""
+        return [change for change in self.changes if change.table == table]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A process gave a message to its connection."""
+
+    service: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The broker has taken a message."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A process has received a message from the broker."""
+
+    who: str
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A process has told the broker that it is done with a message."""
+
+    who: str
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The gateway took money."""
+
+    order_id: str
+    key: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """The gateway gave money back."""
+
+    order_id: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """The carrier took the parcel."""
+
+    order_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A customer was told which order stands for a submission."""
+
+    customer_id: str
+    idempotency_key: str | None
+    fingerprint: bytes
+    order_id: UUID | None
+    """None where the key was refused because it stands for another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """A person did something, and what came of it."""
+
+    who: str
+    action: str
+    saga_id: UUID | None
+    came: str
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault struck."""
+
+    fault: Fault
+    who: str
+    saga_id: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A rule of the production code decided something; only for the coverage and the story."""
+
+    rule: str
+    what: str
+    saga_id: UUID
+    direction: str
+
+
+Fact = (
+    Committed
+    | Published
+    | Arrived
+    | Delivered
+    | Acknowledged
+    | Charged
+    | Refunded
+    | Shipped
+    | Submitted
+    | Acted
+    | Struck
+    | Decided
+)
