@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orchestrator.core.definition import Registry
 from orchestrator.queries.audit import AuditQueries
 from orchestrator.queries.dead_letters import DeadLetterQueries
+from orchestrator.queries.gauges import GaugeQueries
 from orchestrator.queries.orders import OrderQueries
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SagaQueries
@@ -20,4 +21,5 @@ class Queries:
         self.orders = OrderQueries(self.reader)
         self.sagas = SagaQueries(self.reader, registry)
         self.dead_letters = DeadLetterQueries(self.reader)
+        self.gauges = GaugeQueries(self.reader)
         self.audit_log = AuditQueries(self.reader)

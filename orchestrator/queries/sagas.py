@@ -215,19 +215,19 @@ def _conditions(wanted: SagaFilter) -> Iterator[ColumnElement[bool]]:
         yield sagas.c.saga_id < first_id_at(wanted.created_before + CLOCKS_AGREE_WITHIN)
 
 
-_SOME_INCIDENT: Final = literal_column("sagas.incident_kinds <> '{}'::text[]", Boolean)
-_NO_INCIDENT: Final = literal_column("sagas.incident_kinds = '{}'::text[]", Boolean)
+SOME_INCIDENT: Final = literal_column("sagas.incident_kinds <> '{}'::text[]", Boolean)
+NO_INCIDENT: Final = literal_column("sagas.incident_kinds = '{}'::text[]", Boolean)
 """Literal, because the planner must see that the first is the condition of an index."""
 
 
 def _incident_conditions(incidents: tuple[str, ...]) -> Iterator[ColumnElement[bool]]:
     kinds = [kind for kind in incidents if kind not in (ANY, NONE)]
     if ANY in incidents:
-        yield _SOME_INCIDENT
+        yield SOME_INCIDENT
     if NONE in incidents:
-        yield _NO_INCIDENT
+        yield NO_INCIDENT
     if kinds:
-        yield and_(_SOME_INCIDENT, sagas.c.incident_kinds.overlap(kinds))
+        yield and_(SOME_INCIDENT, sagas.c.incident_kinds.overlap(kinds))
 
 
 def _summary(row: Row[Any]) -> SagaSummary:

@@ -1,0 +1,1 @@
+"""The orchestrator's HTTP face: orders for customers, sagas and dead letters for operators."""

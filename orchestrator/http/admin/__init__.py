@@ -1,0 +1,1 @@
+"""What operators see and do over HTTP. All of it needs a token."""

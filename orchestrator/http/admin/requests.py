@@ -1,0 +1,149 @@
+"""What operators send: filters of lists, and actions with their reasons (D6)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from starlette.requests import Request
+
+from contracts.commands import Verdict
+from contracts.limits import PRINTABLE, Amount, Reference
+from contracts.problems import ProblemError
+from orchestrator.core.state import IncidentKind, Status
+from orchestrator.http.headers import if_match
+from orchestrator.http.reasons import Reason
+from orchestrator.queries.audit import AuditFilter
+from orchestrator.queries.dead_letters import DeadLetterFilter
+from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
+from orchestrator.queries.sagas import SagaFilter
+from orchestrator.storage import DeadLetterStatus
+
+MAX_FILTER_VALUES: Final = 20
+
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
+StepName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
+Moment = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
+Version = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class ListQuery(BaseModel):
+    """Which page of a list; filters may be repeated, which means "or"."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    cursor: Annotated[str | None, Field(max_length=100)] = None
+
+    @property
+    def page(self) -> Page:
+        """The page."""
+        return Page(self.limit, self.cursor)
+
+
+class SagaListQuery(ListQuery):
+    """Filters of the list of sagas."""
+
+    status: Annotated[list[Status], Field(max_length=MAX_FILTER_VALUES)] = []
+    step: Annotated[list[StepName], Field(max_length=MAX_FILTER_VALUES)] = []
+    incident: Annotated[list[Literal["any", "none"] | IncidentKind], Field(max_length=MAX_FILTER_VALUES)] = []
+    order_id: Annotated[list[UUID], Field(max_length=MAX_FILTER_VALUES)] = []
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    @property
+    def wanted(self) -> SagaFilter:
+        """The filter."""
+        return SagaFilter(
+            statuses=tuple(self.status),
+            steps=tuple(self.step),
+            incidents=tuple(self.incident),
+            order_ids=tuple(self.order_id),
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+class DeadLetterFilters(BaseModel):
+    """Filters of dead letters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Annotated[list[DeadLetterStatus], Field(max_length=MAX_FILTER_VALUES)] = []
+    queue: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
+    error_type: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
+    step: Annotated[list[StepName], Field(max_length=MAX_FILTER_VALUES)] = []
+    saga_id: Annotated[list[UUID], Field(max_length=MAX_FILTER_VALUES)] = []
+
+    @property
+    def wanted(self) -> DeadLetterFilter:
+        """The filter."""
+        return DeadLetterFilter(
+            statuses=tuple(self.status),
+            queues=tuple(self.queue),
+            error_types=tuple(self.error_type),
+            steps=tuple(self.step),
+            saga_ids=tuple(self.saga_id),
+        )
+
+
+class DeadLetterListQuery(DeadLetterFilters, ListQuery):
+    """Filters of the list of dead letters."""
+
+
+class AuditListQuery(ListQuery):
+    """Filters of the audit log; a subject is such as ``saga:<id>`` or ``dead_letter:<id>``."""
+
+    actor: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
+    action: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
+    subject: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
+
+    @property
+    def wanted(self) -> AuditFilter:
+        """The filter."""
+        return AuditFilter(tuple(self.actor), tuple(self.action), tuple(self.subject))
+
+
+class Action(BaseModel):
+    """An action on something at a version: of that the operator has seen (D6)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason
+    expected_version: Version | None = Field(
+        None, description="The version that was looked at; or give it as If-Match"
+    )
+
+    def version(self, request: Request) -> int:
+        """The version that the operator has seen.
+
+        Raises:
+            ProblemError: 400 for a malformed If-Match, 412 when it differs from the body, 428 when neither
+                is given.
+        """
+        seen = if_match(request.headers)
+        if seen is not None and self.expected_version not in (None, seen):
+            raise ProblemError(412, "stale_version", "If-Match and expected_version differ.")
+        version = self.expected_version if seen is None else seen
+        if version is None:
+            raise ProblemError(428, "version_missing", "expected_version or If-Match is needed.")
+        return version
+
+
+class Resolution(Action):
+    """A person's verdict on a stuck piece of work (S19)."""
+
+    step: StepName
+    verdict: Verdict
+    reference: Reference | None = None
+    amount: Amount | None = None
+
+
+class ReplayAction(Action):
+    """Replay of a dead letter; a dry run only tells what it would do."""
+
+    dry_run: bool = False

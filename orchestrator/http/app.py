@@ -1,0 +1,106 @@
+"""The HTTP application: every route, every error as a problem, as little as possible in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.orders import Order
+from contracts.problems import ProblemError
+from orchestrator.explanation import Explanation
+from orchestrator.http.access import Permission
+from orchestrator.http.admin.audit import add_audit_routes
+from orchestrator.http.admin.dead_letters import ReplayAnswer, add_dead_letter_routes
+from orchestrator.http.admin.requests import Action, ReplayAction, Resolution
+from orchestrator.http.admin.sagas import add_saga_routes
+from orchestrator.http.bodies import BodyLimit
+from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
+from orchestrator.http.openapi import describe
+from orchestrator.http.orders import Cancellation, order_routes
+from orchestrator.http.problems import HANDLERS, RETRY_LATER
+from orchestrator.http.routing import Endpoint
+from orchestrator.http.timing import RequestTimes
+from orchestrator.queries.views import (
+    AuditList,
+    DeadLetterDetail,
+    DeadLetterGroups,
+    DeadLetterList,
+    OrderList,
+    OrderView,
+    SagaDetail,
+    SagaList,
+)
+
+_INPUTS: Final = (Order, Cancellation, Action, Resolution, ReplayAction)
+_OUTPUTS: Final = (
+    OrderView,
+    OrderList,
+    SagaList,
+    SagaDetail,
+    Explanation,
+    DeadLetterList,
+    DeadLetterGroups,
+    DeadLetterDetail,
+    ReplayAnswer,
+    AuditList,
+    Liveness,
+    Readiness,
+)
+
+
+def create_app(dependencies: Dependencies) -> FastAPI:
+    """The application; what it is made with is started and stopped by whoever made it."""
+    app = FastAPI(
+        title="OMS saga orchestrator",
+        summary="Takes orders in, runs a saga for each, lets operators look and act.",
+        version=dependencies.version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers=dict(HANDLERS),
+        telemetry={"tracing": False, "metrics": False},
+    )
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestTimes, requests=dependencies.metrics.requests)
+    app.router.routes.extend(order_routes(dependencies))
+    health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
+    app.router.routes.extend(health.routes())
+    app.include_router(_admin(dependencies))
+    for router in (*dependencies.routers, *_missing(dependencies)):
+        app.include_router(router)
+    describe(app, _INPUTS, _OUTPUTS)
+    return app
+
+
+def _admin(dependencies: Dependencies) -> APIRouter:
+    guard = Depends(dependencies.access.guard(Permission.VIEW))
+    router = APIRouter(prefix="/admin", tags=["admin"], dependencies=[guard], default_response_class=Response)
+    add_saga_routes(router, dependencies)
+    add_dead_letter_routes(router, dependencies)
+    add_audit_routes(router, dependencies)
+    return router
+
+
+def _missing(dependencies: Dependencies) -> Iterator[APIRouter]:
+    """Routes of participants whose database was not given: they say which variable would bring them."""
+    for prefix, variable in dependencies.missing_participants.items():
+        router = APIRouter()
+        for path in (prefix, f"{prefix}/{{rest:path}}"):
+            router.add_api_route(path, _missing_without(variable), methods=_ANY, include_in_schema=False)
+        yield router
+
+
+_ANY: Final = ["GET", "PUT", "POST", "DELETE"]
+
+
+def _missing_without(variable: str) -> Endpoint:
+    async def missing(_: Request) -> Response:
+        detail = f"This process was not given {variable}, so it cannot answer here."
+        raise ProblemError(503, "participant_not_configured", detail, headers=RETRY_LATER)
+
+    return missing

@@ -1,0 +1,77 @@
+"""Request bodies: bounded while they stream in, JSON alone, parsed straight from the bytes."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contracts.limits import MAX_BODY_BYTES
+from contracts.problems import ProblemError, parsed
+
+M = TypeVar("M", bound=BaseModel)
+
+_JSON_TYPES: Final = frozenset({"application/json", "application/json;charset=utf-8"})
+_NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+class BodyLimit:
+    """Middleware that ends a request with 413 once its body is longer than allowed, whoever reads it."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http" or scope["method"] in _NO_BODY:
+            await self._app(scope, receive, send)
+        else:
+            await self._app(scope, self._limited(_announced(scope), receive), send)
+
+    def _limited(self, announced: int, receive: Receive) -> Receive:
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            if announced > self._limit_bytes:
+                raise HTTPException(413)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit_bytes:
+                raise HTTPException(413)
+            return message
+
+        return limited
+
+
+async def json_of(request: Request, model: type[M]) -> M:
+    """The body of a request.
+
+    Raises:
+        ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 when it is not valid.
+    """
+    body = await request.body()
+    _check_type(request)
+    return parsed(model, body)
+
+
+async def json_or_nothing_of(request: Request, model: type[M]) -> M | None:
+    """The body of a request that needs none. Raises as `json_of` does."""
+    return await json_of(request, model) if await request.body() else None
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type", "").lower().replace(" ", "").replace('"', "")
+    if given not in _JSON_TYPES or "content-encoding" in request.headers:
+        raise ProblemError(415, "unsupported_media_type", "The body must be application/json in UTF-8.")
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0

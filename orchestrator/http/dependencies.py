@@ -1,0 +1,45 @@
+"""What the HTTP face is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter
+
+from messaging.identifiers import NewId
+from orchestrator.dead_letters.replay import DeadLetterOperations
+from orchestrator.explanation import Explainer
+from orchestrator.http.access import Access
+from orchestrator.http.health import Component
+from orchestrator.intake import Intake
+from orchestrator.metrics import Metrics
+from orchestrator.operations import Operations
+from orchestrator.progress import ProgressListener
+from orchestrator.queries import Queries
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the HTTP face is made with; all of it belongs to whoever made it.
+
+    Attributes:
+        components: what readiness looks at.
+        routers: further routes, such as those of participants whose database this process was given. They
+            raise `contracts.problems.ProblemError`; `access.guard` protects what needs a token.
+        missing_participants: path prefix → the variable that would have to be set for its routes to be here.
+    """
+
+    intake: Intake
+    operations: Operations
+    dead_letters: DeadLetterOperations
+    queries: Queries
+    explainer: Explainer
+    listener: ProgressListener
+    access: Access
+    new_id: NewId
+    metrics: Metrics
+    components: Sequence[Component]
+    version: str
+    routers: Sequence[APIRouter] = ()
+    missing_participants: Mapping[str, str] = field(default_factory=dict)

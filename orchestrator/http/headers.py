@@ -1,0 +1,89 @@
+"""Request headers that mean something here, checked one by one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.datastructures import Headers
+
+from contracts.problems import ProblemError
+
+MAX_WAIT_S: Final = 30
+
+KEY_PATTERN: Final = r'^([!#-~][!-~]{0,254}|"[!-~]{1,255}")$'
+"""An idempotency key, bare or quoted."""
+
+IF_MATCH_PATTERN: Final = r'^"[0-9]{1,9}"$'
+LAST_EVENT_ID_PATTERN: Final = r"^[0-9]{1,9}$"
+
+_KEY: Final = re.compile(KEY_PATTERN)
+_IF_MATCH: Final = re.compile(IF_MATCH_PATTERN)
+_LAST_EVENT_ID: Final = re.compile(LAST_EVENT_ID_PATTERN)
+_WAIT: Final = re.compile(r'wait\s*=\s*(?:"([0-9]+)"|([0-9]+))\s*(?:;.*)?\Z', re.IGNORECASE)
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """The key of a submission, without quotes (S14). Raises ProblemError (400) for a malformed one."""
+    value = _only(headers, "Idempotency-Key")
+    if value is None:
+        return None
+    if not _KEY.fullmatch(value):
+        raise _malformed("Idempotency-Key", "It takes 1 to 255 visible ASCII characters, bare or in quotes.")
+    return value[1:-1] if value[0] == '"' else value
+
+
+def preferred_wait_s(headers: Headers) -> int | None:
+    """Seconds that the client wants to wait for the end, `MAX_WAIT_S` at most; None when it does not.
+
+    Raises:
+        ProblemError: 400 when the number is none. Other preferences are not ours.
+    """
+    for value in headers.getlist("prefer"):
+        for preference in value.split(","):
+            if preference.strip().partition("=")[0].strip().lower() != "wait":
+                continue
+            found = _WAIT.match(preference.strip())
+            if found is None:
+                raise _malformed("Prefer", "As in wait=10, with a whole number of seconds.")
+            digits = (found[1] or found[2]).lstrip("0") or "0"
+            return min(MAX_WAIT_S, int(digits[:9]))
+    return None
+
+
+def if_match(headers: Headers) -> int | None:
+    """The version that the client has seen. Raises ProblemError (400) for what is no ETag of ours."""
+    value = _only(headers, "If-Match")
+    if value is None:
+        return None
+    if not _IF_MATCH.fullmatch(value):
+        raise _malformed("If-Match", "It takes one entity tag as the ETag header gave it.")
+    return int(value.strip('"'))
+
+
+def last_event_id(headers: Headers) -> int:
+    """The last event that the client has seen, 0 for none. Raises ProblemError (400) for a malformed one."""
+    value = _only(headers, "Last-Event-ID")
+    if value is None:
+        return 0
+    if not _LAST_EVENT_ID.fullmatch(value):
+        raise _malformed("Last-Event-ID", "It takes the id of an event.")
+    return int(value)
+
+
+def traceparent(headers: Headers) -> str | None:
+    """The W3C trace context of the request; a malformed one counts as none, as its standard wants."""
+    value = headers.get("traceparent")
+    return value if value is not None and _TRACEPARENT.match(value) else None
+
+
+def _only(headers: Headers, name: str) -> str | None:
+    values = headers.getlist(name)
+    if len(values) > 1:
+        raise _malformed(name, "It is given more than once.")
+    return values[0] if values else None
+
+
+def _malformed(name: str, hint: str) -> ProblemError:
+    return ProblemError(400, "malformed_header", f"{name} is malformed. {hint}")

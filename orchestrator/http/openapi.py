@@ -1,0 +1,115 @@
+"""The parts of the API's description (OpenAPI) that its routes share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from contracts.problems import PROBLEM_JSON, Problem
+
+Description = dict[str, Any]
+Responses = dict[int | str, dict[str, Any]]
+
+TOKEN: Final = "token"  # noqa: S105 (the name of a scheme)
+_SCHEMAS: Final = "#/components/schemas/{model}"
+
+_SECURITY_SCHEMES: Final[Description] = {
+    TOKEN: {"type": "http", "scheme": "bearer", "description": "A token that permits what is asked for"}
+}
+
+NEEDS_TOKEN: Final[Description] = {"security": [{TOKEN: []}]}
+
+_PROBLEMS: Final[Mapping[int, str]] = {
+    400: "Malformed JSON, header or cursor",
+    401: "No valid token",
+    403: "The token does not permit this",
+    404: "There is no such thing",
+    409: "Not allowed now; `code` says why, `allowed_actions` what is allowed instead",
+    412: "It has changed since the version that was expected",
+    413: "The body is too large",
+    415: "The body is not said to be application/json",
+    422: "Fields are not as they must be; `errors` names them",
+    428: "`expected_version` or `If-Match` is missing",
+    429: "Too many orders are waiting",
+    500: "Something went wrong here",
+    503: "Something that is needed cannot be used just now",
+}
+
+_HEADERS: Final[Mapping[int, Description]] = {
+    401: {"WWW-Authenticate": {"schema": {"const": "Bearer"}, "required": True}},
+    429: {"Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True}},
+    503: {"Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True}},
+}
+
+
+def ref(model: type[BaseModel]) -> Description:
+    """A reference to a model's schema, which `described` puts into the document."""
+    return {"$ref": _SCHEMAS.format(model=model.__name__)}
+
+
+def problems(*statuses: int) -> Responses:
+    """Responses that are problems."""
+    return {status: _problem(status) for status in statuses}
+
+
+def success(
+    status: int,
+    model: type[BaseModel],
+    description: str,
+    headers: Mapping[str, Description] | None = None,
+) -> Responses:
+    """A response that is a view."""
+    content = {"application/json": {"schema": ref(model)}}
+    return {status: {"description": description, "content": content, "headers": dict(headers or {})}}
+
+
+def takes(model: type[BaseModel], *, required: bool = True) -> Description:
+    """A JSON body."""
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": ref(model)}}}}
+
+
+def header(name: str, description: str, schema: Description) -> Description:
+    """A request header, as an element of ``parameters``."""
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def id_parameter(name: str) -> Description:
+    """An id in the path; what is no UUID is simply not found."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+
+
+def describe(app: FastAPI, inputs: Sequence[type[BaseModel]], outputs: Sequence[type[BaseModel]]) -> None:
+    """Complete the application's document with the models that its routes refer to."""
+    plain = app.openapi
+
+    def described() -> Description:
+        if app.openapi_schema is None:
+            components = plain().setdefault("components", {})
+            components.setdefault("schemas", {}).update(_schemas(inputs, outputs))
+            components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)
+        return app.openapi_schema or {}
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def _schemas(inputs: Sequence[type[BaseModel]], outputs: Sequence[type[BaseModel]]) -> Description:
+    schemas: Description = {}
+    for mode, models in (("validation", inputs), ("serialization", (*outputs, Problem))):
+        _, document = models_json_schema(
+            [(model, mode) for model in models],  # type: ignore[misc]
+            ref_template=_SCHEMAS,
+        )
+        schemas.update(document.get("$defs", {}))
+    return schemas
+
+
+def _problem(status: int) -> Description:
+    return {
+        "description": _PROBLEMS[status],
+        "content": {PROBLEM_JSON: {"schema": ref(Problem)}},
+        "headers": _HEADERS.get(status, {}),
+    }

@@ -1,0 +1,120 @@
+"""Every error as problem details (RFC 9457): ours, the framework's, and those nobody foresaw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from contracts.limits import MAX_BODY_BYTES
+from contracts.problems import PROBLEM_JSON, ProblemError, field_error, unprocessable
+from messaging.unit_of_work import StorageUnavailable
+from orchestrator.intake import Overloaded
+from orchestrator.operations import NotAllowed, NotFound, StaleVersion
+from orchestrator.progress import TooManyWatches
+from orchestrator.queries.paging import InvalidCursor
+
+RETRY_SOON: Final[Mapping[str, str]] = {"Retry-After": "1"}
+RETRY_LATER: Final[Mapping[str, str]] = {"Retry-After": "5"}
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
+
+
+def respond(problem: ProblemError) -> Response:
+    """The response that a problem is."""
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return Response(problem.body(), problem.status, headers, PROBLEM_JSON)
+
+
+def _handler(problem_of: Callable[[Any], ProblemError]) -> Handler:
+    async def handle(_: Request, error: Any) -> Response:
+        return respond(problem_of(error))
+
+    return handle
+
+
+def _invalid_request(error: RequestValidationError) -> ProblemError:
+    """What the framework found wrong in a query or a body."""
+    found = error.errors()
+    if any(each["type"] == "json_invalid" for each in found):
+        return ProblemError(400, "malformed_json", "The body is not JSON in UTF-8.")
+    return unprocessable(field_error(_without_body(each["loc"]), each["type"], each["msg"]) for each in found)
+
+
+def _without_body(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    return location[1:] if location[:1] == ("body",) else location
+
+
+def _not_allowed(error: NotAllowed) -> ProblemError:
+    return ProblemError(409, error.code, f"{error}.", allowed_actions=error.allowed_actions)
+
+
+def _stale(error: StaleVersion) -> ProblemError:
+    return ProblemError(412, "stale_version", f"It has changed: {error}.", current_version=error.current)
+
+
+_SAID: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("malformed_request", "The request cannot be read."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take this method."),
+    413: ("body_too_large", f"A body may have {MAX_BODY_BYTES} bytes."),
+}
+
+
+async def _framework(request: Request, error: HTTPException) -> Response:
+    """What the framework raises: its words may hold anything, so ours are sent."""
+    code, detail = _SAID.get(error.status_code, ("refused", "The request is refused."))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return respond(ProblemError(error.status_code, code, detail, headers=headers))
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method that some route takes at this address; the framework names those of one route only."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
+async def _client_left(_: Request, __: ClientDisconnect) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
+_UNFORESEEN: Final = ProblemError(500, "internal_error", "Something went wrong here; the log says what.")
+
+HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
+    ProblemError: _handler(lambda error: error),
+    HTTPException: _framework,
+    RequestValidationError: _handler(_invalid_request),
+    InvalidCursor: _handler(
+        lambda _: ProblemError(400, "malformed_cursor", "This is no cursor of this list.")
+    ),
+    NotFound: _handler(lambda _: ProblemError(404, "not_found", "There is nothing of this id.")),
+    NotAllowed: _handler(_not_allowed),
+    StaleVersion: _handler(_stale),
+    Overloaded: _handler(
+        lambda _: ProblemError(429, "overloaded", "Too many orders are waiting.", headers=RETRY_SOON)
+    ),
+    TooManyWatches: _handler(
+        lambda _: ProblemError(503, "too_many_streams", "Too many streams are open.", headers=RETRY_LATER)
+    ),
+    StorageUnavailable: _handler(
+        lambda _: ProblemError(
+            503, "storage_unavailable", "The database cannot be used just now.", headers=RETRY_LATER
+        )
+    ),
+    ClientDisconnect: _client_left,
+    Exception: _handler(lambda _: _UNFORESEEN),
+}
+"""By type; a more special one goes first, whatever the order here."""
