@@ -1,0 +1,134 @@
+"""One process of the project: ``python -m benchmarks.ours SERVICE WORKLOAD``; OMS_ variables name the servers.
+
+``orchestrator`` drives sagas from its own intake, as the floor does; ``served`` is the same orchestrator for
+orders that come over HTTP; ``api`` serves HTTP; any other name is a participant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import os
+import random
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from itertools import cycle
+from pathlib import Path
+
+import uvloop
+from pydantic import SecretStr
+
+from benchmarks.closed_loop import ClosedLoop, drive, say, stay
+from benchmarks.ours.providers import InstantCarrier, InstantGateway
+from benchmarks.workload import WORKLOADS
+from contracts.orders import Order
+from oms.logs import configure_logs
+from oms.processes import serving_api
+from oms.settings import Settings, load_settings
+from oms.wiring import Parts, deployment, over_rabbitmq, participant_service
+from orchestrator.core.state import Saga
+from orchestrator.intake import Submission
+from orchestrator.service import Front, OrchestratorService
+from participants.payment.gateway import PaymentGateway
+from participants.shipping.carrier import Carrier
+
+PROFILE_VARIABLE = "OMS_BENCH_PROFILE"
+"""A folder; each process leaves its profile there."""
+
+
+class BenchParts(Parts):
+    """The project's parts, with providers that answer at once."""
+
+    def payment_gateway(self) -> PaymentGateway:
+        """See `Parts`."""
+        return InstantGateway()
+
+    def carrier(self) -> Carrier:
+        """See `Parts`."""
+        return InstantCarrier()
+
+
+class IntakeDriver:
+    """Submits orders to the intake and notes the ends of their sagas."""
+
+    def __init__(self, parts: Parts, orders: Sequence[Order]) -> None:
+        self.loop = ClosedLoop(self._launch)
+        made_with = deployment(parts)
+        self.service = OrchestratorService(made_with, self._note_progress)
+        self.front = Front(made_with)
+        self._new_id = parts.new_id
+        self._orders = cycle(orders)
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def _launch(self, count: int) -> None:
+        for _ in range(count):
+            submission = Submission(next(self._orders), self._new_id(), self._new_id())
+            self.loop.began(submission.saga_id)
+            task = asyncio.create_task(self.front.intake.submit(submission))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _note_progress(self, sagas: Sequence[Saga]) -> None:
+        for saga in sagas:
+            if saga.ended_at is not None:
+                self.loop.ended(saga.saga_id, saga.order_status.value)
+
+
+async def drive_intake(parts: Parts, workload: str) -> None:
+    """The orchestrator, driven from its own intake."""
+    orders = [Order.model_validate(order) for order in WORKLOADS[workload].orders(1000, seed=1)]
+    driver = IntakeDriver(parts, orders)
+    await driver.service.start()
+    await driver.front.start()
+    await drive(driver.loop)
+    await driver.front.stop()
+    await driver.service.stop()
+
+
+async def serve_api(parts: Parts) -> None:
+    """The HTTP API on a free port, which is told to the harness."""
+    async with serving_api(parts, "127.0.0.1", 0, SecretStr("bench-admin-token")) as url:
+        say("url", url=url)
+        await stay()
+
+
+async def serve(name: str, parts: Parts) -> None:
+    """The orchestrator or a participant, left to itself."""
+    served = OrchestratorService(deployment(parts)) if name == "served" else participant_service(parts, name)
+    await served.start()
+    await stay()
+    await served.stop()
+
+
+async def run(name: str, workload: str, settings: Settings) -> None:
+    """Serve until the harness hangs up."""
+    configure_logs(settings, name)
+    async with AsyncExitStack() as exits:
+        parts = BenchParts(settings, over_rabbitmq(settings), random.Random())
+        exits.push_async_callback(parts.close)
+        if name == "orchestrator":
+            await drive_intake(parts, workload)
+        elif name == "api":
+            await serve_api(parts)
+        else:
+            await serve(name, parts)
+
+
+def main() -> None:
+    """Run one process, under the profiler where that is asked for."""
+    name, workload = sys.argv[1:3]
+    folder = os.environ.get(PROFILE_VARIABLE)
+    profile = cProfile.Profile() if folder else None
+    settings = load_settings(log_level="warning")
+    if profile is None or folder is None:
+        uvloop.run(run(name, workload, settings))
+        return
+    profile.enable()
+    uvloop.run(run(name, workload, settings))
+    profile.disable()
+    profile.dump_stats(Path(folder) / f"{name}.prof")
+
+
+if __name__ == "__main__":
+    main()

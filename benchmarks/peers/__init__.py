@@ -1,0 +1,1 @@
+"""What the project is compared with, each written for throughput as its authors would."""
