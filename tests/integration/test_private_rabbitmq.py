@@ -92,7 +92,7 @@ def test_a_second_start_in_the_folder_is_refused_by_name(broker: PrivateBroker, 
 def test_a_suspended_broker_says_nothing_until_it_is_resumed(broker: PrivateBroker) -> None:
     broker.suspend()
     try:
-        assert not answers_amqp(broker.port)
+        assert wait_until(lambda: not answers_amqp(broker.port), timeout_s=30)
     finally:
         broker.resume()
     assert wait_until(lambda: answers_amqp(broker.port), timeout_s=30)
