@@ -74,18 +74,16 @@ class Deployment:
     patience_s: float = 5.0
     pace: Pace = Pace()
 
-    @property
-    def topology(self) -> Topology:
-        """What must exist at the broker for commands to arrive and outcomes to come back."""
-        delays_s = self.retry_policy.delays_s
-        participants = (participant_topology(name, delays_s) for name in self.registry.participants)
-        return reduce(
-            Topology.__add__, participants, orchestrator_topology(self.registry.outcome_keys, delays_s)
-        )
-
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """Transactions on the orchestrator's schema."""
         return SqlUnitOfWork(self.database, PostgresTransaction, outbox, self.rng, patience_s)
+
+
+def topology(registry: Registry, retry_policy: RetryPolicy) -> Topology:
+    """What must exist at the broker for commands to arrive and outcomes to come back."""
+    delays_s = retry_policy.delays_s
+    participants = (participant_topology(name, delays_s) for name in registry.participants)
+    return reduce(Topology.__add__, participants, orchestrator_topology(registry.outcome_keys, delays_s))
 
 
 class Front:
@@ -138,7 +136,8 @@ class OrchestratorService:
 
     async def start(self) -> None:
         """Declare the topology, waiting for the broker, and begin to work."""
-        await self._deployment.transport.declare(self._deployment.topology)
+        deployment = self._deployment
+        await deployment.transport.declare(topology(deployment.registry, deployment.retry_policy))
         await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops)
         collector = Collector(self.engine, self._deployment.new_id)
         for queue in (OUTCOMES_QUEUE, *map(command_queue, self._deployment.registry.participants)):

@@ -1,0 +1,140 @@
+"""The HTTP API put together: the orchestrator's routes, the participants' own, the sandbox, health."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from pydantic import SecretStr
+
+from contracts.routing import INVENTORY, PARTICIPANTS
+from messaging.background import BackgroundLoops
+from oms.health import (
+    VERSION,
+    broker_component,
+    database_component,
+    participant_component,
+    provider_components,
+)
+from oms.settings import PREFIX, SANDBOX
+from oms.wiring import Parts
+from orchestrator.explanation import Explainer
+from orchestrator.http.access import Access, Permission
+from orchestrator.http.app import create_app
+from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.health import Component
+from orchestrator.metrics import Metrics, Sources
+from orchestrator.progress import ProgressListener, ProgressNotifier, connector
+from orchestrator.queries import Queries
+from orchestrator.service import Deployment, Front, OrchestratorService
+from participants.http import ledger_router
+from participants.inventory.http import inventory_router
+from participants.inventory.stockroom import Stockroom
+from participants.sandbox import create_sandbox
+from participants.service import ParticipantService
+
+
+class Notifying:
+    """Tells the processes whose customers wait that orders went on."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.notifier = ProgressNotifier(connector(parts.settings.required_database_url("orchestrator")))
+        self._loops = BackgroundLoops(parts.rng)
+
+    def start(self) -> None:
+        """Begin to notify; the database need not be up."""
+        self._loops.start("progress notifications", self.notifier.run_once, pause_s=1.0)
+
+    async def stop(self) -> None:
+        """Notify no more."""
+        await self._loops.stop(1.0)
+        await self.notifier.close()
+
+
+@asynccontextmanager
+async def api_app(
+    parts: Parts,
+    deployment: Deployment,
+    front: Front,
+    admin_token: SecretStr,
+    local: Sequence[OrchestratorService | ParticipantService] = (),
+) -> AsyncIterator[FastAPI]:
+    """The application, with what it needs running.
+
+    Args:
+        local: services that run in this process too, and so show in its health and metrics.
+    """
+    queries = Queries(deployment.database, deployment.registry)
+    database_url = parts.settings.required_database_url("orchestrator")
+    listener = ProgressListener(connector(database_url), queries.orders.standings, parts.rng)
+    orders_token = parts.settings.orders_token
+    access = Access.by_tokens(
+        admin_token.get_secret_value(), orders_token.get_secret_value() if orders_token else None
+    )
+    operations = front.operations
+    dependencies = Dependencies(
+        intake=front.intake,
+        operations=operations,
+        dead_letters=front.dead_letters,
+        queries=queries,
+        explainer=Explainer(queries, deployment.registry, deployment.transport.depth, operations.allowed),
+        listener=listener,
+        access=access,
+        new_id=deployment.new_id,
+        metrics=Metrics(_sources(front, queries, local)),
+        components=_components(parts, deployment, local),
+        version=VERSION,
+        routers=_participant_routers(parts, access),
+        missing_participants=_missing(parts),
+    )
+    app = create_app(dependencies)
+    if SANDBOX in (parts.settings.payment_gateway_url, parts.settings.carrier_url):
+        app.mount("/sandbox", create_sandbox(parts.sandbox()))
+    listener.start()
+    try:
+        yield app
+    finally:
+        await listener.stop()
+
+
+def _sources(
+    front: Front, queries: Queries, local: Sequence[OrchestratorService | ParticipantService]
+) -> Sources:
+    engines = [front.engine, *(each.engine for each in local if isinstance(each, OrchestratorService))]
+    return Sources(engines, [front.outbox, *(each.outbox for each in local)], queries.gauges)
+
+
+def _components(
+    parts: Parts, deployment: Deployment, local: Sequence[OrchestratorService | ParticipantService]
+) -> list[Component]:
+    return [
+        database_component("orchestrator", deployment.database),
+        broker_component(deployment.transport),
+        *(participant_component(each) for each in local if isinstance(each, ParticipantService)),
+        *provider_components(parts),
+    ]
+
+
+def _participant_routers(parts: Parts, access: Access) -> list[APIRouter]:
+    """The routes of every participant whose database this process was given."""
+    routers = [
+        ledger_router(name, parts.database(name), access.guard(Permission.VIEW))
+        for name in PARTICIPANTS
+        if parts.settings.database_url_of(name)
+    ]
+    if parts.settings.database_url_of(INVENTORY):
+        may_set = access.guard(Permission.OPERATE)
+        routers.append(inventory_router(Stockroom(parts.database(INVENTORY)), may_set))
+    return routers
+
+
+def _missing(parts: Parts) -> dict[str, str]:
+    missing = {
+        f"/participants/{name}": f"{PREFIX}{name.upper()}_DATABASE_URL"
+        for name in PARTICIPANTS
+        if parts.settings.database_url_of(name) is None
+    }
+    if parts.settings.database_url_of(INVENTORY) is None:
+        missing["/inventory"] = f"{PREFIX}INVENTORY_DATABASE_URL"
+    return missing

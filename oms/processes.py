@@ -1,0 +1,313 @@
+"""Every process there is: what it is made of, what it waits for, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+from pydantic import SecretStr
+
+from contracts.routing import PARTICIPANTS
+from messaging.transport import TopologyMismatch
+from oms.embedded import EmbeddedPostgres
+from oms.failures import Failure
+from oms.health import broker_component, database_component, health_app, participant_component
+from oms.http_api import Notifying, api_app
+from oms.logs import configure_logs
+from oms.readiness import wait_for_database, wait_for_schema
+from oms.serving import served, until_told_to_stop
+from oms.settings import PREFIX, SANDBOX, Settings
+from oms.wiring import (
+    Parts,
+    deployment,
+    migrate,
+    over_rabbitmq,
+    participant_service,
+    parts_of,
+    registry,
+    within_this_process,
+)
+from orchestrator.http.health import Component
+from orchestrator.metrics import Sources
+from orchestrator.service import Front, OrchestratorService, topology
+from participants.sandbox import create_sandbox
+from participants.service import ParticipantService
+
+log = structlog.get_logger(__name__)
+
+FOLDER: Final = Path(".oms")
+"""Where `oms run` keeps its database and its admin token."""
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+Service = OrchestratorService | ParticipantService
+
+
+@asynccontextmanager
+async def started(services: Iterable[Service]) -> AsyncIterator[asyncio.Task[None]]:
+    """Services that start side by side while the block runs; gives the task that ends when all have.
+
+    Raises:
+        TopologyMismatch: from the task, when the broker's queues are not ours.
+    """
+    running = list(services)
+
+    async def start_all() -> None:
+        await asyncio.gather(*(service.start() for service in running))
+
+    starting = asyncio.create_task(start_all(), name="starting")
+    try:
+        yield starting
+    finally:
+        if not starting.done():
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await asyncio.gather(*(service.stop() for service in running))
+
+
+async def run_orchestrator(settings: Settings) -> None:
+    """`oms orchestrator`: outcomes, dead letters, due sagas, relay, until told to stop."""
+    await _worker(settings, "orchestrator", orchestrator_service)
+
+
+def orchestrator_service(parts: Parts, exits: AsyncExitStack) -> OrchestratorService:
+    """The orchestrator, whose progress is told to whoever waits for it."""
+    notifying = Notifying(parts)
+    notifying.start()
+    exits.push_async_callback(notifying.stop)
+    return OrchestratorService(deployment(parts), notifying.notifier)
+
+
+async def run_participant(settings: Settings, name: str) -> None:
+    """`oms participant NAME`: one participant's commands, until told to stop."""
+    if name not in PARTICIPANTS:
+        raise Failure(f"there is no participant {name!r}; there are {', '.join(PARTICIPANTS)}")
+    await _worker(settings, name, lambda parts, _: participant_service(parts, name))
+
+
+async def run_api(settings: Settings, host: str, port: int) -> None:
+    """`oms api`: the HTTP API, until told to stop. Orders are accepted also while the broker is down."""
+    configure_logs(settings, "api")
+    if settings.admin_token is None:
+        raise Failure(f"{PREFIX}ADMIN_TOKEN must be set: it is what /admin asks for")
+    stop = until_told_to_stop()
+    async with parts_of(settings, over_rabbitmq(settings)) as parts:
+        if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
+            return
+        async with serving_api(parts, host, port, settings.admin_token) as url:
+            log.info("ready", url=url)
+            await stop.wait()
+
+
+async def run_sandbox(settings: Settings, host: str, port: int) -> None:
+    """`oms sandbox`: payment gateway and carrier to play against, as one HTTP server."""
+    configure_logs(settings, "sandbox")
+    stop = until_told_to_stop()
+    async with parts_of(settings, within_this_process()) as parts:
+        sandbox = parts.sandbox()
+        if not await _unless(stop, wait_for_schema(settings, "sandbox")):
+            return
+        components = [database_component("sandbox", parts.database("sandbox"))]
+        app = health_app(components, Sources(), {"/": create_sandbox(sandbox)})
+        async with served(app, host, port) as url:
+            log.info("ready", url=url)
+            await stop.wait()
+
+
+async def run(settings: Settings, host: str, port: int) -> None:
+    """`oms run`: everything in one process, on what is given and on embedded parts for the rest."""
+    configure_logs(settings, "oms")
+    stop = until_told_to_stop()
+    async with stack(settings, host, port, FOLDER) as running:
+        log.info("ready", url=running.api_url, console=f"{running.api_url}/console")
+        await stop.wait()
+
+
+class Running:
+    """A whole system in this process.
+
+    Attributes:
+        api_url: where its HTTP API is.
+        admin_token: what ``/admin`` asks for.
+        settings: with everything that was filled in.
+    """
+
+    def __init__(self, api_url: str, admin_token: str, settings: Settings) -> None:
+        self.api_url = api_url
+        self.admin_token = admin_token
+        self.settings = settings
+
+
+@asynccontextmanager
+async def stack(settings: Settings, host: str, port: int, folder: Path) -> AsyncIterator[Running]:
+    """Everything in one process: migrated, started, served.
+
+    Raises:
+        Failure: an embedded part would be reachable from elsewhere, or something cannot be started.
+    """
+    embedded = _embedded_parts(settings)
+    if embedded and host not in LOOPBACK:
+        raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
+    async with AsyncExitStack() as exits:
+        if settings.database_url is None and f"{PREFIX}DATABASE_URL" in embedded:
+            log.info("using an embedded PostgreSQL", folder=str(folder / "postgres"))
+            server = await exits.enter_async_context(EmbeddedPostgres(folder / "postgres"))
+            settings = settings.model_copy(update={"database_url": server.url})
+        settings = _with_sandbox(settings)
+        token = settings.admin_token or _token_of(folder)
+        if not settings.broker_url:
+            log.info("using the in-process transport")
+        transport = over_rabbitmq(settings) if settings.broker_url else within_this_process()
+        parts = await exits.enter_async_context(parts_of(settings, transport))
+        for service in ("orchestrator", *PARTICIPANTS, SANDBOX):
+            await wait_for_database(settings, service)
+        await migrate(settings)
+        services: list[Service] = [participant_service(parts, name) for name in PARTICIPANTS]
+        services.append(orchestrator_service(parts, exits))
+        starting = await exits.enter_async_context(started(services))
+        starting.add_done_callback(_report)
+        url = await exits.enter_async_context(serving_api(parts, host, port, token, services))
+        yield Running(url, token.get_secret_value(), settings)
+
+
+@asynccontextmanager
+async def serving_api(
+    parts: Parts, host: str, port: int, admin_token: SecretStr, local: Sequence[Service] = ()
+) -> AsyncIterator[str]:
+    """The HTTP API served while the block runs; gives its URL. ``local`` services run in this process."""
+    made_with = deployment(parts)
+    front = Front(made_with)
+    queues = topology(made_with.registry, made_with.retry_policy)
+    declaring = asyncio.create_task(made_with.transport.declare(queues), name="declaring")
+    declaring.add_done_callback(_report)
+    async with AsyncExitStack() as exits:
+        exits.push_async_callback(_cancelled, declaring)
+        await front.start()
+        exits.push_async_callback(front.stop)
+        app = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
+        yield await exits.enter_async_context(served(app, host, port))
+
+
+async def broker_setup(settings: Settings) -> list[str]:
+    """`oms broker setup`: declare the topology; returns what was created, a line each."""
+    configure_logs(settings, "broker setup")
+    transport = over_rabbitmq(settings)("setup")
+    try:
+        return list(await transport.declare(topology(registry(settings), settings.retry_policy)))
+    except TopologyMismatch as error:
+        raise Failure(str(error)) from None
+    finally:
+        await transport.close()
+
+
+async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExitStack], Service]) -> None:
+    """A process without an HTTP API of its own."""
+    configure_logs(settings, name)
+    stop = until_told_to_stop()
+    async with AsyncExitStack() as exits:
+        parts = await exits.enter_async_context(parts_of(settings, over_rabbitmq(settings)))
+        service = make(parts, exits)
+        if settings.health_port is not None:
+            address = ("0.0.0.0", settings.health_port)  # noqa: S104  health is asked for from outside
+            app = health_app(_components(parts, name, service), _sources(service))
+            await exits.enter_async_context(served(app, *address))
+        if not await _unless(stop, wait_for_schema(settings, name)):
+            return
+        starting = await exits.enter_async_context(started([service]))
+        if not await _unless(stop, _waited(starting)):
+            return
+        log.info("ready")
+        await stop.wait()
+        log.info("stopping")
+
+
+def _components(parts: Parts, name: str, service: Service) -> list[Component]:
+    components = [
+        database_component(name, parts.database(name)),
+        broker_component(parts.transport_of(name)),
+    ]
+    if isinstance(service, ParticipantService):
+        components.append(participant_component(service))
+    return components
+
+
+def _sources(service: Service) -> Sources:
+    engines = [service.engine] if isinstance(service, OrchestratorService) else []
+    return Sources(engines, [service.outbox])
+
+
+async def _waited(starting: asyncio.Task[None]) -> None:
+    try:
+        await asyncio.shield(starting)
+    except TopologyMismatch as error:
+        raise Failure(str(error)) from None
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Wait for work, or for being told to stop; says whether the work is done."""
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not doing.done():
+        doing.cancel()
+        await asyncio.wait({doing})
+        return False
+    doing.result()
+    return True
+
+
+async def _cancelled(task: asyncio.Task[object]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _report(task: asyncio.Task[object]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("cannot go on as it is", problem=str(error))
+
+
+def _embedded_parts(settings: Settings) -> list[str]:
+    """Variables that `oms run` replaces by embedded parts."""
+    missing = []
+    if any(settings.database_url_of(service) is None for service in ("orchestrator", *PARTICIPANTS)):
+        missing.append(f"{PREFIX}DATABASE_URL")
+    if not settings.broker_url:
+        missing.append(f"{PREFIX}BROKER_URL")
+    if settings.payment_gateway_url is None:
+        missing.append(f"{PREFIX}PAYMENT_GATEWAY_URL")
+    if settings.carrier_url is None:
+        missing.append(f"{PREFIX}CARRIER_URL")
+    if settings.admin_token is None:
+        missing.append(f"{PREFIX}ADMIN_TOKEN")
+    return missing
+
+
+def _with_sandbox(settings: Settings) -> Settings:
+    """The settings with the sandbox wherever no provider was given; said aloud."""
+    chosen = {
+        name: SANDBOX for name in ("payment_gateway_url", "carrier_url") if getattr(settings, name) is None
+    }
+    settings = settings.model_copy(update=chosen)
+    if SANDBOX in (settings.payment_gateway_url, settings.carrier_url):
+        log.warning("using the sandbox: nobody is charged and nothing is shipped")
+    return settings
+
+
+def _token_of(folder: Path) -> SecretStr:
+    """The random admin token of this folder, made at the first start; readable by its owner alone."""
+    path = folder / "admin-token"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    log.info("using the random admin token", file=str(path))
+    return SecretStr(path.read_text().strip())
