@@ -1,0 +1,137 @@
+"""What every participant shows over HTTP: its ledger rows of one saga, without anything sensitive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Row, Table, bindparam, select
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+
+from contracts.problems import ProblemError, parsed
+from messaging.postgresql import is_transient
+from messaging.unit_of_work import StorageUnavailable
+from participants.tables import participant_metadata
+
+M = TypeVar("M", bound=BaseModel)
+
+_JSON_TYPES: Final = frozenset({"application/json", "application/json;charset=utf-8"})
+
+
+class OutcomeView(BaseModel):
+    """What was answered, as it was sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    event_id: UUID
+    body: dict[str, Any]
+
+
+class LedgerRowView(BaseModel):
+    """What the participant knows of one step of the saga."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    command: str = Field(description="Type of the command that asked for it")
+    state: str
+    order_id: UUID
+    details: dict[str, Any] = Field(description="What it keeps to undo or complete the step")
+    forward: OutcomeView | None
+    compensation: OutcomeView | None
+    verdict: dict[str, Any] | None = Field(description="A person's verdict that was accepted")
+    intent_at: datetime | None = Field(description="When the provider was first called")
+    called_at: datetime | None = Field(description="When the provider was last called")
+    updated_at: datetime
+
+
+class LedgerView(BaseModel):
+    """All that the participant knows of one saga."""
+
+    model_config = ConfigDict(frozen=True)
+
+    participant: str
+    saga_id: UUID
+    steps: tuple[LedgerRowView, ...]
+
+
+def ledger_router(
+    name: str, database: AsyncEngine, may_see: Callable[[Request], Awaitable[object]]
+) -> APIRouter:
+    """`GET /participants/{name}/sagas/{saga_id}` over the participant's own database.
+
+    Args:
+        may_see: raises ProblemError where the request may not be made.
+    """
+    router = APIRouter(tags=["participants"])
+    ledger: Table = participant_metadata(name).tables[f"{name}.ledger"]
+    columns = [column for column in ledger.c if column.name not in ("request", "payload_hash")]
+    of_saga = select(*columns).where(ledger.c.saga_id == bindparam("wanted")).order_by(ledger.c.step)
+
+    @router.get(
+        f"/participants/{name}/sagas/{{saga_id}}",
+        summary=f"Show what {name} knows of a saga",
+        dependencies=[Depends(may_see)],
+    )
+    async def show_ledger(saga_id: str) -> LedgerView:
+        wanted = _saga_id(saga_id)
+        try:
+            async with database.connect() as connection:
+                rows = (await connection.execute(of_saga, {"wanted": wanted})).all()
+        except Exception as error:
+            if is_transient(error) or isinstance(error, PoolExhausted):
+                raise StorageUnavailable(f"the database of {name} cannot be used") from error
+            raise
+        return LedgerView(participant=name, saga_id=wanted, steps=tuple(map(_view, rows)))
+
+    return router
+
+
+async def json_body(request: Request, model: type[M]) -> M:
+    """The body of a request.
+
+    Raises:
+        ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 when it is not valid.
+    """
+    body = await request.body()
+    given = request.headers.get("content-type", "").lower().replace(" ", "").replace('"', "")
+    if given not in _JSON_TYPES or "content-encoding" in request.headers:
+        raise ProblemError(415, "unsupported_media_type", "The body must be application/json in UTF-8.")
+    return parsed(model, body)
+
+
+def _saga_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ProblemError(404, "not_found", "There is no such saga.") from None
+
+
+def _view(row: Row[Any]) -> LedgerRowView:
+    return LedgerRowView(
+        step=row.step,
+        command=row.command,
+        state=row.state,
+        order_id=row.order_id,
+        details=row.details,
+        forward=_outcome(row.forward_type, row.forward_event_id, row.forward_body),
+        compensation=_outcome(row.compensation_type, row.compensation_event_id, row.compensation_body),
+        verdict=None if row.verdict is None else {**row.verdict["said"], "at": row.verdict["at"]},
+        intent_at=row.intent_at,
+        called_at=row.called_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _outcome(kind: str | None, event_id: UUID | None, body: bytes | None) -> OutcomeView | None:
+    if kind is None or event_id is None or body is None:
+        return None
+    return OutcomeView(type=kind, event_id=event_id, body=json.loads(body))
