@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PACKAGES := $(wildcard contracts messaging orchestrator participants oms migrations simulation)
 CHECKED := $(PACKAGES) $(wildcard tests benchmarks)
+# Tiers that `make test` must have run; a chosen part (ARGS) is free of that.
+TIERS := unit,architecture,conformance,integration,simulation
 SEEDS ?= 50
 
 .PHONY: help setup
@@ -23,15 +25,19 @@ demo: setup ## Start everything on embedded servers, run sample orders, audit th
 run: setup ## Serve on loopback: HTTP API, console, all services in one process
 	@$(BIN)/oms run
 
-up: ## Start the services, RabbitMQ and PostgreSQL in containers (compose)
-	docker compose up --build --detach --wait
+up: engine ## Start the services, RabbitMQ and PostgreSQL in containers (compose)
+	@docker compose up --build --detach --wait
 
-down: ## Stop those containers; data volumes stay
-	docker compose down
+down: engine ## Stop those containers; data volumes stay
+	@docker compose down
 
-.PHONY: test lint format bench simulate mutations chaos
-test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL
-	@$(BIN)/python -m pytest -m "not chaos and not benchmark" $(ARGS)
+.PHONY: engine
+engine:
+	@docker compose version >/dev/null 2>&1 || { echo "make: docker with compose is needed and was not found" >&2; exit 1; }
+
+.PHONY: test lint format bench simulate mutations chaos browser
+test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL (ARGS for pytest)
+	@$(BIN)/python -m pytest -m "not chaos and not benchmark and not browser" $(if $(ARGS),$(ARGS),--tiers=$(TIERS))
 
 lint: setup ## Check style, formatting and types
 	@$(BIN)/ruff check .
@@ -43,7 +49,7 @@ format: setup ## Put imports and layout in order
 	@$(BIN)/ruff format .
 
 bench: setup ## Measure throughput and latency
-	@$(BIN)/python -m pytest -m benchmark -s benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 simulate: setup ## Run the seeded simulation (SEEDS=n)
 	@$(BIN)/oms simulate --seeds $(SEEDS)
@@ -53,6 +59,9 @@ mutations: setup ## Remove one safety rule at a time; the simulation must notice
 
 chaos: setup ## Kill, stop and cut off servers under load
 	@$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+browser: setup ## Drive the console in Chromium
+	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 .PHONY: lock
 lock: ## Pin the packages anew in requirements/ (needs uv)
