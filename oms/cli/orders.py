@@ -151,6 +151,7 @@ def watch(
 @commands.command("cancel", epilog=example("oms orders cancel ID"))
 def cancel(
     order_id: OrderId,
+    reason: Annotated[str | None, typer.Option("--reason", "-r", metavar="TEXT", help="Why.")] = None,
     yes: Yes = False,
     url: Url = DEFAULT_URL,
     token: OrderToken = None,
@@ -159,7 +160,8 @@ def cancel(
     """Cancel one order, if it is not too late; what was done for it is undone."""
     before = session.get(url, token, f"/orders/{order_id}")
     session.confirm(f"order {order_id} is {before.get('status')}; it will be cancelled", yes)
-    order = session.ask(url, token, lambda api: api.post(f"/orders/{order_id}/cancel", None))
+    body = None if reason is None else {"reason": reason}
+    order = session.ask(url, token, lambda api: api.post(f"/orders/{order_id}/cancel", body))
     if as_json:
         output.show_json(order)
     else:
@@ -171,19 +173,18 @@ async def _events(api: ApiClient, order_id: UUID) -> AsyncIterator[StreamEvent]:
     from oms.api_client import Unreachable
 
     last: str | None = None
-    lost = 0
-    while True:
+    for _ in range(_RECONNECTS):
         try:
             async for event in api.events(f"/orders/{order_id}/events", last):
-                last, lost = event.id or last, 0
+                last = event.id or last
                 yield event
                 if _status(event.data) in ENDED:
                     return
         except Unreachable:
-            if last is None or lost == _RECONNECTS:
+            if last is None:
                 raise
-        lost += 1
         await asyncio.sleep(_PAUSE_S)
+    raise Unreachable(f"{api.url} broke the stream off {_RECONNECTS} times")
 
 
 def _status(order: Any) -> str:

@@ -39,23 +39,28 @@ def run(
     demo: Annotated[bool, typer.Option("--demo", help="Fill in stock and sample orders.")] = False,
 ) -> None:
     """Run all services in one process; what is not configured is embedded. For this machine alone."""
-    from oms import wiring
+    from oms import processes
 
-    _serve(lambda settings: wiring.run(settings, host, port, demo))
+    if demo:
+        from oms.demo import run_with_samples
+
+        _serve(lambda settings: run_with_samples(settings, host, port))
+    else:
+        _serve(lambda settings: processes.run(settings, host, port))
 
 
 def api(host: Host = LOOPBACK, port: Port = 8000) -> None:
     """Run the HTTP API and the console."""
-    from oms import wiring
+    from oms import processes
 
-    _serve(lambda settings: wiring.run_api(settings, host, port))
+    _serve(lambda settings: processes.run_api(settings, host, port))
 
 
 def orchestrator() -> None:
     """Run the orchestrator: it takes outcomes, decides, sends commands, and looks after what is due."""
-    from oms import wiring
+    from oms import processes
 
-    _serve(wiring.run_orchestrator)
+    _serve(processes.run_orchestrator)
 
 
 def _known(name: str) -> str:
@@ -70,16 +75,16 @@ def participant(
     ],
 ) -> None:
     """Run one participant."""
-    from oms import wiring
+    from oms import processes
 
-    _serve(lambda settings: wiring.run_participant(settings, name))
+    _serve(lambda settings: processes.run_participant(settings, name))
 
 
-def sandbox(port: Port = 8001) -> None:
+def sandbox(host: Host = LOOPBACK, port: Port = 8001) -> None:
     """Run a payment gateway and a carrier to play against."""
-    from oms import wiring
+    from oms import processes
 
-    _serve(lambda settings: wiring.run_sandbox(settings, port))
+    _serve(lambda settings: processes.run_sandbox(settings, host, port))
 
 
 def migrate(as_json: AsJson = False) -> None:
@@ -106,9 +111,9 @@ def _broker(context: typer.Context) -> None:
 @broker.command("setup", epilog=example("OMS_BROKER_URL=amqp://… oms broker setup"))
 def setup(as_json: AsJson = False) -> None:
     """Declare exchanges, queues and bindings; tells what was changed. Doing it again changes nothing."""
-    from oms import wiring
+    from oms import processes
 
-    changes = _serve(wiring.broker_setup)
+    changes = _serve(processes.broker_setup)
     if as_json:
         output.show_json({"changes": changes})
         return

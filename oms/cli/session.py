@@ -57,5 +57,9 @@ def confirm(what: str | Text, yes: bool) -> None:
         typer.Abort: the person did.
     """
     output.note(what)
-    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
+    if not yes and _at_a_terminal():
         typer.confirm("Go on?", abort=True, err=True)
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,0 +1,198 @@
+"""The demo: the whole system in one process, sample orders, and the audit's word on what came of them.
+
+Nothing of the environment's databases and brokers is used, and the folder is deleted afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from oms.api_client import ApiClient, Document, Refused
+from oms.audit import audit, sources_of
+from oms.demo.results import Course, Level, Money, Result
+from oms.demo.view import DemoView, view_for
+from oms.failures import Failure
+from oms.logs import configure_logs
+from oms.processes import FOLDER, Running, stack
+from oms.sample_orders import COMPLETED, STOCK, End, stories
+from oms.serving import until_told_to_stop
+from oms.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
+
+LONGEST_S: Final = 90
+"""Seconds after which the demo gives up on orders that have not ended."""
+
+_URLS: Final = (
+    "database",
+    "orchestrator_database",
+    "inventory_database",
+    "payment_database",
+    "shipping_database",
+    "sandbox_database",
+    "audit_database",
+    "payment_gateway",
+    "carrier",
+)
+
+_LOOK_S: Final = 0.1
+_AT_ONCE: Final = 8
+
+
+class DemoFailed(Failure):
+    """Some order did not end in time."""
+
+
+async def run_demo() -> bool:
+    """Run the demo; returns whether everything came out as it must. Raises Failure."""
+    view = view_for(sys.stdout)
+    settings = demo_settings()
+    configure_logs(settings, "demo")
+    view.say("starting PostgreSQL, all services, a payment gateway and a carrier in this process ...")
+    with tempfile.TemporaryDirectory(prefix="oms-demo-", ignore_cleanup_errors=True) as folder:
+        async with stack(settings, "127.0.0.1", 0, Path(folder)) as running:
+            view.say(f"ready on {running.api_url}")
+            async with ApiClient(running.api_url, running.admin_token) as api:
+                result = await _play(api, running, view)
+    view.result(result)
+    return result.as_expected
+
+
+def demo_settings() -> Settings:
+    """Everything embedded, whatever the environment says; short times, so that trouble passes quickly."""
+    return load_settings(
+        **{f"{name}_url": None for name in _URLS},
+        broker_url=(),
+        admin_token=None,
+        orders_token=None,
+        log_format="console",
+        log_level="error",
+        provider_timeout_s=1,
+        retry_delays_s=(0.5, 1, 2),
+        resend_after_s=3,
+        step_deadline_s=60,
+    )
+
+
+async def run_with_samples(settings: Settings, host: str, port: int) -> None:
+    """`oms run --demo`: serve, with stock and one round of sample orders to look at. Raises Failure."""
+    configure_logs(settings, "oms")
+    stop = until_told_to_stop()
+    async with stack(settings, host, port, FOLDER) as running:
+        async with ApiClient(running.api_url, running.admin_token) as api:
+            await _set_stock(api)
+            courses = [Course(story) for story in stories()]
+            await _submit_all(api, courses)
+        number = sum(len(course.order_ids) for course in courses)
+        log.info("sample orders submitted", orders=number, console=f"{running.api_url}/console")
+        await stop.wait()
+
+
+async def _play(api: ApiClient, running: Running, view: DemoView) -> Result:
+    loop = asyncio.get_running_loop()
+    before = await _set_stock(api)
+    started_at = loop.time()
+    courses = [Course(story) for story in stories()]
+    with view.following(courses):
+        async with asyncio.TaskGroup() as together:
+            submitting = together.create_task(_submit_all(api, courses))
+            orders = await _until_ended(api, courses, submitting, view)
+    took_s = loop.time() - started_at
+    levels = await _levels(api, before, orders)
+    money = await _money(api, orders)
+    view.say("auditing every order and every product ...")
+    report = await audit(sources_of(running.settings))
+    return Result(courses, levels, money, report, took_s)
+
+
+async def _set_stock(api: ApiClient) -> dict[str, int]:
+    for sku, on_hand in STOCK.items():
+        await api.put(f"/inventory/{sku}", {"on_hand": on_hand})
+    return dict(STOCK)
+
+
+async def _submit_all(api: ApiClient, courses: Sequence[Course]) -> None:
+    """All stories at once, as orders come in life: mixed."""
+    waiting = [(course, number) for course in courses for number in range(len(course.story.orders))]
+    waiting.sort(key=lambda each: each[1] / len(each[0].story.orders))
+    queue = iter(waiting)
+
+    async def customer() -> None:
+        for course, number in queue:
+            await _submit(api, course, number)
+
+    async with asyncio.TaskGroup() as customers:
+        for _ in range(_AT_ONCE):
+            customers.create_task(customer())
+
+
+async def _submit(api: ApiClient, course: Course, number: int) -> None:
+    order = await api.post("/orders", course.story.orders[number])
+    course.order_ids.append(order["order_id"])
+    if course.story.cancelled:
+        try:
+            await api.post(f"/orders/{order['order_id']}/cancel", None)
+        except Refused as refused:
+            if refused.status != 409:
+                raise
+            course.too_late += 1
+
+
+async def _until_ended(
+    api: ApiClient, courses: Sequence[Course], submitting: asyncio.Task[Any], view: DemoView
+) -> list[Document]:
+    """Look at all orders again and again until none is under way. Raises DemoFailed."""
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            while True:
+                everything_is_in = submitting.done()
+                orders = (await api.items("/orders", {}, limit=1000))["items"]
+                _count_ends(courses, orders)
+                view.progress(orders)
+                if everything_is_in and all(course.done for course in courses):
+                    return list(orders)
+                await asyncio.sleep(_LOOK_S)
+    except TimeoutError:
+        late = [course.story.name for course in courses if not course.done]
+        raise DemoFailed(f"not ended after {LONGEST_S} s: {', '.join(late)}") from None
+
+
+def _count_ends(courses: Sequence[Course], orders: Sequence[Document]) -> None:
+    ends = {order["order_id"]: _end(order) for order in orders if order["ended_at"] is not None}
+    for course in courses:
+        course.ends = Counter(ends[order_id] for order_id in course.order_ids if order_id in ends)
+
+
+def _end(order: Mapping[str, Any]) -> End:
+    failure = order["failure"]
+    return order["status"], failure["code"] if failure else None
+
+
+async def _levels(api: ApiClient, before: Mapping[str, int], orders: Sequence[Document]) -> list[Level]:
+    sold: Counter[str] = Counter()
+    for order in orders:
+        if _end(order) == COMPLETED:
+            sold.update({line["sku"]: line["quantity"] for line in order["lines"]})
+    levels = {level["sku"]: level for level in (await api.items("/inventory", {}, limit=200))["items"]}
+    return [
+        Level(sku, count, levels[sku]["on_hand"], levels[sku]["reserved"], sold[sku])
+        for sku, count in before.items()
+    ]
+
+
+async def _money(api: ApiClient, orders: Sequence[Document]) -> Money:
+    charges = (await api.items("/sandbox/charges", {}, limit=1000))["items"]
+    return Money(
+        charges=len(charges),
+        charged=sum(charge["amount"] for charge in charges),
+        refunded=sum(charge["refunded"] for charge in charges),
+        due=sum(order["total"] for order in orders if _end(order) == COMPLETED),
+    )
