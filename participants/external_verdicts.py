@@ -11,6 +11,7 @@ from contracts.envelope import Direction
 from participants.commands import Received
 from participants.external import Ask, Declined, Finding, NoEffect, Plan, Planner, Question, Took
 from participants.fence import State
+from participants.gate import check_same_order
 from participants.ledger import LedgerRow
 from participants.verdicts import (
     LEADS_TO,
@@ -42,7 +43,12 @@ class Judge:
         self._planner = planner
 
     def start(self, asked: Asked, row: LedgerRow | None) -> Plan:
-        """What a verdict leads to: an answer, or a question to the provider."""
+        """What a verdict leads to: an answer, or a question to the provider.
+
+        Raises:
+            PermanentFailure: it names another order than the ledger.
+        """
+        check_same_order(row, asked.received)
         before = accepted_before(row, asked.command)
         if before is not None:
             return Plan(answers=(before,))

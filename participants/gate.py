@@ -30,9 +30,14 @@ def move_for(row: LedgerRow | None, received: Received) -> Move:
     return move
 
 
-def _check_same_work(row: LedgerRow, received: Received) -> None:
-    if row.order_id != received.command.order_id:
+def check_same_order(row: LedgerRow | None, received: Received) -> None:
+    """Raises PermanentFailure where a command names another order than the ledger has for its step."""
+    if row is not None and row.order_id != received.command.order_id:
         raise PermanentFailure("order_mismatch", f"{received.step} belongs to order {row.order_id}")
+
+
+def _check_same_work(row: LedgerRow, received: Received) -> None:
+    check_same_order(row, received)
     if received.work is not None and row.command not in (received.work.name, UNASKED):
         raise PermanentFailure(
             "step_mismatch", f"{received.step} of this saga was asked for as {row.command}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -39,7 +39,8 @@ _COLUMNS: Final = {
     "called_at": "timestamptz",
     "updated_at": "timestamptz",
 }
-_FIXED: Final = frozenset({"saga_id", "step", "order_id", "command", "payload_hash"})
+_KEY: Final = frozenset({"saga_id", "step"})
+_FIXED: Final = frozenset({"order_id", "command", "payload_hash"})
 """What never changes in a row."""
 
 _ERASED: Final = "request"
@@ -62,7 +63,7 @@ def _insert(schema: str, columns: tuple[str, ...]) -> str:
 
 @cache
 def _update(schema: str, columns: tuple[str, ...]) -> str:
-    changes = ", ".join(f"{name} = {_value(name)}" for name in columns if name not in _FIXED)
+    changes = ", ".join(f"{name} = {_value(name)}" for name in columns if name not in _KEY)
     return (
         f"UPDATE {schema}.ledger AS l SET {changes} FROM {_given(columns)} "  # noqa: S608
         "WHERE l.saga_id = n.saga_id AND l.step = n.step"
@@ -111,10 +112,10 @@ class SqlLedgerTransaction(SqlTransaction):
         new = [row for row in rows if row.key not in self._locked]
         changed = [row for row in rows if row.key in self._locked]
         if new:
-            columns, arrays = _arrays(new)
+            columns, arrays = _arrays(new, lambda name, value: value is not None)
             self.write(_insert(self.schema, columns), arrays, expected_rows=len(new))
         if changed:
-            columns, arrays = _arrays(changed, _ERASED)
+            columns, arrays = _arrays(changed, _may_have_changed)
             self.write(_update(self.schema, columns), arrays, expected_rows=len(changed))
 
     async def commit(self, confirmed: Sequence[UUID]) -> None:
@@ -143,14 +144,16 @@ class SqlShippingTransaction(SqlLedgerTransaction):
     schema = SHIPPING
 
 
-def _arrays(rows: Sequence[LedgerRow], *needed: str) -> tuple[tuple[str, ...], list[str]]:
-    """The columns in which there is something to write, and an array for each."""
+def _may_have_changed(name: str, value: object) -> bool:
+    return name not in _FIXED and (value is not None or name == _ERASED)
+
+
+def _arrays(
+    rows: Sequence[LedgerRow], matters: Callable[[str, object], bool]
+) -> tuple[tuple[str, ...], list[str]]:
+    """The columns in which some value matters, and an array for each."""
     columns = zip(_COLUMNS, zip(*map(_values, rows), strict=True), strict=True)
-    filled = [
-        (name, values)
-        for name, values in columns
-        if name in needed or any(value is not None for value in values)
-    ]
+    filled = [(name, values) for name, values in columns if any(matters(name, value) for value in values)]
     return tuple(name for name, _ in filled), [array_literal(values) for _, values in filled]
 
 

@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -216,7 +217,7 @@ class ProviderConsumer:
                     plan = self._planner.start(one, row, now)
             except PermanentFailure as failure:
                 plan = Plan(failure=failure)
-            await self._carry_out(transaction, batch, one, row, plan, admissions)
+            self._carry_out(transaction, batch, one, row, plan, admissions, now)
         await self._close(transaction, batch)
         return batch
 
@@ -272,13 +273,13 @@ class ProviderConsumer:
                     plan = self._planner.finish(one, call.question, result, row, now)
             except PermanentFailure as failure:
                 plan = Plan(failure=failure)
-            await self._carry_out(transaction, batch, one, row, plan, admissions)
+            self._carry_out(transaction, batch, one, row, plan, admissions, now)
         await self._close(transaction, batch)
         return batch
 
     # -- plans --------------------------------------------------------------------------------------------
 
-    async def _carry_out(
+    def _carry_out(
         self,
         transaction: LedgerTransaction,
         batch: Batch,
@@ -286,9 +287,9 @@ class ProviderConsumer:
         row: LedgerRow | None,
         plan: Plan,
         admissions: dict[Key, Admission | None],
+        now: datetime,
     ) -> None:
         """Enter one plan into the batch and the transaction."""
-        now = await transaction.now()
         transaction.send([self._sender.message(answer, received, now) for answer in plan.answers])
         to_save = plan.row
         if plan.failure is not None:

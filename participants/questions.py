@@ -45,8 +45,8 @@ async def put(provider: ProviderWork, ask: Ask, row: LedgerRow) -> Finding:
     Raises:
         ProviderUnavailable, ProviderMisuse: there is no answer.
     """
-    key = idempotency_key(row.saga_id, row.step, Direction.FORWARD)
-    reversal_key = idempotency_key(row.saga_id, row.step, Direction.COMPENSATING)
+    undoing = ask in (Ask.REVERSE, Ask.FIND_REVERSAL, Ask.RECALL_REVERSAL)
+    key = idempotency_key(row.saga_id, row.step, Direction.COMPENSATING if undoing else Direction.FORWARD)
     match ask:
         case Ask.ACT:
             return await provider.act(key, row)
@@ -61,8 +61,8 @@ async def put(provider: ProviderWork, ask: Ask, row: LedgerRow) -> Finding:
         case Ask.RECALL:
             return await provider.recall(key, row)
         case Ask.REVERSE:
-            return await provider.reverse(reversal_key, row)
+            return await provider.reverse(key, row)
         case Ask.FIND_REVERSAL:
-            return await provider.find_reversal(reversal_key, row)
+            return await provider.find_reversal(key, row)
         case Ask.RECALL_REVERSAL:
-            return await provider.recall_reversal(reversal_key, row)
+            return await provider.recall_reversal(key, row)

@@ -29,7 +29,7 @@ from messaging.identifiers import NewId
 from messaging.transport import Delivery, Message
 from participants.commands import Received, Work, Works
 from participants.fence import Move, State
-from participants.gate import move_for, opened
+from participants.gate import check_same_order, move_for, opened
 from participants.inventory.stock import UNKNOWN_SKU, Lines, Shelf, lines_of
 from participants.inventory.storage import InventoryTransaction
 from participants.ledger import Ledger, LedgerRow, StoredOutcome
@@ -186,6 +186,7 @@ class InventoryHandler:
         now: datetime,
     ) -> StoredOutcome:
         """S19: here the ledger knows everything, so a verdict is accepted only where the ledger agrees."""
+        check_same_order(row, received)
         before = accepted_before(row, command)
         if before is not None:
             return before
