@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Row, Select, Table, cast, func, select, union
+from sqlalchemy import BigInteger, Row, Select, Table, Text, cast, func, select, union
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -218,7 +218,7 @@ async def orders_served(connection: AsyncConnection) -> AsyncIterator[Sequence[s
 
 
 def _effective(table: Table, order_ids: Sequence[UUID], *columns: Any) -> Select[Any]:
-    wanted = table.c.order_id == func.any(array([str(order_id) for order_id in order_ids]))
+    wanted = table.c.order_id == func.any(array([str(order_id) for order_id in order_ids], type_=Text))
     return select(*columns).where(wanted, _stands(table)).order_by(table.c.key)
 
 

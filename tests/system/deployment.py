@@ -1,0 +1,185 @@
+"""The services as processes of their own, started and ended as an operator would."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aio_pika
+import httpx
+
+from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_letter_queue
+
+ADMIN_TOKEN: Final = "a-token-for-tests"
+READY_WITHIN_S: Final = 60
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+class ServiceProcess:
+    """One `oms ...` process; ``port`` answers `/livez` and `/readyz`."""
+
+    def __init__(
+        self, name: str, arguments: list[str], environment: Mapping[str, str], port: int, folder: Path
+    ) -> None:
+        self.name = name
+        self.port = port
+        self._arguments = arguments
+        self._environment = dict(environment)
+        self._log = folder / f"{name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it; it need not be ready yet."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                "import sys; from oms.cli import main; sys.exit(main())",
+                *self._arguments,
+                env={**_plain_environment(), **self._environment},
+                stdout=log,
+                stderr=log,
+            )
+
+    async def ready(self) -> None:
+        """Return when it says that it is; fails with its log when it ended or never is."""
+        try:
+            async with asyncio.timeout(READY_WITHIN_S), httpx.AsyncClient() as client:
+                while not await self._is_ready(client):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"{self.name} is not ready:\n{self.said[-3000:]}") from None
+
+    async def _is_ready(self, client: httpx.AsyncClient) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, f"{self.name} ended:\n{self.said[-3000:]}"
+        try:
+            answer = await client.get(f"http://127.0.0.1:{self.port}/readyz")
+        except httpx.TransportError:
+            return False
+        return bool(answer.status_code == 200 and answer.json()["status"] == "ok")
+
+    async def end(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait, return the exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(with_signal)
+        async with asyncio.timeout(40):
+            return await self._process.wait()
+
+    @property
+    def said(self) -> str:
+        """Everything that it has logged."""
+        return self._log.read_text() if self._log.exists() else ""
+
+
+class Deployment:
+    """All services over one broker and one database."""
+
+    def __init__(self, broker_url: str, database_url: str, folder: Path, **variables: str) -> None:
+        self.broker_url = broker_url
+        self.database_url = database_url
+        self.environment = {
+            "OMS_DATABASE_URL": database_url,
+            "OMS_BROKER_URL": broker_url,
+            "OMS_ADMIN_TOKEN": ADMIN_TOKEN,
+            "OMS_LOG_FORMAT": "json",
+            **variables,
+        }
+        self.services: dict[str, ServiceProcess] = {}
+        self._folder = folder
+        sandbox = self._add("sandbox", ["sandbox", "--port", "{port}"])
+        providers = {
+            "OMS_PAYMENT_GATEWAY_URL": f"http://127.0.0.1:{sandbox.port}",
+            "OMS_CARRIER_URL": f"http://127.0.0.1:{sandbox.port}",
+        }
+        self.environment = {**providers, **self.environment}
+        api = self._add("api", ["api", "--port", "{port}"])
+        self._add("orchestrator", ["orchestrator"])
+        for participant in PARTICIPANTS:
+            self._add(participant, ["participant", participant])
+        self.url = f"http://127.0.0.1:{api.port}"
+        self.sandbox_url = f"http://127.0.0.1:{sandbox.port}"
+
+    def _add(self, name: str, arguments: list[str]) -> ServiceProcess:
+        port = free_port()
+        given = [argument.format(port=port) for argument in arguments]
+        environment = {**self.environment, "OMS_HEALTH_PORT": str(port)}
+        self.services[name] = ServiceProcess(name, given, environment, port, self._folder)
+        return self.services[name]
+
+    async def start(self) -> None:
+        """Start everything; returns when all are ready."""
+        await self.command("migrate")
+        for service in self.services.values():
+            await service.start()
+        await asyncio.gather(*(service.ready() for service in self.services.values()))
+
+    async def stop(self) -> None:
+        """End everything as an operator would."""
+        await asyncio.gather(*(service.end() for service in self.services.values()))
+
+    async def command(self, *arguments: str) -> tuple[int, str]:
+        """Run `oms ...` in this environment; returns exit code and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "import sys; from oms.cli import main; sys.exit(main())",
+            *arguments,
+            env={**_plain_environment(), **self.environment, "OMS_API_URL": getattr(self, "url", "")},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, printed.decode()
+
+    def client(self) -> httpx.AsyncClient:
+        """A client of the HTTP API with the admin's token."""
+        return httpx.AsyncClient(
+            base_url=self.url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=30
+        )
+
+
+async def empty(broker_url: str) -> None:
+    """Delete our queues from a broker, so that nothing of an earlier run is in them."""
+    queues = [OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS)]
+    connection = await aio_pika.connect(broker_url)
+    async with connection:
+        for queue in (*queues, *map(dead_letter_queue, queues)):
+            channel = await connection.channel()
+            await channel.queue_delete(queue)
+
+
+def an_order(**changes: Any) -> dict[str, Any]:
+    """A good order as a client would send it."""
+    return {
+        "customer_id": "c-42",
+        "currency": "EUR",
+        "lines": [{"sku": "SKU-1", "quantity": 1, "unit_price": 1299}],
+        "payment_method": "pm_card_visa",
+        "shipping_address": {
+            "name": "A. Person",
+            "line1": "1 Street",
+            "city": "Town",
+            "postal_code": "12345",
+            "country": "DE",
+        },
+        **changes,
+    }
+
+
+def _plain_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("OMS_")}
