@@ -23,7 +23,7 @@ from simulation.facts import Acknowledged, Arrived, Delivered, Fact, Published
 from simulation.process import Host
 from simulation.weather import Fault
 
-LATENCY_S = 0.004
+LATENCY_S = 0.15
 """Longest usual time on the way, in seconds."""
 
 NOTICED_AFTER_S = 8.0

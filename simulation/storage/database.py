@@ -178,12 +178,15 @@ class Database:
             wanted = owner.waits_for if owner is not None else None
         return False
 
-    def forget_waiting(self, session: Session) -> None:
-        """A session ends while it waits: nobody is to grant it anything any more."""
-        if session.waits_for is not None:
-            for waiter in list(self._waiting.get(session.waits_for, ())):
-                if waiter.session is session:
-                    self._leave_queue(session.waits_for, waiter)
+    def forget_waiting(self, session: Session, error: Exception | None = None) -> None:
+        """Nobody is to grant a session anything any more; it is told so where there is an error."""
+        if session.waits_for is None:
+            return
+        for waiter in list(self._waiting.get(session.waits_for, ())):
+            if waiter.session is session:
+                self._leave_queue(session.waits_for, waiter)
+                if error is not None and not waiter.granted.done():
+                    waiter.granted.set_exception(error)
 
 
 @dataclass(slots=True, eq=False)
@@ -203,7 +206,7 @@ class Session:
     def check_open(self) -> None:
         """Raises OperationalError when the server has ended this transaction."""
         if self.broken:
-            raise OperationalError("the connection is lost")
+            raise _lost()
         if self.ended:
             raise AssertionError("the transaction has ended")
 
@@ -269,7 +272,16 @@ class Session:
             self.database.forget_waiting(self)
             self.database.leave(self)
 
+    def lose(self) -> None:
+        """The process loses its connection. The server does not know yet: it keeps the locks."""
+        self.broken = True
+        self.database.forget_waiting(self, _lost())
+
     def break_off(self) -> None:
         """The server ends this transaction; its process notices with the next statement."""
-        self.broken = True
+        self.lose()
         self.roll_back()
+
+
+def _lost() -> OperationalError:
+    return OperationalError("the connection is lost")

@@ -45,7 +45,8 @@ class MemoryTransaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.session.roll_back()
+        if not self.session.broken:
+            self.session.roll_back()
 
     async def now(self) -> datetime:
         """The database's time (S11)."""

@@ -1,0 +1,73 @@
+"""Messages that nobody can understand: what a broken or hostile program would send (S16)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.routing import (
+    COMMANDS_EXCHANGE,
+    DEFAULT_EXCHANGE,
+    EVENTS_EXCHANGE,
+    OUTCOMES_QUEUE,
+    PARTICIPANTS,
+)
+from messaging.in_process import InProcessBroker
+from messaging.transport import Message
+from simulation.servers import BEGINNING
+
+_BODIES: Final = (
+    b"",
+    b"\xff\xfe",
+    b"not json",
+    b"[1, 2]",
+    b'{"saga_id": 7}',
+    b"null",
+    b'{"saga_id": "00000000-0000-0000-0000-000000000000", "order_id": "x", "step": "\\u0000"}',
+)
+_TYPES: Final = ("ReserveInventory", "PaymentSuccessfulEvent", "StepSettled", "SettleStep", "Nonsense", "")
+
+
+class Forger:
+    """Sends garbage, and true-looking messages of sagas that never were."""
+
+    def __init__(self, broker: InProcessBroker, rng: random.Random) -> None:
+        self._broker = broker
+        self._rng = rng
+
+    def forge(self) -> None:
+        """Send one message to somebody."""
+        exchange, key = self._rng.choice(
+            (
+                (EVENTS_EXCHANGE, "payment.successful"),
+                (DEFAULT_EXCHANGE, OUTCOMES_QUEUE),
+                (COMMANDS_EXCHANGE, self._rng.choice(PARTICIPANTS)),
+            )
+        )
+        saga_id = UUID(int=self._rng.getrandbits(128))
+        headers: dict[str, Any] = {"attempt": self._rng.choice((1, -3, "x", 2**40)), "schema-version": 1}
+        if self._rng.random() < 0.3:
+            headers["schema-version"] = 99
+        self._broker.publish(
+            Message(
+                message_id=UUID(int=self._rng.getrandbits(128)),
+                type=self._rng.choice(_TYPES),
+                exchange=exchange,
+                routing_key=key,
+                body=self._body(saga_id),
+                correlation_id=self._rng.choice((saga_id, None)),
+                app_id="forger",
+                timestamp=BEGINNING,
+                mandatory=False,
+                headers=headers,
+            )
+        )
+
+    def _body(self, saga_id: UUID) -> bytes:
+        if self._rng.random() < 0.7:
+            return self._rng.choice(_BODIES)
+        return (
+            f'{{"saga_id": "{saga_id}", "order_id": "{saga_id}", "step": "charge", "direction": "forward",'
+            ' "amount": 500, "currency": "EUR", "reference": "r"}'
+        ).encode()

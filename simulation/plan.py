@@ -1,0 +1,182 @@
+"""What a seed stands for: which orders come, which processes run, which faults strike and how often."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from contracts.orders import Order, OrderLine, ShippingAddress
+from contracts.routing import INVENTORY, PARTICIPANTS
+from messaging.retries import RetryPolicy
+from orchestrator.core.definition import StepPolicy
+from simulation.providers import DECLINED_METHOD, REFUSED_POSTAL_CODE
+from simulation.weather import Chance, Fault
+
+API: Final = "api"
+"""The service that takes orders in and lets people act; it shares the orchestrator's database."""
+
+POLICY: Final = StepPolicy(
+    deadline_s=40, grace_s=4, resend_after_s=3, resend_cap_s=20, stuck_after_attempts=4
+)
+NEW_POLICY: Final = StepPolicy(
+    deadline_s=60, grace_s=6, resend_after_s=4, resend_cap_s=25, stuck_after_attempts=3
+)
+"""Of the second version of the definition, which is deployed while orders are under way (S13)."""
+
+RETRIES: Final = RetryPolicy(delays_s=(0.5, 2.0, 8.0), max_attempts=4)
+KEY_LIFETIME_S: Final = 100_000.0
+ORDERS_COME_WITHIN_S: Final = 25.0
+STORM_LASTS_S: Final = 75.0
+"""Afterwards nothing goes wrong any more, and everything has to end."""
+
+STOCK: Final[Mapping[str, int]] = {"apple": 9, "pear": 60, "plum": 60, "rare": 2}
+UNKNOWN_SKU: Final = "unheard-of"
+
+RATES: Final[Mapping[Fault, float]] = {
+    Fault.MESSAGE_LOST: 0.02,
+    Fault.CONFIRM_LOST: 0.03,
+    Fault.MESSAGE_DELAYED: 0.04,
+    Fault.MESSAGE_DUPLICATED: 0.1,
+    Fault.MESSAGE_REFUSED: 0.02,
+    Fault.REORDERED: 0.15,
+    Fault.TRANSACTION_FAILED: 0.05,
+    Fault.COMMIT_AMBIGUOUS: 0.05,
+    Fault.COMMIT_FAILED: 0.03,
+    Fault.DATABASE_SLOW: 0.02,
+    Fault.CRASH_BEFORE_COMMIT: 0.01,
+    Fault.CRASH_AFTER_COMMIT: 0.01,
+    Fault.CRASH_BEFORE_PUBLISH: 0.01,
+    Fault.CRASH_AFTER_PUBLISH: 0.01,
+    Fault.CRASH_BEFORE_CONFIRM: 0.01,
+    Fault.CRASH_AFTER_CONFIRM: 0.01,
+    Fault.CRASH_BEFORE_ACK: 0.01,
+    Fault.CRASH_AFTER_ACK: 0.01,
+    Fault.PROVIDER_UNREACHED: 0.15,
+    Fault.ANSWER_LOST: 0.15,
+    Fault.EFFECT_LATE: 0.1,
+    Fault.PROVIDER_SLOW: 0.2,
+}
+"""How likely a fault is at each opportunity, in seeds that have it."""
+
+STORMS: Final = (
+    Fault.BROKER_CUT_OFF,
+    Fault.BROKER_RESTARTED,
+    Fault.QUEUE_PURGED,
+    Fault.DATABASE_CUT_OFF,
+    Fault.DATABASE_RESTARTED,
+    Fault.CLOCK_JUMPED,
+    Fault.CRASH,
+    Fault.PROCESS_STOPPED,
+    Fault.PROVIDER_DOWN,
+    Fault.PROVIDER_MISUSE,
+)
+"""Faults that come at a time of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """A fault that strikes at a given time."""
+
+    at_s: float
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlan:
+    """What one customer will do. Times are seconds after what comes before."""
+
+    order: Order
+    at_s: float
+    idempotency_key: str | None
+    submits_twice: bool
+    repeats_after_s: float | None
+    reuses_key: bool
+    cancels_after_s: float | None
+    refused_by_provider: bool
+    """The provider refuses this order's requests for good, until somebody repairs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything about one run."""
+
+    seed: int
+    orders: tuple[OrderPlan, ...]
+    replicas: Mapping[str, int]
+    rates: Mapping[Fault, float]
+    storms: tuple[Storm, ...]
+    offers_void: bool
+    garbage: int
+    """How many messages come that nobody can understand."""
+    meddling: int
+    """How many actions an operator tries while the storm lasts."""
+    new_version_at_s: float | None
+    """When the second version of the definition is deployed; None for never."""
+    stock_changes: int
+    faults: frozenset[Fault] = field(default_factory=frozenset)
+
+
+def plan_of(seed: int) -> Plan:
+    """The plan of a seed."""
+    rng = Chance(seed).stream("plan")
+    mood = rng.random()
+    eagerness = 0.0 if mood < 0.06 else 1.0 if mood > 0.94 else 0.35
+    rates = {fault: rate * rng.uniform(0.3, 2.0) for fault, rate in RATES.items() if rng.random() < eagerness}
+    kinds = [fault for fault in STORMS if rng.random() < eagerness]
+    count = rng.randrange(1, 7) if kinds else 0
+    storms = sorted((rng.uniform(0, STORM_LASTS_S), rng.choice(kinds)) for _ in range(count))
+    orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
+    return Plan(
+        seed=seed,
+        orders=orders,
+        replicas={name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)},
+        rates=rates,
+        storms=tuple(Storm(at_s, fault) for at_s, fault in storms),
+        offers_void=rng.random() < 0.5,
+        garbage=rng.choice((0, 0, 0, 2, 5)),
+        meddling=rng.choice((0, 0, 3, 8)),
+        new_version_at_s=rng.uniform(5, 60) if rng.random() < 0.3 else None,
+        stock_changes=rng.choice((0, 0, 2)),
+        faults=frozenset(rates) | frozenset(kinds),
+    )
+
+
+def _order(rng: random.Random, number: int) -> OrderPlan:
+    kind = rng.random()
+    skus = rng.sample(sorted(STOCK), rng.choice((1, 1, 2)))
+    if kind < 0.06:
+        skus = [*skus, UNKNOWN_SKU]
+    lines = tuple(OrderLine(sku=sku, quantity=rng.randrange(1, 4), unit_price=500) for sku in skus)
+    order = Order(
+        customer_id=f"customer-{number % 3}",
+        currency="EUR",
+        lines=lines,
+        payment_method=DECLINED_METHOD if 0.06 < kind < 0.16 else "pm_card_visa",
+        shipping_address=ShippingAddress(
+            name="A. Person",
+            line1="1 Street",
+            city="Town",
+            postal_code=REFUSED_POSTAL_CODE if 0.16 < kind < 0.26 else "12345",
+            country="DE",
+        ),
+    )
+    keyed = rng.random() < 0.8
+    return OrderPlan(
+        order=order,
+        at_s=rng.uniform(0, ORDERS_COME_WITHIN_S),
+        idempotency_key=f"key-{number}" if keyed else None,
+        submits_twice=keyed and rng.random() < 0.2,
+        repeats_after_s=rng.uniform(0, 40) if keyed and rng.random() < 0.15 else None,
+        reuses_key=keyed and rng.random() < 0.1,
+        cancels_after_s=rng.choice((rng.uniform(0, 0.3), rng.uniform(0, 40)))
+        if rng.random() < 0.25
+        else None,
+        refused_by_provider=rng.random() < 0.5,
+    )
+
+
+ORCHESTRATOR_DATABASE: Final = "orchestrator"
+DATABASES: Final = (ORCHESTRATOR_DATABASE, *PARTICIPANTS)
+WAREHOUSE_DATABASE: Final = INVENTORY

@@ -1,0 +1,273 @@
+"""The payment gateway and the carrier as the outside world has them: their books are the truth.
+
+They keep the promises of `docs/providers.md` (one effect a key for as long as the key lives, 409 while an
+earlier call is at work), and break every habit that nobody promised: they are slow, answer nothing after
+having taken the money, do late what was given up long ago, are down for minutes, and forget old keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from participants.exchange import Call, Reply
+from participants.providers import ProviderTraits, ProviderUnavailable
+from participants.shipping.carrier import SHIPMENT_REJECTED
+from simulation.facts import Charged, Fact, Refunded, Shipped
+from simulation.loop import SimulatedLoop
+from simulation.process import Host
+from simulation.weather import Fault
+
+CALL_TIMEOUT_S: Final = 2.0
+"""Seconds after which a client gives a call up."""
+
+LONGEST_CALL_S: Final = 4.0
+LATEST_EFFECT_S: Final = 15.0
+"""Longest time after a given-up call at which it still takes effect."""
+
+TRAITS: Final = ProviderTraits(key_lifetime_s=120.0, settling_time_s=40.0)
+"""What the providers state; the settling time leaves room for a database clock that jumps."""
+
+KEY_REALLY_LIVES_S: Final = 160.0
+
+DECLINED_METHOD: Final = "pm_card_declined"
+REFUSED_POSTAL_CODE: Final = "00000"
+
+
+@dataclass(slots=True)
+class Entry:
+    """What a provider has under one key."""
+
+    key: str
+    order_id: str
+    status: str
+    since: float
+    amount: int = 0
+    currency: str = ""
+    charge: str = ""
+    refunded: int = 0
+    refused: Reply | None = None
+
+    @property
+    def reference(self) -> str:
+        """The provider's name for it; keys are used again once they are forgotten, so times are in it."""
+        return f"{self.key}@{self.since:.6f}"
+
+
+@dataclass(slots=True)
+class Books:
+    """One provider's entries of one kind: everything that ever stood, and what a key means now."""
+
+    entries: list[Entry] = field(default_factory=list)
+    by_key: dict[str, Entry] = field(default_factory=dict)
+    at_work: set[str] = field(default_factory=set)
+
+
+class Provider:
+    """The servers of gateway and carrier, reached by every process over its own `ProviderLine`."""
+
+    def __init__(self, loop: SimulatedLoop, tell: Callable[[Fact], None], *, offers_void: bool) -> None:
+        self.charges, self.refunds, self.shipments = Books(), Books(), Books()
+        self.down_until = 0.0
+        self.broken_orders: set[str] = set()
+        """Orders that are refused for good until somebody repairs what is wrong at the provider."""
+        self._loop = loop
+        self._tell = tell
+        self._offers_void = offers_void
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it answers nobody."""
+        return self._loop.time() < self.down_until
+
+    def arrive(self, call: Call, work_s: float, answer: Callable[[Reply], None]) -> None:
+        """A call has arrived; the answer is given after ``work_s`` seconds of work."""
+        if self.is_down:
+            answer(Reply(503, None))
+        elif call.method == "GET":
+            answer(Reply(200, {"items": self._listed(call)}))
+        else:
+            self._work(call, work_s, answer)
+
+    def give_back_by_hand(self, order_id: str, key: str) -> None:
+        """A person sees to it at the gateway that no money of an order is kept, and none will be taken."""
+        self.close_by_hand(self.charges, key)
+        for entry in self.charges.entries:
+            if entry.order_id == order_id and entry.status == "succeeded" and entry.refunded < entry.amount:
+                self._tell(Refunded(order_id, entry.amount - entry.refunded))
+                entry.refunded = entry.amount
+
+    def close_by_hand(self, books: Books, key: str) -> Entry:
+        """A person has a key closed; it keeps the answer that it has."""
+        entry = books.by_key.get(key)
+        if entry is None:
+            self._void(books, key, None)
+            entry = books.by_key[key]
+        entry.since = self._loop.time()
+        return entry
+
+    def repair(self, order_id: str) -> None:
+        """A person repairs what made the provider refuse an order's requests."""
+        self.broken_orders.discard(order_id)
+
+    def _books(self, path: str) -> Books:
+        name = path.split("/")[1]
+        return {"charges": self.charges, "refunds": self.refunds, "shipments": self.shipments}[name]
+
+    def _work(self, call: Call, work_s: float, answer: Callable[[Reply], None]) -> None:
+        books, key = self._books(call.path), call.key or ""
+        if call.path.endswith("/void") and not self._offers_void:
+            answer(Reply(404, None))
+        elif key in books.at_work:
+            answer(Reply(409, {"code": "in_progress"}))
+        else:
+            books.at_work.add(key)
+            self._loop.in_the_world(work_s, self._finish, call, books, key, answer)
+
+    def _finish(self, call: Call, books: Books, key: str, answer: Callable[[Reply], None]) -> None:
+        books.at_work.discard(key)
+        entry = books.by_key.get(key)
+        if entry is not None and self._loop.time() - entry.since > KEY_REALLY_LIVES_S:
+            entry = None
+        if call.path.endswith("/void"):
+            answer(self._void(books, key, entry))
+        elif entry is not None:
+            answer(_answer_of(entry))
+        else:
+            answer(self._do(call, books, key))
+
+    def _do(self, call: Call, books: Books, key: str) -> Reply:
+        body: Mapping[str, Any] = call.body or {}
+        if body.get("order_id") in self.broken_orders:
+            return Reply(400, {"code": "bad_request"})
+        match call.path:
+            case "/charges":
+                return self._charge(books, key, body)
+            case "/refunds":
+                return self._refund(books, key, body)
+            case _:
+                return self._ship(books, key, body)
+
+    def _charge(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
+        entry = Entry(key, body["order_id"], "succeeded", self._loop.time(), body["amount"], body["currency"])
+        if body["payment_method"] == DECLINED_METHOD:
+            entry.status = "declined"
+            entry.refused = Reply(402, {"code": "card_declined", "message": "The card was declined."})
+        else:
+            self._tell(Charged(entry.order_id, key, entry.amount, entry.currency))
+        return self._enter(books, entry)
+
+    def _refund(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
+        for charge in self.charges.entries:
+            if charge.reference == body["charge"]:
+                if charge.order_id in self.broken_orders:
+                    return Reply(400, {"code": "bad_request"})
+                if charge.refunded + body["amount"] > charge.amount:
+                    return Reply(422, {"code": "more_than_taken"})
+                charge.refunded += body["amount"]
+                entry = Entry(key, charge.order_id, "succeeded", self._loop.time(), body["amount"])
+                entry.charge = charge.reference
+                self._tell(Refunded(charge.order_id, entry.amount))
+                return self._enter(books, entry)
+        return Reply(422, {"code": "unknown_charge"})
+
+    def _ship(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
+        entry = Entry(key, body["order_id"], "shipped", self._loop.time())
+        if body["address"]["postal_code"] == REFUSED_POSTAL_CODE:
+            entry.status = "rejected"
+            entry.refused = Reply(422, {"type": SHIPMENT_REJECTED, "code": "refused", "message": "No."})
+        else:
+            self._tell(Shipped(entry.order_id, key))
+        return self._enter(books, entry)
+
+    def _void(self, books: Books, key: str, entry: Entry | None) -> Reply:
+        if entry is None:
+            entry = Entry(key, "", "voided", self._loop.time(), refused=Reply(410, {"code": "key_voided"}))
+            books.by_key[key] = entry
+        return Reply(200, _item(entry))
+
+    def _enter(self, books: Books, entry: Entry) -> Reply:
+        books.entries.append(entry)
+        books.by_key[entry.key] = entry
+        return _answer_of(entry)
+
+    def _listed(self, call: Call) -> list[dict[str, Any]]:
+        books, query = self._books(call.path), dict(call.query)
+        if "key" in query:
+            entry = books.by_key.get(query["key"])
+            alive = entry is not None and self._loop.time() - entry.since <= KEY_REALLY_LIVES_S
+            return [_item(entry)] if entry is not None and alive else []
+        return [
+            _item(entry)
+            for entry in books.entries
+            if entry.order_id == query["order_id"] and entry.refused is None
+        ]
+
+
+def _answer_of(entry: Entry) -> Reply:
+    return entry.refused or Reply(200, {"reference": entry.reference, "status": entry.status})
+
+
+def _item(entry: Entry) -> dict[str, Any]:
+    refused = (entry.refused.body if entry.refused else None) or {}
+    return {
+        "key": entry.key,
+        "order_id": entry.order_id,
+        "reference": entry.reference,
+        "status": entry.status,
+        "amount": entry.amount,
+        "currency": entry.currency,
+        "charge": entry.charge,
+        "refunded": entry.refunded,
+        **refused,
+    }
+
+
+class ProviderLine:
+    """One process's `Exchange` with the providers."""
+
+    def __init__(self, host: Host, provider: Provider, rng: random.Random) -> None:
+        self._host = host
+        self._provider = provider
+        self._rng = rng
+
+    async def perform(self, call: Call) -> Reply:
+        """See `Exchange.perform`."""
+        loop = self._host.loop
+        reply: asyncio.Future[Reply] = loop.create_future()
+        saga_id = (call.key or "").split(":")[0] or None
+        on_the_way_s, work_s = self._rng.random() * 0.1, self._rng.random() * 0.6
+        lost = self._host.strikes(Fault.ANSWER_LOST, saga_id)
+        if self._host.strikes(Fault.EFFECT_LATE, saga_id):
+            lost = True
+            late_s = CALL_TIMEOUT_S + self._rng.random() * LATEST_EFFECT_S
+            on_the_way_s, work_s = self._rng.choice(((late_s, 0.01), (0.01, late_s)))
+        elif self._host.strikes(Fault.PROVIDER_SLOW, saga_id):
+            work_s = self._rng.random() * CALL_TIMEOUT_S * 1.5
+        if not self._host.strikes(Fault.PROVIDER_UNREACHED, saga_id):
+            send = partial(_ignore if lost else self._answer, reply)
+            loop.in_the_world(on_the_way_s, self._provider.arrive, call, work_s, send)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await reply
+        except TimeoutError:
+            raise ProviderUnavailable(f"{call}: no reply within {CALL_TIMEOUT_S:g} s") from None
+
+    async def close(self) -> None:
+        """See `Exchange.close`."""
+
+    def _answer(self, reply: asyncio.Future[Reply], answer: Reply) -> None:
+        if self._host.alive and not reply.done():
+            self._host.loop.in_the_world(self._rng.random() * 0.02, self._give, reply, answer)
+
+    def _give(self, reply: asyncio.Future[Reply], answer: Reply) -> None:
+        if not reply.done():
+            reply.set_result(answer)
+
+
+def _ignore(reply: asyncio.Future[Reply], answer: Reply) -> None:
+    """The answer is lost."""

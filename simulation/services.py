@@ -1,0 +1,161 @@
+"""Boots the production services on simulated hosts: the counterpart of `oms.wiring`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from messaging.identifiers import NewId, time_ordered_ids
+from messaging.outbox import Outbox
+from messaging.postgresql import is_transient
+from messaging.unit_of_work import PatientUnitOfWork, UnitOfWork
+from orchestrator.core.definition import Registry, SagaDefinition
+from orchestrator.sagas import order_fulfillment
+from orchestrator.service import Deployment, Front, OrchestratorService, Pace, ServiceTransaction
+from participants import service as participant
+from participants.breaker import BreakerPolicy
+from participants.payment.gateway import HttpPaymentGateway
+from participants.shipping.carrier import HttpCarrier
+from simulation.network import SimulatedTransport, Wire
+from simulation.people import Desk
+from simulation.plan import KEY_LIFETIME_S, NEW_POLICY, POLICY, RETRIES
+from simulation.process import Host
+from simulation.providers import LONGEST_CALL_S, TRAITS, Provider, ProviderLine
+from simulation.servers import DatabaseLine, DatabaseServer
+from simulation.storage.orchestrator import MemoryOrchestratorTransaction
+from simulation.storage.participants import MemoryInventoryTransaction, MemoryLedgerTransaction
+from simulation.weather import Chance
+
+PACE: Final = Pace(due_s=1.0, relay_s=4.0, sweep_s=2.0)
+PARTICIPANT_PACE: Final = participant.Pace(
+    concurrency=4, longest_call_s=LONGEST_CALL_S, relay_s=4.0, sweep_s=2.0
+)
+BREAKER: Final = BreakerPolicy(minimum_calls=4, cool_down_s=3.0, probe_patience_s=10.0)
+
+TRANSACTIONS: Final[dict[str, Any]] = {
+    ORCHESTRATOR: MemoryOrchestratorTransaction,
+    INVENTORY: MemoryInventoryTransaction,
+    PAYMENT: MemoryLedgerTransaction,
+    SHIPPING: MemoryLedgerTransaction,
+}
+
+
+def old_definition() -> SagaDefinition:
+    """The definition that every replica knows from the beginning."""
+    return order_fulfillment.order_fulfillment(POLICY)
+
+
+def new_definition() -> SagaDefinition:
+    """Its second version: more patient with every step."""
+    old = order_fulfillment.order_fulfillment(NEW_POLICY)
+    return SagaDefinition(name=old.name, version=2, steps=old.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedDeployment(Deployment):
+    """A deployment whose storage is one process's line to a simulated database."""
+
+    line: DatabaseLine | None = None
+
+    def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
+        """See `Deployment.unit_of_work`."""
+        assert self.line is not None
+        return memory_unit_of_work(self.line, ORCHESTRATOR, outbox, self.rng, patience_s)
+
+
+def memory_unit_of_work(
+    line: DatabaseLine, service: str, outbox: Outbox, rng: random.Random, patience_s: float | None = None
+) -> UnitOfWork[Any]:
+    """The production unit of work over transactions in memory."""
+    kind = TRANSACTIONS[service]
+    return PatientUnitOfWork(lambda: line.begin(kind), is_transient, outbox, rng, patience_s)
+
+
+class Wiring:
+    """Makes the services of one world; what they draw at random comes from the host's own stream."""
+
+    def __init__(
+        self,
+        chance: Chance,
+        wire: Wire,
+        servers: dict[str, DatabaseServer],
+        provider: Provider,
+        knows_new_version: Callable[[Host], bool],
+    ) -> None:
+        self._chance = chance
+        self._wire = wire
+        self._servers = servers
+        self._provider = provider
+        self._knows_new_version = knows_new_version
+        self.lines: dict[str, DatabaseLine] = {}
+        """Every host's line to its database, by the host's name."""
+        self._old = Registry([old_definition()])
+        self._new = Registry([old_definition(), new_definition()])
+
+    async def boot_api(self, host: Host) -> Desk:
+        """Start a process that takes orders in."""
+        deployment = self._orchestrator(host)
+        front = Front(deployment)
+        await front.start()
+        return Desk(front, deployment.new_id)
+
+    async def boot_orchestrator(self, host: Host) -> OrchestratorService:
+        """Start a process that runs sagas."""
+        service = OrchestratorService(self._orchestrator(host))
+        await service.start()
+        return service
+
+    async def boot_participant(self, host: Host) -> participant.ParticipantService:
+        """Start a process of inventory, payment or shipping."""
+        rng, new_id = self._random(host)
+        deployment = participant.Deployment(
+            SimulatedTransport(self._wire, host), new_id, rng, RETRIES, PARTICIPANT_PACE
+        )
+        line = self._line(host, host.service)
+
+        def storage(outbox: Outbox) -> UnitOfWork[Any]:
+            return memory_unit_of_work(line, host.service, outbox, rng)
+
+        exchange = ProviderLine(host, self._provider, rng)
+        if host.service == PAYMENT:
+            gateway = HttpPaymentGateway(exchange, TRAITS)
+            service = participant.payment_service(deployment, storage, gateway, BREAKER)
+        elif host.service == SHIPPING:
+            service = participant.shipping_service(
+                deployment, storage, HttpCarrier(exchange, TRAITS), BREAKER
+            )
+        else:
+            service = participant.inventory_service(deployment, storage)
+        await service.start()
+        return service
+
+    def _orchestrator(self, host: Host) -> SimulatedDeployment:
+        rng, new_id = self._random(host)
+        return SimulatedDeployment(
+            registry=self._new if self._knows_new_version(host) else self._old,
+            database=cast(AsyncEngine, None),
+            transport=SimulatedTransport(self._wire, host),
+            new_id=new_id,
+            rng=rng,
+            retry_policy=RETRIES,
+            idempotency_key_lifetime_s=KEY_LIFETIME_S,
+            definition_name=order_fulfillment.NAME,
+            pace=PACE,
+            line=self._line(host, ORCHESTRATOR),
+        )
+
+    def _line(self, host: Host, service: str) -> DatabaseLine:
+        rng = self._chance.stream(f"database line of {host.name}")
+        line = DatabaseLine(host, self._servers[service], rng)
+        self.lines[host.name] = line
+        return line
+
+    def _random(self, host: Host) -> tuple[random.Random, NewId]:
+        rng = self._chance.stream(host.name)
+        server = self._servers[ORCHESTRATOR if host.service not in self._servers else host.service]
+        return rng, time_ordered_ids(rng, lambda: int(server.clock().timestamp() * 1000))

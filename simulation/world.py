@@ -1,0 +1,284 @@
+"""One world: services, network, databases, providers, people and weather, put together from a plan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
+from messaging.in_process import InProcessBroker
+from messaging.topology import orchestrator_topology, participant_topology
+from orchestrator.core.definition import Registry
+from orchestrator.core.state import ENDED, Saga
+from orchestrator.storage import DeadLetter
+from simulation.facts import Fact, Struck
+from simulation.garbage import Forger
+from simulation.loop import SimulatedLoop
+from simulation.network import Wire
+from simulation.people import Customer, Operator
+from simulation.plan import (
+    API,
+    DATABASES,
+    ORCHESTRATOR_DATABASE,
+    ORDERS_COME_WITHIN_S,
+    RETRIES,
+    STOCK,
+    STORM_LASTS_S,
+    WAREHOUSE_DATABASE,
+    Plan,
+    Storm,
+)
+from simulation.process import Host, Process
+from simulation.providers import Provider
+from simulation.servers import DatabaseServer
+from simulation.services import Wiring, new_definition
+from simulation.storage.orchestrator import DEAD_LETTERS, SAGAS
+from simulation.storage.participants import STOCK as STOCK_TABLE
+from simulation.storage.participants import MemoryInventoryTransaction
+from simulation.storage.transaction import OUTBOX
+from simulation.weather import Chance, Fault, Weather
+
+RECOVERY_LASTS_S: Final = 3000.0
+"""Seconds without faults after which everything must have ended."""
+
+LOOK_EVERY_S: Final = 5.0
+
+
+class Watcher(Protocol):
+    """Who is told everything that happens."""
+
+    def see(self, at_s: float, fact: Fact) -> None:
+        """Take note of one fact; ``at_s`` is the world's time in seconds."""
+
+
+class World:
+    """Everything there is. Run `live` on its loop."""
+
+    def __init__(self, plan: Plan, loop: SimulatedLoop, watcher: Watcher) -> None:
+        self.plan = plan
+        self.loop = loop
+        self.chance = Chance(plan.seed)
+        self._watcher = watcher
+        self.weather = Weather(self.chance, plan.rates, self._struck)
+        self.broker = InProcessBroker()
+        self.wire = Wire(self.broker, self.chance.stream("network"), self.tell)
+        self.servers = {name: DatabaseServer(name, loop, self.tell) for name in DATABASES}
+        self._provider = Provider(loop, self.tell, offers_void=plan.offers_void)
+        self.wiring = Wiring(self.chance, self.wire, self.servers, self._provider, self._knows_new_version)
+        self.processes = [
+            self._process(name, number) for name, count in plan.replicas.items() for number in range(count)
+        ]
+        self._upgraded: set[str] = set()
+        self._storm_rng = self.chance.stream("storms")
+
+    # -- what people see --------------------------------------------------------------------------------
+
+    @property
+    def apis(self) -> list[Process]:
+        """See `Office.apis`."""
+        return [process for process in self.processes if process.service == API]
+
+    @property
+    def provider(self) -> Provider:
+        """See `Office.provider`."""
+        return self._provider
+
+    def tell(self, fact: Fact) -> None:
+        """See `Office.tell`."""
+        self._watcher.see(self.loop.time(), fact)
+
+    async def sagas(self) -> list[Saga]:
+        """See `Office.sagas`."""
+        return list(self.servers[ORCHESTRATOR_DATABASE].database.table(SAGAS).values())
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """See `Office.dead_letters`."""
+        rows = self.servers[ORCHESTRATOR_DATABASE].database.table(DEAD_LETTERS).values()
+        return [row.dead for row in rows]
+
+    # -- its course ---------------------------------------------------------------------------------------
+
+    async def live(self) -> str | None:
+        """From the first order to the last; says what has not come to its end, if anything."""
+        self._declare()
+        await self._stock_up()
+        for process in self.processes:
+            process.start()
+        busy = [self._later(0.0, customer.live) for customer in self._customers()]
+        for storm in self.plan.storms:
+            self.loop.call_later(storm.at_s, self._storm, storm)
+        meddling = [self._later(at_s, self._operator().meddle) for at_s in self._times(self.plan.meddling)]
+        forger = Forger(self.broker, self.chance.stream("garbage"))
+        for at_s in self._times(self.plan.garbage):
+            self.loop.call_later(at_s, forger.forge)
+        changes = self._times(self.plan.stock_changes)
+        meddling += [self._later(at_s, self._change_stock) for at_s in changes]
+        if self.plan.new_version_at_s is not None:
+            self._deploy(self.plan.new_version_at_s)
+        await asyncio.sleep(STORM_LASTS_S)
+        self._calm_down()
+        await asyncio.gather(*busy, *meddling)
+        return await self._recover()
+
+    async def _recover(self) -> str | None:
+        """Faults are off: everything must come to its end, with an operator who does what incidents ask."""
+        operator = self._operator()
+        give_up_at = self.loop.time() + RECOVERY_LASTS_S
+        while self.loop.time() < give_up_at:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._unfinished() is None:
+                await asyncio.sleep(LOOK_EVERY_S)
+                if self._unfinished() is None:
+                    return None
+            await operator.put_right()
+        return self._unfinished()
+
+    def _unfinished(self) -> str | None:
+        sagas = self.servers[ORCHESTRATOR_DATABASE].database.table(SAGAS).values()
+        for saga in sagas:
+            if saga.status not in ENDED:
+                return f"saga {saga.saga_id} is {saga.status}, awaiting {saga.awaiting}"
+            if saga.incidents:
+                return f"saga {saga.saga_id} has ended with {saga.incidents}"
+        for row in self.servers[ORCHESTRATOR_DATABASE].database.table(DEAD_LETTERS).values():
+            if row.is_open:
+                return f"dead letter {row.dead.dead_letter_id} is {row.dead.status}"
+        for name, server in self.servers.items():
+            if server.database.table(OUTBOX):
+                return f"the outbox of {name} is not empty"
+        for name in self.broker.queues:
+            if self.broker.depth(name).ready:
+                return f"queue {name} is not empty"
+        return None
+
+    def _later(self, delay_s: float, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        async def run() -> None:
+            await asyncio.sleep(delay_s)
+            await work()
+
+        return self.loop.create_task(run())
+
+    def _customers(self) -> list[Customer]:
+        return [
+            Customer(self, self.chance.stream(f"customer {number}"), plan)
+            for number, plan in enumerate(self.plan.orders)
+        ]
+
+    def _operator(self) -> Operator:
+        return Operator(self, self.chance.stream("operator"))
+
+    def _times(self, count: int) -> list[float]:
+        rng = self.chance.stream(f"times {count}")
+        return sorted(rng.uniform(0, STORM_LASTS_S) for _ in range(count))
+
+    # -- its beginning ------------------------------------------------------------------------------------
+
+    def _declare(self) -> None:
+        outcomes = Registry([new_definition()]).outcome_keys
+        self.broker.declare(orchestrator_topology(outcomes, RETRIES.delays_s))
+        for name in PARTICIPANTS:
+            self.broker.declare(participant_topology(name, RETRIES.delays_s))
+
+    async def _stock_up(self) -> None:
+        async with MemoryInventoryTransaction(self.servers[WAREHOUSE_DATABASE].database) as transaction:
+            for sku, count in STOCK.items():
+                await transaction.adjust(sku, count)
+            await transaction.commit(())
+
+    async def _change_stock(self) -> None:
+        rng = self.chance.stream("warehouse")
+        sku = rng.choice(sorted(STOCK))
+        async with MemoryInventoryTransaction(self.servers[WAREHOUSE_DATABASE].database) as transaction:
+            await transaction.session.lock(STOCK_TABLE, sku)
+            row = transaction.session.get(STOCK_TABLE, sku)
+            await transaction.adjust(sku, rng.randrange(row.reserved, row.on_hand + 3))
+            await transaction.commit(())
+
+    def _process(self, service: str, number: int) -> Process:
+        boots: dict[str, Callable[[Host], Awaitable[Any]]] = {
+            API: self.wiring.boot_api,
+            ORCHESTRATOR_DATABASE: self.wiring.boot_orchestrator,
+        }
+        boot = boots.get(service, self.wiring.boot_participant)
+        rng = self.chance.stream(f"downtime of {service}-{number}")
+        name = f"{service}-{number}"
+        return Process(name, service, self.loop, self.weather, boot, lambda: rng.uniform(0.5, 12.0))
+
+    def _knows_new_version(self, host: Host) -> bool:
+        return host.name.rpartition(".")[0] in self._upgraded
+
+    def _deploy(self, at_s: float) -> None:
+        """Replicas get the second version one after the other, those that start sagas not always last."""
+        rng = self.chance.stream("deployment")
+        for process in self.processes:
+            if process.service in (API, ORCHESTRATOR_DATABASE):
+                self.loop.call_later(at_s + rng.uniform(0, 20), self._upgrade, process)
+
+    def _upgrade(self, process: Process) -> None:
+        self._upgraded.add(process.name)
+        process.crash()
+
+    # -- its weather --------------------------------------------------------------------------------------
+
+    def _struck(self, fault: Fault, who: str, saga_id: Any) -> None:
+        self.tell(Struck(fault, who, saga_id))
+
+    def _calm_down(self) -> None:
+        self.weather.calm_down()
+        for server in self.servers.values():
+            server.down_until = 0.0
+        self._provider.down_until = 0.0
+
+    def _storm(self, storm: Storm) -> None:
+        rng = self._storm_rng
+        lasts_s = rng.choice((rng.uniform(0.5, 5.0), rng.uniform(5.0, 60.0)))
+        process = rng.choice(self.processes)
+        self._struck(storm.fault, process.name, None)
+        match storm.fault:
+            case Fault.BROKER_CUT_OFF:
+                self._cut_off(process, lasts_s)
+            case Fault.BROKER_RESTARTED:
+                for connection in list(self.wire.connections):
+                    connection.cut(lasts_s / 4)
+            case Fault.QUEUE_PURGED:
+                self.broker.purge(rng.choice(self._purgeable()))
+            case Fault.DATABASE_CUT_OFF:
+                if process.host is not None and process.host.alive:
+                    self.wiring.lines[process.host.name].cut(lasts_s)
+            case Fault.DATABASE_RESTARTED:
+                self.servers[rng.choice(DATABASES)].restart(lasts_s / 4)
+            case Fault.CLOCK_JUMPED:
+                self._jump(rng.choice(DATABASES), rng.uniform(-1, 1))
+            case Fault.CRASH:
+                process.crash()
+            case Fault.PROCESS_STOPPED:
+                process.stop_for(lasts_s)
+            case Fault.PROVIDER_DOWN:
+                self._provider.down_until = self.loop.time() + lasts_s
+            case _:
+                self._break_orders()
+
+    def _cut_off(self, process: Process, lasts_s: float) -> None:
+        for connection in list(self.wire.connections):
+            if connection.host is process.host:
+                connection.cut(lasts_s)
+
+    def _purgeable(self) -> list[str]:
+        return [OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS)]
+
+    def _jump(self, name: str, far: float) -> None:
+        """A participant's proof that nothing happened rests on its clock: there it jumps less (P10)."""
+        most_s = 60.0 if name in (ORCHESTRATOR_DATABASE, WAREHOUSE_DATABASE) else 10.0
+        self.servers[name].clock_is_off_s += far * most_s
+
+    def _break_orders(self) -> None:
+        customers = zip(self.plan.orders, range(len(self.plan.orders)), strict=True)
+        wrong = {number for plan, number in customers if plan.refused_by_provider}
+        sagas = self.servers[ORCHESTRATOR_DATABASE].database.table(SAGAS).values()
+        for number, saga in enumerate(sagas):
+            if number in wrong and saga.status not in ENDED:
+                self._provider.broken_orders.add(str(saga.order_id))
+
+
+assert ORDERS_COME_WITHIN_S < STORM_LASTS_S
