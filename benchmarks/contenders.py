@@ -8,6 +8,7 @@ from typing import Final
 import psycopg
 
 from benchmarks.children import Program
+from benchmarks.environment import peers_python
 from benchmarks.measuring import Contender
 from benchmarks.peers.floor import storage as floor_storage
 from benchmarks.servers import Servers, plain
@@ -69,3 +70,52 @@ OURS: Final = Contender("ours", "ours", _prepare_ours, _ours_from_intake)
 
 FLOOR: Final = Contender("floor", "floor", _prepare_floor, _floor)
 """Four processes that do nothing but move the messages and rows."""
+
+
+def _prepare_dbos(url: str) -> None:
+    columns = "order_id text PRIMARY KEY, document text NOT NULL"
+    _execute(url, *(f"CREATE TABLE {step} ({columns})" for step in ("reserve", "charge", "ship", "commit")))
+
+
+def dbos(style: str, processes: int) -> Contender:
+    """DBOS with workflows of one style in so many processes."""
+
+    def programs(_: Servers, url: str, workload: str) -> list[Program]:
+        command = (peers_python(), "-m", "benchmarks.peers.dbos", style, plain(url), workload)
+        names = [f"dbos-{number + 1}" for number in range(processes)]
+        return [Program(name, (*command, name), drives=True) for name in names]
+
+    return Contender(f"dbos-{style}-{processes}", "dbos", _prepare_dbos, programs, messages_per_saga=0)
+
+
+D1 = dbos("threads", 1)
+D2 = dbos("async", 1)
+D3 = dbos("transactions", 1)
+D4 = dbos("threads", 2)
+D5 = dbos("async", 2)
+
+
+def _prepare_faststream(url: str) -> None:
+    steps = ("reserve", "charge", "ship", "commit")
+    _execute(
+        url,
+        "CREATE TABLE orders (order_id text PRIMARY KEY, status text NOT NULL, document text NOT NULL)"
+        " WITH (fillfactor = 50)",
+        *(f"CREATE TABLE step_{step} (order_id text PRIMARY KEY, document text NOT NULL)" for step in steps),
+    )
+
+
+def _faststream(servers: Servers, url: str, workload: str) -> list[Program]:
+    command = (peers_python(), "-m", "benchmarks.peers.faststream")
+    return [
+        Program(
+            service,
+            (*command, service, servers.broker_url, plain(url), workload),
+            drives=service == "orchestrator",
+        )
+        for service in ("orchestrator", *PARTICIPANTS)
+    ]
+
+
+FASTSTREAM: Final = Contender("faststream", "faststream", _prepare_faststream, _faststream, messages_per_saga=8)
+"""A saga by hand, in four processes."""

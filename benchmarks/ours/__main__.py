@@ -1,4 +1,4 @@
-"""One process of the project: ``python -m benchmarks.ours SERVICE WORKLOAD``; OMS_ variables name the servers.
+"""One process of the project: ``python -m benchmarks.ours SERVICE WORKLOAD``, servers by OMS_ variables.
 
 ``orchestrator`` drives sagas from its own intake, as the floor does; ``served`` is the same orchestrator for
 orders that come over HTTP; ``api`` serves HTTP; any other name is a participant.
