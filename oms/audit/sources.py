@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -101,12 +101,12 @@ async def _open(
     for url in urls:
         engine = create_async_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
         engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        connection = await engine.connect()
-        if await _readable(connection, schema):
-            opened[schema], engines[schema] = connection, engine
-            return
-        await connection.close()
-        await engine.dispose()
+        async with AsyncExitStack() as exits:
+            connection = await exits.enter_async_context(engine.connect())
+            if await _readable(connection, schema):
+                exits.pop_all()  # whoever took the snapshots closes them
+                opened[schema], engines[schema] = connection, engine
+                return
     if schema in NEEDED:
         raise AuditImpossible(f"schema {schema} is not there: has `oms migrate` been run on this database?")
 

@@ -78,7 +78,7 @@ def test_lines_are_read_as_they_are_wanted() -> None:
     numbers = count()
 
     class Endless(StringIO):
-        def __next__(self) -> str:
+        def __next__(self) -> str:  # type: ignore[override]
             return lines({"n": next(numbers)})
 
     source = source_of(Endless(), "-", None)

@@ -1,0 +1,199 @@
+"""Orders as they stand in the tables when all went well, to be bent by tests of the audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Table, create_engine, insert
+from sqlalchemy.engine import Connection
+
+from oms.audit.reading import LEDGERS
+from orchestrator.tables import orders, sagas
+from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
+from participants.sandbox.tables import CHARGES, REFUNDS, SHIPMENTS
+
+NOW: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SKU: Final = "SKU-1"
+PRICE: Final = 1299
+QUANTITY: Final = 2
+TOTAL: Final = PRICE * QUANTITY
+
+_LINES: Final = [{"sku": SKU, "quantity": QUANTITY}]
+
+
+class Books:
+    """Writes whole orders into every schema of a database."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url)
+
+    def stock(self, on_hand: int, reserved: int = 0, delivered: int | None = None) -> None:
+        """A product; ``delivered`` is what its first movement says, by default what is on hand."""
+        with self.engine.begin() as connection:
+            _put(connection, STOCK, sku=SKU, on_hand=on_hand, reserved=reserved, updated_at=NOW)
+            quantity = on_hand if delivered is None else delivered
+            _put(connection, STOCK_MOVEMENTS, sku=SKU, kind="adjustment", quantity=quantity, recorded_at=NOW)
+
+    def saga(self, status: str, order_status: str) -> tuple[UUID, UUID]:
+        """A saga and its order, without any trace at the participants."""
+        saga_id, order_id = uuid4(), uuid4()
+        ended = status in ("completed", "compensated")
+        document = {
+            "customer_id": "c",
+            "currency": "EUR",
+            "lines": [{**line, "unit_price": PRICE} for line in _LINES],
+            "payment_method": "pm_card_visa",
+            "shipping_address": {},
+        }
+        with self.engine.begin() as connection:
+            _put(
+                connection,
+                orders,
+                order_id=order_id,
+                saga_id=saga_id,
+                customer_id="c",
+                document=document,
+                created_at=NOW,
+            )
+            _put(
+                connection,
+                sagas,
+                saga_id=saga_id,
+                order_id=order_id,
+                definition="order_fulfillment",
+                definition_version=1,
+                status=status,
+                order_status=order_status,
+                direction="forward" if status in ("running", "completed") else "compensating",
+                version=5,
+                incident_kinds=[],
+                created_at=NOW,
+                updated_at=NOW,
+                ended_at=NOW if ended else None,
+                ended_as=order_status if ended else None,
+                state={},
+            )
+        return saga_id, order_id
+
+    def completed(self) -> tuple[UUID, UUID]:
+        """An order that went through, whole in every schema."""
+        saga_id, order_id = self.saga("completed", "completed")
+        self.ledger("inventory", saga_id, order_id, "reserve", "consumed")
+        self.ledger("payment", saga_id, order_id, "charge", "done")
+        self.ledger("shipping", saga_id, order_id, "ship", "done")
+        self.ledger("inventory", saga_id, order_id, "commit", "done")
+        self.reduction(saga_id)
+        self.charge(order_id)
+        self.shipment(order_id)
+        return saga_id, order_id
+
+    def compensated(self) -> tuple[UUID, UUID]:
+        """An order whose address was refused after it was paid, undone in every schema."""
+        saga_id, order_id = self.saga("compensated", "rejected")
+        self.ledger("inventory", saga_id, order_id, "reserve", "undone")
+        self.ledger("payment", saga_id, order_id, "charge", "undone")
+        self.ledger("shipping", saga_id, order_id, "ship", "rejected")
+        self.charge(order_id, refunded=TOTAL)
+        return saga_id, order_id
+
+    def ledger(
+        self,
+        participant: str,
+        saga_id: UUID,
+        order_id: UUID,
+        step: str,
+        state: str,
+        verdict: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One row of a ledger with the outcomes that belong to its state."""
+        command, body = _WORK[step]
+        answered = state not in ("intent", "tombstone")
+        undone = state == "undone"
+        with self.engine.begin() as connection:
+            _put(
+                connection,
+                LEDGERS[participant],
+                saga_id=saga_id,
+                step=step,
+                order_id=order_id,
+                command=command,
+                state=state,
+                forward_type="Outcome" if answered else None,
+                forward_event_id=uuid4() if answered else None,
+                forward_body=json.dumps(body).encode() if answered else None,
+                compensation_type="Undone" if undone else None,
+                compensation_event_id=uuid4() if undone else None,
+                compensation_body=b"{}" if undone else None,
+                details={},
+                verdict=verdict,
+                intent_at=NOW,
+                updated_at=NOW,
+            )
+
+    def reduction(self, saga_id: UUID) -> None:
+        """What a commit leaves in the stock movements."""
+        with self.engine.begin() as connection:
+            _put(
+                connection,
+                STOCK_MOVEMENTS,
+                sku=SKU,
+                kind="reduction",
+                quantity=-QUANTITY,
+                saga_id=saga_id,
+                recorded_at=NOW,
+            )
+
+    def charge(self, order_id: UUID | str, refunded: int = 0) -> None:
+        """A charge in the sandbox's books, and its refund."""
+        key = uuid4().hex
+        with self.engine.begin() as connection:
+            _put(
+                connection,
+                CHARGES,
+                **_request(key, order_id, "succeeded"),
+                amount=TOTAL,
+                currency="EUR",
+                refunded=refunded,
+                refunds_answer_from_call=1,
+            )
+            if refunded:
+                refund = _request(f"r{key}", order_id, "succeeded")
+                _put(connection, REFUNDS, **refund, charge=f"ch_{key}", amount=refunded)
+
+    def shipment(self, order_id: UUID) -> None:
+        """A shipment in the sandbox's books."""
+        with self.engine.begin() as connection:
+            _put(connection, SHIPMENTS, **_request(uuid4().hex, order_id, "shipped"))
+
+    def execute(self, statement: str, **parameters: Any) -> None:
+        """Bend something."""
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(statement, parameters)
+
+
+_WORK: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "reserve": ("ReserveInventory", {"lines": _LINES}),
+    "charge": ("ChargePayment", {"amount": TOTAL, "currency": "EUR", "reference": "ch"}),
+    "ship": ("ShipOrder", {"reference": "sh"}),
+    "commit": ("CommitInventory", {"lines": _LINES}),
+}
+
+
+def _request(key: str, order_id: UUID | str, outcome: str) -> dict[str, Any]:
+    return {
+        "key": key,
+        "order_id": str(order_id),
+        "fingerprint": "f",
+        "outcome": outcome,
+        "calls": 1,
+        "answers_from_call": 1,
+        "created_at": NOW,
+    }
+
+
+def _put(connection: Connection, table: Table, **values: Any) -> None:
+    connection.execute(insert(table).values(**values))
