@@ -14,8 +14,13 @@ fail() {
 }
 
 up_to_date() {
-    [ -f "$stamp" ] && made_here && [ -x "$venv/bin/python" ] &&
+    [ -f "$stamp" ] && made_here && has_packages &&
         [ -z "$(find "$packages" pyproject.toml -newer "$stamp")" ]
+}
+
+# False too when the machine's Python was replaced by another version: packages belong to one.
+has_packages() {
+    "$venv/bin/python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("pytest") is None)' 2>/dev/null
 }
 
 recent_enough() {
