@@ -67,10 +67,11 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Refunded:
-    """The gateway gave money back."""
+    """The gateway gave money back; ``by_hand`` where a person had it do so."""
 
     order_id: str
     amount: int
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

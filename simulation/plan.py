@@ -155,7 +155,7 @@ def _order(rng: random.Random, number: int) -> OrderPlan:
         lines=lines,
         payment_method=DECLINED_METHOD if 0.06 < kind < 0.16 else "pm_card_visa",
         shipping_address=ShippingAddress(
-            name="A. Person",
+            name=f"Person {number}",
             line1="1 Street",
             city="Town",
             postal_code=REFUSED_POSTAL_CODE if 0.16 < kind < 0.26 else "12345",

@@ -98,7 +98,7 @@ class Provider:
         self.close_by_hand(self.charges, key)
         for entry in self.charges.entries:
             if entry.order_id == order_id and entry.status == "succeeded" and entry.refunded < entry.amount:
-                self._tell(Refunded(order_id, entry.amount - entry.refunded))
+                self._tell(Refunded(order_id, entry.amount - entry.refunded, by_hand=True))
                 entry.refunded = entry.amount
 
     def close_by_hand(self, books: Books, key: str) -> Entry:

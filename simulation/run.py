@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
+from simulation.checkers import EVERY_CHECKER
+from simulation.checkers.inspection import Checker, Inspection, Objection
 from simulation.facts import Fact
 from simulation.loop import Asleep, SimulatedLoop
 from simulation.plan import Plan
@@ -22,36 +23,28 @@ EXPECTED_ERRORS: Final = (
 """What services may complain about: it is what the weather does to them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule was broken. ``saga_id`` where one order is concerned."""
-
-    rule: str
-    message: str
-    at_s: float
-    saga_id: str | None = None
-
-
 class Run:
     """One seed's run, and the facts it told."""
 
-    def __init__(self, plan: Plan, checkers: Any = None) -> None:
+    def __init__(self, plan: Plan, checkers: Sequence[type[Checker]] = EVERY_CHECKER) -> None:
         self.plan = plan
         self.facts: list[tuple[float, Fact]] = []
-        self.violations: list[Violation] = []
+        self.violations: list[Objection] = []
+        self._inspection = Inspection(checkers)
         self.loop = SimulatedLoop()
         self.world = World(plan, self.loop, self)
 
     def see(self, at_s: float, fact: Fact) -> None:
         """See `Watcher.see`."""
         self.facts.append((at_s, fact))
+        for objection in self._inspection.look_at(at_s, fact):
+            self._object(objection)
 
     def trouble(self, event: dict[str, Any]) -> None:
         """A service logged an error."""
         if event["event"] in EXPECTED_ERRORS:
             return
-        self.violations.append(Violation("no unexpected error", f"{event}", self.loop.time()))
-        self.loop.stop()
+        self._object(Objection("no unexpected error", "a service", f"{event}", self.loop.time()))
 
     def execute(self) -> None:
         """Live through it."""
@@ -62,9 +55,16 @@ class Run:
                 if not self.violations:
                     raise
                 unfinished = str(stopped)
-            if unfinished is not None and not self.violations:
-                self.violations.append(Violation("everything ends", unfinished, self.loop.time()))
+            if not self.violations:
+                if unfinished is not None:
+                    self._object(Objection("everything ends", "the world", unfinished, self.loop.time()))
+                for objection in self._inspection.at_the_end():
+                    self._object(objection)
             self.loop.bury()
+
+    def _object(self, objection: Objection) -> None:
+        self.violations.append(objection)
+        self.loop.stop()
 
 
 @contextmanager

@@ -1,0 +1,232 @@
+"""Rules about what happens outside: money, parcels and stock, in which order and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from contracts.routing import INVENTORY
+from participants.fence import State
+from participants.ledger import LedgerRow
+from simulation.checkers.inspection import Checker, Objections, Reaction
+from simulation.checkers.knowledge import CHARGE, RESERVE, SHIP, holds, lines_of
+from simulation.facts import Charged, Committed, Refunded, Shipped
+from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement
+
+
+class ChargedOnce(Checker):
+    """However often the command and the call are repeated, an order is charged once (P2, P6)."""
+
+    rule = "charged once (P6)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Charged: self._charged}
+
+    def _charged(self, fact: Charged) -> Objections:
+        count = len(self.known.charges[fact.order_id])
+        if count > 1:
+            yield self.known.name_of(fact.order_id), f"it is charged for the {count}. time"
+        saga = self.known.sagas.get(self.known.saga_of.get(fact.order_id, UUID(int=0)))
+        if saga is None:
+            yield self.known.name_of(fact.order_id), "an order is charged that nobody has"
+        elif (fact.amount, fact.currency) != (saga.order.total, saga.order.currency):
+            yield str(saga.saga_id), f"charged {fact.amount} for a total of {saga.order.total}"
+
+
+class ShippedOnce(Checker):
+    """However often the command and the call are repeated, an order is shipped once (P2, P6)."""
+
+    rule = "shipped once (P6)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Shipped: self._shipped}
+
+    def _shipped(self, fact: Shipped) -> Objections:
+        count = self.known.shipped[fact.order_id]
+        if count > 1:
+            yield self.known.name_of(fact.order_id), f"it is shipped for the {count}. time"
+
+
+class NothingWithoutReservation(Checker):
+    """Nothing is charged whose stock is not held, nothing shipped that is not held and paid (S3, S6)."""
+
+    rule = "no charge without reservation, no shipment without charge (S3)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Charged: self._charged, Shipped: self._shipped}
+
+    def _charged(self, fact: Charged) -> Objections:
+        yield from self._reserved(fact.order_id, "charged")
+
+    def _shipped(self, fact: Shipped) -> Objections:
+        yield from self._reserved(fact.order_id, "shipped")
+        saga = self.known.sagas.get(self.known.saga_of.get(fact.order_id, UUID(int=0)))
+        kept = self.known.money_kept(fact.order_id)
+        if saga is not None and kept != saga.order.total:
+            yield str(saga.saga_id), f"it is shipped while {kept} of {saga.order.total} are paid"
+
+    def _reserved(self, order_id: str, done: str) -> Objections:
+        saga_id = self.known.saga_of.get(order_id)
+        row = self.known.row(RESERVE, saga_id)
+        if row is None or not holds(row):
+            state = "never asked for" if row is None else row.state
+            yield self.known.name_of(order_id), f"it is {done} while its reservation is {state}"
+
+
+class NoEffectAfterTheGrave(Checker):
+    """Once compensated, buried or settled, a step has no effect any more (P4, P5, P10)."""
+
+    rule = "no effect after a compensation (P5)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Charged: self._charged, Shipped: self._shipped, Committed: self._committed}
+
+    def _charged(self, fact: Charged) -> Objections:
+        yield from self._alive(CHARGE, fact.order_id, "charged")
+
+    def _shipped(self, fact: Shipped) -> Objections:
+        yield from self._alive(SHIP, fact.order_id, "shipped")
+
+    def _alive(self, work: tuple[str, str], order_id: str, done: str) -> Objections:
+        state = self.known.state(work, self.known.saga_of.get(order_id))
+        if state in (State.TOMBSTONE, State.UNDONE, State.SETTLED, State.REJECTED):
+            yield self.known.name_of(order_id), f"it is {done} although the ledger says {state}"
+
+    def _committed(self, fact: Committed) -> Objections:
+        if fact.service != INVENTORY:
+            return
+        for change in fact.of(LEDGER):
+            gone = change.before is not None and change.before.state in (State.TOMBSTONE, State.UNDONE)
+            if gone and change.after.state in (State.DONE, State.CONSUMED):
+                yield str(change.after.saga_id), f"{change.before.state} becomes {change.after.state}"
+
+
+class ReverseOrder(Checker):
+    """What was done last is undone first: the money before the stock (S3, S4)."""
+
+    rule = "compensation in reverse order (S3)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Refunded: self._refunded, Committed: self._committed}
+
+    def _refunded(self, fact: Refunded) -> Objections:
+        state = self.known.state(RESERVE, self.known.saga_of.get(fact.order_id))
+        if state is not State.DONE and not fact.by_hand:
+            yield self.known.name_of(fact.order_id), f"money goes back while the reservation is {state}"
+
+    def _committed(self, fact: Committed) -> Objections:
+        for row in _released(fact):
+            kept = self.known.money_kept(str(row.order_id))
+            if kept:
+                yield str(row.saga_id), f"stock is released while {kept} are kept"
+
+
+class NothingBackAfterThePivot(Checker):
+    """Once the parcel is with the carrier nothing is undone any more (S6)."""
+
+    rule = "nothing compensated past the pivot (S6)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Refunded: self._refunded, Committed: self._committed}
+
+    def _refunded(self, fact: Refunded) -> Objections:
+        if self.known.shipped[fact.order_id]:
+            yield self.known.name_of(fact.order_id), "money goes back for an order that was shipped"
+
+    def _committed(self, fact: Committed) -> Objections:
+        for row in _released(fact):
+            if self.known.shipped[str(row.order_id)]:
+                yield str(row.saga_id), "stock is released of an order that was shipped"
+
+
+class StockWithinBounds(Checker):
+    """Nothing is oversold, and what is reserved is what the ledger holds (P11)."""
+
+    rule = "stock within bounds (P11)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        if fact.service != INVENTORY:
+            return
+        for sku in sorted({change.key for change in fact.of(STOCK)}):
+            level = self.known.stock[sku]
+            if not 0 <= level.reserved <= level.on_hand:
+                yield sku, f"{level.reserved} reserved of {level.on_hand}"
+            if self.known.held[sku] != level.reserved:
+                yield sku, f"{level.reserved} reserved, but the ledger holds {self.known.held[sku]}"
+        for change in fact.of(LEDGER):
+            yield from self._held_is_reserved(change.after)
+
+    def _held_is_reserved(self, row: LedgerRow) -> Objections:
+        for sku in lines_of(row):
+            reserved = self.known.stock[sku].reserved if sku in self.known.stock else 0
+            if self.known.held[sku] != reserved:
+                yield sku, f"{reserved} reserved, but the ledger holds {self.known.held[sku]}"
+
+
+class ReducedAsReserved(Checker):
+    """Stock leaves the house once for an order, by what was reserved, after the parcel did (P11)."""
+
+    rule = "stock reduced once, as reserved, after the shipment (P11)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        reduced: dict[UUID, dict[str, int]] = {}
+        for change in fact.of(MOVEMENTS):
+            movement: Movement = change.after
+            if movement.saga_id is not None:
+                reduced.setdefault(movement.saga_id, {})[movement.sku] = -movement.quantity
+        for saga_id, quantities in reduced.items():
+            row = self.known.row(RESERVE, saga_id)
+            reserved = {} if row is None else lines_of(row)
+            if row is None or row.state is not State.CONSUMED or quantities != reserved:
+                yield str(saga_id), f"stock is reduced by {quantities}, reserved were {reserved}"
+            saga = self.known.sagas.get(saga_id)
+            if saga is not None and not self.known.shipped[str(saga.order_id)]:
+                yield str(saga_id), "stock is reduced for an order that was not shipped"
+            times = sum(movement.saga_id == saga_id for movement in self.known.movements)
+            if times != len(quantities):
+                yield str(saga_id), "stock is reduced again"
+
+
+def _released(fact: Committed) -> list[LedgerRow]:
+    """Reservations that this commit has given back."""
+    if fact.service != INVENTORY:
+        return []
+    return [
+        change.after
+        for change in fact.of(LEDGER)
+        if change.before is not None and holds(change.before) and change.after.state is State.UNDONE
+    ]
+
+
+ALL = (
+    ChargedOnce,
+    ShippedOnce,
+    NothingWithoutReservation,
+    NoEffectAfterTheGrave,
+    ReverseOrder,
+    NothingBackAfterThePivot,
+    StockWithinBounds,
+    ReducedAsReserved,
+)

@@ -1,0 +1,149 @@
+"""What all checkers know: the facts so far, put together."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from messaging.transport import Message
+from orchestrator.core.state import Saga
+from orchestrator.storage import HistoryEntry
+from participants.fence import State
+from participants.ledger import LedgerRow
+from simulation.facts import Charged, Committed, Fact, Refunded, Shipped
+from simulation.storage.database import Change
+from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
+from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
+from simulation.storage.transaction import OUTBOX, OutboxRow
+
+RESERVE: Final = (INVENTORY, ReserveInventory.__name__)
+COMMIT: Final = (INVENTORY, CommitInventory.__name__)
+CHARGE: Final = (PAYMENT, ChargePayment.__name__)
+SHIP: Final = (SHIPPING, ShipOrder.__name__)
+"""Works: whose they are, and their forward command."""
+
+
+class Knowledge:
+    """The world as the facts tell it, up to now."""
+
+    def __init__(self) -> None:
+        self.at_s = 0.0
+        self.sagas: dict[UUID, Saga] = {}
+        self.saga_of: dict[str, UUID] = {}
+        """By order id."""
+        self.history: dict[UUID, list[HistoryEntry]] = defaultdict(list)
+        self.ledger: dict[tuple[str, str, UUID], LedgerRow] = {}
+        """By participant, forward command and saga."""
+        self.stock: dict[str, StockRow] = {}
+        self.held: Counter[str] = Counter()
+        """By SKU, what inventory's ledger holds."""
+        self.movements: list[Movement] = []
+        self.outbox: dict[str, dict[UUID, OutboxRow]] = defaultdict(dict)
+        self.dead_letters: dict[UUID, DeadLetterRow] = {}
+        self.charges: dict[str, list[Charged]] = defaultdict(list)
+        self.refunded: Counter[str] = Counter()
+        self.shipped: Counter[str] = Counter()
+        self._learn: Mapping[type, Callable[[Any], None]] = {
+            Committed: self._committed,
+            Charged: self._charged,
+            Refunded: self._refunded,
+            Shipped: self._shipped,
+        }
+        self._of_table: Mapping[str, Callable[[str, Change], None]] = {
+            SAGAS: self._saga,
+            HISTORY: self._entry,
+            LEDGER: self._row,
+            STOCK: self._stock,
+            MOVEMENTS: self._movement,
+            OUTBOX: self._message,
+            DEAD_LETTERS: self._dead_letter,
+        }
+
+    def learn(self, at_s: float, fact: Fact) -> None:
+        """Take a fact in."""
+        self.at_s = at_s
+        learn = self._learn.get(type(fact))
+        if learn is not None:
+            learn(fact)
+
+    def row(self, work: tuple[str, str], saga_id: UUID | None) -> LedgerRow | None:
+        """What a participant's ledger says of a saga's work."""
+        return None if saga_id is None else self.ledger.get((*work, saga_id))
+
+    def state(self, work: tuple[str, str], saga_id: UUID | None) -> State | None:
+        """The state of that row; None without one."""
+        row = self.row(work, saga_id)
+        return None if row is None else row.state
+
+    def money_kept(self, order_id: str) -> int:
+        """What the gateway took for an order and did not give back."""
+        return sum(charge.amount for charge in self.charges[order_id]) - self.refunded[order_id]
+
+    def name_of(self, order_id: str) -> str:
+        """The saga of an order, for a person."""
+        return str(self.saga_of.get(order_id, f"unknown saga of order {order_id}"))
+
+    def _committed(self, fact: Committed) -> None:
+        for change in fact.changes:
+            learn = self._of_table.get(change.table)
+            if learn is not None:
+                learn(fact.service, change)
+
+    def _saga(self, service: str, change: Change) -> None:
+        saga: Saga = change.after
+        self.sagas[saga.saga_id] = saga
+        self.saga_of[str(saga.order_id)] = saga.saga_id
+
+    def _entry(self, service: str, change: Change) -> None:
+        self.history[change.after.saga_id].append(change.after)
+
+    def _row(self, service: str, change: Change) -> None:
+        before, after = change.before, change.after
+        self.ledger[service, after.command, after.saga_id] = after
+        for row, sign in ((before, -1), (after, 1)):
+            if row is not None and service == INVENTORY and holds(row):
+                for sku, quantity in lines_of(row).items():
+                    self.held[sku] += sign * quantity
+
+    def _stock(self, service: str, change: Change) -> None:
+        self.stock[change.key] = change.after
+
+    def _movement(self, service: str, change: Change) -> None:
+        self.movements.append(change.after)
+
+    def _message(self, service: str, change: Change) -> None:
+        if change.after is None:
+            self.outbox[service].pop(change.key, None)
+        else:
+            self.outbox[service][change.key] = change.after
+
+    def _dead_letter(self, service: str, change: Change) -> None:
+        self.dead_letters[change.key] = change.after
+
+    def _charged(self, fact: Charged) -> None:
+        self.charges[fact.order_id].append(fact)
+
+    def _refunded(self, fact: Refunded) -> None:
+        self.refunded[fact.order_id] += fact.amount
+
+    def _shipped(self, fact: Shipped) -> None:
+        self.shipped[fact.order_id] += 1
+
+
+def holds(row: LedgerRow) -> bool:
+    """Whether a ledger row is a reservation that holds stock."""
+    return row.command == ReserveInventory.__name__ and row.state is State.DONE
+
+
+def lines_of(row: LedgerRow) -> dict[str, int]:
+    """The quantities that a row of inventory's ledger is about."""
+    return {line["sku"]: line["quantity"] for line in row.details.get("lines", ())}
+
+
+def added_messages(fact: Committed) -> list[Message]:
+    """The messages that a commit put into its outbox."""
+    return [change.after.message for change in fact.of(OUTBOX) if change.before is None]

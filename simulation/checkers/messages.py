@@ -1,0 +1,109 @@
+"""Rules about messages and submissions: what leaves was committed, what is repeated is the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from uuid import UUID
+
+from contracts.envelope import EVENT_ID
+from contracts.events import OUTCOMES, StepRefused, StepSettled
+from simulation.checkers.inspection import Checker, Objections, Reaction
+from simulation.checkers.knowledge import Knowledge, added_messages
+from simulation.facts import Committed, Published, Submitted
+from simulation.storage.orchestrator import HISTORY, SAGAS
+
+
+class SentFromTheOutbox(Checker):
+    """Only what was committed leaves, and what a transition sends commits with it (S2, M1)."""
+
+    rule = "state and messages commit together (S2, M1)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._committed_ids: set[UUID] = set()
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed, Published: self._published}
+
+    def _committed(self, fact: Committed) -> Objections:
+        added = {message.message_id for message in added_messages(fact)}
+        self._committed_ids |= added
+        sent_ids = {str(message_id) for message_id in added}
+        for change in fact.of(HISTORY):
+            for sent in change.after.led_to["sent"]:
+                if sent["message_id"] not in sent_ids:
+                    yield str(change.after.saga_id), f"{sent['type']} is not in the outbox with its cause"
+
+    def _published(self, fact: Published) -> Objections:
+        message = fact.message
+        if message.message_id not in self._committed_ids:
+            yield str(message.correlation_id), f"{message.type} leaves without having been committed"
+
+
+class SaysTheSameAgain(Checker):
+    """An outcome is repeated byte by byte under one event id; the message id is a new one (P2, M1)."""
+
+    rule = "the same outcome again (P2)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._said: dict[tuple[UUID | None, str], tuple[object, bytes]] = {}
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for message in added_messages(fact):
+            if message.type not in OUTCOMES or EVENT_ID not in message.headers:
+                continue
+            if message.type in (StepSettled.__name__, StepRefused.__name__):
+                continue
+            said = (message.headers[EVENT_ID], message.body)
+            before = self._said.setdefault((message.correlation_id, message.type), said)
+            if before != said:
+                yield str(message.correlation_id), f"{message.type} is told in two ways"
+
+
+class OneOrderForAKey(Checker):
+    """Same key and same order: the same order; another order: refused; never two sagas (S14)."""
+
+    rule = "one order for a key (S14)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._told: dict[tuple[str, str | None], tuple[UUID, bytes]] = {}
+        self._submissions: Counter[str] = Counter()
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Submitted: self._submitted, Committed: self._committed}
+
+    def _submitted(self, fact: Submitted) -> Objections:
+        if fact.idempotency_key is None:
+            return
+        name = (fact.customer_id, fact.idempotency_key)
+        if fact.order_id is None:
+            known = self._told.get(name)
+            if known is not None and known[1] == fact.fingerprint:
+                yield str(known[0]), "the same order again was refused"
+            return
+        order_id, fingerprint = self._told.setdefault(name, (fact.order_id, fact.fingerprint))
+        if (order_id, fingerprint) != (fact.order_id, fact.fingerprint):
+            yield str(fact.order_id), f"key {name} stands for {order_id} as well"
+
+    def _committed(self, fact: Committed) -> Objections:
+        for change in fact.of(SAGAS):
+            if change.before is None:
+                who = change.after.order.shipping_address.name
+                self._submissions[who] += 1
+                if self._submissions[who] > 1:
+                    yield str(change.after.saga_id), f"the order of {who} has a second saga"
+
+
+ALL = (SentFromTheOutbox, SaysTheSameAgain, OneOrderForAKey)
