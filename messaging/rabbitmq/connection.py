@@ -26,6 +26,8 @@ HEARTBEAT_S: Final = 10
 BACKOFF_BASE_S: Final = 0.1
 BACKOFF_CAP_S: Final = 5.0
 
+_PORTS: Final = {"amqp": 5672, "amqps": 5671}
+_URL_FORM: Final = "a broker URL looks like amqp://user:password@host:5672/virtual-host"
 _ACCESS_REFUSED: Final = 403
 _NOT_ALLOWED: Final = 530
 
@@ -197,11 +199,14 @@ def broker_url(text: str) -> URL:
 
     Raises ValueError, whose text never shows the password.
     """
-    url = URL(text)
-    if url.scheme not in ("amqp", "amqps") or not url.host:
-        raise ValueError("a broker URL looks like amqp://user:password@host:5672/virtual-host")
-    if url.port is None:
-        url = url.with_port(5671 if url.scheme == "amqps" else 5672)
+    try:
+        url = URL(text)
+        port = url.port or _PORTS[url.scheme]
+    except (ValueError, KeyError):
+        raise ValueError(_URL_FORM) from None
+    if not url.host or url.scheme not in _PORTS:
+        raise ValueError(_URL_FORM)
+    url = url.with_port(port)
     return url if "heartbeat" in url.query else url.update_query(heartbeat=str(HEARTBEAT_S))
 
 
