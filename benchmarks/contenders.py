@@ -15,6 +15,10 @@ from benchmarks.servers import Servers, plain
 from benchmarks.workload import ITEMS, ON_HAND
 from contracts.routing import PARTICIPANTS
 from migrations.run import SERVICES, migrate
+from oms.servers.ports import free_ports
+
+CLIENTS: Final = 64
+"""Clients of the HTTP API."""
 
 _STOCK: Final = (
     "INSERT INTO inventory.stock (sku, on_hand, reserved, updated_at) "
@@ -36,17 +40,33 @@ def _prepare_ours(url: str) -> None:
     _execute(url, *_STOCK)
 
 
-def _ours(service: str, servers: Servers, url: str, workload: str, *, drives: bool = False) -> Program:
-    environment = {"OMS_DATABASE_URL": url, "OMS_BROKER_URL": servers.broker_url}
+def _ours(service: str, servers: Servers, url: str, workload: str, **environment: str) -> Program:
+    environment |= {"OMS_DATABASE_URL": url, "OMS_BROKER_URL": servers.broker_url}
     command = (sys.executable, "-m", "benchmarks.ours", service, workload)
-    return Program(service, command, environment, drives)
+    return Program(service, command, environment, drives=service == "intake")
 
 
 def _ours_from_intake(servers: Servers, url: str, workload: str) -> list[Program]:
+    return [_ours(name, servers, url, workload) for name in ("intake", *PARTICIPANTS)]
+
+
+def _ours_over_http(servers: Servers, url: str, workload: str) -> list[Program]:
+    (port,) = free_ports(1)
     return [
-        _ours("orchestrator", servers, url, workload, drives=True),
-        *(_ours(name, servers, url, workload) for name in PARTICIPANTS),
+        _ours("api", servers, url, workload, OMS_BENCH_PORT=str(port)),
+        *(_ours(name, servers, url, workload) for name in ("orchestrator", *PARTICIPANTS)),
+        _load(port, workload, plain(url)),
     ]
+
+
+def _ours_accepting(servers: Servers, url: str, workload: str) -> list[Program]:
+    (port,) = free_ports(1)
+    return [_ours("api", servers, url, workload, OMS_BENCH_PORT=str(port)), _load(port, workload)]
+
+
+def _load(port: int, workload: str, *database: str) -> Program:
+    command = (sys.executable, "-m", "benchmarks.http_load", str(port), str(CLIENTS), workload, *database)
+    return Program("load", command, drives=True)
 
 
 def _prepare_floor(url: str) -> None:
@@ -67,6 +87,12 @@ def _floor(servers: Servers, url: str, workload: str) -> list[Program]:
 
 OURS: Final = Contender("ours", "ours", _prepare_ours, _ours_from_intake)
 """Four processes, driven from the orchestrator's intake."""
+
+OVER_HTTP: Final = Contender("ours-http", "ours", _prepare_ours, _ours_over_http)
+"""Five processes: orders come over HTTP."""
+
+ACCEPTING: Final = Contender("ours-accepting", "ours", _prepare_ours, _ours_accepting)
+"""One API process that accepts orders; nobody works on them."""
 
 FLOOR: Final = Contender("floor", "floor", _prepare_floor, _floor)
 """Four processes that do nothing but move the messages and rows."""
@@ -117,5 +143,21 @@ def _faststream(servers: Servers, url: str, workload: str) -> list[Program]:
     ]
 
 
-FASTSTREAM: Final = Contender("faststream", "faststream", _prepare_faststream, _faststream, messages_per_saga=8)
+FASTSTREAM: Final = Contender(
+    "faststream", "faststream", _prepare_faststream, _faststream, messages_per_saga=8
+)
 """A saga by hand, in four processes."""
+
+
+def _prepare_insert(url: str) -> None:
+    _execute(url, "CREATE TABLE orders (order_id text PRIMARY KEY, document text NOT NULL)")
+
+
+def _insert(_: Servers, url: str, workload: str) -> list[Program]:
+    (port,) = free_ports(1)
+    command = (peers_python(), "-m", "benchmarks.peers.fastapi_insert", plain(url), str(port))
+    return [Program("endpoint", command), _load(port, workload)]
+
+
+INSERT: Final = Contender("fastapi-insert", "insert", _prepare_insert, _insert, messages_per_saga=0)
+"""One process whose endpoint inserts one row per request."""

@@ -31,7 +31,10 @@ def make_environment() -> None:
     venv.create(FOLDER, clear=True, with_pip=True)
     pip = [peers_python(), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     done = subprocess.run(
-        [*pip, "install", "-qq", "--require-hashes", "-r", str(PACKAGES)], capture_output=True, text=True, check=False
+        [*pip, "install", "-qq", "--require-hashes", "-r", str(PACKAGES)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

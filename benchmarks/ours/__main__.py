@@ -1,7 +1,8 @@
 """One process of the project: ``python -m benchmarks.ours SERVICE WORKLOAD``, servers by OMS_ variables.
 
-``orchestrator`` drives sagas from its own intake, as the floor does; ``served`` is the same orchestrator for
-orders that come over HTTP; ``api`` serves HTTP; any other name is a participant.
+``intake`` is the orchestrator, driven from its own intake, as the floor is; ``orchestrator`` is the same for
+orders that come over HTTP; ``api`` serves HTTP on the port that OMS_BENCH_PORT names; any other name is that
+of a participant.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from pathlib import Path
 import uvloop
 from pydantic import SecretStr
 
-from benchmarks.closed_loop import ClosedLoop, drive, say, stay
+from benchmarks.closed_loop import ClosedLoop, drive, stay
 from benchmarks.ours.providers import InstantCarrier, InstantGateway
 from benchmarks.workload import WORKLOADS
 from contracts.orders import Order
+from contracts.routing import PARTICIPANTS
+from oms.http_api import Notifying
 from oms.logs import configure_logs
 from oms.processes import serving_api
 from oms.settings import Settings, load_settings
@@ -31,8 +34,10 @@ from orchestrator.core.state import Saga
 from orchestrator.intake import Submission
 from orchestrator.service import Front, OrchestratorService
 from participants.payment.gateway import PaymentGateway
+from participants.service import ParticipantService
 from participants.shipping.carrier import Carrier
 
+PORT_VARIABLE = "OMS_BENCH_PORT"
 PROFILE_VARIABLE = "OMS_BENCH_PROFILE"
 """A folder; each process leaves its profile there."""
 
@@ -52,9 +57,10 @@ class BenchParts(Parts):
 class IntakeDriver:
     """Submits orders to the intake and notes the ends of their sagas."""
 
-    def __init__(self, parts: Parts, orders: Sequence[Order]) -> None:
+    def __init__(self, parts: Parts, notifying: Notifying, orders: Sequence[Order]) -> None:
         self.loop = ClosedLoop(self._launch)
         made_with = deployment(parts)
+        self._notifying = notifying
         self.service = OrchestratorService(made_with, self._note_progress)
         self.front = Front(made_with)
         self._new_id = parts.new_id
@@ -70,15 +76,16 @@ class IntakeDriver:
             task.add_done_callback(self._tasks.discard)
 
     def _note_progress(self, sagas: Sequence[Saga]) -> None:
+        self._notifying.notifier(sagas)
         for saga in sagas:
             if saga.ended_at is not None:
                 self.loop.ended(saga.saga_id, saga.order_status.value)
 
 
-async def drive_intake(parts: Parts, workload: str) -> None:
+async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> None:
     """The orchestrator, driven from its own intake."""
     orders = [Order.model_validate(order) for order in WORKLOADS[workload].orders(1000, seed=1)]
-    driver = IntakeDriver(parts, orders)
+    driver = IntakeDriver(parts, notifying, orders)
     await driver.service.start()
     await driver.front.start()
     await drive(driver.loop)
@@ -86,19 +93,11 @@ async def drive_intake(parts: Parts, workload: str) -> None:
     await driver.service.stop()
 
 
-async def serve_api(parts: Parts) -> None:
-    """The HTTP API on a free port, which is told to the harness."""
-    async with serving_api(parts, "127.0.0.1", 0, SecretStr("bench-admin-token")) as url:
-        say("url", url=url)
-        await stay()
-
-
-async def serve(name: str, parts: Parts) -> None:
+async def serve(service: OrchestratorService | ParticipantService) -> None:
     """The orchestrator or a participant, left to itself."""
-    served = OrchestratorService(deployment(parts)) if name == "served" else participant_service(parts, name)
-    await served.start()
+    await service.start()
     await stay()
-    await served.stop()
+    await service.stop()
 
 
 async def run(name: str, workload: str, settings: Settings) -> None:
@@ -107,12 +106,20 @@ async def run(name: str, workload: str, settings: Settings) -> None:
     async with AsyncExitStack() as exits:
         parts = BenchParts(settings, over_rabbitmq(settings), random.Random())
         exits.push_async_callback(parts.close)
-        if name == "orchestrator":
-            await drive_intake(parts, workload)
-        elif name == "api":
-            await serve_api(parts)
+        if name == "api":
+            port = int(os.environ[PORT_VARIABLE])
+            await exits.enter_async_context(serving_api(parts, "127.0.0.1", port, SecretStr("bench-token")))
+            await stay()
+        elif name in PARTICIPANTS:
+            await serve(participant_service(parts, name))
         else:
-            await serve(name, parts)
+            notifying = Notifying(parts)
+            notifying.start()
+            exits.push_async_callback(notifying.stop)
+            if name == "intake":
+                await drive_intake(parts, notifying, workload)
+            else:
+                await serve(OrchestratorService(deployment(parts), notifying.notifier))
 
 
 def main() -> None:

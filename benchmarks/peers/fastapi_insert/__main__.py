@@ -1,4 +1,4 @@
-"""The endpoint as one process: ``python -m benchmarks.peers.fastapi_insert DATABASE``.
+"""The endpoint as one process: ``python -m benchmarks.peers.fastapi_insert DATABASE PORT``.
 
 It validates the same order, inserts one row through asyncpg, and answers 202. No key, no saga, no message.
 """
@@ -6,7 +6,6 @@ It validates the same order, inserts one row through asyncpg, and answers 202. N
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import uuid
 from typing import Annotated, Any, Final
@@ -17,7 +16,7 @@ import uvloop
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from benchmarks.closed_loop import say, stay
+from benchmarks.closed_loop import stay
 
 POOL_SIZE: Final = 20
 Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -74,14 +73,14 @@ def application(pool: Any) -> FastAPI:
     return app
 
 
-async def run(database: str) -> None:
+async def run(database: str, port: int) -> None:
     """Serve until the harness hangs up."""
     pool = await asyncpg.create_pool(database, min_size=POOL_SIZE, max_size=POOL_SIZE)
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(application(pool), log_level="error", access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        application(pool), host="127.0.0.1", port=port, log_level="error", access_log=False, lifespan="off"
+    )
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    say("url", url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    serving = asyncio.create_task(server.serve())
     await stay()
     server.should_exit = True
     await serving
@@ -89,4 +88,4 @@ async def run(database: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(sys.argv[1]))
+    uvloop.run(run(sys.argv[1], int(sys.argv[2])))
