@@ -46,9 +46,7 @@ class Load:
         for _ in range(how_many):
             number = next(self._numbers)
             self.loop.began(number)
-            self._clients.ask(
-                next(self._requests), lambda status, body, n=number: self._answer(n, status, body)
-            )
+            self._clients.ask(next(self._requests), partial(self._answer, number))
 
     def _answer(self, number: int, status: int, body: bytes) -> None:
         if status != 202:
