@@ -52,6 +52,7 @@ _LOCK: Final = (
     f"SELECT {', '.join(_COLUMNS)} FROM {{schema}}.ledger "  # noqa: S608
     "WHERE saga_id = ANY(%s) ORDER BY saga_id, step FOR UPDATE"
 )
+_COUNT: Final = "SELECT count(*) FROM {schema}.ledger WHERE saga_id = ANY(%s)"
 _CLOCK: Final = "SELECT clock_timestamp()"
 
 
@@ -99,9 +100,20 @@ class SqlLedgerTransaction(SqlTransaction):
         return self._now or await super().now()
 
     async def lock(self, saga_ids: Collection[UUID]) -> list[LedgerRow]:
-        """See `LedgerTransaction.lock`. The time is read in the same round trip."""
-        statement = (_LOCK.format(schema=self.schema), [sorted(saga_ids)])
-        found, clock = await self.fetch_together(statement, (_CLOCK, ()))
+        """See `LedgerTransaction.lock`. The time is read in the same round trip.
+
+        A statement that waits for a lock still sees the rows of the moment at which it began: a row that
+        whoever held the lock has added is not among them. So they are counted once the locks are held.
+
+        Raises:
+            WrittenMeanwhile: there are more by then.
+        """
+        sagas = [sorted(saga_ids)]
+        lock = (_LOCK.format(schema=self.schema), sagas)
+        count = (_COUNT.format(schema=self.schema), sagas)
+        found, counted, clock = await self.fetch_together(lock, count, (_CLOCK, ()))
+        if counted[0][0] != len(found):
+            raise WrittenMeanwhile(f"{self.schema}.ledger: a row was added while its saga was waited for")
         self._now = clock[0][0]
         rows = [_row(values) for values in found]
         self._locked = {row.key for row in rows}

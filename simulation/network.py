@@ -285,8 +285,8 @@ class SimulatedSubscription:
     def _flow(self, *, flowing: bool) -> None:
         self._flowing = flowing
         if self._side is not None and self._host.alive:
-            side = self._side
-            self._host.loop.in_the_world(self._wire.latency_s(), self._set_flow, side, flowing)
+            # Always as long on its way: what is said later never overtakes what was said before.
+            self._host.loop.in_the_world(LATENCY_S, self._set_flow, self._side, flowing)
 
     def _set_flow(self, side: _BrokerSide, flowing: bool) -> None:  # noqa: FBT001 (called by the loop)
         side.flowing = flowing

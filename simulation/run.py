@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from messaging.unit_of_work import StorageUnavailable
 from simulation.checkers import EVERY_CHECKER
 from simulation.checkers.inspection import Checker, Inspection, Objection
 from simulation.facts import Fact
@@ -42,7 +43,7 @@ class Run:
 
     def trouble(self, event: dict[str, Any]) -> None:
         """A service logged an error."""
-        if event["event"] in EXPECTED_ERRORS:
+        if event["event"] in EXPECTED_ERRORS or isinstance(event.get("exc_info"), StorageUnavailable):
             return
         self._object(Objection("no unexpected error", "a service", f"{event}", self.loop.time()))
 

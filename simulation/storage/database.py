@@ -97,9 +97,10 @@ class Database:
         for session in list(self._open):
             session.break_off()
 
-    def owner(self, key: Key) -> Session | None:
-        """Who has locked a row."""
-        return self._owners.get(key)
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether a transaction waits for a lock."""
+        return any(self._waiting.values())
 
     def enter(self, session: Session) -> None:
         """A transaction begins."""

@@ -55,6 +55,8 @@ class MemoryLedgerTransaction(MemoryTransaction):
         sagas = frozenset(saga_ids)
         keys = sorted(key for key, _ in self.session.all(LEDGER) if key[0] in sagas)
         rows: dict[Key, LedgerRow] = await self.session.lock_existing(LEDGER, keys)
+        if sum(key[0] in sagas for key, _ in self.session.all(LEDGER)) != len(rows):
+            raise WrittenMeanwhile("a row was added while its saga was waited for")
         self._now = self.session.database.clock()
         self._locked_rows = frozenset(rows)
         return list(rows.values())

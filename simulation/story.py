@@ -1,0 +1,157 @@
+"""Facts as a readable timeline: the story of one saga, or the part of it that explains a violation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from contracts.commands import COMMANDS
+from messaging.transport import Message
+from orchestrator.core.inputs import OutcomeReceived
+from orchestrator.core.state import Saga
+from participants.ledger import LedgerRow
+from simulation.facts import (
+    Acknowledged,
+    Acted,
+    Arrived,
+    Charged,
+    Committed,
+    Decided,
+    Delivered,
+    Fact,
+    Published,
+    Refunded,
+    Shipped,
+    Struck,
+    Submitted,
+)
+from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
+from simulation.storage.participants import LEDGER
+
+Told = Iterator[tuple[str | None, str]]
+"""Whom a line is about (a saga's or an order's id; None for everybody), and the line."""
+
+TimedFact = tuple[float, Fact]
+
+
+def timeline(facts: Iterable[TimedFact], about: Iterable[str] | None = None) -> Iterator[str]:
+    """One line for everything that happened, or for what concerns some sagas and the world around them.
+
+    Args:
+        about: ids of sagas and of their orders; None for everything.
+    """
+    wanted = None if about is None else set(about)
+    for at_s, fact in facts:
+        for whom, line in _tell(fact):
+            if wanted is None or whom is None or whom in wanted:
+                yield f"{at_s:9.3f}  {_short(whom) if whom else '':12}  {line}"
+
+
+def ids_of(facts: Iterable[TimedFact], about: str) -> set[str]:
+    """A saga's and its order's id, given either of them."""
+    for _, fact in facts:
+        if isinstance(fact, Committed):
+            for change in fact.of(SAGAS):
+                pair = {str(change.after.saga_id), str(change.after.order_id)}
+                if about in pair:
+                    return pair
+    return {about}
+
+
+def _tell(fact: Fact) -> Told:
+    yield from _TELLERS[type(fact)](fact)
+
+
+def _committed(fact: Committed) -> Told:
+    for change in fact.changes:
+        if change.table == HISTORY:
+            entry = change.after
+            sent = ", ".join(each["type"] for each in entry.led_to["sent"])
+            became = f"{entry.led_to['status']}/{entry.led_to['order_status']}"
+            name = type(entry.accepted).__name__
+            if isinstance(entry.accepted, OutcomeReceived):
+                name = entry.accepted.event
+            arrow = f", sends {sent}" if sent else ""
+            yield str(entry.saga_id), f"saga       v{entry.version} {name} → {became}{arrow}"
+        elif change.table == SAGAS and change.before is not None:
+            yield from _resent(change.before, change.after)
+        elif change.table == LEDGER:
+            row: LedgerRow = change.after
+            before = change.before.state if change.before is not None else "no row"
+            yield str(row.saga_id), f"{fact.service:10} ledger: {row.command} {before} → {row.state}"
+        elif change.table == DEAD_LETTERS:
+            dead = change.after.dead
+            about = str(dead.saga_id) if dead.saga_id else None
+            yield about, f"dead       {dead.type} {dead.error_type} is {dead.status} ({dead.deaths})"
+
+
+def _resent(before: Saga, after: Saga) -> Told:
+    if before.version == after.version and before.sending.attempts != after.sending.attempts:
+        work = after.work
+        step = f"{work.step} ({work.direction})" if work else "?"
+        yield str(after.saga_id), f"saga       asks again for {step}, copy {after.sending.attempts}"
+
+
+def _message(verb: str) -> Callable[[Any], Told]:
+    def tell(fact: Any) -> Told:
+        message: Message = fact.message
+        if message.type in COMMANDS or message.routing_key.count("."):
+            yield str(message.correlation_id), f"{verb:10} {message.type} to {message.routing_key}"
+
+    return tell
+
+
+def _delivery(verb: str) -> Callable[[Any], Told]:
+    def tell(fact: Any) -> Told:
+        yield fact.delivery.correlation_id, f"{fact.who:10} {verb} {fact.delivery.type}"
+
+    return tell
+
+
+def _charged(fact: Charged) -> Told:
+    yield fact.order_id, f"GATEWAY    takes {fact.amount} {fact.currency}"
+
+
+def _refunded(fact: Refunded) -> Told:
+    yield fact.order_id, f"GATEWAY    gives {fact.amount} back{' by hand' if fact.by_hand else ''}"
+
+
+def _shipped(fact: Shipped) -> Told:
+    yield fact.order_id, "CARRIER    takes the parcel"
+
+
+def _submitted(fact: Submitted) -> Told:
+    yield str(fact.order_id) if fact.order_id else None, f"customer   {fact.customer_id} is answered"
+
+
+def _acted(fact: Acted) -> Told:
+    yield str(fact.saga_id) if fact.saga_id else None, f"{fact.who:10} {fact.action}: {fact.came}"
+
+
+def _struck(fact: Struck) -> Told:
+    yield str(fact.saga_id) if fact.saga_id else None, f"  !! {fact.who}: {fact.fault}"
+
+
+def _decided(fact: Decided) -> Told:
+    yield str(fact.saga_id), f"  · {fact.rule} ({fact.direction}): {fact.what}"
+
+
+_TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
+    Committed: _committed,
+    Published: _message("publishes"),
+    Arrived: _message("broker has"),
+    Delivered: _delivery("receives"),
+    Acknowledged: _delivery("acknowledges"),
+    Charged: _charged,
+    Refunded: _refunded,
+    Shipped: _shipped,
+    Submitted: _submitted,
+    Acted: _acted,
+    Struck: _struck,
+    Decided: _decided,
+}
+
+
+def _short(name: str) -> str:
+    """The end of an id, which differs where the beginning is only its time."""
+    return name[-12:]

@@ -1,0 +1,105 @@
+"""Both storages on one bench: transactions side by side, and whether one of them waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messaging.postgresql import SqlTransaction
+from orchestrator.store import PostgresTransaction
+from participants.inventory.postgresql import SqlInventoryTransaction
+from simulation.storage.database import Database
+from simulation.storage.orchestrator import MemoryOrchestratorTransaction
+from simulation.storage.participants import MemoryInventoryTransaction, StockRow
+from simulation.storage.transaction import MemoryTransaction
+
+T = TypeVar("T", bound=SqlTransaction)
+R = TypeVar("R")
+
+
+class Bench(Protocol):
+    """One storage, ready to be tried out."""
+
+    def orchestrator(self) -> AbstractAsyncContextManager[Any]:
+        """A transaction of the orchestrator's, rolled back unless it is committed."""
+
+    def inventory(self) -> AbstractAsyncContextManager[Any]:
+        """A transaction of inventory's, rolled back unless it is committed."""
+
+    async def stock_up(self, sku: str, on_hand: int) -> None:
+        """Put a product on the shelf."""
+
+    async def somebody_waits(self) -> None:
+        """Return as soon as a transaction waits for a lock."""
+
+
+class MemoryBench:
+    """A `Bench` in memory."""
+
+    def __init__(self) -> None:
+        self._databases = [Database(lambda: datetime.now(UTC)) for _ in range(2)]
+
+    def orchestrator(self) -> MemoryTransaction:
+        return MemoryOrchestratorTransaction(self._databases[0])
+
+    def inventory(self) -> MemoryTransaction:
+        return MemoryInventoryTransaction(self._databases[1])
+
+    async def stock_up(self, sku: str, on_hand: int) -> None:
+        async with MemoryInventoryTransaction(self._databases[1]) as transaction:
+            await transaction.session.lock("stock", sku)
+            transaction.put_stock(sku, StockRow(on_hand, 0))
+            await transaction.commit(())
+
+    async def somebody_waits(self) -> None:
+        while not any(database.somebody_waits for database in self._databases):
+            await asyncio.sleep(0)
+
+
+class PostgresBench:
+    """A `Bench` on PostgreSQL."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    def orchestrator(self) -> AbstractAsyncContextManager[PostgresTransaction]:
+        return self._transaction(PostgresTransaction)
+
+    def inventory(self) -> AbstractAsyncContextManager[SqlInventoryTransaction]:
+        return self._transaction(SqlInventoryTransaction)
+
+    @asynccontextmanager
+    async def _transaction(self, kind: Callable[..., T]) -> AsyncIterator[T]:
+        async with self._engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            yield kind(connection, raw.driver_connection)
+
+    async def stock_up(self, sku: str, on_hand: int) -> None:
+        async with self._engine.begin() as connection:
+            values = {"sku": sku, "on_hand": on_hand}
+            await connection.execute(
+                text("INSERT INTO inventory.stock VALUES (:sku, :on_hand, 0, now())"), values
+            )
+
+    async def somebody_waits(self) -> None:
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        async with self._engine.connect() as connection:
+            while not (await connection.execute(query)).scalar_one():
+                await connection.rollback()
+
+
+async def waiting(bench: Bench, work: Awaitable[R]) -> asyncio.Task[R]:
+    """Begin something that has to wait for a lock; returned once it does."""
+    task = asyncio.ensure_future(work)
+    await bench.somebody_waits()
+    assert not task.done()
+    return task
