@@ -5,20 +5,22 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.currencies import Currency
 from contracts.envelope import StepBody
 from contracts.limits import MAX_LINES, Amount, CustomerId, PaymentMethod, Quantity, Reference, Sku
-from contracts.orders import SENSITIVE, ShippingAddress, Submitted
+from contracts.orders import SENSITIVE, Address
 
 
 class Command(StepBody):
     """Base of every command."""
 
 
-class ItemQuantity(Submitted):
-    """So many of one product."""
+class ItemQuantity(BaseModel):
+    """So many of one product. Unknown fields are ignored, as in every message (S13)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     sku: Sku
     quantity: Quantity
@@ -58,7 +60,7 @@ class ShipOrder(Command):
     """Hand the parcel to the carrier. After this the saga only goes forward (S6)."""
 
     lines: Items
-    shipping_address: Annotated[ShippingAddress, Field(json_schema_extra=SENSITIVE)]
+    shipping_address: Annotated[Address, Field(json_schema_extra=SENSITIVE)]
 
 
 class Verdict(StrEnum):

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from contracts.limits import StepName
+
 SCHEMA_VERSION: Final = 1
 """Version of a message type unless it says otherwise; additive fields do not raise it."""
 
@@ -39,5 +41,5 @@ class Body(BaseModel):
 class StepBody(Body):
     """A body that belongs to one piece of work: (saga, step, direction)."""
 
-    step: str
+    step: StepName
     direction: Direction

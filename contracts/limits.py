@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 MAX_AMOUNT: Final = 2**53 - 1
 """Largest amount or total, in minor units: what every JSON reader represents exactly."""
@@ -19,6 +19,15 @@ PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 """Text without control characters: what PostgreSQL stores and a terminal shows safely."""
 
 
+IDENTIFIER: Final = r"^[a-z][a-z0-9_]{0,63}$"
+"""Names that programs compare: steps, failure codes."""
+
+
+def _without_nul(text: str) -> str:
+    """What others say for people is cleaned rather than refused: PostgreSQL stores no NUL."""
+    return text.replace("\x00", "\ufffd")
+
+
 def _text(max_length: int) -> Any:
     return StringConstraints(min_length=1, max_length=max_length, pattern=PRINTABLE)
 
@@ -31,8 +40,9 @@ PostalCode = Annotated[str, _text(20)]
 CountryCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 PaymentMethod = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 Reference = Annotated[str, _text(200)]
-Message = Annotated[str, StringConstraints(max_length=1000)]
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+StepName = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
+Code = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
+Message = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_without_nul)]
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
 StockCount = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK)]

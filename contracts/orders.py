@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from contracts.currencies import Currency
@@ -40,8 +40,10 @@ class OrderLine(Submitted):
     unit_price: Amount
 
 
-class ShippingAddress(Submitted):
-    """Where the order goes."""
+class Address(BaseModel):
+    """Where an order goes, as messages carry it: unknown fields are ignored, so that fields may be added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: Name
     line1: Line
@@ -51,12 +53,29 @@ class ShippingAddress(Submitted):
     country: CountryCode
 
 
+class ShippingAddress(Address):
+    """Where the customer wants the order to go: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _at_least_one(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
+    """Checked after each line: a bound of pydantic's own would count a bad line as missing, too."""
+    if not lines:
+        raise PydanticCustomError("too_short", "an order has at least one line")
+    return lines
+
+
 class Order(Submitted):
     """A valid order: each SKU once, and a total that every reader can hold."""
 
     customer_id: CustomerId
     currency: Currency
-    lines: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[
+        tuple[OrderLine, ...],
+        Field(max_length=MAX_LINES, json_schema_extra={"minItems": 1}),
+        AfterValidator(_at_least_one),
+    ]
     payment_method: Annotated[PaymentMethod, Field(json_schema_extra=SENSITIVE)]
     shipping_address: Annotated[ShippingAddress, Field(json_schema_extra=SENSITIVE)]
 

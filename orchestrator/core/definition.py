@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection, StepRefused, StepSettled
+from contracts.limits import IDENTIFIER
 from contracts.orders import Order
 from orchestrator.core.state import END_STATUSES, OrderStatus
 
@@ -166,6 +168,9 @@ def _problems(definition: SagaDefinition) -> Iterator[str]:
     names = [step.name for step in definition.steps]
     if not names:
         yield "it has no steps"
+    for name in names:
+        if re.fullmatch(IDENTIFIER, name) is None:
+            yield f"step {name!r}: a name is a small letter and up to 63 more, digits or underscores"
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"step {name!r} is there more than once"
     if sum(step.kind is StepKind.PIVOT for step in definition.steps) > 1:

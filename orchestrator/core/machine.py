@@ -195,12 +195,11 @@ def fold(
     Raises:
         ValueError: the history does not begin with `SagaStarted`, or holds an input that is not accepted.
     """
-    entries = iter(history)
-    started_at, first = next(entries, (datetime.min, None))
-    if not isinstance(first, SagaStarted):
-        raise ValueError(f"a history begins with SagaStarted, not {type(first).__name__}")
-    saga = start(definition, saga_id, order_id, order, started_at).saga
-    for at, happened in entries:
+    entries = tuple(history)
+    if not entries or not isinstance(entries[0][1], SagaStarted):
+        raise ValueError("a history begins with SagaStarted")
+    saga = start(definition, saga_id, order_id, order, entries[0][0]).saga
+    for at, happened in entries[1:]:
         decision = decide(definition, saga, happened, at)
         if not isinstance(decision, Transition):
             raise ValueError(

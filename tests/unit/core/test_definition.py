@@ -45,6 +45,7 @@ REFUND = Compensation(RefundPayment, PaymentRefundedEvent)
 COMPLAINTS: list[tuple[SagaDefinition, str]] = [
     (of(), "it has no steps"),
     (of(RESERVE, but(CHARGE, name="reserve")), "step 'reserve' is there more than once"),
+    (of(but(SHIP, name="Ship it")), "step 'Ship it': a name is a small letter"),
     (of(SHIP, but(SHIP, name="ship_again")), "it has more than one pivot"),
     (of(SHIP, CHARGE), "compensatable step 'charge' comes after 'ship', which cannot be undone"),
     (of(COMMIT, CHARGE), "compensatable step 'charge' comes after 'commit', which cannot be undone"),

@@ -94,9 +94,9 @@ def folded(*inputs: Input) -> Saga:
 
 
 def test_a_history_that_does_not_begin_at_the_beginning_is_refused() -> None:
-    with pytest.raises(ValueError, match="begins with SagaStarted, not OutcomeReceived"):
+    with pytest.raises(ValueError, match="begins with SagaStarted"):
         folded(reserved())
-    with pytest.raises(ValueError, match="begins with SagaStarted, not NoneType"):
+    with pytest.raises(ValueError, match="begins with SagaStarted"):
         folded()
 
 
