@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from oms.servers.child import ServerError
-from oms.servers.rabbitmq.broker import CACHE, private_broker
+from oms.servers.rabbitmq.broker import CACHE, PrivateBroker, private_broker
+from oms.servers.rabbitmq.installation import in_unpacked_system
+from oms.servers.rabbitmq.node import RabbitNode
 
 
 def main() -> int:
@@ -22,10 +24,15 @@ def main() -> int:
         help="data, logs and settings (%(default)s)",
     )
     parser.add_argument("--cache", type=Path, default=CACHE, help="where packages are unpacked (%(default)s)")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="run the RabbitMQ of a system that debootstrap unpacked there; FOLDER lies in it",
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with private_broker(options.folder, cache=options.cache) as broker:
+        with _broker(options.folder, options.cache, options.root) as broker:
             sys.stdout.write(f"{broker.url}\n")
             sys.stdout.flush()
             while True:
@@ -35,6 +42,12 @@ def main() -> int:
     except ServerError as error:
         sys.stderr.write(f"rabbitmq: {error}\n")
         return 1
+
+
+def _broker(folder: Path, cache: Path, root: Path | None) -> PrivateBroker:
+    if root is None:
+        return private_broker(folder, cache=cache)
+    return RabbitNode(in_unpacked_system(root), root / folder.relative_to(folder.anchor))
 
 
 if __name__ == "__main__":

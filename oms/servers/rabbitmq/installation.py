@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from oms.servers.child import ServerError
+
 OLDEST_VERSION: Final = (3, 10)
 
 _DEBIAN_SCRIPTS: Final = Path("/usr/lib/rabbitmq/bin")
@@ -56,6 +58,17 @@ class Installation:
             if match := re.match(r"rabbit-(\d+(?:\.\d+)*)", plugin.name):
                 return tuple(map(int, match[1].split(".")))
         return ()
+
+
+def in_unpacked_system(root: Path) -> Installation:
+    """The RabbitMQ of another Debian that was unpacked into a folder, as debootstrap does; needs root to run.
+
+    So newer versions than this machine's run beside it. Raises ServerError when there is none.
+    """
+    installation = Installation(_DEBIAN_SCRIPTS, chroot=root.absolute())
+    if not installation.version():
+        raise ServerError(f"{root} holds no unpacked system with RabbitMQ")
+    return installation
 
 
 def find_installed() -> Installation | None:
