@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.core.state import Saga
 from simulation.checkers import EVERY_CHECKER
 from simulation.checkers.inspection import Checker, Inspection, Objection
 from simulation.facts import Fact
 from simulation.loop import Asleep, SimulatedLoop
 from simulation.plan import Plan
+from simulation.probes import watching
 from simulation.world import World
 
 EXPECTED_ERRORS: Final = (
@@ -41,6 +44,11 @@ class Run:
         for objection in self._inspection.look_at(at_s, fact):
             self._object(objection)
 
+    @property
+    def sagas(self) -> Mapping[UUID, Saga]:
+        """Every saga as it was last committed."""
+        return self._inspection.known.sagas
+
     def trouble(self, event: dict[str, Any]) -> None:
         """A service logged an error."""
         if event["event"] in EXPECTED_ERRORS or isinstance(event.get("exc_info"), StorageUnavailable):
@@ -49,7 +57,7 @@ class Run:
 
     def execute(self) -> None:
         """Live through it."""
-        with quiet(self.trouble):
+        with quiet(self.trouble), watching(lambda decided: self.see(self.loop.time(), decided)):
             try:
                 unfinished = self.loop.run_until_complete(self.world.live())
             except (Asleep, RuntimeError) as stopped:

@@ -217,6 +217,7 @@ class World:
 
     def _upgrade(self, process: Process) -> None:
         self._upgraded.add(process.name)
+        self._struck(Fault.OLD_VERSION, process.name, None)
         process.crash()
 
     # -- its weather --------------------------------------------------------------------------------------
