@@ -121,6 +121,17 @@ class EmbeddedPostgres:
             self.stop()
             raise
 
+    def attach(self) -> None:
+        """Use the server that another process runs in this folder: `url` is its from now on.
+
+        Raises:
+            ServerError: none is ready there.
+        """
+        lines = lines_of(self._data / "postmaster.pid")
+        if len(lines) < 8 or lines[7] != "ready":
+            raise ServerError(f"no PostgreSQL is ready in {self._folder}")
+        self._port = int(lines[3])
+
     def stop(self) -> None:
         """Fast shutdown: sessions are ended, data is written. Harmless when nothing runs."""
         try:

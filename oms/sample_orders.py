@@ -53,7 +53,7 @@ class Story:
 
 
 def stories() -> tuple[Story, ...]:
-    """All of them; together some seventy orders."""
+    """All of them; together some sixty orders."""
     order = _Orders()
     return (
         _story("all goes well", [order({"TEA-ASSAM": 2}) for _ in range(16)], COMPLETED),

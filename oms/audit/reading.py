@@ -8,8 +8,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Row, Select, Table, Text, cast, func, select, union
-from sqlalchemy.dialects.postgresql import array
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    any_,
+    cast,
+    func,
+    literal,
+    select,
+    union,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
@@ -78,13 +91,13 @@ async def ended_count(connection: AsyncConnection) -> int:
 
 async def missing_sagas(connection: AsyncConnection, saga_ids: Collection[UUID]) -> set[UUID]:
     """Which of these sagas do not exist."""
-    query = select(sagas.c.saga_id).where(sagas.c.saga_id.in_(saga_ids))
+    query = select(sagas.c.saga_id).where(_is_one_of(sagas.c.saga_id, saga_ids))
     return set(saga_ids) - set((await connection.execute(query)).scalars())
 
 
 async def missing_orders(connection: AsyncConnection, order_ids: Collection[UUID]) -> set[UUID]:
     """Which of these orders do not exist."""
-    query = select(orders.c.order_id).where(orders.c.order_id.in_(order_ids))
+    query = select(orders.c.order_id).where(_is_one_of(orders.c.order_id, order_ids))
     return set(order_ids) - set((await connection.execute(query)).scalars())
 
 
@@ -161,7 +174,7 @@ async def stock_rows(connection: AsyncConnection) -> dict[str, tuple[int | None,
 
 
 def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
-    said = json.loads(row.forward_body) if row.forward_body is not None else {}
+    said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
     return LedgerFact(
         participant=participant,
         step=row.step,
@@ -218,8 +231,13 @@ async def orders_served(connection: AsyncConnection) -> AsyncIterator[Sequence[s
 
 
 def _effective(table: Table, order_ids: Sequence[UUID], *columns: Any) -> Select[Any]:
-    wanted = table.c.order_id == func.any(array([str(order_id) for order_id in order_ids], type_=Text))
+    wanted = _is_one_of(table.c.order_id, [str(order_id) for order_id in order_ids])
     return select(*columns).where(wanted, _stands(table)).order_by(table.c.key)
+
+
+def _is_one_of(column: Column[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """One array as one parameter: a parameter each would cost more than the look-up."""
+    return column == any_(literal(list(values), ARRAY(column.type)))
 
 
 def _stands(table: Table) -> Any:

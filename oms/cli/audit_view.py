@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from rich.table import Table
 from rich.text import Text
 
-from oms.audit import Report, audit, sources_of
+from oms.audit import Report, Sources, audit, sources_or_embedded
 from oms.audit.checks import MEANING, Check
 from oms.audit.report import Finding, VerdictNote
 from oms.audit.sources import DatabaseUrls
@@ -19,13 +20,23 @@ SHOWN_AT_MOST: Final = 50
 """Findings that are shown to people; programs get all that were kept."""
 
 
-async def audited(settings: DatabaseUrls) -> Report:
-    """The audit with a progress bar on a terminal. Raises AuditImpossible."""
+async def audited(settings: DatabaseUrls, embedded: Path) -> Report:
+    """The audit with a progress bar on a terminal.
+
+    Args:
+        embedded: folder of the database that is used when the settings name none.
+
+    Raises:
+        AuditImpossible: there is nothing to read, or it may not be read.
+    """
+    async with sources_or_embedded(settings, embedded) as sources:
+        return await _with_progress(sources)
+
+
+async def _with_progress(sources: Sources) -> Report:
     with progress_bar() as progress:
         task = progress.add_task("auditing orders", total=None)
-        return await audit(
-            sources_of(settings), lambda done, total: progress.update(task, completed=done, total=total)
-        )
+        return await audit(sources, lambda done, total: progress.update(task, completed=done, total=total))
 
 
 def show(report: Report) -> None:

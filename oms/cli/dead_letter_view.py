@@ -105,7 +105,9 @@ def result(answer: Document) -> None:
 
 
 def _headers(headers: Mapping[str, Any]) -> dict[str, Text]:
-    return {str(name): output.plain(value) for name, value in headers.items()}
+    """What does not stand above them already."""
+    shown = {name: value for name, value in headers.items() if not name.startswith("error-")}
+    return {str(name): output.plain(value) for name, value in shown.items()}
 
 
 def _error(dead: Document) -> Text:

@@ -80,9 +80,9 @@ def plain(value: Any, style: str = "") -> Text:
     )
 
 
-def status(value: Any) -> Text:
-    """A status in its colour."""
-    return plain(value, _STYLES.get(str(value), ""))
+def status(value: Any, words: str | None = None) -> Text:
+    """A status in its colour; ``words`` stand in its place, such as the reason for it."""
+    return plain(value if words is None else words, _STYLES.get(str(value), ""))
 
 
 def moment(value: Any) -> datetime | None:

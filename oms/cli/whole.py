@@ -11,6 +11,9 @@ import typer
 from oms.cli import output
 from oms.cli.options import AsJson, example
 
+EMBEDDED: Final = Path(".oms/postgres")
+"""Where `oms run` keeps its own database."""
+
 _PANEL: Final = "Whole system"
 
 
@@ -26,13 +29,13 @@ def add_to(app: typer.Typer) -> None:
 def audit(as_json: AsJson = False) -> None:
     """Check every ended order and every product from the participants' and the providers' own tables.
 
-    Reads OMS_AUDIT_DATABASE_URL, whose role needs SELECT alone, or the services' databases. Exits with 1
-    and the identities concerned when anything is not as it must be.
+    Reads OMS_AUDIT_DATABASE_URL, whose role needs SELECT alone, or the services' databases, or what
+    `oms run` keeps in this folder. Exits with 1 and the identities concerned when something is wrong.
     """
     from oms.cli import audit_view
     from oms.settings import load_settings
 
-    report = asyncio.run(audit_view.audited(load_settings()))
+    report = asyncio.run(audit_view.audited(load_settings(), EMBEDDED))
     if as_json:
         output.show_json(report.as_json())
     else:

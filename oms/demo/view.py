@@ -21,6 +21,17 @@ from oms.sample_orders import End
 
 _CURRENCY: Final = "EUR"
 _WIDTH: Final = 100
+_COURSE: Final = (
+    "pending",
+    "reserved",
+    "paid",
+    "shipped",
+    "compensating",
+    "completed",
+    "rejected",
+    "cancelled",
+)
+"""Statuses in the order in which they come."""
 
 
 class DemoView(Protocol):
@@ -113,7 +124,7 @@ def _moving(courses: Sequence[Course], statuses: Mapping[str, str]) -> Table:
         total = len(course.story.orders)
         now = Counter(statuses[each] for each in course.order_ids if each in statuses)
         words = Text(", ").join(
-            Text(f"{number} ").append_text(output.status(status)) for status, number in sorted(now.items())
+            Text(f"{now[status]} ").append_text(output.status(status)) for status in _COURSE if now[status]
         )
         bar = ProgressBar(total=total, completed=course.ends.total(), width=24)
         grid.add_row(Text(course.story.name), bar, Text(f"{course.ends.total()}/{total}", style="dim"), words)
@@ -192,10 +203,7 @@ def _verdict(result: Result) -> Panel:
 def _ends(ends: Counter[End]) -> Text:
     parts = []
     for (status, code), number in sorted(ends.items(), key=lambda each: (each[0][0], each[0][1] or "")):
-        part = Text(f"{number} ").append_text(output.status(status))
-        if code is not None and code != status:
-            part.append(f" ({code})", "dim")
-        parts.append(part)
+        parts.append(Text(f"{number} ").append_text(output.status(status, code or status)))
     return Text(", ").join(parts)
 
 

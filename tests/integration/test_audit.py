@@ -5,16 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import make_url
 
-from oms.audit import AuditImpossible, Report, Sources, audit, sources_of
+from migrations.run import SERVICES, migrate
+from oms.audit import AuditImpossible, Report, Sources, audit, sources_of, sources_or_embedded
 from oms.audit.checks import Check
 from oms.audit.sources import NEEDED, SANDBOX
 from oms.cli import main
+from oms.embedded import EmbeddedPostgres
+from oms.servers.child import ServerError
 from tests.integration.audited_orders import QUANTITY, SKU, TOTAL, Books
 
 
@@ -235,6 +239,25 @@ def test_the_auditors_own_url_comes_before_the_services() -> None:
     assert sources_of(_Settings(services)).urls[SANDBOX] == ()
     with pytest.raises(AuditImpossible, match="OMS_DATABASE_URL"):
         sources_of(_Settings({}))
+
+
+async def test_the_database_of_oms_run_is_used_where_no_other_is_named(tmp_path: Path) -> None:
+    """Whether `oms run` runs or not."""
+    folder = tmp_path / "postgres"
+    nothing = _Settings({})
+    with pytest.raises(AuditImpossible):
+        async with sources_or_embedded(nothing, folder):
+            pass
+    with EmbeddedPostgres(folder) as server:
+        for service in SERVICES:
+            migrate(service, server.url)
+        async with sources_or_embedded(nothing, folder) as sources:
+            assert (await audit(sources)).ok
+        assert server.pid is not None
+    async with sources_or_embedded(nothing, folder) as sources:
+        assert (await audit(sources)).ok
+    with pytest.raises(ServerError, match="no PostgreSQL is ready"):
+        EmbeddedPostgres(folder).attach()
 
 
 def test_the_command_exits_with_1_and_the_offending_ids(
