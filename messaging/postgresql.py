@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, errors
+from psycopg.pq import PipelineStatus
 from psycopg.rows import TupleRow
 from sqlalchemy import (
     Boolean,
@@ -254,4 +255,10 @@ class SqlUnitOfWork(PatientUnitOfWork[T]):
         async with self._engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver: AsyncConnection[TupleRow] = raw.driver_connection  # type: ignore[assignment]
-            yield self._transaction(connection, driver)
+            try:
+                yield self._transaction(connection, driver)
+            except BaseException as error:
+                # Torn in mid-pipeline, a connection would give its next user what was left of the results.
+                if not isinstance(error, Exception) or driver.pgconn.pipeline_status != PipelineStatus.OFF:
+                    await connection.invalidate()
+                raise

@@ -147,3 +147,20 @@ async def test_the_time_is_read_after_the_locks(engine: AsyncEngine) -> None:
         unit_of_work(engine, SqlPaymentTransaction).run(second),
     )
     assert times == sorted(times)
+
+
+async def test_a_connection_that_was_torn_in_mid_pipeline_is_not_used_again(
+    migrated_database_url: str,
+) -> None:
+    """Its next user would get the results of somebody else's statements."""
+    engine = create_engine(migrated_database_url, pool_size=1)
+
+    async def torn(transaction: SqlPaymentTransaction) -> None:
+        await transaction._driver.pipeline().__aenter__()
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await unit_of_work(engine, SqlPaymentTransaction).run(torn)
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT 42"))).scalar_one() == 42
+    await engine.dispose()
