@@ -19,9 +19,9 @@ from uuid import UUID
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from sqlalchemy import make_url
 
 from messaging.background import BackgroundLoops
+from messaging.connecting import connect
 from messaging.retries import parse_id
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.core.state import ENDED, Saga
@@ -53,14 +53,7 @@ Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
 
 def connector(url: str) -> Connect:
     """Connections to the database at a SQLAlchemy ``url``, for notifications alone."""
-    conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-    async def connect() -> AsyncConnection[Any]:
-        return await AsyncConnection.connect(
-            conninfo, autocommit=True, connect_timeout=5, keepalives_idle=10, tcp_user_timeout=15000
-        )
-
-    return connect
+    return lambda: connect(url, autocommit=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +67,8 @@ class Standing:
 class ProgressNotifier:
     """Tells every listening process which orders went on. Never waits for, or fails, who calls it."""
 
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
+    def __init__(self, connecting: Connect) -> None:
+        self._connect = connecting
         self._connection: AsyncConnection[Any] | None = None
         self._pending: dict[UUID, bool] = {}
         self._overflowed = False
@@ -163,7 +156,7 @@ class ProgressListener:
 
     def __init__(
         self,
-        connect: Connect,
+        connecting: Connect,
         standings: Callable[[Collection[UUID]], Awaitable[Mapping[UUID, Standing]]],
         rng: random.Random,
         watch_limit: int = WATCH_LIMIT,
@@ -172,7 +165,7 @@ class ProgressListener:
         Args:
             standings: reads how far orders are.
         """
-        self._connect = connect
+        self._connect = connecting
         self._standings = standings
         self._loops = BackgroundLoops(rng)
         self._watch_limit = watch_limit

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Executable, Row
+from sqlalchemy import Executable, Row, literal, select
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -48,6 +48,14 @@ class Reader:
         """The first row, or None. Raises as `rows` does."""
         found = await self.rows(statement)
         return found[0] if found else None
+
+    async def trouble(self) -> str | None:
+        """Why the database cannot be used just now, in a person's words; None when all is well."""
+        try:
+            await self.rows(select(literal(1)))
+        except StorageUnavailable as error:
+            return str(error)
+        return None
 
     async def _tried(self, statement: Executable) -> Sequence[Row[Any]]:
         for tries in range(1, TRIES + 1):
