@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
     """Put these commands on the command line."""
     app.command("audit", epilog=example("oms audit", "oms audit --json"), rich_help_panel=_PANEL)(audit)
     app.command("demo", epilog=example("oms demo"), rich_help_panel=_PANEL)(demo)
-    app.command("contracts", epilog=example("oms contracts --to docs/contracts"), rich_help_panel=_PANEL)(
+    app.command("contracts", epilog=example("oms contracts --to generated"), rich_help_panel=_PANEL)(
         contracts
     )
 
@@ -57,7 +57,7 @@ def demo() -> None:
 def contracts(
     to: Annotated[
         Path, typer.Option("--to", metavar="FOLDER", help="Where to write.", file_okay=False)
-    ] = Path("docs/contracts"),
+    ] = Path("contracts/generated"),
     as_json: AsJson = False,
 ) -> None:
     """Write JSON Schemas of all commands and events, and AsyncAPI."""
