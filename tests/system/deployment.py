@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,9 @@ import httpx
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_letter_queue
 
 ADMIN_TOKEN: Final = "a-token-for-tests"
-READY_WITHIN_S: Final = 60
+READY_WITHIN_S: Final = 180
+OMS: Final = (sys.executable, "-c", "import sys; from oms.cli import main; sys.exit(main())")
+"""The command `oms` of the Python that runs the tests."""
 
 
 def free_port() -> int:
@@ -44,9 +46,7 @@ class ServiceProcess:
         """Start it; it need not be ready yet."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                "import sys; from oms.cli import main; sys.exit(main())",
+                *OMS,
                 *self._arguments,
                 env={**_plain_environment(), **self._environment},
                 stdout=log,
@@ -133,24 +133,27 @@ class Deployment:
 
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run `oms ...` in this environment; returns exit code and what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "import sys; from oms.cli import main; sys.exit(main())",
-            *arguments,
-            env={**_plain_environment(), **self.environment, "OMS_API_URL": getattr(self, "url", "")},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        printed, _ = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, printed.decode()
+        return await run_oms(arguments, {**self.environment, "OMS_API_URL": self.url})
 
     def client(self) -> httpx.AsyncClient:
         """A client of the HTTP API with the admin's token."""
         return httpx.AsyncClient(
             base_url=self.url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=30
         )
+
+
+async def run_oms(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run `oms ...`; returns exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *OMS,
+        *arguments,
+        env={**_plain_environment(), **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, printed.decode()
 
 
 async def empty(broker_url: str) -> None:
