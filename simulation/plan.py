@@ -57,6 +57,7 @@ RATES: Final[Mapping[Fault, float]] = {
     Fault.ANSWER_LOST: 0.15,
     Fault.EFFECT_LATE: 0.1,
     Fault.PROVIDER_SLOW: 0.2,
+    Fault.VOID_LIES: 0.2,
 }
 """How likely a fault is at each opportunity, in seeds that have it."""
 
@@ -77,10 +78,13 @@ STORMS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """A fault that strikes at a given time."""
+    """A fault that strikes at a given time, and lasts where it is one that lasts."""
 
     at_s: float
     fault: Fault
+    lasts_s: float
+    everywhere: bool
+    """It strikes every replica of a service at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +129,34 @@ def plan_of(seed: int) -> Plan:
     eagerness = 0.0 if mood < 0.06 else 1.0 if mood > 0.94 else 0.35
     rates = {fault: rate * rng.uniform(0.3, 2.0) for fault, rate in RATES.items() if rng.random() < eagerness}
     kinds = [fault for fault in STORMS if rng.random() < eagerness]
-    count = rng.randrange(1, 7) if kinds else 0
-    storms = sorted((rng.uniform(0, STORM_LASTS_S), rng.choice(kinds)) for _ in range(count))
+    storms = [_storm(rng, kinds) for _ in range(rng.randrange(1, 7))] if kinds else []
+    if kinds and rng.random() < 0.3:
+        storms.append(_outage(rng))
     orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
     return Plan(
         seed=seed,
         orders=orders,
         replicas={name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)},
         rates=rates,
-        storms=tuple(Storm(at_s, fault) for at_s, fault in storms),
+        storms=tuple(sorted(storms, key=lambda storm: storm.at_s)),
         offers_void=rng.random() < 0.5,
         garbage=rng.choice((0, 0, 0, 2, 5)),
         meddling=rng.choice((0, 0, 3, 8)),
         new_version_at_s=rng.uniform(5, 60) if rng.random() < 0.3 else None,
         stock_changes=rng.choice((0, 0, 2)),
-        faults=frozenset(rates) | frozenset(kinds),
+        faults=frozenset(rates) | {storm.fault for storm in storms},
     )
+
+
+def _storm(rng: random.Random, kinds: list[Fault]) -> Storm:
+    lasts_s = rng.uniform(0.5, 5.0) if rng.random() < 0.5 else rng.uniform(5.0, 60.0)
+    return Storm(rng.uniform(0, STORM_LASTS_S), rng.choice(kinds), lasts_s, rng.random() < 0.2)
+
+
+def _outage(rng: random.Random) -> Storm:
+    """Something that everybody needs is away for longer than anybody's patience."""
+    lasting = (Fault.PROVIDER_DOWN, Fault.PROVIDER_DOWN, Fault.BROKER_CUT_OFF, Fault.DATABASE_CUT_OFF)
+    return Storm(rng.uniform(0, 15), rng.choice(lasting), rng.uniform(50, 80), everywhere=True)
 
 
 def _order(rng: random.Random, number: int) -> OrderPlan:

@@ -159,14 +159,12 @@ def _postpone(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _collect(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def collect(
-        collector: Collector, transaction: Any, deliveries: Sequence[Delivery]
-    ) -> Sequence[Failed]:
+    async def collect(own: Collector, transaction: Any, deliveries: Sequence[Delivery]) -> Sequence[Failed]:
         for delivery in deliveries:
             told(
                 "D2 collected", str(delivery.type), parse_id(delivery.correlation_id), _direction_of(delivery)
             )
-        failed: Sequence[Failed] = await original(collector, transaction, deliveries)
+        failed: Sequence[Failed] = await original(own, transaction, deliveries)
         return failed
 
     return collect

@@ -20,7 +20,7 @@ from participants.shipping.carrier import SHIPMENT_REJECTED
 from simulation.facts import Charged, Fact, Refunded, Shipped
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
-from simulation.weather import Fault
+from simulation.weather import Fault, Weather
 
 CALL_TIMEOUT_S: Final = 2.0
 """Seconds after which a client gives a call up."""
@@ -29,10 +29,10 @@ LONGEST_CALL_S: Final = 4.0
 LATEST_EFFECT_S: Final = 15.0
 """Longest time after a given-up call at which it still takes effect."""
 
-TRAITS: Final = ProviderTraits(key_lifetime_s=120.0, settling_time_s=40.0)
+TRAITS: Final = ProviderTraits(key_lifetime_s=50.0, settling_time_s=40.0)
 """What the providers state; the settling time leaves room for a database clock that jumps."""
 
-KEY_REALLY_LIVES_S: Final = 160.0
+KEY_REALLY_LIVES_S: Final = 75.0
 
 DECLINED_METHOD: Final = "pm_card_declined"
 REFUSED_POSTAL_CODE: Final = "00000"
@@ -70,12 +70,15 @@ class Books:
 class Provider:
     """The servers of gateway and carrier, reached by every process over its own `ProviderLine`."""
 
-    def __init__(self, loop: SimulatedLoop, tell: Callable[[Fact], None], *, offers_void: bool) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, weather: Weather, tell: Callable[[Fact], None], *, offers_void: bool
+    ) -> None:
         self.charges, self.refunds, self.shipments = Books(), Books(), Books()
         self.down_until = 0.0
         self.broken_orders: set[str] = set()
         """Orders that are refused for good until somebody repairs what is wrong at the provider."""
         self._loop = loop
+        self._weather = weather
         self._tell = tell
         self._offers_void = offers_void
 
@@ -122,11 +125,18 @@ class Provider:
         books, key = self._books(call.path), call.key or ""
         if call.path.endswith("/void") and not self._offers_void:
             answer(Reply(404, None))
+        elif key in books.at_work and self._lies(call, key):
+            answer(Reply(200, {"key": key, "status": "voided"}))
         elif key in books.at_work:
             answer(Reply(409, {"code": "in_progress"}))
         else:
             books.at_work.add(key)
             self._loop.in_the_world(work_s, self._finish, call, books, key, answer)
+
+    def _lies(self, call: Call, key: str) -> bool:
+        """Whether it says that a charge's key is closed while the charge is still being made."""
+        saga_id = key.split(":")[0]
+        return call.path == "/charges/void" and self._weather.strikes(Fault.VOID_LIES, "gateway", saga_id)
 
     def _finish(self, call: Call, books: Books, key: str, answer: Callable[[Reply], None]) -> None:
         books.at_work.discard(key)

@@ -47,6 +47,7 @@ class Fault(StrEnum):
     ANSWER_LOST = "effect done, answer lost"
     EFFECT_LATE = "call given up, effect done late"
     PROVIDER_SLOW = "provider slow"
+    VOID_LIES = "void confirmed, yet an earlier call takes effect"
     PROVIDER_MISUSE = "call refused for good until somebody repairs it"
 
 

@@ -64,7 +64,7 @@ class World:
         self.broker = InProcessBroker()
         self.wire = Wire(self.broker, self.chance.stream("network"), self.tell)
         self.servers = {name: DatabaseServer(name, loop, self.tell) for name in DATABASES}
-        self._provider = Provider(loop, self.tell, offers_void=plan.offers_void)
+        self._provider = Provider(loop, self.weather, self.tell, offers_void=plan.offers_void)
         self.wiring = Wiring(self.chance, self.wire, self.servers, self._provider, self._knows_new_version)
         self.processes = [
             self._process(name, number) for name, count in plan.replicas.items() for number in range(count)
@@ -232,9 +232,14 @@ class World:
         self._provider.down_until = 0.0
 
     def _storm(self, storm: Storm) -> None:
-        rng = self._storm_rng
-        lasts_s = rng.choice((rng.uniform(0.5, 5.0), rng.uniform(5.0, 60.0)))
-        process = rng.choice(self.processes)
+        struck = self._storm_rng.choice(self.processes)
+        for process in self.processes:
+            if process is struck or (storm.everywhere and process.service == struck.service):
+                self._strike(process, storm)
+
+    def _strike(self, process: Process, storm: Storm) -> None:
+        """One storm at one process, or at what it stands for."""
+        rng, lasts_s = self._storm_rng, storm.lasts_s
         self._struck(storm.fault, process.name, None)
         match storm.fault:
             case Fault.BROKER_CUT_OFF:

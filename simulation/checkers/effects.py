@@ -74,7 +74,7 @@ class NothingWithoutReservation(Checker):
     def _reserved(self, order_id: str, done: str) -> Objections:
         saga_id = self.known.saga_of.get(order_id)
         row = self.known.row(RESERVE, saga_id)
-        if row is None or not holds(row):
+        if (row is None or not holds(row)) and not self.known.was_lied_to(order_id):
             state = "never asked for" if row is None else row.state
             yield self.known.name_of(order_id), f"it is {done} while its reservation is {state}"
 
@@ -97,7 +97,8 @@ class NoEffectAfterTheGrave(Checker):
 
     def _alive(self, work: tuple[str, str], order_id: str, done: str) -> Objections:
         state = self.known.state(work, self.known.saga_of.get(order_id))
-        if state in (State.TOMBSTONE, State.UNDONE, State.SETTLED, State.REJECTED):
+        dead = state in (State.TOMBSTONE, State.UNDONE, State.SETTLED, State.REJECTED)
+        if dead and not self.known.was_lied_to(order_id):
             yield self.known.name_of(order_id), f"it is {done} although the ledger says {state}"
 
     def _committed(self, fact: Committed) -> Objections:
@@ -127,7 +128,7 @@ class ReverseOrder(Checker):
     def _committed(self, fact: Committed) -> Objections:
         for row in _released(fact):
             kept = self.known.money_kept(str(row.order_id))
-            if kept:
+            if kept and not self.known.was_lied_to(str(row.order_id)):
                 yield str(row.saga_id), f"stock is released while {kept} are kept"
 
 

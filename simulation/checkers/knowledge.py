@@ -14,11 +14,12 @@ from orchestrator.core.state import Saga
 from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow
-from simulation.facts import Charged, Committed, Fact, Refunded, Shipped
+from simulation.facts import Charged, Committed, Fact, Refunded, Shipped, Struck
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
 from simulation.storage.transaction import OUTBOX, OutboxRow
+from simulation.weather import Fault
 
 RESERVE: Final = (INVENTORY, ReserveInventory.__name__)
 COMMIT: Final = (INVENTORY, CommitInventory.__name__)
@@ -47,11 +48,14 @@ class Knowledge:
         self.charges: dict[str, list[Charged]] = defaultdict(list)
         self.refunded: Counter[str] = Counter()
         self.shipped: Counter[str] = Counter()
+        self.lied_to: set[str] = set()
+        """Sagas to which a provider broke its word: what it does for them outside of it proves nothing."""
         self._learn: Mapping[type, Callable[[Any], None]] = {
             Committed: self._committed,
             Charged: self._charged,
             Refunded: self._refunded,
             Shipped: self._shipped,
+            Struck: self._struck,
         }
         self._of_table: Mapping[str, Callable[[str, Change], None]] = {
             SAGAS: self._saga,
@@ -82,6 +86,10 @@ class Knowledge:
     def money_kept(self, order_id: str) -> int:
         """What the gateway took for an order and did not give back."""
         return sum(charge.amount for charge in self.charges[order_id]) - self.refunded[order_id]
+
+    def was_lied_to(self, order_id: str) -> bool:
+        """Whether a provider broke its word about an order."""
+        return str(self.saga_of.get(order_id)) in self.lied_to
 
     def name_of(self, order_id: str) -> str:
         """The saga of an order, for a person."""
@@ -132,6 +140,10 @@ class Knowledge:
 
     def _shipped(self, fact: Shipped) -> None:
         self.shipped[fact.order_id] += 1
+
+    def _struck(self, fact: Struck) -> None:
+        if fact.fault is Fault.VOID_LIES:
+            self.lied_to.add(str(fact.saga_id))
 
 
 def holds(row: LedgerRow) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 from contracts.envelope import EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
-from simulation.facts import Committed, Published, Submitted
-from simulation.storage.orchestrator import HISTORY, SAGAS
+from simulation.facts import Committed, Decided, Published, Submitted
+from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
 
 
 class SentFromTheOutbox(Checker):
@@ -106,4 +107,36 @@ class OneOrderForAKey(Checker):
                     yield str(change.after.saga_id), f"the order of {who} has a second saga"
 
 
-ALL = (SentFromTheOutbox, SaysTheSameAgain, OneOrderForAKey)
+class FailsOnlyInKnownWays(Checker):
+    """What makes a message fail is garbage, a permanent failure or a provider; all else is a bug (P8)."""
+
+    rule = "messages fail in known ways only (P8)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Decided: self._decided, Committed: self._committed}
+
+    def _decided(self, fact: Decided) -> Objections:
+        if fact.rule in FAILURES and fact.what not in KNOWN_FAILURES:
+            yield str(fact.saga_id), f"a message fails with {fact.what}"
+
+    def _committed(self, fact: Committed) -> Objections:
+        for change in fact.of(DEAD_LETTERS):
+            if change.after.dead.error_type == "uncollectable":
+                yield str(change.key), f"a dead letter {change.after.dead.error_message}"
+
+
+FAILURES: Final = ("P8 retry hop", "D1 dead letter")
+KNOWN_FAILURES: Final = frozenset(
+    {
+        "Poison",
+        "PermanentFailure",
+        "TransientFailure",
+        "ProviderUnavailable",
+        "CallUnderWay",
+        "ConnectionLost",
+    }
+)
+
+ALL = (FailsOnlyInKnownWays, SentFromTheOutbox, SaysTheSameAgain, OneOrderForAKey)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from contracts.commands import ChargePayment, CommitInventory, RefundPayment, ReleaseInventory, ShipOrder
 from contracts.envelope import Direction
+from messaging.transport import Message
 from orchestrator.codec import dump_input, kind_of, load_input
 from orchestrator.core.definition import SagaDefinition
-from orchestrator.core.inputs import CancelRequested
+from orchestrator.core.inputs import CancelRequested, CompensationStuck, OutcomeUnknown, StepOverdue
 from orchestrator.core.machine import fold
 from orchestrator.core.state import ENDED, Incident, IncidentKind, Saga, Sending
 from orchestrator.core.values import replace
+from orchestrator.storage import DeadLetterStatus, HistoryEntry
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import CHARGE, COMMIT, RESERVE, SHIP, Knowledge, added_messages
 from simulation.facts import Committed
 from simulation.services import new_definition, old_definition
-from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
+from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
+
+DEFINITIONS: Final = {each.version: each for each in (old_definition(), new_definition())}
 
 OUTLIVES_THE_END: Final = (
     IncidentKind.ORPHANED_EFFECT,
@@ -82,9 +87,8 @@ class HistoryIsWhole(Checker):
 
     def at_the_end(self) -> Objections:
         """Every history, as it is stored, leads to the saga as it is stored."""
-        definitions = {each.version: each for each in (old_definition(), new_definition())}
         for saga_id, saga in self.known.sagas.items():
-            yield from self._replay(definitions[saga.definition_version], saga_id, saga)
+            yield from self._replay(DEFINITIONS[saga.definition_version], saga_id, saga)
 
     def _replay(self, definition: SagaDefinition, saga_id: UUID, saga: Saga) -> Iterator[tuple[str, str]]:
         entries = [
@@ -159,6 +163,91 @@ class ResentOnlyAfterLeaving(Checker):
 
 def _is_hop(routing_key: str) -> bool:
     return "." in routing_key
+
+
+class GivesUpPatiently(Checker):
+    """An outcome is unknown only a grace after one more copy that went out past the deadline (S4)."""
+
+    rule = "no answer is not a failure (S4)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._latest_copy: dict[tuple[UUID | None, str], Message] = {}
+        self._began: dict[UUID, datetime] = {}
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        if fact.service != "orchestrator":
+            return
+        for change in fact.of(HISTORY):
+            if isinstance(change.after.accepted, OutcomeUnknown):
+                yield from self._given_up(change.after)
+        for change in fact.of(SAGAS):
+            if change.after.awaiting is not None:
+                self._began[change.key] = change.after.awaiting.since
+        for message in added_messages(fact):
+            self._latest_copy[message.correlation_id, message.type] = message
+
+    def _given_up(self, entry: HistoryEntry) -> Objections:
+        saga = self.known.sagas[entry.saga_id]
+        step = DEFINITIONS[saga.definition_version][entry.accepted.step]  # type: ignore[union-attr]
+        copy = self._latest_copy[entry.saga_id, step.command.__name__]
+        deadline = self._began[entry.saga_id] + timedelta(seconds=step.policy.deadline_s)
+        if copy.timestamp < deadline:
+            yield str(entry.saga_id), f"{step.name} is given up without one more copy past its deadline"
+        if entry.at < copy.timestamp + timedelta(seconds=step.policy.grace_s):
+            yield str(entry.saga_id), f"{step.name} is given up without a grace"
+        if copy.message_id in self.known.outbox["orchestrator"]:
+            yield str(entry.saga_id), f"{step.name} is given up while its last copy has not left"
+
+
+class DeadLettersStopTheClock(Checker):
+    """A dead letter of what is awaited tells its saga; a permanent one stops re-sends and deadline (S10)."""
+
+    rule = "a dead-lettered command holds its saga (S10)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for change in fact.of(DEAD_LETTERS):
+            dead = change.after.dead
+            if change.before is None and change.after.is_open and dead.kind == "command":
+                saga = self.known.sagas[dead.saga_id]
+                direction = Direction(dead.direction)
+                if not saga.has_incident(IncidentKind.DEAD_LETTER, dead.step, direction):
+                    yield str(saga.saga_id), f"{dead.type} is dead and its saga has not been told"
+        for change in fact.of(HISTORY):
+            entry = change.after
+            if isinstance(entry.accepted, OutcomeUnknown | StepOverdue | CompensationStuck):
+                yield from self._held(entry.saga_id, type(entry.accepted).__name__)
+        for change in fact.of(SAGAS):
+            before, after = change.before, change.after
+            resent = before is not None and before.version == after.version
+            if resent and before.sending.attempts != after.sending.attempts and after.settling is None:
+                yield from self._held(after.saga_id, "another copy")
+
+    def _held(self, saga_id: UUID, what: str) -> Objections:
+        for row in self.known.dead_letters.values():
+            if row.dead.saga_id == saga_id and row.is_open and row.dead.permanent and not self._retried(row):
+                yield str(saga_id), f"{what} although {row.dead.type} has failed for good"
+
+    def _retried(self, row: DeadLetterRow) -> bool:
+        """A person has had it sent again since it died."""
+        if row.dead.status is DeadLetterStatus.REPLAYING:
+            return True
+        saga = self.known.sagas[row.dead.saga_id] if row.dead.saga_id else None
+        return (
+            saga is None
+            or saga.awaiting is None
+            or not saga.has_incident(IncidentKind.DEAD_LETTER, saga.awaiting.step, saga.awaiting.direction)
+        )
 
 
 class CancelledInTime(Checker):
@@ -253,6 +342,8 @@ ALL = (
     HistoryIsWhole,
     AsksInOrder,
     ResentOnlyAfterLeaving,
+    GivesUpPatiently,
+    DeadLettersStopTheClock,
     CancelledInTime,
     DeadLettersFollowTheSaga,
     IncidentsAreAboutSomething,
