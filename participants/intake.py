@@ -66,6 +66,7 @@ class Intake:
         while True:
             self._woken = asyncio.get_running_loop().create_future()
             room = self._room()
+            await self._receive_at_most(room.deliveries)
             await self._let_flow(room)
             if room.deliveries and self._held_back:
                 count = min(room.deliveries, len(self._held_back))
@@ -102,8 +103,11 @@ class Intake:
     async def _arrived(self, room: Room, woken: asyncio.Future[None]) -> list[Delivery]:
         """Deliveries, or nothing when it is time to look again."""
         events: list[asyncio.Future[Any]] = [woken]
-        if room.deliveries:
-            events.append(await self._receive(room.deliveries))
+        if room.deliveries and self._receiving is None:
+            self._receiving = asyncio.ensure_future(self._subscription.receive(room.deliveries))
+            self._receiving_limit = room.deliveries
+        if self._receiving is not None:
+            events.append(self._receiving)
         timeout = None if room.until is None else max(0.0, room.until - self._clock())
         await asyncio.wait(events, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         received = self._receiving
@@ -112,14 +116,11 @@ class Intake:
         self._receiving = None
         return received.result()
 
-    async def _receive(self, limit: int) -> asyncio.Task[list[Delivery]]:
-        """The receiving under way, unless it could bring more than there is room for by now."""
-        if self._receiving is not None and not self._receiving.done() and self._receiving_limit > limit:
-            self._receiving.cancel()
-            await asyncio.wait([self._receiving])
-            if self._receiving.cancelled():
-                self._receiving = None
-        if self._receiving is None:
-            self._receiving = asyncio.ensure_future(self._subscription.receive(limit))
-            self._receiving_limit = limit
-        return self._receiving
+    async def _receive_at_most(self, limit: int) -> None:
+        """Give up a receiving that could bring more than there is room for by now; nothing is lost by it."""
+        if self._receiving is None or self._receiving.done() or self._receiving_limit <= limit:
+            return
+        self._receiving.cancel()
+        await asyncio.wait([self._receiving])
+        if self._receiving.cancelled():
+            self._receiving = None
