@@ -35,7 +35,7 @@ down: engine ## Stop those containers; data volumes stay
 engine:
 	@docker compose version >/dev/null 2>&1 || { echo "make: docker with compose is needed and was not found" >&2; exit 1; }
 
-.PHONY: test lint format bench simulate mutations chaos browser
+.PHONY: test lint format bench documents simulate mutations chaos browser
 test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL (ARGS for pytest)
 	@$(BIN)/python -m pytest -m "not chaos and not benchmark and not browser" $(if $(ARGS),$(ARGS),--tiers=$(TIERS))
 
@@ -50,6 +50,9 @@ format: setup ## Put imports and layout in order
 
 bench: setup ## Measure throughput and latency
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams
+	@$(BIN)/python -m oms.documents
 
 simulate: setup ## Run the seeded simulation (SEEDS=n)
 	@$(BIN)/oms simulate --seeds $(SEEDS)

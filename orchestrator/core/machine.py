@@ -55,7 +55,7 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: the rule that answers, and the statuses it may lead to."""
+    """One row of the table: its rule, and the statuses that it may lead to: none where it only answers."""
 
     rule: Callable[[Moment], Decision]
     leads_to: tuple[Status, ...]
@@ -76,7 +76,7 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_R, Trigger.SETTLED): Row(rules.settle, (_R, _C, _DONE, _UNDONE)),
     (_C, Trigger.UNDONE): Row(rules.undone, (_C, _UNDONE)),
     (_C, Trigger.SUCCEEDED): Row(rules.late_success, (_C,)),
-    (_C, Trigger.CANCEL): Row(rules.cancel_again, (_C,)),
+    (_C, Trigger.CANCEL): Row(rules.cancel_again, ()),
     (_C, Trigger.STUCK): Row(rules.report_stuck, (_C,)),
     (_C, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_C,)),
     (_C, Trigger.RETRY): Row(rules.retry, (_C,)),
@@ -84,11 +84,11 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_C, Trigger.SETTLED): Row(rules.settle, (_C, _UNDONE)),
     (_UNDONE, Trigger.SUCCEEDED): Row(rules.late_success, (_UNDONE,)),
     (_UNDONE, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_UNDONE,)),
-    (_UNDONE, Trigger.CANCEL): Row(rules.cancel_again, (_UNDONE,)),
+    (_UNDONE, Trigger.CANCEL): Row(rules.cancel_again, ()),
     (_UNDONE, Trigger.RETRY): Row(rules.retry, (_UNDONE,)),
     (_UNDONE, Trigger.RESOLVE): Row(rules.resolve, (_UNDONE,)),
     (_UNDONE, Trigger.SETTLED): Row(rules.settle, (_UNDONE,)),
-    (_DONE, Trigger.CANCEL): Row(rules.cancel_again, (_DONE,)),
+    (_DONE, Trigger.CANCEL): Row(rules.cancel_again, ()),
 }
 """Whatever has no row changes nothing: stale for a message, refused for a person."""
 

@@ -1,0 +1,277 @@
+"""The messages as an AsyncAPI 3.0 document: channels, operations, envelope, examples.
+
+A channel is a place of `routing`: a routing key of an exchange, or a queue. Whoever sends writes to an
+exchange; whoever receives reads from a queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from contracts.commands import (
+    COMMANDS,
+    ChargePayment,
+    Command,
+    CommitInventory,
+    RefundPayment,
+    ReleaseInventory,
+    ReserveInventory,
+    SettleStep,
+    ShipOrder,
+)
+from contracts.envelope import (
+    ATTEMPT,
+    CAUSATION_ID,
+    CONTENT_TYPE,
+    EVENT_ID,
+    SCHEMA_VERSION,
+    SCHEMA_VERSION_HEADER,
+    TRACEPARENT,
+    Body,
+)
+from contracts.events import EVENTS, OUTCOMES, Event, OutcomeEvent
+from contracts.examples import COMMAND_HEADERS, EVENT_HEADERS, EXAMPLES
+from contracts.routing import (
+    COMMANDS_EXCHANGE,
+    EVENTS_EXCHANGE,
+    INVENTORY,
+    ORCHESTRATOR,
+    OUTCOMES_QUEUE,
+    PARTICIPANTS,
+    PAYMENT,
+    SHIPPING,
+    command_queue,
+    dead_letter_queue,
+)
+from contracts.schemas import schemas_in
+
+Document = dict[str, Any]
+
+TAKES: Final[Mapping[str, tuple[type[Command], ...]]] = {
+    INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory, SettleStep),
+    PAYMENT: (ChargePayment, RefundPayment, SettleStep),
+    SHIPPING: (ShipOrder, SettleStep),
+}
+"""Participant → the commands it takes."""
+
+_BINDING_VERSION: Final = "0.3.0"
+_COMPONENTS: Final = "#/components"
+
+
+def asyncapi() -> Document:
+    """The whole document."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "OMS saga orchestrator",
+            "version": f"{SCHEMA_VERSION}.0.0",
+            "description": (
+                "Commands that the orchestrator sends to participants, and events with which they answer. "
+                "Every message may arrive more than once and in any order. Unknown fields must be ignored."
+            ),
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "channels": dict(_channels()),
+        "operations": dict(_operations()),
+        "components": {
+            "messages": {name: _message(model) for name, model in {**COMMANDS, **EVENTS}.items()},
+            "schemas": schemas_in(f"{_COMPONENTS}/schemas/{{model}}", (*COMMANDS.values(), *EVENTS.values())),
+            "messageTraits": {"command": _command_trait(), "event": _event_trait()},
+            "correlationIds": {
+                "saga": {
+                    "description": "The saga's id; the AMQP property correlation_id holds the same.",
+                    "location": "$message.payload#/saga_id",
+                }
+            },
+        },
+    }
+
+
+# -- channels ---------------------------------------------------------------------------------------------
+
+
+def outcomes_of(participant: str) -> tuple[type[OutcomeEvent], ...]:
+    """The events with which a participant answers commands."""
+    return tuple(event for event in OUTCOMES.values() if participant in senders(event))
+
+
+def senders(event: type[Event]) -> tuple[str, ...]:
+    """The services that publish an event, told by the first word of its routing key."""
+    first = event.key.partition(".")[0]
+    if first == "step":
+        return PARTICIPANTS
+    return (ORCHESTRATOR,) if first == "order" else (first,)
+
+
+def _channels() -> Iterator[tuple[str, Document]]:
+    for participant in PARTICIPANTS:
+        about, commands = f"Commands for {participant}.", TAKES[participant]
+        key = _channel(participant, about, commands, _exchange(COMMANDS_EXCHANGE, "direct"))
+        yield _key_channel(COMMANDS_EXCHANGE, participant), key
+        yield from _queue_channels(command_queue(participant), about, commands)
+    for event in EVENTS.values():
+        key = _channel(event.key, _summary(event), [event], _exchange(EVENTS_EXCHANGE, "topic"))
+        yield _key_channel(EVENTS_EXCHANGE, event.key), key
+    yield from _queue_channels(OUTCOMES_QUEUE, "Every answer that a saga may await.", OUTCOMES.values())
+
+
+def _queue_channels(queue: str, about: str, models: Iterable[type[Body]]) -> Iterator[tuple[str, Document]]:
+    messages = tuple(models)
+    dead = dead_letter_queue(queue)
+    yield queue, _channel(queue, about, messages, _queue(queue))
+    yield dead, _channel(dead, f"What gave up on its way through {queue}.", messages, _queue(dead))
+
+
+def _key_channel(exchange: str, key: str) -> str:
+    return f"{exchange}.{key}"
+
+
+def _channel(address: str, about: str, models: Iterable[type[Body]], binding: Document) -> Document:
+    messages = {model.__name__: _ref("messages", model.__name__) for model in models}
+    return {"address": address, "description": about, "messages": messages, "bindings": {"amqp": binding}}
+
+
+def _exchange(name: str, kind: str) -> Document:
+    exchange = {"name": name, "type": kind, "durable": True, "autoDelete": False, "vhost": "/"}
+    return {"is": "routingKey", "exchange": exchange, "bindingVersion": _BINDING_VERSION}
+
+
+def _queue(name: str) -> Document:
+    queue = {"name": name, "durable": True, "exclusive": False, "autoDelete": False, "vhost": "/"}
+    return {"is": "queue", "queue": queue, "bindingVersion": _BINDING_VERSION}
+
+
+# -- operations -------------------------------------------------------------------------------------------
+
+
+def _operations() -> Iterator[tuple[str, Document]]:
+    for participant in PARTICIPANTS:
+        asked = _key_channel(COMMANDS_EXCHANGE, participant)
+        answered = {
+            "channel": {"$ref": _pointer("channels", OUTCOMES_QUEUE)},
+            "messages": _messages_of(OUTCOMES_QUEUE, outcomes_of(participant)),
+        }
+        summary = f"The orchestrator asks {participant} to do or undo a step."
+        ask = _operation("send", [ORCHESTRATOR], summary, asked, TAKES[participant], mandatory=True)
+        yield f"ask_{participant}", {**ask, "reply": answered}
+        queue, summary = command_queue(participant), f"{participant.capitalize()} takes its commands."
+        yield (
+            f"{participant}_takes_commands",
+            _operation("receive", [participant], summary, queue, TAKES[participant]),
+        )
+    for name, event in EVENTS.items():
+        channel, mandatory = _key_channel(EVENTS_EXCHANGE, event.key), issubclass(event, OutcomeEvent)
+        yield (
+            f"publish_{name}",
+            _operation("send", senders(event), _summary(event), channel, [event], mandatory=mandatory),
+        )
+    summary = "The orchestrator takes the outcomes that its sagas await."
+    yield (
+        "orchestrator_takes_outcomes",
+        _operation("receive", [ORCHESTRATOR], summary, OUTCOMES_QUEUE, OUTCOMES.values()),
+    )
+
+
+def _operation(
+    action: str,
+    services: Iterable[str],
+    summary: str,
+    channel: str,
+    models: Iterable[type[Body]],
+    *,
+    mandatory: bool = False,
+) -> Document:
+    if action == "send":
+        binding: Document = {"deliveryMode": 2, "mandatory": mandatory}
+    else:
+        binding = {"ack": True}
+    return {
+        "action": action,
+        "channel": {"$ref": _pointer("channels", channel)},
+        "summary": summary,
+        "tags": [{"name": service} for service in services],
+        "messages": _messages_of(channel, models),
+        "bindings": {"amqp": {**binding, "bindingVersion": _BINDING_VERSION}},
+    }
+
+
+def _messages_of(channel: str, models: Iterable[type[Body]]) -> list[Document]:
+    return [{"$ref": _pointer("channels", channel, "messages", model.__name__)} for model in models]
+
+
+# -- messages ---------------------------------------------------------------------------------------------
+
+
+def _message(model: type[Body]) -> Document:
+    name = model.__name__
+    is_command = issubclass(model, Command)
+    example = EXAMPLES[name].model_dump(mode="json", exclude_none=True)
+    headers = COMMAND_HEADERS if is_command else EVENT_HEADERS
+    return {
+        "name": name,
+        "title": name,
+        "summary": _summary(model),
+        "contentType": CONTENT_TYPE,
+        "correlationId": _ref("correlationIds", "saga"),
+        "traits": [_ref("messageTraits", "command" if is_command else "event")],
+        "payload": _ref("schemas", name),
+        "bindings": {"amqp": {"messageType": name, "bindingVersion": _BINDING_VERSION}},
+        "examples": [{"name": "example", "headers": dict(headers), "payload": example}],
+    }
+
+
+def _command_trait() -> Document:
+    attempt = {"type": "integer", "minimum": 1, "description": "Counts deliveries through retry queues."}
+    return {
+        "summary": "Envelope of every command",
+        "description": _PROPERTIES,
+        "headers": _headers({ATTEMPT: attempt}),
+    }
+
+
+def _event_trait() -> Document:
+    event_id = _id_schema("Stays the same however often the event is sent; the message id does not.")
+    return {
+        "summary": "Envelope of every event",
+        "description": _PROPERTIES,
+        "headers": _headers({EVENT_ID: event_id}),
+    }
+
+
+_PROPERTIES: Final = (
+    "AMQP properties: message_id (another one each time it is sent), correlation_id (the saga's id), "
+    "type (the message's name), app_id (the sender), timestamp, content_type, delivery_mode 2."
+)
+
+
+def _headers(own: Mapping[str, Document]) -> Document:
+    version = {
+        "type": "integer",
+        "const": SCHEMA_VERSION,
+        "description": "Version of the message type; fields may be added without raising it.",
+    }
+    trace = {
+        "type": "string",
+        "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+        "description": "W3C trace context.",
+    }
+    cause = _id_schema("The message that led to this one.")
+    properties = {**own, SCHEMA_VERSION_HEADER: version, CAUSATION_ID: cause, TRACEPARENT: trace}
+    return {"type": "object", "properties": properties, "required": [*own, SCHEMA_VERSION_HEADER]}
+
+
+def _id_schema(about: str) -> Document:
+    return {"type": "string", "format": "uuid", "description": about}
+
+
+def _summary(model: type[Body]) -> str:
+    return (model.__doc__ or "").strip().partition("\n")[0]
+
+
+def _ref(kind: str, name: str) -> Document:
+    return {"$ref": f"{_COMPONENTS}/{kind}/{name}"}
+
+
+def _pointer(*parts: str) -> str:
+    return "#/" + "/".join(parts)

@@ -1,0 +1,43 @@
+"""Writes the contracts as documents for other languages: JSON Schemas and AsyncAPI.
+
+The same contracts always give the same bytes, so the documents are committed and a test finds drift.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from contracts.asyncapi import asyncapi
+from contracts.commands import COMMANDS
+from contracts.envelope import SCHEMA_VERSION
+from contracts.events import EVENTS
+from contracts.orders import Order
+from contracts.schemas import schema_of
+
+
+def write_documents(folder: Path) -> list[Path]:
+    """Write every document below a folder, which is made where it is missing; returns the paths written."""
+    written = []
+    for name, document in documents():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        path.write_text(f"{text}\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every document with its path inside the folder."""
+    yield "asyncapi.json", asyncapi()
+    yield "order.schema.json", schema_of(Order, _identity("order"))
+    for kind, models in (("commands", COMMANDS), ("events", EVENTS)):
+        for name, model in models.items():
+            yield f"{kind}/{name}.schema.json", schema_of(model, _identity(name))
+
+
+def _identity(name: str) -> str:
+    return f"urn:oms:{name}:{SCHEMA_VERSION}"

@@ -1,0 +1,91 @@
+"""One example of every command and event, all of the same order: what the documents show."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from contracts import commands, events
+from contracts.commands import ItemQuantity, Verdict
+from contracts.envelope import ATTEMPT, CAUSATION_ID, EVENT_ID, SCHEMA_VERSION_HEADER, Body, Direction
+from contracts.orders import Order, OrderLine, ShippingAddress
+
+ORDER: Final = Order(
+    customer_id="c-42",
+    currency="EUR",
+    lines=(OrderLine(sku="SKU-1", quantity=2, unit_price=1299),),
+    payment_method="pm_card_visa",
+    shipping_address=ShippingAddress(
+        name="A. Person", line1="1 Street", city="Town", postal_code="12345", country="DE"
+    ),
+)
+"""The order that all examples are about."""
+
+COMMAND_HEADERS: Final[dict[str, str | int]] = {
+    ATTEMPT: 1,
+    SCHEMA_VERSION_HEADER: 1,
+    CAUSATION_ID: "019aa7b2-0000-7000-8000-000000000003",
+}
+EVENT_HEADERS: Final[dict[str, str | int]] = {
+    EVENT_ID: "019aa7b2-0000-7000-8000-000000000004",
+    SCHEMA_VERSION_HEADER: 1,
+    CAUSATION_ID: "019aa7b2-0000-7000-8000-000000000005",
+}
+
+_OF_THE_SAGA: Final = {
+    "saga_id": UUID("019aa7b2-0000-7000-8000-000000000001"),
+    "order_id": UUID("019aa7b2-0000-7000-8000-000000000002"),
+}
+_RESERVE: Final = {**_OF_THE_SAGA, "step": "reserve", "direction": Direction.FORWARD}
+_CHARGE: Final = {**_OF_THE_SAGA, "step": "charge", "direction": Direction.FORWARD}
+_SHIP: Final = {**_OF_THE_SAGA, "step": "ship", "direction": Direction.FORWARD}
+_COMMIT: Final = {**_OF_THE_SAGA, "step": "commit", "direction": Direction.FORWARD}
+_RELEASE: Final = {**_RESERVE, "direction": Direction.COMPENSATING}
+_REFUND: Final = {**_CHARGE, "direction": Direction.COMPENSATING}
+_ITEMS: Final = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in ORDER.lines)
+
+_ALL: Final[tuple[Body, ...]] = (
+    commands.ReserveInventory(**_RESERVE, lines=_ITEMS),
+    commands.ReleaseInventory(**_RELEASE),
+    commands.CommitInventory(**_COMMIT),
+    commands.ChargePayment(
+        **_CHARGE,
+        customer_id=ORDER.customer_id,
+        amount=ORDER.total,
+        currency=ORDER.currency,
+        payment_method=ORDER.payment_method,
+    ),
+    commands.RefundPayment(**_REFUND),
+    commands.ShipOrder(**_SHIP, lines=_ITEMS, shipping_address=ORDER.shipping_address),
+    commands.SettleStep(**_SHIP, verdict=Verdict.TOOK_EFFECT, reference="TRACK-77"),
+    events.InventoryReservedEvent(**_RESERVE, lines=_ITEMS),
+    events.InventoryRejectedEvent(
+        **_RESERVE, code="out_of_stock", message="1 of SKU-1 is left, 2 are wanted", skus=("SKU-1",)
+    ),
+    events.InventoryReleasedEvent(**_RELEASE, effect=events.Effect.UNDONE, lines=_ITEMS),
+    events.InventoryReducedEvent(**_COMMIT, lines=_ITEMS),
+    events.PaymentSuccessfulEvent(
+        **_CHARGE, amount=ORDER.total, currency=ORDER.currency, reference="ch_1024"
+    ),
+    events.PaymentDeclinedEvent(**_CHARGE, code="card_declined", message="insufficient funds"),
+    events.PaymentRefundedEvent(
+        **_REFUND, effect=events.Effect.UNDONE, amount=ORDER.total, reference="re_1024"
+    ),
+    events.OrderFulfilledEvent(**_SHIP, reference="TRACK-77"),
+    events.ShipmentRejectedEvent(**_SHIP, code="no_service", message="not to this postal code"),
+    events.StepRefused(**_CHARGE, reason="it was compensated before it was asked for"),
+    events.StepSettled(**_SHIP, verdict=Verdict.TOOK_EFFECT, accepted=True, reference="TRACK-77"),
+    events.OrderCreatedEvent(
+        **_OF_THE_SAGA,
+        customer_id=ORDER.customer_id,
+        currency=ORDER.currency,
+        total=ORDER.total,
+        lines=_ITEMS,
+    ),
+    events.OrderCompletedEvent(**_OF_THE_SAGA),
+    events.OrderRejectedEvent(**_OF_THE_SAGA, code="payment_declined", message="insufficient funds"),
+    events.OrderCancelledEvent(**_OF_THE_SAGA),
+)
+
+EXAMPLES: Final[dict[str, Body]] = {type(example).__name__: example for example in _ALL}
+"""By type name."""
