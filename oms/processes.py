@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from contracts.routing import PARTICIPANTS
 from messaging.transport import TopologyMismatch
+from migrations.run import SERVICES
 from oms.embedded import EmbeddedPostgres
 from oms.failures import Failure
 from oms.health import broker_component, database_component, health_app, participant_component
@@ -104,6 +105,15 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
         async with serving_api(parts, host, port, settings.admin_token) as url:
             log.info("ready", url=url)
             await stop.wait()
+
+
+async def run_migrate(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """`oms migrate`: every schema whose database is given; returns the revisions applied, by service."""
+    configure_logs(settings, "migrate")
+    for service in SERVICES:
+        if settings.database_url_of(service) is not None:
+            await wait_for_database(settings, service)
+    return await migrate(settings)
 
 
 async def run_sandbox(settings: Settings, host: str, port: int) -> None:

@@ -89,9 +89,9 @@ def sandbox(host: Host = LOOPBACK, port: Port = 8001) -> None:
 
 def migrate(as_json: AsJson = False) -> None:
     """Create or upgrade the schemas of all services whose database is configured."""
-    from oms import wiring
+    from oms import processes
 
-    applied = _serve(wiring.migrate)
+    applied = _serve(processes.run_migrate)
     if as_json:
         output.show_json({service: list(revisions) for service, revisions in applied.items()})
         return
