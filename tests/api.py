@@ -63,6 +63,8 @@ class Api(World):
                 self.deployment.transport.depth,
                 self.front.operations.allowed,
             ),
+            registry=self.deployment.registry,
+            depth=self.deployment.transport.depth,
             listener=self.listener,
             access=Access.by_tokens("admin-token", orders_token),
             new_id=self.deployment.new_id,

@@ -67,9 +67,14 @@ class Token:
 class Access:
     """Decides on requests by their bearer token."""
 
-    def __init__(self, tokens: Iterable[Token]) -> None:
-        """Where no token is for the shop alone, `/orders` is open to everybody."""
+    def __init__(self, tokens: Iterable[Token], session_key: bytes) -> None:
+        """Where no token is for the shop alone, `/orders` is open to everybody.
+
+        Args:
+            session_key: signs the console's sessions; the same in every process that serves it.
+        """
         self._tokens = tuple(tokens)
+        self.session_key = session_key
         roles = {token.principal.role for token in self._tokens}
         self.orders_are_open = Role.SHOP not in roles
 
@@ -79,7 +84,7 @@ class Access:
         tokens = [Token.of(admin_token, Principal("admin", Role.ADMIN))]
         if orders_token is not None:
             tokens.append(Token.of(orders_token, CUSTOMER))
-        return cls(tokens)
+        return cls(tokens, hmac.digest(admin_token.encode(), b"sessions of the console", "sha256"))
 
     def admit(self, request: Request, permission: Permission) -> Principal:
         """Who makes this request.
@@ -93,7 +98,7 @@ class Access:
         if principal is None:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise ProblemError(401, "unauthorized", "A valid bearer token is needed.", headers=challenge)
-        if permission not in _GRANTED[principal.role]:
+        if not self.permits(principal, permission):
             raise ProblemError(403, "forbidden", f"This token does not permit to {permission.value}.")
         return principal
 
@@ -105,15 +110,34 @@ class Access:
 
         return guard
 
-    def _holder(self, authorization: str) -> Principal | None:
-        scheme, _, secret = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        digest, holder = _digest(secret.strip()), None
+    def permits(self, principal: Principal, permission: Permission) -> bool:
+        """Whether the principal's role goes that far."""
+        return permission in _GRANTED[principal.role]
+
+    def token_of(self, secret: str) -> Token | None:
+        """The token that this secret is; None for one that is not known here."""
+        digest, found = _digest(secret.strip()), None
         for token in self._tokens:
             if hmac.compare_digest(digest, token.digest):
-                holder = token.principal
-        return holder
+                found = token
+        return found
+
+    def token_named(self, name: str) -> Token | None:
+        """The token of a session: by its `name_of`, so that a session ends with its token."""
+        found = None
+        for token in self._tokens:
+            if hmac.compare_digest(name.encode(), self.name_of(token).encode()):
+                found = token
+        return found
+
+    def name_of(self, token: Token) -> str:
+        """A name for a token that says nothing about it to whoever lacks the key."""
+        return hmac.new(self.session_key, token.digest, "sha256").hexdigest()[:32]
+
+    def _holder(self, authorization: str) -> Principal | None:
+        scheme, _, secret = authorization.partition(" ")
+        token = self.token_of(secret) if scheme.lower() == "bearer" else None
+        return token.principal if token is not None else None
 
 
 def _digest(secret: str) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from messaging.identifiers import NewId
+from orchestrator.core.definition import Registry
 from orchestrator.dead_letters.replay import DeadLetterOperations
-from orchestrator.explanation import Explainer
+from orchestrator.explanation import Depth, Explainer
 from orchestrator.http.access import Access
 from orchestrator.http.health import Component
 from orchestrator.intake import Intake
@@ -18,16 +21,21 @@ from orchestrator.operations import Operations
 from orchestrator.progress import ProgressListener
 from orchestrator.queries import Queries
 
+ReadLedger = Callable[[UUID], Awaitable[BaseModel]]
+"""What a participant knows of a saga. Raises StorageUnavailable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """What the HTTP face is made with; all of it belongs to whoever made it.
 
     Attributes:
+        depth: of a queue by its name; raises BrokerUnavailable.
         components: what readiness looks at.
         routers: further routes, such as those of participants whose database this process was given. They
             raise `contracts.problems.ProblemError`; `access.guard` protects what needs a token.
         missing_participants: path prefix → the variable that would have to be set for its routes to be here.
+        ledgers: participant → reads what it knows of a saga, where its database is at hand.
     """
 
     intake: Intake
@@ -35,6 +43,8 @@ class Dependencies:
     dead_letters: DeadLetterOperations
     queries: Queries
     explainer: Explainer
+    registry: Registry
+    depth: Depth
     listener: ProgressListener
     access: Access
     new_id: NewId
@@ -43,3 +53,4 @@ class Dependencies:
     version: str
     routers: Sequence[APIRouter] = ()
     missing_participants: Mapping[str, str] = field(default_factory=dict)
+    ledgers: Mapping[str, ReadLedger] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -88,12 +88,36 @@ def describe(app: FastAPI, inputs: Sequence[type[BaseModel]], outputs: Sequence[
 
     def described() -> Description:
         if app.openapi_schema is None:
-            components = plain().setdefault("components", {})
-            components.setdefault("schemas", {}).update(_schemas(inputs, outputs))
+            document = plain()
+            for operation in _operations(document):
+                _complete(operation)
+            components = document.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            schemas.update(_schemas(inputs, outputs))
+            for name in _OF_THE_FRAMEWORK:
+                schemas.pop(name, None)
             components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)
         return app.openapi_schema or {}
 
     app.openapi = described  # type: ignore[method-assign]
+
+
+_OF_THE_FRAMEWORK: Final = ("HTTPValidationError", "ValidationError")
+"""Schemas of an answer that no route here gives."""
+
+
+def _operations(document: Description) -> Iterator[Description]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def _complete(operation: Description) -> None:
+    """What is true of every operation, also of those that say nothing of it."""
+    responses = operation["responses"]
+    if "application/json" in responses.get("422", {}).get("content", {}):
+        responses["422"] = _problem(422)
+    for status in (500, 503):
+        responses.setdefault(str(status), _problem(status))
 
 
 def _schemas(inputs: Sequence[type[BaseModel]], outputs: Sequence[type[BaseModel]]) -> Description:

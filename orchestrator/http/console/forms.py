@@ -1,0 +1,79 @@
+"""What browsers send: query strings and forms, empty fields left out, wrong ones named in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar, get_args, get_origin
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from contracts.problems import ProblemError
+
+M = TypeVar("M", bound=BaseModel)
+
+FORM: Final = "application/x-www-form-urlencoded"
+MAX_FIELDS: Final = 100
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form that say something.
+
+    Raises:
+        ProblemError: 415 for another kind of body, 400 for one that cannot be read.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise ProblemError(415, "unsupported_media_type", "This is not a form.")
+    try:
+        text = (await request.body()).decode("ascii")
+        fields = parse_qsl(text, max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise ProblemError(400, "malformed_form", "The form cannot be read.") from None
+    return dict(fields)
+
+
+def query_of(request: Request, model: type[M]) -> M:
+    """The filters in the address; empty ones are none.
+
+    Raises:
+        ProblemError: 422, naming the fields that are wrong.
+    """
+    given: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        if value.strip():
+            given.setdefault(name, []).append(value.strip())
+    return checked(model, {name: _shaped(model, name, values) for name, values in given.items()})
+
+
+def checked(model: type[M], fields: Mapping[str, object]) -> M:
+    """The model of what was filled in. Raises ProblemError (422), naming the fields that are wrong."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        wrong = sorted({str(each["loc"][0]) for each in error.errors(include_input=False)})
+        detail = f"This cannot be used: {_listed(wrong)}. Please look at what was filled in there."
+        raise ProblemError(422, "invalid", detail) from None
+
+
+def chosen(form: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Those fields of a form that a model takes."""
+    return {name: form[name] for name in names if name in form}
+
+
+def _shaped(model: type[BaseModel], name: str, values: list[str]) -> object:
+    field = model.model_fields.get(name)
+    if field is not None and get_origin(field.annotation) is list:
+        return values
+    is_time = field is not None and any("datetime" in str(part) for part in get_args(field.annotation))
+    return _in_utc(values[-1]) if is_time else values[-1]
+
+
+def _in_utc(moment: str) -> str:
+    """A time as browsers write it has no zone; everything here is UTC."""
+    has_zone = moment.endswith(("Z", "z")) or "+" in moment or moment.count("-") > 2
+    return moment if has_zone else f"{moment}Z"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in names)

@@ -1,0 +1,197 @@
+"""The application as a whole: addresses, methods, health, metrics, its description of itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+
+from contracts.problems import ProblemError
+from messaging.unit_of_work import StorageUnavailable
+from tests.api import ADMIN, Api, an_api
+
+pytestmark = pytest.mark.postgresql
+
+PROBLEM = "application/problem+json"
+
+
+def a_participants_router() -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/stock/{sku}")
+    async def stock(sku: str) -> dict[str, str]:
+        if sku == "gone":
+            raise ProblemError(404, "not_found", "There is no such product.")
+        return {"sku": sku}
+
+    return router
+
+
+@pytest.fixture
+async def api(migrated_database_url: str) -> AsyncIterator[Api]:
+    missing = {"/inventory": "OMS_INVENTORY_DATABASE_URL"}
+    async with an_api(migrated_database_url, missing=missing, routers=[a_participants_router()]) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/order", "/orders/", "/admin", "/admin/jobs", "/docs", "/orders/a/b/c"]
+)
+async def test_an_unknown_address_is_a_problem(api: Api, path: str) -> None:
+    response = await api.http.get(path)
+    assert (response.status_code, response.headers["Content-Type"]) == (404, PROBLEM)
+    assert response.json()["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/orders", "GET, POST"),
+        ("PATCH", "/orders/7", "GET"),
+        ("GET", "/orders/7/cancel", "POST"),
+        ("TRACE", "/orders", "GET, POST"),
+        ("PROPFIND", "/livez", "GET"),
+        ("PUT", "/admin/sagas", "GET"),
+        ("GET", "/admin/sagas/7/actions/retry", "POST"),
+        ("POST", "/admin/dead-letters/groups", "GET"),
+        ("DELETE", "/stock/S", "GET"),
+    ],
+)
+async def test_another_method_is_a_problem_that_names_the_allowed(
+    api: Api, method: str, path: str, allowed: str
+) -> None:
+    response = await api.http.request(method, path, headers=ADMIN)
+    assert (response.status_code, response.headers["Content-Type"]) == (405, PROBLEM)
+    assert response.headers["Allow"] == allowed
+
+
+async def test_a_participants_routes_answer_beside_ours(api: Api) -> None:
+    assert (await api.http.get("/stock/S-1")).json() == {"sku": "S-1"}
+    gone = await api.http.get("/stock/gone")
+    assert (gone.status_code, gone.headers["Content-Type"]) == (404, PROBLEM)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/inventory"), ("PUT", "/inventory/SKU-1")])
+async def test_a_participant_that_is_not_here_names_its_variable(api: Api, method: str, path: str) -> None:
+    response = await api.http.request(method, path)
+    assert (response.status_code, response.headers["Content-Type"]) == (503, PROBLEM)
+    assert "OMS_INVENTORY_DATABASE_URL" in response.json()["detail"]
+    assert int(response.headers["Retry-After"]) >= 1
+
+
+async def test_it_is_alive_and_ready(api: Api) -> None:
+    live, ready = await api.http.get("/livez"), await api.http.get("/readyz")
+    assert live.json() == {"status": "ok", "version": "1.2.3"}
+    assert ready.json() == {
+        "status": "ok",
+        "components": {
+            "database": {"status": "ok", "detail": None},
+            "broker": {"status": "ok", "detail": None},
+        },
+    }
+
+
+async def test_a_broker_in_trouble_degrades(api: Api) -> None:
+    api.broker_trouble = "the broker cannot be reached"
+    response = await api.http.get("/readyz")
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert response.json()["components"]["broker"]["detail"] == "the broker cannot be reached"
+
+
+async def test_without_its_database_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unavailable(_: object) -> None:
+        raise StorageUnavailable("the database cannot be used")
+
+    monkeypatch.setattr(api.queries.reader, "rows", unavailable)
+    response = await api.http.get("/readyz")
+    assert (response.status_code, response.headers["Content-Type"]) == (503, PROBLEM)
+    assert "database" in response.json()["detail"]
+    assert response.json()["components"]["database"] == {
+        "status": "down",
+        "detail": "the database cannot be used",
+    }
+    assert (await api.http.get("/metrics")).status_code == 200
+
+
+async def test_what_happens_is_counted(api: Api) -> None:
+    order = await api.order()
+    await api.rejected_for_stock()
+    await api.is_now(order, "rejected")
+    await api.order()
+    await api.http.get("/orders/7")
+    lines = (await api.http.get("/metrics")).text.splitlines()
+
+    assert "oms_sagas_started_total 2.0" in lines
+    assert 'oms_sagas_ended_total{result="rejected"} 1.0' in lines
+    assert 'oms_sagas_active{status="running"} 1.0' in lines
+    assert "oms_sagas_with_incident 0.0" in lines
+    assert 'oms_http_request_seconds_count{method="POST",route="/orders",status="202"} 2.0' in lines
+    assert 'oms_http_request_seconds_count{method="GET",route="/orders/{order_id}",status="404"} 1.0' in lines
+
+
+# -- the description ----------------------------------------------------------------------------------------
+
+
+def references(document: Any) -> Iterator[str]:
+    if isinstance(document, dict):
+        yield from (value for name, value in document.items() if name == "$ref")
+        for value in document.values():
+            yield from references(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from references(value)
+
+
+async def test_the_description_holds_everything_that_it_refers_to(api: Api) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    missing = {
+        ref for ref in references(document) if ref.removeprefix("#/components/schemas/") not in schemas
+    }
+    assert missing == set()
+
+
+async def test_every_error_is_described_as_a_problem(api: Api) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            errors = {s: r for s, r in operation["responses"].items() if s >= "400"}
+            assert {"500"} <= set(errors), (method, path)
+            for status, response in errors.items():
+                assert list(response["content"]) == [PROBLEM], (method, path, status)
+
+
+async def test_the_routes_of_the_interface_are_described(api: Api) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    described = {(m.upper(), path) for path, each in document["paths"].items() for m in each}
+    assert described >= {
+        ("POST", "/orders"),
+        ("GET", "/orders"),
+        ("GET", "/orders/{order_id}"),
+        ("GET", "/orders/{order_id}/events"),
+        ("POST", "/orders/{order_id}/cancel"),
+        ("GET", "/admin/sagas"),
+        ("GET", "/admin/sagas/{saga_id}"),
+        ("GET", "/admin/sagas/{saga_id}/explain"),
+        ("POST", "/admin/sagas/{saga_id}/actions/retry"),
+        ("POST", "/admin/sagas/{saga_id}/actions/cancel"),
+        ("POST", "/admin/sagas/{saga_id}/actions/resolve"),
+        ("GET", "/admin/dead-letters"),
+        ("GET", "/admin/dead-letters/groups"),
+        ("GET", "/admin/dead-letters/{dead_letter_id}"),
+        ("POST", "/admin/dead-letters/{dead_letter_id}/replay"),
+        ("POST", "/admin/dead-letters/{dead_letter_id}/discard"),
+        ("GET", "/admin/audit-log"),
+        ("GET", "/livez"),
+        ("GET", "/readyz"),
+        ("GET", "/metrics"),
+    }
+
+
+async def test_operators_routes_are_described_with_their_token(api: Api) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert ("security" in operation) == path.startswith("/admin"), path
