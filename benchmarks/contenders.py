@@ -85,10 +85,13 @@ def _floor(servers: Servers, url: str, workload: str) -> list[Program]:
     ]
 
 
-OURS: Final = Contender("ours", "ours", _prepare_ours, _ours_from_intake)
+OURS: Final = Contender("ours", "ours", _prepare_ours, _ours_from_intake, audited=True)
 """Four processes, driven from the orchestrator's intake."""
 
-OVER_HTTP: Final = Contender("ours-http", "ours", _prepare_ours, _ours_over_http)
+WITH_PAST: Final = Contender("ours-past", "ours", _prepare_ours, _ours_from_intake, has_past=True)
+"""The same on tables full of ended sagas."""
+
+OVER_HTTP: Final = Contender("ours-http", "ours", _prepare_ours, _ours_over_http, audited=True)
 """Five processes: orders come over HTTP."""
 
 ACCEPTING: Final = Contender("ours-accepting", "ours", _prepare_ours, _ours_accepting)
@@ -112,13 +115,6 @@ def dbos(style: str, processes: int) -> Contender:
         return [Program(name, (*command, name), drives=True) for name in names]
 
     return Contender(f"dbos-{style}-{processes}", "dbos", _prepare_dbos, programs, messages_per_saga=0)
-
-
-D1 = dbos("threads", 1)
-D2 = dbos("async", 1)
-D3 = dbos("transactions", 1)
-D4 = dbos("threads", 2)
-D5 = dbos("async", 2)
 
 
 def _prepare_faststream(url: str) -> None:

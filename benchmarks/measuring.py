@@ -6,7 +6,7 @@ import asyncio
 import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,17 @@ class Contender:
         template: names what ``prepare`` makes of an empty database; contenders may share it.
         programs: its processes, given the servers, its database's URL and the workload's name.
         messages_per_saga: where messages do not leave through an outbox that counts them.
+        audited: whether its database is one that `oms audit` understands.
+        has_past: whether it works on a database full of ended sagas, the same in every repetition.
     """
 
     name: str
     template: str
-    prepare: Prepare
-    programs: Callable[[Servers, str, str], Sequence[Program]]
+    prepare: Prepare = field(compare=False)
+    programs: Callable[[Servers, str, str], Sequence[Program]] = field(compare=False)
     messages_per_saga: float | None = None
+    audited: bool = False
+    has_past: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,7 @@ class Footprint:
 class Bench:
     """A contender whose processes run, on a database of its own."""
 
-    def __init__(
-        self, contender: Contender, workload: str, servers: Servers, url: str, crew: Children
-    ) -> None:
-        self.database_url = url
+    def __init__(self, contender: Contender, workload: str, servers: Servers, crew: Children) -> None:
         self.started = 0
         self.footprint: Footprint | None = None
         """Known once the processes have ended: PostgreSQL counts rows when sessions end."""
@@ -143,18 +144,14 @@ def _footprint(contender: Contender, wrote: Written, sagas: int) -> Footprint:
 
 @asynccontextmanager
 async def at_work(
-    contender: Contender, workload: str, servers: Servers, folder: Path
+    contender: Contender, workload: str, servers: Servers, folder: Path, database: str
 ) -> AsyncIterator[Bench]:
-    """Start a contender on a fresh database; end it and drop the database afterwards."""
-    url = await asyncio.to_thread(servers.database, contender.template, contender.prepare)
+    """Start a contender on a database; end it afterwards, and only then count what it has written."""
     await asyncio.to_thread(servers.execute, "CHECKPOINT")
-    programs = contender.programs(servers, url, workload)
-    before = await asyncio.to_thread(written, plain(url))
-    try:
-        async with Children(programs, folder / contender.name) as crew:
-            bench = Bench(contender, workload, servers, url, crew)
-            yield bench
-        wrote = (await asyncio.to_thread(written, plain(url))).since(before)
-        bench.footprint = _footprint(contender, wrote, max(1, bench.started))
-    finally:
-        await asyncio.to_thread(servers.drop, url)
+    before = await asyncio.to_thread(written, plain(database))
+    programs = contender.programs(servers, database, workload)
+    async with Children(programs, folder / contender.name) as crew:
+        bench = Bench(contender, workload, servers, crew)
+        yield bench
+    wrote = (await asyncio.to_thread(written, plain(database))).since(before)
+    bench.footprint = _footprint(contender, wrote, max(1, bench.started))

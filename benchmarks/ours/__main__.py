@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from itertools import cycle
 from pathlib import Path
+from time import process_time
 
 import uvloop
 from pydantic import SecretStr
@@ -126,7 +127,7 @@ def main() -> None:
     """Run one process, under the profiler where that is asked for."""
     name, workload = sys.argv[1:3]
     folder = os.environ.get(PROFILE_VARIABLE)
-    profile = cProfile.Profile() if folder else None
+    profile = cProfile.Profile(process_time) if folder else None
     settings = load_settings(log_level="warning")
     if profile is None or folder is None:
         uvloop.run(run(name, workload, settings))
