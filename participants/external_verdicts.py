@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -137,8 +137,12 @@ class Judge:
         return Plan(judged, (answer,))
 
     def _with_settled_outcome(self, asked: Asked, row: LedgerRow) -> LedgerRow:
-        """What a late copy of the command will be answered, where the person's word is enough to say it."""
-        if asked.command.reference is None or row.command != self._planner.work.name:
+        """What a late copy of the command will be answered, where the person's word is enough to say it.
+
+        What has been answered before stays the answer (P2).
+        """
+        answered = row.outcome(asked.command.direction) is not None
+        if answered or asked.command.reference is None or row.command != self._planner.work.name:
             return row
         took = Took(asked.command.reference)
         if asked.command.direction is Direction.FORWARD:
@@ -148,7 +152,8 @@ class Judge:
     def _with_reversal(self, asked: Asked, row: LedgerRow, took: Took, state: State) -> LedgerRow:
         amount = asked.command.amount
         said = {} if amount is None else {"amount": amount}
-        return self._planner.with_reversal(row, took, state, asked.now, **said)
+        undone = self._planner.with_reversal(row, took, state, asked.now, **said)
+        return undone if row.compensation is None else replace(undone, compensation=row.compensation)
 
     def _refused(self, asked: Asked, reason: str) -> Plan:
         answer = refuse(asked.received, asked.command, reason[:1000], self._planner.new_id())

@@ -1,0 +1,59 @@
+"""A person's verdict never changes what has been answered before (P2, S19)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from contracts.commands import SettleStep, Verdict
+from contracts.envelope import Direction
+from participants.commands import Works
+from participants.external import Declined, Planner
+from participants.external_verdicts import Asked, Judge
+from participants.fence import State
+from participants.ledger import LedgerRow
+from participants.payment.handlers import CHARGE, PaymentWork
+from participants.replies import stored
+from tests.participants import NOW, Case, delivered, new_id
+from tests.providers import Gateway
+
+WORKS: Final = Works((CHARGE,))
+PLANNER: Final = Planner(PaymentWork(Gateway()), new_id, longest_call_s=10)
+
+
+def buried(case: Case) -> LedgerRow:
+    """A charge whose compensation has answered that there was nothing to undo."""
+    row = PLANNER.start(WORKS.decode(delivered(case.refund())), None, NOW).row
+    assert row is not None
+    assert row.compensation is not None
+    return row
+
+
+def judged(row: LedgerRow, command: SettleStep) -> LedgerRow:
+    received = WORKS.decode(delivered(command))
+    after = Judge(PLANNER).start(Asked(received, command, NOW), row).row
+    assert after is not None
+    return after
+
+
+@pytest.mark.parametrize(
+    ("verdict", "leads_to"),
+    [(Verdict.SETTLED_OUTSIDE, State.SETTLED), (Verdict.TOOK_EFFECT, State.UNDONE)],
+)
+def test_a_verdict_on_a_buried_step_leaves_its_answer(verdict: Verdict, leads_to: State) -> None:
+    case = Case()
+    row = buried(case)
+    after = judged(row, case.settle("charge", Direction.COMPENSATING, verdict, "by hand"))
+    assert (after.state, after.compensation) == (leads_to, row.compensation)
+
+
+def test_a_verdict_on_a_rejected_step_leaves_its_answer() -> None:
+    case = Case()
+    row = PLANNER.start(WORKS.decode(delivered(case.charge())), None, NOW).row
+    assert row is not None
+    told = stored(PLANNER.external.rejection(row, Declined("card_declined", "")), new_id())
+    rejected = replace(row, state=State.REJECTED, forward=told, request=None)
+    after = judged(rejected, case.settle("charge", Direction.FORWARD, Verdict.SETTLED_OUTSIDE, "by hand"))
+    assert (after.state, after.forward) == (State.SETTLED, told)
