@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from contracts.commands import ChargePayment, CommitInventory, RefundPayment, ReleaseInventory, ShipOrder
+from contracts.commands import (
+    COMMANDS,
+    ChargePayment,
+    CommitInventory,
+    RefundPayment,
+    ReleaseInventory,
+    ShipOrder,
+)
 from contracts.envelope import Direction
+from contracts.routing import COMMANDS_EXCHANGE
 from messaging.transport import Message
 from orchestrator.codec import dump_input, kind_of, load_input
 from orchestrator.core.definition import SagaDefinition
@@ -138,9 +146,13 @@ _BUILDS_ON: Final = {
 
 
 class ResentOnlyAfterLeaving(Checker):
-    """No second copy of a command while the first has not left the outbox, people's wishes excepted (S4)."""
+    """No second copy of a command while the last one has not left the outbox, unless a person asks (S4)."""
 
     rule = "no re-send while the last copy is in the outbox (S4)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._latest: dict[UUID | None, Message] = {}
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -152,17 +164,13 @@ class ResentOnlyAfterLeaving(Checker):
             return
         moved = {change.after.saga_id for change in fact.of(HISTORY)}
         for message in added_messages(fact):
-            if message.correlation_id in moved:
+            if message.type not in COMMANDS or message.exchange != COMMANDS_EXCHANGE:
                 continue
-            for row in self.known.outbox[fact.service].values():
-                other = row.message
-                same = (other.type, other.correlation_id) == (message.type, message.correlation_id)
-                if same and other.message_id != message.message_id and not _is_hop(message.routing_key):
-                    yield str(message.correlation_id), f"{message.type} is sent again before it has left"
-
-
-def _is_hop(routing_key: str) -> bool:
-    return "." in routing_key
+            last = self._latest.get(message.correlation_id)
+            self._latest[message.correlation_id] = message
+            repeated = last is not None and last.type == message.type and message.correlation_id not in moved
+            if last is not None and repeated and last.message_id in self.known.outbox[fact.service]:
+                yield str(message.correlation_id), f"{message.type} is sent again before it has left"
 
 
 class GivesUpPatiently(Checker):
