@@ -189,7 +189,7 @@ def read_properties(data: bytes) -> Properties:
     headers: dict[str, Any] = {}
     if flags & _HEADERS:
         end = at + 4 + _LENGTH.unpack_from(data, at)[0]
-        headers = _read_table(data[at:end])
+        headers = _read_table(data, at + 4, end)
         at = end
     at += (flags & _DELIVERY_MODE != 0) + (flags & _PRIORITY != 0)  # an octet each
     correlation_id = message_id = type_ = None
@@ -217,8 +217,27 @@ def _read_short_text(data: bytes, at: int) -> tuple[str, int]:
     return data[at + 1 : end].decode(errors="replace"), end
 
 
-def _read_table(data: bytes) -> dict[str, Any]:
+def _read_table(data: bytes, at: int, end: int) -> dict[str, Any]:
     try:
-        return decode.field_table(data)[1]
+        table: dict[str, Any] = {}
+        while at < end:
+            name, at = _read_short_text(data, at)
+            table[name], at = _read_value(data, at, end)
+        return table if at == end else {}
     except Exception:  # whatever a stranger wrote there; decoding has no other effect
         return {}
+
+
+def _read_value(data: bytes, at: int, end: int) -> tuple[Any, int]:
+    """Texts, which most headers are, by hand; the library reads all else."""
+    kind, at = data[at : at + 1], at + 1
+    if kind != b"S":
+        size, value = decode.TABLE_MAPPING[kind](data[at:end])
+        return value, at + size
+    start = at + 4
+    at = start + _LENGTH.unpack_from(data, at)[0]
+    text = data[start:at]
+    try:
+        return text.decode(), at
+    except UnicodeDecodeError:
+        return text, at

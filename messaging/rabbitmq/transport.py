@@ -133,7 +133,8 @@ class RabbitMqTransport:
         try:
             await redeclare(connection, self._topology, self._names)
         except (TopologyMismatch, BrokerError) as error:
-            self._note_topology(str(error))
+            if not connection.lost.is_set():
+                self._note_topology(str(error))
         else:
             self._topology_trouble = None
 

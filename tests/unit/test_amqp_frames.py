@@ -23,10 +23,12 @@ SMALLEST_FRAME = 4096
 short_text = st.text(max_size=60)
 integers = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 exchange_names = st.text("abc.-_", max_size=60)
-header_values = st.one_of(
-    st.text(max_size=300), integers, st.booleans(), st.none(), st.floats(allow_nan=False)
-)
-header_tables = st.dictionaries(st.text(min_size=1, max_size=30), header_values, max_size=6)
+header_values = st.one_of(st.text(max_size=300), integers, st.booleans(), st.none())
+doubles = st.floats(allow_nan=False)  # the library itself writes half as precise ones
+
+
+def _tables(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.text(min_size=1, max_size=30), values, max_size=6)
 
 
 def _message(body: bytes, headers: dict[str, Any], correlation_id: UUID | None, type_: str) -> Message:
@@ -43,7 +45,7 @@ def _read_by_library(data: bytes) -> list[Any]:
     return read
 
 
-@given(st.binary(max_size=9000), header_tables, st.none() | st.uuids(), short_text)
+@given(st.binary(max_size=9000), _tables(header_values | doubles), st.none() | st.uuids(), short_text)
 def test_the_library_reads_our_content(
     body: bytes, headers: dict[str, Any], correlation_id: UUID | None, type_: str
 ) -> None:
@@ -91,7 +93,7 @@ def test_the_library_reads_our_acknowledgements(tags: list[tuple[int, bool]]) ->
         optional={
             "content_type": short_text,
             "content_encoding": short_text,
-            "headers": header_tables,
+            "headers": _tables(header_values),
             "delivery_mode": st.sampled_from([1, 2]),
             "priority": st.integers(min_value=0, max_value=255),
             "correlation_id": short_text,
@@ -114,7 +116,7 @@ def test_we_read_whatever_properties_the_library_writes(properties: dict[str, An
     assert read.message_id == (properties.get("message_id") or None)
     assert read.type == (properties.get("message_type") or None)
     assert read.correlation_id == (properties.get("correlation_id") or None)
-    assert set(read.headers) == set(properties.get("headers", {}))
+    assert read.headers == properties.get("headers", {})
 
 
 @given(st.integers(min_value=1, max_value=2**63 - 1), st.booleans(), exchange_names, short_text)
