@@ -48,8 +48,8 @@ format: setup ## Put imports and layout in order
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-bench: setup ## Measure throughput and latency
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: setup ## Measure throughput and latency beside peers (ARGS=--quick: a first look)
+	@$(BIN)/oms bench $(ARGS)
 
 documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams
 	@$(BIN)/python -m oms.documents

@@ -14,12 +14,14 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from benchmarks.children import ContenderFailed
 from benchmarks.environment import NoEnvironment, make_environment, peers_python
 from benchmarks.memory import Memory, watch_memory
 from benchmarks.report import as_json, show
 from benchmarks.running import FULL, QUICK, Pace, Runner
 from benchmarks.scenarios import NAMES, comparisons, curves
 from benchmarks.servers import servers
+from oms.servers.child import ServerError
 
 SCENARIOS: Final = (*NAMES, "memory", "curves")
 QUICKLY: Final = ("dbos", "floor", "alone", "hot", "intake", "failing")
@@ -58,9 +60,19 @@ def bench(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(SCENARIOS)}")
     try:
-        make_environment()
-    except NoEnvironment as error:
-        raise typer.BadParameter(str(error)) from None
+        sound = _measure(wanted, pace, broker_url, database_url, to)
+    except (NoEnvironment, ServerError, ContenderFailed) as error:
+        typer.echo(f"oms bench: {error}", err=True)
+        raise typer.Exit(1) from None
+    if not sound:
+        raise typer.Exit(1)
+
+
+def _measure(
+    wanted: Sequence[str], pace: Pace, broker_url: str | None, database_url: str | None, to: Path
+) -> bool:
+    """Measure, tell, and say whether the audit had no objection."""
+    make_environment()
     to.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="oms-bench-", ignore_cleanup_errors=True) as folder,
@@ -70,8 +82,7 @@ def bench(
         runner = Runner(running, to / "logs", pace, lambda text: console.print(text, style="dim"))
         memory = asyncio.run(_run(runner, wanted))
         _tell(runner, wanted, memory, to, console)
-    if runner.objections:
-        raise typer.Exit(1)
+    return not runner.objections
 
 
 async def _run(runner: Runner, wanted: Sequence[str]) -> Memory | None:
@@ -101,4 +112,6 @@ def _tell(
 
 
 if __name__ == "__main__":
-    typer.run(bench)
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command(epilog="Example:  oms bench --quick floor alone")(bench)
+    command(prog_name="oms bench")

@@ -42,7 +42,7 @@ class Pace:
     memory_sagas: int
 
 
-FULL: Final = Pace(5, 5.0, 15.0, 1_000_000, 100_000)
+FULL: Final = Pace(3, 4.0, 10.0, 1_000_000, 100_000)
 QUICK: Final = Pace(1, 1.0, 3.0, 10_000, 2_000)
 
 
