@@ -328,8 +328,8 @@ async def store_poison(api: Api, body: bytes) -> None:
         await connection.execute(
             text(
                 "INSERT INTO orchestrator.dead_letters VALUES (:id, 'message', 'message:1', '{1}', NULL,"
-                " NULL, NULL, :status, NULL, 1, 1, 'orchestrator.outcomes', 'Nonsense', 'undecodable', 'no', '',"
-                " true, 1, :now, :now, 'oms.events', 'x', '1', :headers, :body, false, :now, :now)"
+                " NULL, NULL, :status, NULL, 1, 1, 'orchestrator.outcomes', 'Nonsense', 'undecodable', 'no',"
+                " '', true, 1, :now, :now, 'oms.events', 'x', '1', :headers, :body, false, :now, :now)"
             ),
             {
                 "id": uuid4(),
