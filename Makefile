@@ -8,7 +8,7 @@ BIN := .venv/bin
 PACKAGES := $(wildcard contracts messaging orchestrator participants oms migrations simulation)
 CHECKED := $(PACKAGES) $(wildcard tests benchmarks)
 # Tiers that `make test` must have run; a chosen part (ARGS) is free of that.
-TIERS := unit,architecture,conformance,integration,simulation
+TIERS := unit,architecture,conformance,integration,system,simulation
 SEEDS ?= 50
 
 .PHONY: help setup
