@@ -21,7 +21,7 @@ MAX_LIMIT: Final = 200
 KEY: Final = "key"
 """The column by which a list is ordered: a time-ordered id, selected under this name."""
 
-CLOCKS_AGREE_WITHIN: Final = timedelta(days=1)
+CLOCKS_AGREE_WITHIN: Final = timedelta(minutes=10)
 """How far an id's time may be from the database's, when a list is bounded by ids in place of times."""
 
 V = TypeVar("V", bound=BaseModel)
