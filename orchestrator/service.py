@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import Protocol
 
 import structlog
@@ -32,6 +32,7 @@ from orchestrator.intake import Intake
 from orchestrator.operations import Operations
 from orchestrator.outcomes import OutcomeHandler
 from orchestrator.reconciler import Reconciler
+from orchestrator.saga_cache import SagaCache
 from orchestrator.storage import OrchestratorTransaction
 from orchestrator.store import PostgresTransaction
 
@@ -73,10 +74,12 @@ class Deployment:
     definition_name: str
     patience_s: float = 5.0
     pace: Pace = Pace()
+    remembered: SagaCache = field(default_factory=SagaCache)
 
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """Transactions on the orchestrator's schema."""
-        return SqlUnitOfWork(self.database, PostgresTransaction, outbox, self.rng, patience_s)
+        transaction = partial(PostgresTransaction, remembered=self.remembered)
+        return SqlUnitOfWork(self.database, transaction, outbox, self.rng, patience_s)
 
 
 def topology(registry: Registry, retry_policy: RetryPolicy) -> Topology:

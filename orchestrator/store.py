@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
+from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
 from contracts.orders import Order
 from messaging.postgresql import SqlTransaction
 from orchestrator.codec import dump_input, dump_json, dump_state, kind_of, load_saga
 from orchestrator.core.state import ENDED, Saga
+from orchestrator.saga_cache import UNKNOWN, SagaCache
 from orchestrator.storage import (
     AuditEntry,
     DeadLetter,
@@ -44,11 +47,20 @@ _SAGA_COLUMNS: Final = (
 
 _SELECT_SAGAS: Final = """
 SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
-       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.state, o.document::text
+       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision, s.state, o.document::text
 FROM orchestrator.sagas s JOIN orchestrator.orders o ON o.order_id = s.order_id
 """
 
-LOCK_SAGAS: Final = _SELECT_SAGAS + "WHERE s.saga_id = ANY(%s) ORDER BY s.saga_id FOR UPDATE OF s"
+LOCK_SAGAS: Final = """
+SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
+       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
+       CASE WHEN s.revision <> w.revision THEN s.state END,
+       CASE WHEN s.revision <> w.revision
+            THEN (SELECT o.document::text FROM orchestrator.orders o WHERE o.order_id = s.order_id) END
+FROM unnest(%s::uuid[], %s::int[]) AS w (saga_id, revision)
+JOIN orchestrator.sagas s ON s.saga_id = w.saga_id
+ORDER BY s.saga_id FOR UPDATE OF s
+"""
 
 LOCK_DUE_SAGAS: Final = (
     _SELECT_SAGAS  # noqa: S608 (constants of this module)
@@ -84,7 +96,7 @@ UPDATE_SAGAS: Final = """
 UPDATE orchestrator.sagas s
 SET status = n.status, order_status = n.order_status, step = n.step, direction = n.direction,
     version = n.version, incident_kinds = string_to_array(n.incident_kinds, ','), due_at = n.due_at,
-    updated_at = n.updated_at, ended_at = n.ended_at,
+    updated_at = n.updated_at, ended_at = n.ended_at, revision = s.revision + 1,
     ended_as = CASE WHEN n.ended_at IS NOT NULL THEN n.order_status END, state = n.state::json
 FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[],
             %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[])
@@ -175,10 +187,38 @@ class PostgresTransaction(SqlTransaction):
 
     schema = "orchestrator"
 
+    def __init__(
+        self,
+        connection: SqlConnection,
+        driver: AsyncConnection[TupleRow],
+        remembered: SagaCache | None = None,
+    ) -> None:
+        """
+        Args:
+            remembered: sagas as this process last wrote them, shared by its transactions.
+        """
+        super().__init__(connection, driver)
+        self._remembered = remembered if remembered is not None else SagaCache()
+        self._revisions: dict[UUID, int] = {}
+
     async def lock_sagas(self, saga_ids: Collection[UUID]) -> Locked:
         """See the port."""
-        rows, clock = await self.fetch_together((LOCK_SAGAS, [sorted(saga_ids)]), (CLOCK, []))
-        return _locked(rows, clock)
+        wanted = sorted(saga_ids)
+        known = {saga_id: found for saga_id in wanted if (found := self._remembered.get(saga_id))}
+        revisions = [known[saga_id][0] if saga_id in known else UNKNOWN for saga_id in wanted]
+        rows, clock = await self.fetch_together((LOCK_SAGAS, [wanted, revisions]), (CLOCK, []))
+        return self._locked(rows, clock, known)
+
+    def _locked(
+        self,
+        rows: Sequence[TupleRow],
+        clock: Sequence[TupleRow],
+        known: Mapping[UUID, tuple[int, Saga]],
+    ) -> Locked:
+        """The sagas of locked rows: those that come without their state are as they were remembered."""
+        self._revisions.update((row[0], row[-3]) for row in rows)
+        sagas = {row[0]: known[row[0]][1] if row[-1] is None else _saga(row) for row in rows}
+        return Locked(clock[0][0], sagas)
 
     async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
         """See the port."""
@@ -186,7 +226,7 @@ class PostgresTransaction(SqlTransaction):
         versions = [version for _, version in known]
         due = (LOCK_DUE_SAGAS, [await self.now(), names, versions, limit])
         rows, clock = await self.fetch_together(due, (CLOCK, []))
-        return _locked(rows, clock)
+        return self._locked(rows, clock, {})
 
     def add_sagas(self, sagas: Sequence[Saga]) -> None:
         """See the port."""
@@ -233,6 +273,16 @@ class PostgresTransaction(SqlTransaction):
             [dump_state(saga) for saga in sagas],
         ]
         self.write(UPDATE_SAGAS, columns, len(changes))
+        self.after_commit(lambda: self._remember(sagas))
+
+    def _remember(self, sagas: Sequence[Saga]) -> None:
+        """What this transaction has committed; an ended saga will hardly be asked for again."""
+        for saga in sagas:
+            revision = self._revisions.get(saga.saga_id)
+            if saga.status in ENDED or revision is None:
+                self._remembered.forget(saga.saga_id)
+            else:
+                self._remembered.put(saga, revision + 1)
 
     def add_history(self, entries: Sequence[HistoryEntry]) -> None:
         """See the port."""
@@ -312,10 +362,6 @@ class PostgresTransaction(SqlTransaction):
         for entry in entries:
             values = [getattr(entry, field.name) for field in fields(AuditEntry)]
             self.write(INSERT_AUDIT, [*values[:6], dump_json(entry.before), dump_json(entry.after)], 1)
-
-
-def _locked(rows: Sequence[TupleRow], clock: Sequence[TupleRow]) -> Locked:
-    return Locked(clock[0][0], {row[0]: _saga(row) for row in rows})
 
 
 def _saga(row: TupleRow) -> Saga:

@@ -75,6 +75,7 @@ sagas: Final = Table(
     Column("step", Text),
     Column("direction", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),
     Column("incident_kinds", ARRAY(Text), nullable=False),
     Column("due_at", _moment()),
     Column("created_at", _moment(), nullable=False),

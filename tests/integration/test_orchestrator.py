@@ -390,3 +390,30 @@ async def test_garbage_put_on_a_dead_letter_queue_is_kept(world: World) -> None:
     world.publish(garbage)
 
     await world.eventually("SELECT count(*) FROM orchestrator.dead_letters WHERE body = '\\x00'", (1,))
+
+
+async def test_s2_a_replica_that_remembers_a_saga_sees_what_another_has_written(
+    world: World, database_url: str
+) -> None:
+    saga_id, charge = await to_the_charge(world)
+    elsewhere = a_deployment(database_url)
+    other = Front(elsewhere)
+    await other.operations.cancel(saga_id, NOBODY)
+    assert world.deployment.remembered.get(saga_id) is not None
+
+    await world.answer(charge, events.PaymentSuccessfulEvent, amount=2598, currency="EUR", reference="ch_1")
+    saga = await world.until(saga_id, lambda saga: saga.step("charge").result == {"reference": "ch_1"})
+
+    assert saga.status is Status.COMPENSATING
+    assert saga.cancel_requested_at is not None
+    await elsewhere.database.dispose()
+
+
+async def test_an_ended_saga_is_not_remembered(world: World) -> None:
+    saga_id, charge = await to_the_charge(world)
+    await world.answer(charge, events.PaymentDeclinedEvent, code="card_declined")
+    _, release = await world.command("inventory")
+    await world.answer(release, events.InventoryReleasedEvent, effect="undone")
+    await world.until(saga_id, lambda saga: saga.status is Status.COMPENSATED)
+
+    assert len(world.deployment.remembered) == 0
