@@ -134,7 +134,7 @@ class World:
 
     async def eventually(self, query: str, expected: tuple[Any, ...], **parameters: Any) -> None:
         async with asyncio.timeout(20):
-            while tuple(await self.row(query, **parameters)) != expected:  # noqa: ASYNC110
+            while tuple(await self.row(query, **parameters)) != expected:
                 await asyncio.sleep(0.02)
 
 
