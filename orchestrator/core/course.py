@@ -70,12 +70,12 @@ def succeed(at: Moment, name: str, data: Mapping[str, Any]) -> Course:
 
 
 def compensate(at: Moment, step: StepState, failure: Failure) -> Course:
-    """Turn round, knowing something new of one step; the first cause wins (S3, S8)."""
+    """Turn round, knowing something new of a step. Only a running saga turns: the first cause wins (S8)."""
     saga = replace(
         at.saga,
         status=Status.COMPENSATING,
         direction=COMPENSATING,
-        failure=at.saga.failure or failure,
+        failure=failure,
         steps=at.saga.steps_with(step),
     )
     return undo_next(at, saga)

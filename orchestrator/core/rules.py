@@ -191,7 +191,7 @@ def report_dead_letter(at: Moment) -> Decision:
     if known and (held or saga.awaiting is None or not dead.permanent):
         return Stale("that dead letter is known")
     if saga.awaiting is not None:
-        waiting = replace(saga.awaiting, held=held or dead.permanent, dead_lettered=True)
+        waiting = replace(saga.awaiting, held=dead.permanent, dead_lettered=True)
         saga = replace(saga, awaiting=waiting)
     elif saga.settling is not None:
         saga = replace(saga, settling=replace(saga.settling, dead_lettered=True))

@@ -63,7 +63,7 @@ def look(definition: SagaDefinition, saga: Saga, observed: Observed, now: dateti
     if now < _deadline(awaiting, step.policy):
         return _resend_if_due(saga, observed, now)
     if step.kind is StepKind.COMPENSATABLE:
-        return _look_past_deadline(saga, step, observed, now)
+        return _look_past_deadline(saga, step, observed)
     if not saga.has_incident(IncidentKind.OVERDUE, step.name, awaiting.direction):
         return StepOverdue(step.name)
     return _resend_if_due(saga, observed, now)
@@ -74,7 +74,7 @@ def _is_stuck(saga: Saga, awaiting: Awaiting, policy: StepPolicy) -> bool:
     return saga.sending.attempts >= policy.stuck_after_attempts and not known
 
 
-def _look_past_deadline(saga: Saga, step: Step, observed: Observed, now: datetime) -> Finding:
+def _look_past_deadline(saga: Saga, step: Step, observed: Observed) -> Finding:
     """One more copy; then unknown, only when neither an outage nor our own backlog can be the reason (S4).
 
     The grace runs from when the copy was seen to have left. The queue must be seen empty after the grace: an
@@ -87,8 +87,8 @@ def _look_past_deadline(saga: Saga, step: Step, observed: Observed, now: datetim
     if saga.sending.grace_since is None:
         return Wait(grace_begins=True)
     graced_at = saga.sending.grace_since + timedelta(seconds=step.policy.grace_s)
-    seen_empty = observed.outcomes_empty_at is not None and observed.outcomes_empty_at >= graced_at
-    return OutcomeUnknown(step.name) if now >= graced_at and seen_empty else Wait()
+    emptied_at = observed.outcomes_empty_at
+    return OutcomeUnknown(step.name) if emptied_at is not None and emptied_at >= graced_at else Wait()
 
 
 def _resend_if_due(saga: Saga, observed: Observed, now: datetime) -> Finding:
@@ -119,8 +119,7 @@ def sent(
         attempts=before.attempts + 1,
         message_id=message_id,
         resend_at=now + timedelta(seconds=delay_s),
-        final_at=now if final else before.final_at,
-        grace_since=None if final else before.grace_since,
+        final_at=now if final else None,
     )
     key = attempts_key(saga, work)
     attempts = {**saga.attempts, key: saga.attempts.get(key, 0) + 1}
