@@ -139,7 +139,7 @@ def _hop(
     origin = {name: carried.get(name, value) for name, value in origin.items()}
     return Message(
         message_id=message_id,
-        type=_clean(delivery.type or "", 255),
+        type=_short(delivery.type or ""),
         exchange=DEFAULT_EXCHANGE,
         routing_key=queue,
         body=delivery.body,
@@ -149,6 +149,11 @@ def _hop(
         mandatory=True,
         headers=plain_headers({**carried, **origin, **headers}),
     )
+
+
+def _short(text: str) -> str:
+    """Text within AMQP's 255 bytes for a property."""
+    return _clean(text, 255).encode()[:255].decode("utf-8", "ignore")
 
 
 def _clean(text: str, limit: int) -> str:
