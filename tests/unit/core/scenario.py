@@ -9,75 +9,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Self
+from datetime import datetime, timedelta
+from typing import Any, Self
 from uuid import UUID
 
-from contracts.commands import Command, Verdict
-from contracts.envelope import Direction
-from contracts.events import (
-    Event,
-    InventoryReducedEvent,
-    InventoryRejectedEvent,
-    InventoryReleasedEvent,
-    InventoryReservedEvent,
-    OrderFulfilledEvent,
-    OutcomeEvent,
-    PaymentDeclinedEvent,
-    PaymentRefundedEvent,
-    PaymentSuccessfulEvent,
-    ShipmentRejectedEvent,
-    StepRefused,
-    StepSettled,
-)
-from contracts.orders import Order, OrderLine, ShippingAddress
+from contracts.commands import Command
+from contracts.orders import Order
 from orchestrator.core import machine, timers
-from orchestrator.core.definition import SagaDefinition, StepPolicy
+from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import (
     Decision,
     Effect,
     PublishEvent,
-    Refused,
-    ResolveDeadLetters,
     SendCommand,
-    Stale,
     Transition,
 )
 from orchestrator.core.inputs import (
-    Actor,
-    CancelRequested,
-    CommandDeadLettered,
     Input,
-    OutcomeReceived,
-    ResolveRequested,
-    RetryRequested,
     SagaStarted,
 )
-from orchestrator.core.state import Incident, IncidentKind, OrderStatus, Saga, Status
+from orchestrator.core.state import Incident, Saga
 from orchestrator.core.timers import Finding, Observed, Resend, Wait
-from orchestrator.sagas.order_fulfillment import order_fulfillment
+from tests.unit.core.happenings import (
+    COMPENSATING,
+    DEFINITION,
+    FORWARD,
+    NOON,
+    ORDER,
+    ORDER_ID,
+    SAGA_ID,
+    cancel,
+    declined,
+    not_shippable,
+    paid,
+    reduced,
+    refunded,
+    released,
+    reserved,
+    shipped,
+)
 from tests.unit.core.laws import check_step
-
-FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
-SAGA_ID, ORDER_ID = UUID(int=1), UUID(int=2)
-NOON: Final = datetime(2025, 1, 1, 12, tzinfo=UTC)
-POLICY: Final = StepPolicy(
-    deadline_s=300, grace_s=30, resend_after_s=5, resend_cap_s=60, stuck_after_attempts=3
-)
-DEFINITION: Final = order_fulfillment(POLICY)
-ORDER: Final = Order(
-    customer_id="c-42",
-    currency="EUR",
-    lines=(
-        OrderLine(sku="SKU-1", quantity=2, unit_price=1299),
-        OrderLine(sku="SKU-2", quantity=1, unit_price=500),
-    ),
-    payment_method="pm_card_visa",
-    shipping_address=ShippingAddress(
-        name="A. Person", line1="1 Street", city="Town", postal_code="12345", country="DE"
-    ),
-)
-SOMEBODY: Final = Actor("somebody", "because")
 
 Expectation = Callable[["Scenario"], None]
 
@@ -188,7 +159,7 @@ class Scenario:
         self.saga = timers.sent(self.definition, self.saga, copy, self.now, 0.0, final=final)
 
 
-# -- given ------------------------------------------------------------------------------------------------
+# -- given ---------------------------------------------------------------------------------------------
 
 
 def started(definition: SagaDefinition = DEFINITION) -> Scenario:
@@ -229,232 +200,3 @@ def rejected() -> Scenario:
 def cancelled() -> Scenario:
     """An order cancelled while it was paid for, undone and ended."""
     return awaiting("charge").when(cancel(), refunded(), released())
-
-
-# -- what participants say --------------------------------------------------------------------------------
-
-
-def answer(event: type[OutcomeEvent], step: str, direction: Direction, **data: Any) -> OutcomeReceived:
-    """A participant's answer as the saga gets it: a valid event without the identities."""
-    whole = event.model_validate(
-        {"saga_id": SAGA_ID, "order_id": ORDER_ID, "step": step, "direction": direction, **data}
-    )
-    identities = {"saga_id", "order_id", "step", "direction"}
-    fields = whole.model_dump(mode="json", exclude=identities, exclude_defaults=True)
-    return OutcomeReceived(event.__name__, step, direction, fields)
-
-
-_LINES: Final = [{"sku": "SKU-1", "quantity": 2}, {"sku": "SKU-2", "quantity": 1}]
-
-
-def reserved() -> OutcomeReceived:
-    """Inventory holds the stock."""
-    return answer(InventoryReservedEvent, "reserve", FORWARD, lines=_LINES)
-
-
-def out_of_stock() -> OutcomeReceived:
-    """Inventory has not enough."""
-    return answer(
-        InventoryRejectedEvent, "reserve", FORWARD, code="out_of_stock", message="none left of SKU-1"
-    )
-
-
-def released(effect: str = "undone") -> OutcomeReceived:
-    """The reservation no longer stands; ``effect`` nothing: there was none."""
-    return answer(InventoryReleasedEvent, "reserve", COMPENSATING, effect=effect)
-
-
-def paid(reference: str = "ch_1") -> OutcomeReceived:
-    """The money was taken."""
-    fields = {"amount": 3098, "currency": "EUR", "reference": reference}
-    return answer(PaymentSuccessfulEvent, "charge", FORWARD, **fields)
-
-
-def declined() -> OutcomeReceived:
-    """The card was declined."""
-    return answer(PaymentDeclinedEvent, "charge", FORWARD, code="card_declined", message="the bank said no")
-
-
-def refunded(effect: str = "undone") -> OutcomeReceived:
-    """The money is back; ``effect`` nothing: none had been taken."""
-    return answer(PaymentRefundedEvent, "charge", COMPENSATING, effect=effect)
-
-
-def shipped(reference: str = "track_1") -> OutcomeReceived:
-    """The parcel is with the carrier."""
-    return answer(OrderFulfilledEvent, "ship", FORWARD, reference=reference)
-
-
-def not_shippable() -> OutcomeReceived:
-    """The carrier refused the parcel."""
-    return answer(ShipmentRejectedEvent, "ship", FORWARD, code="no_service", message="not to 00000")
-
-
-def reduced() -> OutcomeReceived:
-    """The stock was reduced."""
-    return answer(InventoryReducedEvent, "commit", FORWARD, lines=_LINES)
-
-
-def refused(step: str) -> OutcomeReceived:
-    """The participant holds the step as compensated and will not do it."""
-    return answer(StepRefused, step, FORWARD)
-
-
-def settled(step: str, direction: Direction, verdict: Verdict, **fields: Any) -> OutcomeReceived:
-    """The participant has written the verdict into its ledger."""
-    return answer(StepSettled, step, direction, verdict=verdict, accepted=True, **fields)
-
-
-def not_settled(step: str, direction: Direction, verdict: Verdict, reason: str) -> OutcomeReceived:
-    """The participant does not accept the verdict."""
-    return answer(StepSettled, step, direction, verdict=verdict, accepted=False, reason=reason)
-
-
-def died(step: str, direction: Direction = FORWARD) -> CommandDeadLettered:
-    """The command used up its attempts."""
-    return CommandDeadLettered(step, direction, permanent=False, error="gateway timeout")
-
-
-def died_for_good(step: str, direction: Direction = FORWARD) -> CommandDeadLettered:
-    """The command failed in a way that trying again does not mend."""
-    return CommandDeadLettered(step, direction, permanent=True, error="other payload")
-
-
-# -- what people ask --------------------------------------------------------------------------------------
-
-
-def cancel(reason: str = "changed my mind") -> CancelRequested:
-    """Somebody wants the order undone."""
-    return CancelRequested(Actor("somebody", reason))
-
-
-def retry() -> RetryRequested:
-    """An operator wants the awaited command sent again."""
-    return RetryRequested(SOMEBODY)
-
-
-def judge(step: str, verdict: Verdict, reference: str | None = None) -> ResolveRequested:
-    """An operator says what became of a stuck piece of work."""
-    return ResolveRequested(SOMEBODY, step, verdict, reference)
-
-
-# -- then -------------------------------------------------------------------------------------------------
-
-
-def sends(*commands: type[Command]) -> Expectation:
-    """The last input sent exactly these commands."""
-    return lambda it: _equal([type(command) for command in it.commands], list(commands))
-
-
-def publishes(*events: type[Event]) -> Expectation:
-    """The last input published exactly these events."""
-
-    def holds(it: Scenario) -> None:
-        published = [type(each.event) for each in it.effects if isinstance(each, PublishEvent)]
-        _equal(published, list(events))
-
-    return holds
-
-
-def asks_for(step: str) -> Expectation:
-    """The saga runs and awaits this step."""
-
-    def holds(it: Scenario) -> None:
-        assert it.saga.status is Status.RUNNING
-        assert it.saga.awaits(step, FORWARD), it.saga.awaiting
-
-    return holds
-
-
-def undoes(step: str) -> Expectation:
-    """The saga compensates and awaits the compensation of this step."""
-
-    def holds(it: Scenario) -> None:
-        assert it.saga.status is Status.COMPENSATING
-        assert it.saga.awaits(step, COMPENSATING), it.saga.awaiting
-
-    return holds
-
-
-def order_is(status: OrderStatus) -> Expectation:
-    """What the customer sees."""
-    return lambda it: _equal(it.saga.order_status, status)
-
-
-def ends(status: Status, order_status: OrderStatus, because: str | None = None) -> Expectation:
-    """The saga is over: nothing is awaited, nothing is due."""
-
-    def holds(it: Scenario) -> None:
-        assert (it.saga.status, it.saga.order_status) == (status, order_status)
-        assert it.saga.failure is None or it.saga.failure.code == because
-        assert (it.saga.awaiting, it.saga.settling, it.saga.due_at) == (None, None, None)
-        assert it.saga.ended_at == it.now
-
-    return holds
-
-
-def stale(it: Scenario) -> None:
-    """The last input changed nothing, and nobody minds (S1)."""
-    assert isinstance(it.decision, Stale), it.decision
-
-
-def accepted(it: Scenario) -> None:
-    """The last input was accepted."""
-    assert isinstance(it.decision, Transition), it.decision
-
-
-def refuses(code: str) -> Expectation:
-    """The last input was refused to the person who asked."""
-
-    def holds(it: Scenario) -> None:
-        assert isinstance(it.decision, Refused), it.decision
-        assert it.decision.code == code
-        assert it.decision.reason
-
-    return holds
-
-
-def opens(kind: IncidentKind, *words: str) -> Expectation:
-    """An incident of this kind is open, and its message has these words."""
-
-    def holds(it: Scenario) -> None:
-        (incident,) = (each for each in it.saga.incidents if each.kind is kind)
-        missing = [word for word in words if word not in incident.message]
-        assert not missing, f"{incident.message!r} lacks {missing}"
-
-    return holds
-
-
-def no_incident(it: Scenario) -> None:
-    """Nothing is open."""
-    assert it.saga.incidents == ()
-
-
-def closes_dead_letters(step: str, direction: Direction = FORWARD, cause: str | None = None) -> Expectation:
-    """The last input ends the dead letters of this work (D3)."""
-
-    def holds(it: Scenario) -> None:
-        (closed,) = (each for each in it.effects if isinstance(each, ResolveDeadLetters))
-        assert (closed.step, closed.direction) == (step, direction)
-        assert cause is None or closed.cause == cause
-
-    return holds
-
-
-def closes_no_dead_letters(it: Scenario) -> None:
-    """The last input leaves dead letters as they are."""
-    assert not [each for each in it.effects if isinstance(each, ResolveDeadLetters)]
-
-
-def finds(finding: Finding) -> Expectation:
-    """The last look found exactly this."""
-    return lambda it: _equal(it.finding, finding)
-
-
-def may(*actions: str) -> Expectation:
-    """A person may do exactly this now."""
-    return lambda it: _equal(machine.allowed_actions(it.definition, it.saga), actions)
-
-
-def _equal(actual: object, expected: object) -> None:
-    assert actual == expected

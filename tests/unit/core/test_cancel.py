@@ -7,26 +7,9 @@ import pytest
 from contracts.commands import RefundPayment, ReleaseInventory
 from contracts.events import OrderCancelledEvent
 from orchestrator.core.state import OrderStatus, Status
-from tests.unit.core.scenario import (
-    awaiting,
-    cancel,
-    cancelled,
-    completed,
-    died_for_good,
-    ends,
-    may,
-    order_is,
-    publishes,
-    refunded,
-    refuses,
-    rejected,
-    released,
-    sends,
-    stale,
-    started,
-    undoes,
-    undoing,
-)
+from tests.unit.core.expectations import ends, may, order_is, publishes, refuses, sends, stale, undoes
+from tests.unit.core.happenings import cancel, died_for_good, refunded, released
+from tests.unit.core.scenario import awaiting, cancelled, completed, rejected, started, undoing
 
 
 def test_s9_the_step_awaited_counts_as_unknown_and_is_undone_first() -> None:

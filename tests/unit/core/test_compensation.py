@@ -6,26 +6,19 @@ from contracts.commands import RefundPayment, ReleaseInventory
 from contracts.events import OrderRejectedEvent
 from orchestrator.core.inputs import CompensationStuck
 from orchestrator.core.state import IncidentKind, OrderStatus, Status
-from tests.unit.core.scenario import (
-    COMPENSATING,
+from tests.unit.core.expectations import (
     accepted,
-    awaiting,
-    declined,
     ends,
     no_incident,
-    not_shippable,
     opens,
     order_is,
-    out_of_stock,
     publishes,
-    refunded,
-    released,
     sends,
     stale,
-    started,
     undoes,
-    undoing,
 )
+from tests.unit.core.happenings import COMPENSATING, declined, not_shippable, out_of_stock, refunded, released
+from tests.unit.core.scenario import awaiting, started, undoing
 
 
 def test_s3_a_rejection_of_the_first_step_ends_at_once_for_nothing_is_held() -> None:

@@ -5,30 +5,30 @@ from __future__ import annotations
 from contracts.commands import ChargePayment, RefundPayment, ShipOrder
 from orchestrator.core.inputs import OutcomeUnknown, StepOverdue
 from orchestrator.core.state import IncidentKind
-from tests.unit.core.scenario import (
-    COMPENSATING,
+from tests.unit.core.expectations import (
     accepted,
     asks_for,
-    awaiting,
-    cancel,
     closes_dead_letters,
     closes_no_dead_letters,
-    completed,
+    no_incident,
+    opens,
+    refuses,
+    sends,
+    stale,
+    undoes,
+)
+from tests.unit.core.happenings import (
+    COMPENSATING,
+    cancel,
     declined,
     died,
     died_for_good,
-    no_incident,
-    opens,
     paid,
-    refuses,
     released,
     retry,
-    sends,
     shipped,
-    stale,
-    undoes,
-    undoing,
 )
+from tests.unit.core.scenario import awaiting, completed, undoing
 
 
 def test_s10_exhausted_attempts_open_an_incident_and_stop_nothing() -> None:

@@ -9,28 +9,19 @@ import pytest
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
 from orchestrator.core.state import IncidentKind, OrderStatus, Status
 from orchestrator.core.timers import Observed, Resend, Wait, look
-from tests.unit.core.scenario import (
+from tests.unit.core.expectations import asks_for, ends, finds, no_incident, opens, undoes
+from tests.unit.core.happenings import (
     COMPENSATING,
     POLICY,
-    Scenario,
-    asks_for,
-    awaiting,
-    completed,
     died,
     died_for_good,
-    ends,
-    finds,
-    no_incident,
-    opens,
     paid,
     refunded,
-    rejected,
     released,
     reserved,
     retry,
-    undoes,
-    undoing,
 )
+from tests.unit.core.scenario import Scenario, awaiting, completed, rejected, undoing
 
 AGAIN, LAST = Resend(final=False), Resend(final=True)
 FINAL_SENT_AND_GONE = Wait(grace_begins=True)

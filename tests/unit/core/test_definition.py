@@ -21,7 +21,9 @@ from orchestrator.core.definition import (
 )
 from orchestrator.core.state import OrderStatus
 from orchestrator.sagas.order_fulfillment import order_fulfillment
-from tests.unit.core.scenario import DEFINITION, ORDER, POLICY, cancel, refuses, reserved, started
+from tests.unit.core.expectations import refuses
+from tests.unit.core.happenings import DEFINITION, ORDER, POLICY, cancel, reserved
+from tests.unit.core.scenario import started
 
 RESERVE, CHARGE, SHIP, COMMIT = DEFINITION.steps
 

@@ -10,33 +10,22 @@ from contracts.commands import ChargePayment, CommitInventory, ReserveInventory,
 from contracts.events import InventoryReservedEvent, OrderCompletedEvent, OrderCreatedEvent
 from orchestrator.core.inputs import Input, OutcomeReceived, SagaStarted
 from orchestrator.core.state import OrderStatus, Status
-from tests.unit.core.scenario import (
+from tests.unit.core.expectations import asks_for, ends, no_incident, order_is, publishes, sends, stale
+from tests.unit.core.happenings import (
     COMPENSATING,
     FORWARD,
     ORDER,
-    Scenario,
     answer,
-    asks_for,
-    awaiting,
-    cancelled,
-    completed,
     declined,
-    ends,
-    no_incident,
-    order_is,
     out_of_stock,
     paid,
-    publishes,
     reduced,
     refunded,
-    rejected,
     released,
     reserved,
-    sends,
     shipped,
-    stale,
-    started,
 )
+from tests.unit.core.scenario import Scenario, awaiting, cancelled, completed, rejected, started
 
 
 def test_an_order_goes_from_reservation_to_reduced_stock() -> None:

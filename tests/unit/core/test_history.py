@@ -11,8 +11,8 @@ from contracts.commands import Verdict
 from orchestrator.core.inputs import Input, OutcomeUnknown, SagaStarted, StepOverdue
 from orchestrator.core.machine import fold
 from orchestrator.core.state import Saga
-from tests.unit.core.laws import replayed, without_timers
-from tests.unit.core.scenario import (
+from tests.unit.core.expectations import accepted, stale
+from tests.unit.core.happenings import (
     COMPENSATING,
     DEFINITION,
     FORWARD,
@@ -20,26 +20,19 @@ from tests.unit.core.scenario import (
     ORDER,
     ORDER_ID,
     SAGA_ID,
-    Scenario,
-    accepted,
-    awaiting,
     cancel,
-    cancelled,
-    completed,
     died,
     died_for_good,
     judge,
     paid,
     refunded,
-    rejected,
     released,
     reserved,
     retry,
     settled,
-    stale,
-    started,
-    undoing,
 )
+from tests.unit.core.laws import replayed, without_timers
+from tests.unit.core.scenario import Scenario, awaiting, cancelled, completed, rejected, started, undoing
 
 
 def judged_and_orphaned() -> Scenario:

@@ -5,27 +5,18 @@ from __future__ import annotations
 from contracts.commands import RefundPayment, ReleaseInventory
 from orchestrator.core.inputs import OutcomeUnknown
 from orchestrator.core.state import Forward, IncidentKind, OrderStatus, Status, Undo
-from tests.unit.core.scenario import (
-    Scenario,
-    accepted,
-    awaiting,
+from tests.unit.core.expectations import accepted, ends, no_incident, opens, publishes, sends, stale, undoes
+from tests.unit.core.happenings import (
     cancel,
     declined,
-    ends,
-    no_incident,
     not_shippable,
-    opens,
     paid,
-    publishes,
     refunded,
     released,
     reserved,
-    sends,
     shipped,
-    stale,
-    undoes,
-    undoing,
 )
+from tests.unit.core.scenario import Scenario, awaiting, undoing
 
 
 def unanswered_charge() -> Scenario:

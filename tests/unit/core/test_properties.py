@@ -31,8 +31,9 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.state import ENDED, Forward, IncidentKind, Status, Undo
 from orchestrator.core.timers import Observed
+from tests.unit.core.happenings import COMPENSATING, DEFINITION, FORWARD, NOON
 from tests.unit.core.laws import without_timers
-from tests.unit.core.scenario import COMPENSATING, DEFINITION, FORWARD, NOON, Scenario
+from tests.unit.core.scenario import Scenario
 
 ACTOR = Actor("somebody", "because")
 

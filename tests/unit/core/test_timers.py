@@ -14,7 +14,8 @@ from orchestrator.core.definition import StepPolicy
 from orchestrator.core.state import Saga, Sending
 from orchestrator.core.values import replace
 from orchestrator.sagas.order_fulfillment import order_fulfillment
-from tests.unit.core.scenario import DEFINITION, NOON, POLICY, awaiting, completed, died_for_good, undoing
+from tests.unit.core.happenings import DEFINITION, NOON, POLICY, died_for_good
+from tests.unit.core.scenario import awaiting, completed, undoing
 
 COPY = UUID(int=9)
 CHANCE = st.floats(min_value=0, max_value=1, exclude_max=True)

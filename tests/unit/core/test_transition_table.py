@@ -13,16 +13,12 @@ from orchestrator.core.effects import Refused, Stale, Transition
 from orchestrator.core.inputs import CompensationStuck, Input, OutcomeUnknown, SagaStarted, StepOverdue
 from orchestrator.core.machine import TABLE, Trigger
 from orchestrator.core.state import Saga, Status
-from tests.unit.core.scenario import (
+from tests.unit.core.happenings import (
     COMPENSATING,
     DEFINITION,
     FORWARD,
     NOON,
-    Scenario,
-    awaiting,
     cancel,
-    cancelled,
-    completed,
     declined,
     died,
     died_for_good,
@@ -34,15 +30,13 @@ from tests.unit.core.scenario import (
     reduced,
     refunded,
     refused,
-    rejected,
     released,
     reserved,
     retry,
     settled,
     shipped,
-    started,
-    undoing,
 )
+from tests.unit.core.scenario import Scenario, awaiting, cancelled, completed, rejected, started, undoing
 
 STEPS = tuple(step.name for step in DEFINITION.steps)
 VERDICTS = tuple(Verdict)

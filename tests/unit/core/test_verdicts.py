@@ -8,39 +8,38 @@ from contracts.commands import CommitInventory, RefundPayment, ReleaseInventory,
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
 from orchestrator.core.state import IncidentKind, OrderStatus, Status, Undo
 from orchestrator.core.timers import Resend, Wait
-from tests.unit.core.scenario import (
-    COMPENSATING,
-    FORWARD,
-    Scenario,
+from tests.unit.core.expectations import (
     accepted,
     asks_for,
-    awaiting,
     closes_dead_letters,
-    completed,
-    died,
-    died_for_good,
     ends,
     finds,
-    judge,
     may,
     no_incident,
-    not_settled,
     opens,
     order_is,
-    paid,
     publishes,
-    refunded,
-    refused,
     refuses,
-    released,
-    retry,
     sends,
-    settled,
-    shipped,
     stale,
     undoes,
-    undoing,
 )
+from tests.unit.core.happenings import (
+    COMPENSATING,
+    FORWARD,
+    died,
+    died_for_good,
+    judge,
+    not_settled,
+    paid,
+    refunded,
+    refused,
+    released,
+    retry,
+    settled,
+    shipped,
+)
+from tests.unit.core.scenario import Scenario, awaiting, completed, undoing
 
 TOOK_EFFECT, NO_EFFECT, SETTLED_OUTSIDE = Verdict
 
