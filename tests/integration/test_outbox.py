@@ -1,0 +1,235 @@
+"""Outbox, relay and patience with the database, on real PostgreSQL and a publisher that the test plays."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.routing import COMMANDS_EXCHANGE
+from messaging.consumer import Consumer, Failed, Hops
+from messaging.identifiers import time_ordered_ids
+from messaging.in_process import InProcessBroker, InProcessTransport
+from messaging.outbox import Outbox
+from messaging.postgresql import SqlUnitOfWork, create_engine
+from messaging.relay import Relay
+from messaging.retries import RetryPolicy
+from messaging.topology import participant_topology
+from messaging.transport import Delivery, Message, Receipt, Settle
+from messaging.unit_of_work import StorageUnavailable
+from migrations.run import migrate_async
+from orchestrator.store import PostgresTransaction
+
+pytestmark = pytest.mark.postgresql
+
+RNG = random.Random(3)
+new_id = time_ordered_ids(RNG)
+
+
+class PlayedPublisher:
+    """Answers every message as the test says."""
+
+    def __init__(self, receipt: Receipt = Receipt.CONFIRMED) -> None:
+        self.receipt = receipt
+        self.published: list[Message] = []
+
+    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+        self.published += messages
+        for message in messages:
+            settle(message.message_id, self.receipt)
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Service:
+    """One process with an outbox."""
+
+    def __init__(self, database: AsyncEngine, receipt: Receipt, patience_s: float | None = None) -> None:
+        self.database = database
+        self.publisher = PlayedPublisher(receipt)
+        self.outbox = Outbox(self.publisher)
+        self.unit_of_work = SqlUnitOfWork(database, PostgresTransaction, self.outbox, RNG, patience_s)
+        self.relaying = PlayedPublisher()
+        self.relay = Relay(self.unit_of_work, self.outbox, self.relaying)
+
+    async def send(self, *messages: Message) -> None:
+        async def work(transaction: PostgresTransaction) -> None:
+            transaction.send(messages)
+
+        await self.unit_of_work.run(work)
+
+    async def rows(self) -> int:
+        async with self.database.connect() as connection:
+            count = await connection.scalar(text("SELECT count(*) FROM orchestrator.outbox"))
+            return int(count or 0)
+
+    async def leases_run_out(self) -> None:
+        async with self.database.begin() as connection:
+            await connection.execute(text("UPDATE orchestrator.outbox SET claimed_until = created_at"))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
+    await migrate_async("orchestrator", database_url)
+    engine = create_engine(database_url)
+    yield engine
+    await engine.dispose()
+
+
+def a_message() -> Message:
+    return Message(
+        message_id=new_id(),
+        type="ReserveInventory",
+        exchange=COMMANDS_EXCHANGE,
+        routing_key="inventory",
+        body=b'{"a": "\xc3\xa4\\""}',
+        correlation_id=new_id(),
+        app_id="test",
+        timestamp=datetime.now(UTC),
+        mandatory=True,
+        headers={"attempt": 1, "causation-id": 'quoted " and \\'},
+    )
+
+
+async def test_m1_what_is_confirmed_leaves_with_the_next_transaction(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.CONFIRMED)
+    await service.send(a_message())
+    assert await service.rows() == 1
+
+    second = a_message()
+    await service.send(second)
+
+    assert await service.rows() == 1
+    assert await service.relay.sweep_once()
+    assert await service.rows() == 0
+    assert not await service.relay.sweep_once()
+
+
+async def test_m1_a_confirmation_is_remembered_when_its_deletion_does_not_commit(
+    database: AsyncEngine,
+) -> None:
+    service = Service(database, Receipt.CONFIRMED)
+    await service.send(a_message())
+
+    async def failing(transaction: PostgresTransaction) -> None:
+        raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError):
+        await service.unit_of_work.run(failing)
+
+    assert await service.relay.sweep_once()
+    assert await service.rows() == 0
+
+
+async def test_m1_what_is_rolled_back_is_never_published(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.CONFIRMED)
+
+    async def failing(transaction: PostgresTransaction) -> None:
+        transaction.send([a_message()])
+        raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError):
+        await service.unit_of_work.run(failing)
+
+    assert service.publisher.published == []
+    assert await service.rows() == 0
+
+
+@pytest.mark.parametrize("receipt", [Receipt.UNKNOWN, Receipt.REFUSED, Receipt.RETURNED])
+async def test_m2_what_was_not_confirmed_is_relayed_as_it_was(
+    database: AsyncEngine, receipt: Receipt
+) -> None:
+    service = Service(database, receipt)
+    message = a_message()
+    await service.send(message)
+    assert await service.relay.run_once() == 0, "its writer's lease has not run out"
+    await service.leases_run_out()
+
+    assert await service.relay.run_once() == 1
+
+    assert service.relaying.published == [message]
+    await service.relay.sweep_once()
+    assert await service.rows() == 0
+
+
+async def test_m2_two_relays_do_not_publish_one_row(database: AsyncEngine) -> None:
+    first, second = Service(database, Receipt.UNKNOWN), Service(database, Receipt.UNKNOWN)
+    await first.send(a_message())
+    await first.leases_run_out()
+
+    assert await first.relay.run_once() == 1
+    assert await second.relay.run_once() == 0
+
+
+async def test_m2_a_refused_row_waits_for_its_next_lease(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.REFUSED)
+    service.relaying.receipt = Receipt.REFUSED
+    await service.send(a_message())
+    await service.leases_run_out()
+
+    assert await service.relay.run_once() == 1
+    assert await service.relay.run_once() == 0
+    assert await service.rows() == 1
+
+
+async def test_s17_a_lost_connection_runs_the_unit_of_work_again(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.CONFIRMED)
+    runs = 0
+
+    async def work(transaction: PostgresTransaction) -> None:
+        nonlocal runs
+        runs += 1
+        transaction.send([a_message()])
+        if runs == 1:
+            [[backend]] = await transaction.fetch("SELECT pg_backend_pid()")
+            async with database.connect() as other:
+                await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
+
+    await service.unit_of_work.run(work)
+
+    assert runs == 2
+    assert len(service.publisher.published) == 1
+    assert await service.rows() == 1
+
+
+async def test_s17_a_caller_is_told_when_the_database_stays_away() -> None:
+    away = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    service = Service(away, Receipt.CONFIRMED, patience_s=0.01)
+
+    with pytest.raises(StorageUnavailable):
+        await service.send(a_message())
+    await away.dispose()
+
+
+async def test_s2_only_the_culprit_of_a_batch_fails(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.CONFIRMED)
+    transport = InProcessTransport(InProcessBroker())
+    await transport.declare(participant_topology("inventory", (1,)))
+    good = [a_message() for _ in range(4)]
+    transport.publisher().publish(good, lambda _id, _receipt: None)
+    culprit = str(good[2].message_id)
+    served: list[str | None] = []
+
+    async def handler(transaction: PostgresTransaction, deliveries: Sequence[Delivery]) -> Sequence[Failed]:
+        if any(delivery.message_id == culprit for delivery in deliveries):
+            raise RuntimeError("cannot be served")
+        served.extend(delivery.message_id for delivery in deliveries)
+        return ()
+
+    subscription = await transport.subscribe("inventory.commands", 10)
+    hops = Hops(RetryPolicy((1,), 3), new_id, "test")
+    consumer: Consumer[Any] = Consumer(subscription, service.unit_of_work, handler, hops)
+    await consumer.run_once()
+
+    assert sorted(served, key=str) == sorted(str(m.message_id) for m in good if str(m.message_id) != culprit)
+    [hop] = service.publisher.published
+    assert hop.routing_key == "inventory.commands.retry.1s"
+    assert hop.headers["original-message-id"] == culprit
+    assert (await transport.depth("inventory.commands")).ready == 0
+    await transport.close()
