@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,7 @@ from orchestrator.core.effects import (
 from orchestrator.core.inputs import Input
 from orchestrator.core.rules import awaited_command
 from orchestrator.core.state import ENDED, Saga
+from orchestrator.core.values import replace
 from orchestrator.storage import HistoryEntry, OrchestratorTransaction, SagaChange, WorkEnded
 
 log = structlog.get_logger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -15,6 +14,7 @@ from messaging.unit_of_work import UnitOfWork
 from orchestrator.core import timers
 from orchestrator.core.state import Saga
 from orchestrator.core.timers import Observed, Resend, Wait
+from orchestrator.core.values import replace
 from orchestrator.engine import Engine, Happening, Work
 from orchestrator.storage import OrchestratorTransaction
 
