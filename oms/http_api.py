@@ -28,7 +28,7 @@ from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
 from orchestrator.service import Deployment, Front, OrchestratorService
-from participants.http import ledger_router
+from participants.http import LedgerReader, ledger_router
 from participants.inventory.http import inventory_router
 from participants.inventory.stockroom import Stockroom
 from participants.sandbox import create_sandbox
@@ -79,6 +79,8 @@ async def api_app(
         dead_letters=front.dead_letters,
         queries=queries,
         explainer=Explainer(queries, deployment.registry, deployment.transport.depth, operations.allowed),
+        registry=deployment.registry,
+        depth=deployment.transport.depth,
         listener=listener,
         access=access,
         new_id=deployment.new_id,
@@ -87,6 +89,7 @@ async def api_app(
         version=VERSION,
         routers=_participant_routers(parts, access),
         missing_participants=_missing(parts),
+        ledgers={name: LedgerReader(name, parts.database(name)).read for name in _at_hand(parts)},
     )
     app = create_app(dependencies)
     if SANDBOX in (parts.settings.payment_gateway_url, parts.settings.carrier_url):
@@ -118,15 +121,16 @@ def _components(
 
 def _participant_routers(parts: Parts, access: Access) -> list[APIRouter]:
     """The routes of every participant whose database this process was given."""
-    routers = [
-        ledger_router(name, parts.database(name), access.guard(Permission.VIEW))
-        for name in PARTICIPANTS
-        if parts.settings.database_url_of(name)
-    ]
+    may_see = access.guard(Permission.VIEW)
+    routers = [ledger_router(name, parts.database(name), may_see) for name in _at_hand(parts)]
     if parts.settings.database_url_of(INVENTORY):
         may_set = access.guard(Permission.OPERATE)
         routers.append(inventory_router(Stockroom(parts.database(INVENTORY)), may_set))
     return routers
+
+
+def _at_hand(parts: Parts) -> list[str]:
+    return [name for name in PARTICIPANTS if parts.settings.database_url_of(name)]
 
 
 def _missing(parts: Parts) -> dict[str, str]:

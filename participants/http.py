@@ -63,6 +63,29 @@ class LedgerView(BaseModel):
     steps: tuple[LedgerRowView, ...]
 
 
+class LedgerReader:
+    """Reads a participant's ledger, without anything sensitive, over its own database."""
+
+    def __init__(self, name: str, database: AsyncEngine) -> None:
+        ledger: Table = participant_metadata(name).tables[f"{name}.ledger"]
+        columns = [column for column in ledger.c if column.name not in ("request", "payload_hash")]
+        self._name = name
+        self._database = database
+        of_saga = select(*columns).where(ledger.c.saga_id == bindparam("wanted"))
+        self._of_saga = of_saga.order_by(ledger.c.step)
+
+    async def read(self, saga_id: UUID) -> LedgerView:
+        """All that the participant knows of a saga. Raises StorageUnavailable."""
+        try:
+            async with self._database.connect() as connection:
+                rows = (await connection.execute(self._of_saga, {"wanted": saga_id})).all()
+        except Exception as error:
+            if is_transient(error) or isinstance(error, PoolExhausted):
+                raise StorageUnavailable(f"the database of {self._name} cannot be used") from error
+            raise
+        return LedgerView(participant=self._name, saga_id=saga_id, steps=tuple(map(_view, rows)))
+
+
 def ledger_router(
     name: str, database: AsyncEngine, may_see: Callable[[Request], Awaitable[object]]
 ) -> APIRouter:
@@ -72,9 +95,7 @@ def ledger_router(
         may_see: raises ProblemError where the request may not be made.
     """
     router = APIRouter(tags=["participants"])
-    ledger: Table = participant_metadata(name).tables[f"{name}.ledger"]
-    columns = [column for column in ledger.c if column.name not in ("request", "payload_hash")]
-    of_saga = select(*columns).where(ledger.c.saga_id == bindparam("wanted")).order_by(ledger.c.step)
+    reader = LedgerReader(name, database)
 
     @router.get(
         f"/participants/{name}/sagas/{{saga_id}}",
@@ -82,15 +103,7 @@ def ledger_router(
         dependencies=[Depends(may_see)],
     )
     async def show_ledger(saga_id: str) -> LedgerView:
-        wanted = _saga_id(saga_id)
-        try:
-            async with database.connect() as connection:
-                rows = (await connection.execute(of_saga, {"wanted": wanted})).all()
-        except Exception as error:
-            if is_transient(error) or isinstance(error, PoolExhausted):
-                raise StorageUnavailable(f"the database of {name} cannot be used") from error
-            raise
-        return LedgerView(participant=name, saga_id=wanted, steps=tuple(map(_view, rows)))
+        return await reader.read(_saga_id(saga_id))
 
     return router
 

@@ -18,6 +18,7 @@ from orchestrator.http.admin.dead_letters import ReplayAnswer, add_dead_letter_r
 from orchestrator.http.admin.requests import Action, ReplayAction, Resolution
 from orchestrator.http.admin.sagas import add_saga_routes
 from orchestrator.http.bodies import BodyLimit
+from orchestrator.http.console.pages import console_routes
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
 from orchestrator.http.openapi import describe
@@ -70,6 +71,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.router.routes.extend(order_routes(dependencies))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())
+    app.router.routes.extend(console_routes(dependencies))
     app.include_router(_admin(dependencies))
     for router in (*dependencies.routers, *_missing(dependencies)):
         app.include_router(router)

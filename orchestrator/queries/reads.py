@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orchestrator.core.definition import Registry
 from orchestrator.queries.audit import AuditQueries
 from orchestrator.queries.dead_letters import DeadLetterQueries
+from orchestrator.queries.endings import EndingQueries
 from orchestrator.queries.gauges import GaugeQueries
 from orchestrator.queries.orders import OrderQueries
 from orchestrator.queries.reader import Reader
@@ -22,4 +23,5 @@ class Queries:
         self.sagas = SagaQueries(self.reader, registry)
         self.dead_letters = DeadLetterQueries(self.reader)
         self.gauges = GaugeQueries(self.reader)
+        self.endings = EndingQueries(self.reader)
         self.audit_log = AuditQueries(self.reader)

@@ -67,7 +67,13 @@ class Renderer:
         )
         self._environment.globals.update(static=static.address, version=version)
         self._environment.filters.update(
-            moment=moment, clock=clock, duration=duration, ago=self._ago, words=words, pretty=pretty, short=short
+            moment=moment,
+            clock=clock,
+            duration=duration,
+            ago=self._ago,
+            words=words,
+            pretty=pretty,
+            short=short,
         )
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
@@ -83,7 +89,9 @@ class Renderer:
 
 def redirect(path: str) -> Response:
     """See another page instead."""
-    return Response(status_code=303, headers={**SECURITY_HEADERS, "Location": path, "Cache-Control": "no-store"})
+    return Response(
+        status_code=303, headers={**SECURITY_HEADERS, "Location": path, "Cache-Control": "no-store"}
+    )
 
 
 def moment(at: datetime) -> str:

@@ -1,0 +1,145 @@
+"""Dead letters: groups, the messages of a group, one with headers and body, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.core.inputs import Actor
+from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery
+from orchestrator.http.answers import id_in_path, not_found
+from orchestrator.http.console.desk import Desk, filled_in, following, said
+from orchestrator.http.console.forms import checked, chosen, query_of
+from orchestrator.http.console.rendering import redirect
+from orchestrator.http.console.session import Session
+from orchestrator.http.dependencies import Dependencies
+from orchestrator.queries.views import DeadLetterGroup
+from orchestrator.storage import DeadLetterStatus
+
+_STILL_OPEN: Final = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
+
+DONE: Final[Mapping[str, str]] = {
+    "replay": "It has been sent once more. It is resolved when its work is done.",
+    "discard": "It is closed; nothing was sent.",
+}
+"""What is said after an action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A dry run, or an action that was refused; 200 where it would work."""
+
+    status: int
+    sentence: str
+    reason: str
+
+
+class DeadLetterPages:
+    """What operators see and do about dead letters."""
+
+    def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
+        self._desk = desk
+        self._operations = dependencies.dead_letters
+        self._dead_letters = dependencies.queries.dead_letters
+
+    def routes(self) -> Iterator[APIRoute]:
+        """Its routes."""
+        one = "/console/dead-letters/{dead_letter_id}"
+        yield self._desk.page("/console/dead-letters", self._groups)
+        yield self._desk.page("/console/dead-letters/messages", self._list)
+        yield self._desk.page(one, self._show)
+        yield self._desk.action(f"{one}/dry-run", self._dry_run)
+        yield self._desk.action(f"{one}/replay", self._replay)
+        yield self._desk.action(f"{one}/discard", self._discard)
+
+    async def _groups(self, request: Request, session: Session) -> Response:
+        wanted = query_of(request, DeadLetterFilters)
+        groups = (await self._dead_letters.groups(wanted.wanted)).items
+        return self._desk.show(
+            "dead_letter_groups.html", session, groups=[(each, _of(each)) for each in groups]
+        )
+
+    async def _list(self, request: Request, session: Session) -> Response:
+        wanted = query_of(request, DeadLetterListQuery)
+        found = await self._dead_letters.page(wanted.wanted, wanted.page)
+        return self._desk.show(
+            "dead_letters.html",
+            session,
+            dead_letters=found.items,
+            more=following(request, found.next_cursor),
+            given=filled_in(request),
+            statuses=list(DeadLetterStatus),
+        )
+
+    async def _show(self, request: Request, session: Session) -> Response:
+        said_before = DONE.get(request.query_params.get("done", ""))
+        return await self._shown(_id(request), session, said_before=said_before)
+
+    async def _dry_run(self, request: Request, session: Session, form: dict[str, str]) -> Response:
+        dead_letter_id, reason = _id(request), form.get("reason", "")
+        try:
+            asked = checked(Action, {**chosen(form, Action.model_fields), "reason": reason or "dry run"})
+            plan = await self._operations.dry_run(dead_letter_id, asked.version(request))
+            tried = Tried(200, f"Nothing was sent. A replay would do this: {plan.what}.", reason)
+        except Exception as error:
+            tried = Tried(*said(error), reason)
+        return await self._shown(dead_letter_id, session, tried=tried)
+
+    async def _replay(self, request: Request, session: Session, form: dict[str, str]) -> Response:
+        return await self._acted("replay", request, session, form)
+
+    async def _discard(self, request: Request, session: Session, form: dict[str, str]) -> Response:
+        return await self._acted("discard", request, session, form)
+
+    async def _acted(self, action: str, request: Request, session: Session, form: dict[str, str]) -> Response:
+        """Act and show the dead letter; where that is refused, the letter as it stands and why."""
+        dead_letter_id = _id(request)
+        try:
+            asked = checked(Action, chosen(form, Action.model_fields))
+            actor, version = Actor(session.principal.name, asked.reason), asked.version(request)
+            if action == "replay":
+                await self._operations.replay(dead_letter_id, actor, version)
+            else:
+                await self._operations.discard(dead_letter_id, actor, version)
+        except Exception as error:
+            tried = Tried(*said(error), form.get("reason", ""))
+            return await self._shown(dead_letter_id, session, tried=tried)
+        return redirect(f"/console/dead-letters/{dead_letter_id}?done={action}")
+
+    async def _shown(
+        self,
+        dead_letter_id: UUID,
+        session: Session,
+        *,
+        said_before: str | None = None,
+        tried: Tried | None = None,
+    ) -> Response:
+        detail = await self._dead_letters.detail(dead_letter_id)
+        if detail is None:
+            raise not_found("dead letter")
+        return self._desk.show(
+            "dead_letter.html",
+            session,
+            status=tried.status if tried else 200,
+            dead=detail,
+            still_open=detail.status in _STILL_OPEN,
+            said_before=said_before,
+            tried=tried,
+        )
+
+
+def _id(request: Request) -> UUID:
+    return id_in_path(request, "dead_letter_id", "dead letter")
+
+
+def _of(group: DeadLetterGroup) -> str:
+    """The address of a group's messages."""
+    filters = [("queue", group.queue), ("error_type", group.error_type)]
+    return urlencode([*filters, *(("status", status.value) for status in _STILL_OPEN)])

@@ -1,0 +1,36 @@
+"""How everything is that this process uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.http.console.desk import Desk
+from orchestrator.http.console.session import Session
+from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.health import readiness_of
+
+
+class HealthPages:
+    """What readiness says, for people."""
+
+    def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
+        self._desk = desk
+        self._dependencies = dependencies
+
+    def routes(self) -> Iterator[APIRoute]:
+        """Its routes."""
+        yield self._desk.page("/console/health", self._show)
+
+    async def _show(self, _: Request, session: Session) -> Response:
+        readiness = await readiness_of(self._dependencies.components)
+        return self._desk.show(
+            "health.html",
+            session,
+            readiness=readiness,
+            missing=self._dependencies.missing_participants,
+            definitions=self._dependencies.registry.known,
+        )

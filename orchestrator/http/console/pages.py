@@ -1,0 +1,45 @@
+"""The console put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.http.answers import not_found
+from orchestrator.http.console.audit import AuditPages
+from orchestrator.http.console.dead_letters import DeadLetterPages
+from orchestrator.http.console.desk import Desk
+from orchestrator.http.console.health import HealthPages
+from orchestrator.http.console.login import Login
+from orchestrator.http.console.overview import OverviewPages
+from orchestrator.http.console.rendering import Renderer, StaticFiles
+from orchestrator.http.console.sagas import SagaPages
+from orchestrator.http.console.session import Session, Sessions
+from orchestrator.http.dependencies import Dependencies
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _now) -> Iterator[APIRoute]:
+    """Everything under `/console`; routes of the application itself (see `DirectRoute`)."""
+    static = StaticFiles()
+    desk = Desk(Sessions(dependencies.access), Renderer(static, dependencies.version, now), now)
+
+    async def file(request: Request) -> Response:
+        found = static.response(request.path_params["name"])
+        return found or desk.failed(None, not_found("file"))
+
+    async def nothing(_: Request, session: Session) -> Response:
+        return desk.failed(session, not_found("page"))
+
+    yield desk.open("/console/static/{name}", file, "GET")
+    yield from Login(desk).routes()
+    for pages in (OverviewPages, SagaPages, DeadLetterPages, AuditPages, HealthPages):
+        yield from pages(desk, dependencies).routes()
+    yield desk.page("/console/{rest:path}", nothing)

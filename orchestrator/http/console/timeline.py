@@ -1,0 +1,222 @@
+"""A saga over time, drawn to scale: what it waited for, how long, and what happened meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from contracts.envelope import Direction
+from orchestrator.core.state import Saga
+from orchestrator.explanation import AwaitedView
+from orchestrator.http.console.rendering import clock, duration, words
+from orchestrator.queries.views import HistoryView, SagaDetail
+
+WIDTH: Final = 960
+LEFT: Final = 150
+RIGHT: Final = 24
+TOP: Final = 26
+LANE: Final = 34
+BAR: Final = 16
+MIN_BAR: Final = 3.0
+MAX_TICKS: Final = 8
+
+_STEPS_S: Final = (
+    *(digit * 10.0**power for power in (-3, -2, -1, 0) for digit in (1, 2, 5)),
+    *(10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A wait for one answer; ``mood`` is one of done, turned, undone, waiting, stuck."""
+
+    x: float
+    y: float
+    width: float
+    mood: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment: sent, note, or, in the future, deadline and resend."""
+
+    x: float
+    y: float
+    kind: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A row of the picture: one step in one direction."""
+
+    y: float
+    label: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A line of the scale."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The picture, in units of its own view box."""
+
+    height: float
+    lanes: tuple[Lane, ...]
+    bars: tuple[Bar, ...]
+    marks: tuple[Mark, ...]
+    ticks: tuple[Tick, ...]
+    now_x: float | None
+    width: float = WIDTH
+    left: float = LEFT
+    bar: float = BAR
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A piece of work from the moment it was asked for."""
+
+    step: str
+    direction: Direction
+    begins: datetime
+    ends: datetime | None = None
+    ended_by: HistoryView | None = None
+
+
+def timeline(saga: Saga, detail: SagaDetail, awaited: AwaitedView | None, now: datetime) -> Timeline:
+    """The picture of a saga at a moment."""
+    return _Drawing(saga, detail, awaited, now).drawn()
+
+
+class _Drawing:
+    def __init__(self, saga: Saga, detail: SagaDetail, awaited: AwaitedView | None, now: datetime) -> None:
+        self._saga, self._detail, self._awaited, self._now = saga, detail, awaited, now
+        self._waits = list(_waits(detail.history))
+        works = [(wait.step, wait.direction) for wait in self._waits]
+        self._rows = {work: at for at, work in enumerate(dict.fromkeys(works))}
+        self._begins = detail.history[0].at if detail.history else detail.created_at
+        self._ends = self._end()
+        self._span_s = max((self._ends - self._begins).total_seconds(), 0.001)
+
+    def drawn(self) -> Timeline:
+        return Timeline(
+            height=TOP + LANE * max(len(self._rows), 1) + 8,
+            lanes=tuple(self._lanes()),
+            bars=tuple(self._bar(wait) for wait in self._waits),
+            marks=(*self._sendings(), *self._notes(), *self._ahead()),
+            ticks=tuple(self._ticks()),
+            now_x=self._x(self._now) if self._detail.ended_at is None else None,
+        )
+
+    def _end(self) -> datetime:
+        """Where the scale ends; a deadline that is not far off is still on it."""
+        if self._detail.ended_at is not None:
+            return max(self._detail.ended_at, self._begins)
+        end = max(self._now, self._begins)
+        reach = end + max(end - self._begins, timedelta(seconds=1))
+        return max([end, *(at for at, _, _ in self._expected() if at <= reach)])
+
+    def _expected(self) -> Iterator[tuple[datetime, str, str]]:
+        if self._awaited is None or self._awaited.held:
+            return
+        for at, kind, what in (
+            (self._awaited.sent_again_at, "resend", "sent again"),
+            (self._awaited.deadline_at, "deadline", "deadline"),
+        ):
+            if at is not None:
+                yield at, kind, what
+
+    def _x(self, at: datetime) -> float:
+        share = (at - self._begins).total_seconds() / self._span_s
+        return round(LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT), 1)
+
+    def _y(self, step: str, direction: Direction) -> float:
+        return TOP + LANE * self._rows[(step, direction)] + (LANE - BAR) / 2
+
+    def _lanes(self) -> Iterator[Lane]:
+        for step, direction in self._rows:
+            forward = direction is Direction.FORWARD
+            attempts = self._saga.attempts.get(step if forward else f"{step}:compensating", 0)
+            yield Lane(self._y(step, direction), step if forward else f"undo {step}", attempts)
+
+    def _bar(self, wait: _Wait) -> Bar:
+        x, ends = self._x(wait.begins), wait.ends or self._now
+        width = max(self._x(ends) - x, MIN_BAR)
+        took = duration(ends - wait.begins)
+        how = f"{_outcome(wait.ended_by)} after {took}" if wait.ended_by else f"waiting for {took}"
+        name = wait.step if wait.direction is Direction.FORWARD else f"undo {wait.step}"
+        return Bar(x, self._y(wait.step, wait.direction), round(width, 1), self._mood(wait), f"{name}: {how}")
+
+    def _mood(self, wait: _Wait) -> str:
+        if wait.ended_by is None:
+            return "stuck" if self._detail.incidents else "waiting"
+        if wait.direction is Direction.COMPENSATING:
+            return "undone"
+        return "turned" if wait.ended_by.direction is Direction.COMPENSATING else "done"
+
+    def _sendings(self) -> Iterator[Mark]:
+        """Copies whose time is known: ids are time-ordered, so the latest copy's is, too."""
+        for entry in self._detail.history:
+            if entry.sent and entry.step is not None:
+                title = f"{entry.sent[0]['type']} sent at {clock(entry.at)}"
+                yield Mark(self._x(entry.at), self._y(entry.step, entry.direction), "sent", title)
+        work, latest = self._saga.work, self._saga.sending.message_id
+        if work is not None and latest is not None and (work.step, work.direction) in self._rows:
+            at = _time_of(latest)
+            title = f"latest copy sent at {clock(at)}"
+            yield Mark(self._x(at), self._y(work.step, work.direction), "sent", title)
+
+    def _notes(self) -> Iterator[Mark]:
+        for entry in self._detail.history:
+            if entry.kind not in ("saga_started", "outcome_received") and entry.step is not None:
+                title = f"{words(entry.kind)} at {clock(entry.at)}"
+                yield Mark(self._x(entry.at), self._y(entry.step, entry.direction), "note", title)
+
+    def _ahead(self) -> Iterator[Mark]:
+        work = self._saga.work
+        if work is None or (work.step, work.direction) not in self._rows:
+            return
+        for at, kind, what in self._expected():
+            if self._begins <= at <= self._ends:
+                title = f"{what} at {clock(at)}"
+                yield Mark(self._x(at), self._y(work.step, work.direction), kind, title)
+
+    def _ticks(self) -> Iterator[Tick]:
+        step_s = next((step for step in _STEPS_S if self._span_s / step <= MAX_TICKS), self._span_s / 4)
+        at_s = 0.0
+        while at_s <= self._span_s:
+            yield Tick(self._x(self._begins + timedelta(seconds=at_s)), f"+{duration(at_s)}" if at_s else "0")
+            at_s += step_s
+
+
+def _waits(entries: Sequence[HistoryView]) -> Iterator[_Wait]:
+    """What was waited for, in order: each entry says what is awaited after it."""
+    current: _Wait | None = None
+    for entry in entries:
+        if current is not None and (entry.step, entry.direction) == (current.step, current.direction):
+            continue
+        if current is not None:
+            current.ends, current.ended_by = entry.at, entry
+            yield current
+        current = _Wait(entry.step, entry.direction, entry.at) if entry.step is not None else None
+    if current is not None:
+        yield current
+
+
+def _outcome(entry: HistoryView) -> str:
+    return str(entry.accepted.get("event") or words(entry.kind))
+
+
+def _time_of(identity: UUID) -> datetime:
+    """When a time-ordered id was made."""
+    return datetime.fromtimestamp((identity.int >> 80) / 1000, UTC)
