@@ -104,6 +104,13 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
+class Blundered:
+    """A person was shown an error that is neither a refusal nor a failure to answer."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Struck:
     """A fault struck."""
 
@@ -133,6 +140,7 @@ Fact = (
     | Shipped
     | Submitted
     | Acted
+    | Blundered
     | Struck
     | Decided
 )

@@ -22,7 +22,7 @@ from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.service import Front
 from orchestrator.storage import DeadLetter, DeadLetterStatus
 from participants.providers import idempotency_key
-from simulation.facts import Acted, Fact, Submitted
+from simulation.facts import Acted, Blundered, Fact, Submitted
 from simulation.plan import OrderPlan
 from simulation.process import ConnectionLost, Process
 from simulation.providers import Provider
@@ -76,7 +76,13 @@ class Person:
 
     async def ask(self, work: Callable[[Desk], Awaitable[R]]) -> R:
         """Call one replica. Raises what it raises, or one of `NO_ANSWER`."""
-        return await self.rng.choice(self.office.apis).call(work)
+        try:
+            return await self.rng.choice(self.office.apis).call(work)
+        except NO_ANSWER + REFUSALS:
+            raise
+        except Exception as error:
+            self.office.tell(Blundered(f"{type(error).__name__}: {error}"))
+            raise ConnectionLost("an error that nobody promised") from error
 
     async def act(
         self, who: str, action: str, saga_id: UUID | None, work: Callable[[Desk], Awaitable[Any]]

@@ -14,6 +14,7 @@ from simulation.facts import (
     Acknowledged,
     Acted,
     Arrived,
+    Blundered,
     Charged,
     Committed,
     Decided,
@@ -128,6 +129,10 @@ def _acted(fact: Acted) -> Told:
     yield str(fact.saga_id) if fact.saga_id else None, f"{fact.who:10} {fact.action}: {fact.came}"
 
 
+def _blundered(fact: Blundered) -> Told:
+    yield None, f"  ?? somebody is shown {fact.error}"
+
+
 def _struck(fact: Struck) -> Told:
     yield str(fact.saga_id) if fact.saga_id else None, f"  !! {fact.who}: {fact.fault}"
 
@@ -147,6 +152,7 @@ _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Shipped: _shipped,
     Submitted: _submitted,
     Acted: _acted,
+    Blundered: _blundered,
     Struck: _struck,
     Decided: _decided,
 }

@@ -11,7 +11,7 @@ from contracts.envelope import EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
-from simulation.facts import Committed, Decided, Published, Submitted
+from simulation.facts import Blundered, Committed, Decided, Published, Submitted
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
 
 
@@ -127,6 +127,20 @@ class FailsOnlyInKnownWays(Checker):
                 yield str(change.key), f"a dead letter {change.after.dead.error_message}"
 
 
+class PeopleAreToldProperly(Checker):
+    """Whoever calls gets what was promised: an answer, a refusal with its reason, or "come back" (S17)."""
+
+    rule = "people are told properly (S17)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Blundered: self._blundered}
+
+    def _blundered(self, fact: Blundered) -> Objections:
+        yield "somebody", f"they are shown {fact.error}"
+
+
 FAILURES: Final = ("P8 retry hop", "D1 dead letter")
 KNOWN_FAILURES: Final = frozenset(
     {
@@ -139,4 +153,4 @@ KNOWN_FAILURES: Final = frozenset(
     }
 )
 
-ALL = (FailsOnlyInKnownWays, SentFromTheOutbox, SaysTheSameAgain, OneOrderForAKey)
+ALL = (PeopleAreToldProperly, FailsOnlyInKnownWays, SentFromTheOutbox, SaysTheSameAgain, OneOrderForAKey)
