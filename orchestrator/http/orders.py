@@ -24,6 +24,7 @@ from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.bodies import json_of, json_or_nothing_of
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import EventStream, Progress
+from orchestrator.http.fields import Cursor, Reason
 from orchestrator.http.openapi import (
     NEEDS_TOKEN,
     Description,
@@ -34,7 +35,6 @@ from orchestrator.http.openapi import (
     success,
     takes,
 )
-from orchestrator.http.reasons import Reason
 from orchestrator.http.routing import DirectRoute
 from orchestrator.intake import Accepted, KeyReused, Submission
 from orchestrator.operations import NotAllowed
@@ -54,7 +54,7 @@ class OrderListQuery(BaseModel):
     customer_id: Annotated[list[CustomerId], Field(max_length=MAX_FILTER_VALUES)] = []
     status: Annotated[list[OrderStatus], Field(max_length=MAX_FILTER_VALUES)] = []
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
-    cursor: Annotated[str | None, Field(max_length=100)] = None
+    cursor: Cursor | None = None
 
 
 class Cancellation(BaseModel):

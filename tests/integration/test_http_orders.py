@@ -402,6 +402,7 @@ async def test_pages_over_several_branches_come_back_in_order(api: Api) -> None:
         ("cursor=zzz", 400, None),
         ("cursor=%C3%BC", 400, None),
         ("cursor=", 400, None),
+        (f"cursor={'x' * 500}", 400, None),
     ],
 )
 async def test_a_list_refuses_what_it_does_not_know(

@@ -13,8 +13,8 @@ from contracts.commands import Verdict
 from contracts.limits import PRINTABLE, Amount, Reference
 from contracts.problems import ProblemError
 from orchestrator.core.state import IncidentKind, Status
+from orchestrator.http.fields import Cursor, Reason
 from orchestrator.http.headers import if_match
-from orchestrator.http.reasons import Reason
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.dead_letters import DeadLetterFilter
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
@@ -37,7 +37,7 @@ class ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
-    cursor: Annotated[str | None, Field(max_length=100)] = None
+    cursor: Cursor | None = None
 
     @property
     def page(self) -> Page:
