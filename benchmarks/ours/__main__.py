@@ -12,8 +12,8 @@ import cProfile
 import os
 import random
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
 from time import process_time
@@ -89,15 +89,17 @@ async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> Non
     driver = IntakeDriver(parts, notifying, orders)
     await driver.service.start()
     await driver.front.start()
-    await drive(driver.loop)
+    with profiled("intake"):
+        await drive(driver.loop)
     await driver.front.stop()
     await driver.service.stop()
 
 
-async def serve(service: OrchestratorService | ParticipantService) -> None:
+async def serve(name: str, service: OrchestratorService | ParticipantService) -> None:
     """The orchestrator or a participant, left to itself."""
     await service.start()
-    await stay()
+    with profiled(name):
+        await stay()
     await service.stop()
 
 
@@ -110,9 +112,10 @@ async def run(name: str, workload: str, settings: Settings) -> None:
         if name == "api":
             port = int(os.environ[PORT_VARIABLE])
             await exits.enter_async_context(serving_api(parts, "127.0.0.1", port, SecretStr("bench-token")))
-            await stay()
+            with profiled(name):
+                await stay()
         elif name in PARTICIPANTS:
-            await serve(participant_service(parts, name))
+            await serve(name, participant_service(parts, name))
         else:
             notifying = Notifying(parts)
             notifying.start()
@@ -120,23 +123,22 @@ async def run(name: str, workload: str, settings: Settings) -> None:
             if name == "intake":
                 await drive_intake(parts, notifying, workload)
             else:
-                await serve(OrchestratorService(deployment(parts), notifying.notifier))
+                await serve(name, OrchestratorService(deployment(parts), notifying.notifier))
 
 
-def main() -> None:
-    """Run one process, under the profiler where that is asked for."""
-    name, workload = sys.argv[1:3]
+@contextmanager
+def profiled(name: str) -> Iterator[None]:
+    """Profile what happens within by CPU time, where that is asked for; starting up is left out."""
     folder = os.environ.get(PROFILE_VARIABLE)
-    profile = cProfile.Profile(process_time) if folder else None
-    settings = load_settings(log_level="warning")
-    if profile is None or folder is None:
-        uvloop.run(run(name, workload, settings))
+    if folder is None:
+        yield
         return
+    profile = cProfile.Profile(process_time)
     profile.enable()
-    uvloop.run(run(name, workload, settings))
+    yield
     profile.disable()
     profile.dump_stats(Path(folder) / f"{name}.prof")
 
 
 if __name__ == "__main__":
-    main()
+    uvloop.run(run(sys.argv[1], sys.argv[2], load_settings(log_level="warning")))
