@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from oms.servers.child import ServerError
-from oms.servers.rabbitmq import packages
+from oms.servers.rabbitmq import container, packages
 from oms.servers.rabbitmq.broker import private_broker
-from oms.servers.rabbitmq.installation import Installation, find_installed
+from oms.servers.rabbitmq.container import RabbitContainer
+from oms.servers.rabbitmq.installation import Installation, find_installed, in_unpacked_system
 
 
 def write_program(path: Path, text: str = "#!/bin/sh\n") -> Path:
@@ -134,3 +135,32 @@ def test_without_package_lists_lists_of_our_own_are_fetched(
     assert calls.splitlines()[-1].endswith("rabbitmq-server erlang-base libsctp1")
     assert packages.fetch_packages(tmp_path / "cache") == found
     assert log.read_text() == calls
+
+
+def test_a_folder_without_an_unpacked_system_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="holds no unpacked system with RabbitMQ"):
+        in_unpacked_system(tmp_path)
+
+
+def test_a_container_is_the_last_way_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "calls"
+    write_program(tmp_path / "bin" / "docker", f'#!/bin/sh\necho "$*" >> {log}\n')
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(container, "answers_amqp", lambda port: True)
+    broker = private_broker(tmp_path / "node", cache=tmp_path / "cache")
+    assert isinstance(broker, RabbitContainer)
+    with broker:
+        broker.kill()
+        broker.restart()
+    calls = [line.replace(broker._name, "NAME") for line in log.read_text().splitlines()]
+    assert calls == [
+        "info",
+        "rm --force --volumes NAME",
+        f"create --name NAME --publish 127.0.0.1:{broker.port}:5672 {container.IMAGE}",
+        "start NAME",
+        "kill NAME",
+        "restart --time 60 NAME",
+        "rm --force --volumes NAME",
+    ]
