@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from messaging.arrays import array_literal
+from messaging.connecting import connect
 from messaging.outbox import Outbox
 from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
 from messaging.transport import Message
@@ -70,7 +72,7 @@ def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=30,
         pool_pre_ping=False,
-        connect_args={"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 15000},
+        async_creator=partial(connect, url),
     )
 
 

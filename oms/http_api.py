@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
@@ -52,6 +53,14 @@ class Notifying:
         await self.notifier.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The application, and what to call when the process is about to stop: open streams then end."""
+
+    app: FastAPI
+    say_goodbye: Callable[[], None]
+
+
 @asynccontextmanager
 async def api_app(
     parts: Parts,
@@ -59,7 +68,7 @@ async def api_app(
     front: Front,
     admin_token: SecretStr,
     local: Sequence[OrchestratorService | ParticipantService] = (),
-) -> AsyncIterator[FastAPI]:
+) -> AsyncIterator[Api]:
     """The application, with what it needs running.
 
     Args:
@@ -96,7 +105,7 @@ async def api_app(
         app.mount("/sandbox", create_sandbox(parts.sandbox()))
     listener.start()
     try:
-        yield app
+        yield Api(app, listener.say_goodbye)
     finally:
         await listener.stop()
 

@@ -201,8 +201,10 @@ async def serving_api(
         exits.push_async_callback(_cancelled, declaring)
         await front.start()
         exits.push_async_callback(front.stop)
-        app = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
-        yield await exits.enter_async_context(served(app, host, port))
+        api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
+        url = await exits.enter_async_context(served(api.app, host, port))
+        exits.callback(api.say_goodbye)
+        yield url
 
 
 async def broker_setup(settings: Settings) -> list[str]:
