@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from messaging.retries import ERROR_STACK
 from orchestrator.core.inputs import Actor
 from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery
 from orchestrator.http.answers import id_in_path, not_found
@@ -129,6 +130,7 @@ class DeadLetterPages:
             session,
             status=tried.status if tried else 200,
             dead=detail,
+            headers={name: value for name, value in detail.headers.items() if name != ERROR_STACK},
             still_open=detail.status in _STILL_OPEN,
             said_before=said_before,
             tried=tried,

@@ -12,10 +12,10 @@ from orchestrator.core.state import ENDED, Status
 from orchestrator.http.console.rendering import words
 from orchestrator.queries.views import SagaDetail, StepStatus
 
-BOX: Final = 136
+BOX: Final = 158
 HIGH: Final = 50
-GAP: Final = 44
-END: Final = 96
+GAP: Final = 40
+END: Final = 112
 UP: Final = 8
 DOWN: Final = 112
 MARGIN: Final = 4

@@ -21,8 +21,8 @@ from orchestrator.http.console.session import Session
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.endings import MINUTES, Ended
 
-WIDTH: Final = 720
-HEIGHT: Final = 120
+WIDTH: Final = 1140
+HEIGHT: Final = 110
 SLOT: Final = WIDTH / MINUTES
 _STACK: Final = (OrderStatus.COMPLETED, OrderStatus.REJECTED, OrderStatus.CANCELLED)
 
@@ -100,5 +100,5 @@ def chart(ended: Sequence[Ended], now: datetime) -> Chart:
                 high = round(count / top * HEIGHT, 1)
                 y -= high
                 title = f"{minute:%H:%M} UTC: {count} {kind}"
-                blocks.append(Block(at * SLOT, y, SLOT - 2, high, kind.value, title))
+                blocks.append(Block(at * SLOT, y, SLOT - 3, high, kind.value, title))
     return Chart(tuple(blocks), top, sum(each.count for each in ended))

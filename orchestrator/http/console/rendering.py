@@ -110,7 +110,7 @@ def duration(seconds: float | timedelta) -> str:
     if total < 1:
         return f"{total * 1000:.0f} ms"
     if total < 60:
-        return f"{total:.1f} s" if total < 10 else f"{total:.0f} s"
+        return f"{total:.1f} s".replace(".0 ", " ") if total < 10 else f"{total:.0f} s"
     for unit, size, smaller, part in _UNITS:
         if total >= size:
             whole, rest = divmod(total, size)

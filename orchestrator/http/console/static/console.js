@@ -20,7 +20,9 @@
   const busy = (part) => {
     const selection = getSelection();
     const selects = selection && !selection.isCollapsed && part.contains(selection.anchorNode);
-    return selects || (part.contains(document.activeElement) && document.activeElement !== part);
+    const fields = [...part.querySelectorAll("input:not([type=hidden]), select")];
+    const filled = fields.some((each) => (each.tagName === "SELECT" ? each.selectedIndex > 0 : each.value !== each.defaultValue));
+    return selects || filled || (part.contains(document.activeElement) && document.activeElement !== part);
   };
 
   const replace = (part, fresh) => {
