@@ -18,6 +18,7 @@ from messaging.transport import TopologyMismatch
 from migrations.run import SERVICES
 from oms.embedded import EmbeddedPostgres
 from oms.failures import Failure
+from oms.garbage import collect_seldom
 from oms.health import broker_component, database_component, health_app, participant_component
 from oms.http_api import Notifying, api_app
 from oms.logs import configure_logs
@@ -103,6 +104,7 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
         if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
             return
         async with serving_api(parts, host, port, settings.admin_token) as url:
+            collect_seldom()
             log.info("ready", url=url)
             await stop.wait()
 
@@ -136,6 +138,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
     configure_logs(settings, "oms")
     stop = until_told_to_stop()
     async with stack(settings, host, port, FOLDER) as running:
+        collect_seldom()
         log.info("ready", url=running.api_url, console=f"{running.api_url}/console")
         await stop.wait()
 
@@ -235,6 +238,7 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
         starting = await exits.enter_async_context(started([service]))
         if not await _unless(stop, _waited(starting)):
             return
+        collect_seldom()
         log.info("ready")
         await stop.wait()
         log.info("stopping")

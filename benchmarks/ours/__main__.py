@@ -26,6 +26,7 @@ from benchmarks.ours.providers import InstantCarrier, InstantGateway
 from benchmarks.workload import WORKLOADS
 from contracts.orders import Order
 from contracts.routing import PARTICIPANTS
+from oms.garbage import collect_seldom
 from oms.http_api import Notifying
 from oms.logs import configure_logs
 from oms.processes import serving_api
@@ -89,6 +90,7 @@ async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> Non
     driver = IntakeDriver(parts, notifying, orders)
     await driver.service.start()
     await driver.front.start()
+    collect_seldom()
     with profiled("intake"):
         await drive(driver.loop)
     await driver.front.stop()
@@ -98,6 +100,7 @@ async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> Non
 async def serve(name: str, service: OrchestratorService | ParticipantService) -> None:
     """The orchestrator or a participant, left to itself."""
     await service.start()
+    collect_seldom()
     with profiled(name):
         await stay()
     await service.stop()
@@ -112,6 +115,7 @@ async def run(name: str, workload: str, settings: Settings) -> None:
         if name == "api":
             port = int(os.environ[PORT_VARIABLE])
             await exits.enter_async_context(serving_api(parts, "127.0.0.1", port, SecretStr("bench-token")))
+            collect_seldom()
             with profiled(name):
                 await stay()
         elif name in PARTICIPANTS:

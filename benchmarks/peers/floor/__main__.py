@@ -12,6 +12,7 @@ from benchmarks.peers.floor.orchestrator import Orchestrator
 from benchmarks.peers.floor.participant import Inventory, Participant
 from benchmarks.peers.floor.service import Places, Service
 from benchmarks.workload import WORKLOADS
+from oms.garbage import collect_seldom
 
 PREFIX = "floor."
 
@@ -27,6 +28,7 @@ async def run(name: str, places: Places, workload: str) -> None:
         else:
             participant = Inventory(service) if name == "inventory" else Participant(service)
             work, talk = [participant.run()], stay()
+        collect_seldom()
         running = [loops.create_task(each) for each in work]
         await talk
         for task in running:
