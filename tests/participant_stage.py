@@ -54,7 +54,7 @@ class Seen:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let everybody else work until something is so; the test's own time limit bounds it."""
-    while not condition():  # noqa: ASYNC110 (what is waited for has no event of its own)
+    while not condition():
         await asyncio.sleep(0)
 
 
