@@ -195,6 +195,6 @@ def test_an_order_that_does_not_end_in_time_is_a_failure(oms: Oms, api: FakeApi)
     pending = {**ORDER, "status": "pending", "ended_at": None}
     api.on("POST", "/orders", json_answer(pending, 202))
     api.on("GET", f"/orders/{ORDER['order_id']}", json_answer(pending))
-    ran = oms("orders", "submit", "-", "--wait", "--timeout", "0.01", stdin=json.dumps(DOCUMENT))
+    ran = oms("orders", "submit", "-", "--wait", "--timeout", "0.5", stdin=json.dumps(DOCUMENT))
     assert ran.code == 1
     assert "has not ended in time" in ran.err
