@@ -64,7 +64,10 @@ class DeadLetterPages:
         wanted = query_of(request, DeadLetterFilters)
         groups = (await self._dead_letters.groups(wanted.wanted)).items
         return self._desk.show(
-            "dead_letter_groups.html", session, groups=[(each, _of(each)) for each in groups]
+            "dead_letter_groups.html",
+            session,
+            groups=[(each, _of(each)) for each in groups],
+            statuses=list(DeadLetterStatus),
         )
 
     async def _list(self, request: Request, session: Session) -> Response:
