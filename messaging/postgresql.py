@@ -6,8 +6,9 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -72,6 +73,7 @@ def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=30,
         pool_pre_ping=False,
+        pool_use_lifo=True,  # the one used last has its statements prepared
         async_creator=partial(connect, url),
     )
 
@@ -113,7 +115,7 @@ class SqlTransaction:
         self.connection = connection
         self.outgoing: list[Message] = []
         self._driver = driver
-        self._writes: list[tuple[str, Sequence[Any], int | None]] = []
+        self._writes: list[Statement] = []
         self._after_commit: list[Callable[[], None]] = []
 
     async def now(self) -> datetime:
@@ -142,7 +144,10 @@ class SqlTransaction:
 
         Where it does not touch ``expected_rows`` rows, `commit` raises LostUpdate.
         """
-        self._writes.append((query, parameters, expected_rows))
+        if expected_rows is None:
+            self._writes.append((query, parameters))
+        else:
+            self._writes.append((_GUARDED.format(query=query), [*parameters, expected_rows]))
 
     def send(self, messages: Sequence[Message]) -> None:
         """Put messages into this transaction's outbox (M1)."""
@@ -168,29 +173,42 @@ class SqlTransaction:
         """Execute the collected writes, the outbox's included, and commit: one round trip."""
         statements = list(self._writes)
         if self.outgoing:
-            statements.append((_INSERT.format(schema=self.schema), _columns(self.outgoing), None))
+            statements.append((_INSERT.format(schema=self.schema), _columns(self.outgoing)))
         if confirmed:
-            statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed)], None))
+            statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed, key=_AS_NUMBER)]))
         if statements:
-            async with self._driver.pipeline():
-                cursors = [await self._execute(query, parameters) for query, parameters, _ in statements]
-            for cursor, (query, _, expected) in zip(cursors, statements, strict=True):
-                if expected is not None and cursor.rowcount != expected:
-                    raise LostUpdate(f"{cursor.rowcount} rows instead of {expected}: {query.strip()[:60]}")
-        await self._driver.commit()
+            await self._execute_and_commit(statements)
+        else:
+            await self._driver.commit()
         for callback in self._after_commit:
             callback()
 
+    async def _execute_and_commit(self, statements: Sequence[Statement]) -> None:
+        """The first statement that fails makes the server skip all that follow, the commit included."""
+        try:
+            async with self._driver.pipeline():
+                for query, parameters in statements:
+                    await self._execute(query, parameters)
+                await self._driver.execute(b"COMMIT")
+        except errors.DivisionByZero as error:
+            raise LostUpdate("a write did not touch the rows that it was decided on") from error
+
+
+_AS_NUMBER: Final = attrgetter("int")
+"""Sorts identities as they would sort themselves, without a call of Python's for each comparison."""
+
+_GUARDED: Final = "WITH touched AS ({query} RETURNING 1) SELECT 1 / (count(*) = %s)::int FROM touched"
+"""Divides by zero, which ends the transaction at the server, unless the expected rows were touched."""
 
 _INSERT: Final = """
 INSERT INTO {schema}.outbox (message_id, type, exchange, routing_key, mandatory, correlation_id, app_id,
                              headers, body, created_at, claimed_until)
 SELECT message_id, type, exchange, routing_key, mandatory, correlation_id, app_id,
-       headers::json, body, created_at, claimed_until
+       headers::json, body, created_at, created_at + make_interval(secs => %s)
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::uuid[], %s::text[],
-            %s::text[], %s::bytea[], %s::timestamptz[], %s::timestamptz[])
+            %s::text[], %s::bytea[], %s::timestamptz[])
   AS message (message_id, type, exchange, routing_key, mandatory, correlation_id, app_id,
-              headers, body, created_at, claimed_until)
+              headers, body, created_at)
 """
 
 _DELETE: Final = """
@@ -212,9 +230,9 @@ RETURNING claimed.message_id, type, exchange, routing_key, body, correlation_id,
 """
 
 
-def _columns(messages: Sequence[Message]) -> list[list[Any]]:
-    lease = timedelta(seconds=FIRST_LEASE_S)
+def _columns(messages: Sequence[Message]) -> list[Any]:
     return [
+        FIRST_LEASE_S,
         [message.message_id for message in messages],
         [message.type for message in messages],
         [message.exchange for message in messages],
@@ -225,7 +243,6 @@ def _columns(messages: Sequence[Message]) -> list[list[Any]]:
         [json.dumps(dict(message.headers)) for message in messages],
         [message.body for message in messages],
         [message.timestamp for message in messages],
-        [message.timestamp + lease for message in messages],
     ]
 
 
