@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -30,6 +30,9 @@ from orchestrator.http.console.timeline import timeline
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.masking import masked
 from orchestrator.queries.orders import order_view
+
+Operation = Callable[[UUID, Actor, int], Awaitable[object]]
+Act = Callable[[UUID], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +130,10 @@ class SagaPages:
         return await self._shown(id_in_path(request, "saga_id", "saga"), session, said_before=said_before)
 
     async def _retry(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        async def act(saga_id: UUID) -> None:
-            asked = checked(Action, chosen(form, Action.model_fields))
-            actor = Actor(session.principal.name, asked.reason)
-            await self._operations.retry(saga_id, actor, asked.version(request))
-
-        return await self._acted("retry", request, session, form, act)
+        return await self._plain("retry", self._operations.retry, request, session, form)
 
     async def _cancel(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        async def act(saga_id: UUID) -> None:
-            asked = checked(Action, chosen(form, Action.model_fields))
-            actor = Actor(session.principal.name, asked.reason)
-            await self._operations.cancel(saga_id, actor, asked.version(request))
-
-        return await self._acted("cancel", request, session, form, act)
+        return await self._plain("cancel", self._operations.cancel, request, session, form)
 
     async def _resolve(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         async def act(saga_id: UUID) -> None:
@@ -151,8 +144,19 @@ class SagaPages:
 
         return await self._acted("resolve", request, session, form, act)
 
+    async def _plain(
+        self, action: str, operation: Operation, request: Request, session: Session, form: dict[str, str]
+    ) -> Response:
+        """An action that takes a reason and a version, nothing more."""
+
+        async def act(saga_id: UUID) -> None:
+            asked = checked(Action, chosen(form, Action.model_fields))
+            await operation(saga_id, Actor(session.principal.name, asked.reason), asked.version(request))
+
+        return await self._acted(action, request, session, form, act)
+
     async def _acted(
-        self, action: str, request: Request, session: Session, form: dict[str, str], act: Any
+        self, action: str, request: Request, session: Session, form: dict[str, str], act: Act
     ) -> Response:
         """Act and show the saga; where that is refused, the saga as it stands and why."""
         saga_id = id_in_path(request, "saga_id", "saga")
