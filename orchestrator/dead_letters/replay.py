@@ -147,9 +147,10 @@ class DeadLetterOperations:
         saga = work.sagas.get(saga_id)
         if saga is None:
             raise NotAllowed("not_awaited", "its saga is gone")
-        awaiting = saga.awaiting
-        if awaiting is None or (awaiting.step, awaiting.direction.value) != (dead.step, dead.direction):
-            awaited = f"{awaiting.step} ({awaiting.direction})" if awaiting else "nothing"
+        awaited_work = saga.work
+        wanted = (dead.step, dead.direction)
+        if awaited_work is None or (awaited_work.step, awaited_work.direction.value) != wanted:
+            awaited = f"{awaited_work.step} ({awaited_work.direction})" if awaited_work else "nothing"
             reason = f"the saga awaits {awaited}, not {dead.step} ({dead.direction})"
             raise NotAllowed("not_awaited", reason, self._operations.allowed(saga))
         self._operations.fold(work, saga, RetryRequested(actor))
