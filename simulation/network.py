@@ -158,6 +158,8 @@ class SimulatedPublisher:
     def _route(self, message: Message) -> Receipt:
         if self._host.strikes(Fault.MESSAGE_REFUSED, message.correlation_id):
             return Receipt.REFUSED
+        if self._host.strikes(Fault.MESSAGE_FORGOTTEN, message.correlation_id):
+            return Receipt.CONFIRMED
         receipt = self._wire.broker.publish(message)
         self._wire.tell(Arrived(message))
         if self._host.strikes(Fault.MESSAGE_DUPLICATED, message.correlation_id):

@@ -166,7 +166,11 @@ class Operator(Person):
     """Meddles while the storm lasts; when it is over, follows every incident until it is closed."""
 
     async def meddle(self) -> None:
-        """One action on whatever catches the eye, allowed or not."""
+        """One action on whatever catches the eye, allowed or not; half of the time on an incident."""
+        if self.rng.random() < 0.5:
+            for saga in await self.office.sagas():
+                await self._follow(saga)
+            return
         dead_letters = [each for each in await self.office.dead_letters() if _is_open(each)]
         if dead_letters and self.rng.random() < 0.5:
             await self._handle(self.rng.choice(dead_letters))

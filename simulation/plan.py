@@ -40,6 +40,7 @@ RATES: Final[Mapping[Fault, float]] = {
     Fault.MESSAGE_DELAYED: 0.04,
     Fault.MESSAGE_DUPLICATED: 0.1,
     Fault.MESSAGE_REFUSED: 0.02,
+    Fault.MESSAGE_FORGOTTEN: 0.03,
     Fault.REORDERED: 0.15,
     Fault.TRANSACTION_FAILED: 0.05,
     Fault.COMMIT_AMBIGUOUS: 0.05,

@@ -17,6 +17,7 @@ class Fault(StrEnum):
     MESSAGE_DELAYED = "message delayed"
     MESSAGE_DUPLICATED = "message duplicated"
     MESSAGE_REFUSED = "message refused by the broker"
+    MESSAGE_FORGOTTEN = "message confirmed, then lost by the broker"
     REORDERED = "deliveries reordered"
     BROKER_CUT_OFF = "process cut off from the broker"
     BROKER_RESTARTED = "broker restarted"

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
+from contracts.commands import COMMANDS
 from contracts.envelope import EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
+from messaging.retries import parse_id
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
-from simulation.facts import Blundered, Committed, Decided, Published, Submitted
+from simulation.facts import Acknowledged, Blundered, Committed, Decided, Delivered, Published, Submitted
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
 
 
@@ -42,6 +44,44 @@ class SentFromTheOutbox(Checker):
         message = fact.message
         if message.message_id not in self._committed_ids:
             yield str(message.correlation_id), f"{message.type} leaves without having been committed"
+
+
+class AnswersBeforeAcknowledging(Checker):
+    """A participant commits an answer or a hop to every command, and acknowledges after that (S2, P2)."""
+
+    rule = "every command is answered, then acknowledged (S2, P2)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._received_s: dict[tuple[str, str | None], float] = {}
+        self._answered_s: dict[tuple[str, str], float] = {}
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {
+            Delivered: self._delivered,
+            Committed: self._committed,
+            Acknowledged: self._acknowledged,
+        }
+
+    def _delivered(self, fact: Delivered) -> Objections:
+        self._received_s[fact.who, fact.delivery.message_id] = self.known.at_s
+        return ()
+
+    def _committed(self, fact: Committed) -> Objections:
+        for message in added_messages(fact):
+            self._answered_s[fact.service, str(message.correlation_id)] = self.known.at_s
+        return ()
+
+    def _acknowledged(self, fact: Acknowledged) -> Objections:
+        participant, _, command = fact.delivery.queue.partition(".")
+        if command != "commands" or fact.delivery.type not in COMMANDS:
+            return
+        saga_id = str(parse_id(fact.delivery.correlation_id))
+        answered_s = self._answered_s.get((participant, saga_id), -1.0)
+        if answered_s < self._received_s[fact.who, fact.delivery.message_id]:
+            yield saga_id, f"{fact.delivery.type} is acknowledged without an answer"
 
 
 class SaysTheSameAgain(Checker):
@@ -153,4 +193,11 @@ KNOWN_FAILURES: Final = frozenset(
     }
 )
 
-ALL = (PeopleAreToldProperly, FailsOnlyInKnownWays, SentFromTheOutbox, SaysTheSameAgain, OneOrderForAKey)
+ALL = (
+    PeopleAreToldProperly,
+    FailsOnlyInKnownWays,
+    SentFromTheOutbox,
+    AnswersBeforeAcknowledging,
+    SaysTheSameAgain,
+    OneOrderForAKey,
+)

@@ -1,0 +1,208 @@
+"""Every rule that is taken away, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from messaging import relay
+from messaging.consumer import Consumer
+from messaging.unit_of_work import PatientUnitOfWork
+from orchestrator import intake
+from orchestrator.core import course, rules, timers
+from orchestrator.core.state import Saga
+from orchestrator.dead_letters import collector
+from orchestrator.intake import Intake
+from participants import questions
+from participants.external import Patience, Planner
+from participants.fence import Move
+from participants.inventory import handlers
+from participants.inventory.stock import Shelf, StockLevel
+from simulation.mutations import mutants, settings
+from simulation.mutations.trial import Mutation
+from simulation.patches import Patch
+from simulation.storage.database import Session
+from simulation.storage.orchestrator import MemoryOrchestratorTransaction
+from simulation.storage.participants import MemoryInventoryTransaction
+from simulation.storage.transaction import MemoryTransaction
+
+MUTATIONS: Final[Sequence[Mutation]] = (
+    Mutation(
+        "S1 match",
+        "any outcome is taken for the one awaited",
+        (Patch(Saga, "awaits", lambda original: lambda self, step, direction: self.awaiting is not None),),
+    ),
+    Mutation(
+        "S2 outbox",
+        "messages leave before the commit",
+        (Patch(PatientUnitOfWork, "_run", mutants.published_before_the_commit),),
+    ),
+    Mutation(
+        "S2 acknowledge after the commit",
+        "messages are acknowledged before it; re-sends are off",
+        (Patch(Consumer, "_serve", mutants.acknowledged_before_the_commit),),
+        setting=settings.NO_RECONCILER,
+        adjust=settings.only_crashes_before_commits,
+    ),
+    Mutation(
+        "S2 row lock and version guard",
+        "sagas are read without locks and written over whatever is there",
+        (
+            Patch(Session, "lock_existing", mutants.read_without_locks),
+            Patch(MemoryOrchestratorTransaction, "save_sagas", mutants.written_over),
+            Patch(MemoryOrchestratorTransaction, "add_history", mutants.history_written_over),
+        ),
+    ),
+    Mutation(
+        "S3 reverse order",
+        "what was done first is undone first",
+        (
+            Patch(rules, "undo_next", mutants.undone_in_order),
+            Patch(course, "undo_next", mutants.undone_in_order),
+        ),
+    ),
+    Mutation(
+        "S4 a pivot is never given up",
+        "it is, past its deadline",
+        (
+            Patch(timers, "look", mutants.forgotten_at_the_pivot),
+            mutants.rule("give_up_waiting", mutants.given_up_whatever_it_is),
+        ),
+    ),
+    Mutation(
+        "S4 grace",
+        "a step is given up at its deadline",
+        (Patch(timers, "_look_past_deadline", mutants.given_up_at_the_deadline),),
+    ),
+    Mutation(
+        "S4 copy in the outbox",
+        "a command is sent again while its last copy has not left",
+        (Patch(MemoryTransaction, "outbox_holds", mutants.nothing_in_the_outbox),),
+    ),
+    Mutation(
+        "S5 late success",
+        "a late success is ignored",
+        (mutants.rule("late_success", mutants.late_success_ignored),),
+        adjust=settings.with_rates(VOID_LIES=1.0, EFFECT_LATE=0.4),
+    ),
+    Mutation(
+        "S7 compensation never fails silently",
+        "a compensation without an answer is taken for done",
+        (mutants.rule("report_stuck", mutants.compensation_given_up),),
+    ),
+    Mutation(
+        "S9 no cancel after the pivot",
+        "a cancel is always honoured",
+        (Patch(rules, "cancellable", mutants.always(value=True)),),
+    ),
+    Mutation(
+        "S10 permanent failures hold",
+        "re-sends and deadline go on",
+        (mutants.rule("report_dead_letter", mutants.never_held),),
+    ),
+    Mutation("S12 reconciler", "nobody looks at due sagas", settings.NO_RECONCILER),
+    Mutation(
+        "S14 idempotency keys",
+        "a key never stands in the way",
+        (Patch(MemoryOrchestratorTransaction, "claim_keys", mutants.keys_never_stand),),
+    ),
+    Mutation(
+        "S14 another order under the key",
+        "whatever comes under a key is the same order",
+        (Patch(intake, "fingerprint", mutants.always(b"")),),
+    ),
+    Mutation(
+        "S17 patience with the database",
+        "a unit of work is run once",
+        (Patch(PatientUnitOfWork, "run", mutants.never_again),),
+    ),
+    Mutation(
+        "S17 ambiguous commits",
+        "a repeated submission does not look for what was committed",
+        (Patch(Intake, "_committed", mutants.nothing_was_committed),),
+    ),
+    Mutation(
+        "P2 repeated commands are answered",
+        "a provider's participant keeps silent when asked again",
+        (Patch(Planner, "start", mutants.silent_when_repeated),),
+        adjust=settings.with_rates(MESSAGE_FORGOTTEN=0.1),
+    ),
+    Mutation(
+        "P2 done once",
+        "a repeated command is done again",
+        (mutants.fence_with(done_forward=Move.ACT, consumed_forward=Move.ACT),),
+    ),
+    Mutation(
+        "P3 undo",
+        "a compensation says that there was nothing to undo",
+        (mutants.fence_with(done_compensating=Move.BURY),),
+    ),
+    Mutation(
+        "P4 tombstone",
+        "a compensation without an effect leaves no trace",
+        (
+            Patch(handlers.InventoryHandler, "_bury", mutants.nothing_is_buried),
+            Patch(Planner, "_bury", mutants.nothing_is_buried),
+        ),
+    ),
+    Mutation(
+        "P5 refusal",
+        "a forward command after its compensation takes effect",
+        (
+            mutants.fence_with(
+                tombstone_forward=Move.ACT, undone_forward=Move.ACT, undoing_forward=Move.ACT_AGAIN
+            ),
+        ),
+    ),
+    Mutation(
+        "P6 idempotency key",
+        "every call has a key of its own",
+        (Patch(questions, "idempotency_key", mutants.another_key_each_time),),
+    ),
+    Mutation(
+        "P6 settle before undo",
+        "a compensation that finds an intent buries it",
+        (mutants.fence_with(intent_compensating=Move.BURY, undoing_compensating=Move.BURY),),
+    ),
+    Mutation(
+        "P6 old keys are looked up",
+        "an old intent is called blind",
+        (Patch(Patience, "key_is_old", mutants.always(value=False)),),
+        adjust=settings.with_a_long_outage,
+    ),
+    Mutation(
+        "P10 proof",
+        "not found is taken for proof at once",
+        (Patch(Planner, "proves_nothing_happened", mutants.any_word_is_proof),),
+        adjust=settings.with_hasty_people,
+    ),
+    Mutation(
+        "P11 consumed",
+        "a reduced reservation is kept",
+        (Patch(handlers.InventoryHandler, "_reduce", mutants.not_consumed),),
+    ),
+    Mutation(
+        "stock code and CHECK",
+        "whatever is asked for is reserved",
+        (
+            Patch(Shelf, "reserve", mutants.sold_whatever_is_there),
+            Patch(StockLevel, "__post_init__", mutants.always(value=None)),
+            Patch(MemoryInventoryTransaction, "put_stock", mutants.unchecked_stock),
+        ),
+    ),
+    Mutation(
+        "D2 dead letters tell their saga",
+        "they are recorded and nobody is told",
+        (Patch(collector, "CommandDeadLettered", mutants.nobody_is_told),),
+    ),
+    Mutation(
+        "D3 dead letters end with their work",
+        "they stay open",
+        (Patch(MemoryOrchestratorTransaction, "resolve_dead_letters", mutants.always(value=None)),),
+    ),
+    Mutation(
+        "M2 relay",
+        "what was left in the outbox stays there",
+        (Patch(relay.Relay, "run_once", mutants.async_nothing),),
+    ),
+)

@@ -1,0 +1,321 @@
+"""How rules are taken away: what stands for a while where the production code stood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from itertools import count
+from typing import Any
+
+from contracts.envelope import Direction
+from messaging.consumer import Consumer
+from messaging.unit_of_work import PatientUnitOfWork
+from orchestrator.core import machine
+from orchestrator.core.course import compensate, undo_next
+from orchestrator.core.effects import Stale
+from orchestrator.core.inputs import OutcomeUnknown, SagaStarted, StepOverdue
+from orchestrator.core.state import Failure, Forward, OrderStatus, Saga, Undo
+from orchestrator.core.values import replace as replaced
+from orchestrator.intake import Intake
+from participants import external
+from participants.external import Plan, Planner
+from participants.fence import Cell, Move, State
+from participants.inventory.stock import Shelf, StockLevel
+from simulation.patches import Patch
+from simulation.storage.database import Session
+from simulation.storage.orchestrator import SAGAS, MemoryOrchestratorTransaction
+from simulation.storage.participants import STOCK, MemoryInventoryTransaction
+
+FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
+
+
+def always(value: Any) -> Callable[[Any], Any]:
+    """A function that returns the same whatever it is given."""
+    return lambda original: lambda *arguments, **named: value
+
+
+def async_nothing(original: Any) -> Any:
+    """Nothing is done, and nothing was there to do."""
+
+    async def nothing(*arguments: Any) -> int:
+        return 0
+
+    return nothing
+
+
+def published_before_the_commit(original: Any) -> Any:
+    """S2, M1: messages leave before their cause is durable."""
+
+    async def run(self: PatientUnitOfWork[Any], work: Any) -> Any:
+        confirmed = self._outbox.take_confirmed()
+        async with self._begin() as transaction:
+            result = await work(transaction)
+            self._outbox.publish(transaction.outgoing)
+            await transaction.commit(confirmed)
+        return result
+
+    return run
+
+
+def acknowledged_before_the_commit(original: Any) -> Any:
+    """S2: a crash before the commit loses the message."""
+
+    async def serve(self: Consumer[Any], deliveries: Any) -> None:
+        self._subscription.acknowledge(deliveries)
+        await original(self, deliveries)
+
+    return serve
+
+
+def read_without_locks(original: Any) -> Any:
+    """S11: two may decide on the same saga at once."""
+
+    async def lock_existing(self: Session, table: str, keys: Any) -> Any:
+        if table != SAGAS:
+            return await original(self, table, keys)
+        return {key: self.get(table, key) for key in keys if self.get(table, key) is not None}
+
+    return lock_existing
+
+
+def written_over(original: Any) -> Any:
+    """The guard behind the row lock: whatever is there is written over."""
+
+    def save_sagas(self: MemoryOrchestratorTransaction, changes: Any) -> None:
+        async def write() -> None:
+            for change in changes:
+                await self.session.lock(SAGAS, change.saga.saga_id)
+                self.session.put(SAGAS, change.saga.saga_id, change.saga)
+
+        self.write(write)
+
+    return save_sagas
+
+
+def history_written_over(original: Any) -> Any:
+    """The guard behind the version: entries are written over."""
+
+    def add_history(self: MemoryOrchestratorTransaction, entries: Any) -> None:
+        async def write() -> None:
+            for entry in entries:
+                key = (entry.saga_id, entry.version)
+                await self.session.lock("history", key)
+                self.session.put("history", key, entry)
+
+        self.write(write)
+
+    return add_history
+
+
+def given_up_at_the_deadline(original: Any) -> Any:
+    """S4: neither a further copy nor a grace."""
+    return lambda saga, step, *others: OutcomeUnknown(step.name)
+
+
+def compensation_given_up(original: Any) -> Any:
+    """S7: after a few tries a compensation is taken for done."""
+
+    def report_stuck(at: Any) -> Any:
+        if not at.saga.awaits(at.happened.step, COMPENSATING):
+            return Stale("not awaited")
+        step = replaced(at.saga.step(at.happened.step), undo=Undo.UNDONE)
+        return at.accept(*undo_next(at, replaced(at.saga, steps=at.saga.steps_with(step))))
+
+    return report_stuck
+
+
+def never_held(original: Any) -> Any:
+    """S10: a permanent failure stops nothing."""
+
+    def report_dead_letter(at: Any) -> Any:
+        decision = original(at)
+        saga = getattr(decision, "saga", None)
+        if saga is None or saga.awaiting is None:
+            return decision
+        return replace(decision, saga=replaced(saga, awaiting=replaced(saga.awaiting, held=False)))
+
+    return report_dead_letter
+
+
+def silent_when_repeated(original: Any) -> Any:
+    """P2: what has been answered is not answered again."""
+
+    def start(self: Planner, received: Any, row: Any, now: Any) -> Plan:
+        plan: Plan = original(self, received, row, now)
+        told = row is not None and row.outcome(received.direction) in plan.answers
+        return replace(plan, answers=()) if told else plan
+
+    return start
+
+
+def nothing_is_buried(original: Any) -> Any:
+    """P4: inventory keeps no tombstone; neither does a planner of external work."""
+
+    def bury(self: Any, received: Any, row: Any, ledger_or_now: Any, now: Any = None) -> Any:
+        if now is None:
+            plan: Plan = original(self, received, row, ledger_or_now)
+            return replace(plan, row=None)
+        return original(self, received, row, Forgetful(), now)
+
+    return bury
+
+
+class Forgetful:
+    """A ledger that keeps nothing."""
+
+    def put(self, row: Any) -> None:
+        """Forget it."""
+
+
+def fence_with(**moves: Move) -> Patch:
+    """The fence with other moves in some cells, named ``state_direction``."""
+
+    def instead(table: Any) -> Any:
+        changed = dict(table)
+        for name, move in moves.items():
+            state, _, direction = name.rpartition("_")
+            key = (None if state == "none" else State(state), Direction(direction))
+            changed[key] = Cell(move, changed[key].rule, without_outcome=Move.BURY)
+        return changed
+
+    return Patch(fence, "TABLE", instead)
+
+
+_keys = count()
+
+
+def another_key_each_time(original: Any) -> Any:
+    """P6: no two calls have the same key."""
+    return lambda *work: f"{original(*work)}:{next(_keys)}"
+
+
+def not_consumed(original: Any) -> Any:
+    """P11: the reservation stands although the stock has left the house."""
+
+    def reduce(self: Any, received: Any, command: Any, ledger: Any, shelf: Any, now: Any) -> Any:
+        before = ledger.of_saga(command.saga_id)
+        outcome = original(self, received, command, ledger, shelf, now)
+        for row in before:
+            ledger.put(row)
+        return outcome
+
+    return reduce
+
+
+def sold_whatever_is_there(original: Any) -> Any:
+    """P11: nobody looks at what is available."""
+
+    def reserve(self: Shelf, lines: Any) -> None:
+        for sku, quantity in lines.items():
+            self._levels.setdefault(sku, StockLevel(0, 0))
+            self._change(sku, reserved=quantity)
+
+    return reserve
+
+
+def unchecked_stock(original: Any) -> Any:
+    """P11: the CHECK behind the code is gone."""
+
+    def put_stock(self: MemoryInventoryTransaction, sku: str, row: Any) -> None:
+        self.session.put(STOCK, sku, row)
+
+    return put_stock
+
+
+def keys_never_stand(original: Any) -> Any:
+    """S14: no claim ever stands in the way."""
+
+    async def claim_keys(self: Any, claims: Any, now: Any, expired_before: Any) -> Any:
+        return {}
+
+    return claim_keys
+
+
+def nothing_was_committed(original: Any) -> Any:
+    """S17: a repeated unit of work does not look for what its first run committed."""
+
+    async def committed(self: Intake, transaction: Any, submissions: Any) -> Any:
+        return set()
+
+    return committed
+
+
+def nothing_in_the_outbox(original: Any) -> Any:
+    """S4: every copy is taken to have left."""
+
+    async def outbox_holds(self: Any, message_ids: Any) -> set[Any]:
+        return set()
+
+    return outbox_holds
+
+
+def forgotten_at_the_pivot(original: Any) -> Any:
+    """The look: a pivot past its deadline is given up like any other step."""
+
+    def look(definition: Any, saga: Any, observed: Any, now: Any) -> Any:
+        finding = original(definition, saga, observed, now)
+        return OutcomeUnknown(finding.step) if isinstance(finding, StepOverdue) else finding
+
+    return look
+
+
+def given_up_whatever_it_is(original: Any) -> Any:
+    """The rule: any step may be given up, a pivot too."""
+
+    def give_up_waiting(at: Any) -> Any:
+        if not at.saga.awaits(at.happened.step, FORWARD):
+            return Stale("not awaited")
+        step = replaced(at.saga.step(at.happened.step), forward=Forward.UNKNOWN)
+        failure = Failure("step_deadline", "", OrderStatus.REJECTED)
+        return at.accept(*compensate(at, step, failure))
+
+    return give_up_waiting
+
+
+def undone_in_order(original: Any) -> Any:
+    """S3: the first step is undone first."""
+
+    def undo_next(at: Any, saga: Saga) -> Any:
+        backwards = replaced(saga, steps=tuple(reversed(saga.steps)))
+        after, effects = original(at, backwards)
+        order = {step.name: number for number, step in enumerate(saga.steps)}
+        return replaced(after, steps=tuple(sorted(after.steps, key=lambda s: order[s.name]))), effects
+
+    return undo_next
+
+
+def never_again(original: Any) -> Any:
+    """S17: trouble with the database reaches the caller at once."""
+
+    async def run(self: PatientUnitOfWork[Any], work: Any) -> Any:
+        return await self._run(work)
+
+    return run
+
+
+def nobody_is_told(original: Any) -> Any:
+    """D2: what the saga is given means nothing to it."""
+    return lambda *arguments: SagaStarted()
+
+
+def any_word_is_proof(original: Any) -> Any:
+    """P10: whatever is not a success is proof that nothing happened."""
+    return lambda self, question, result, row: not isinstance(result, external.Took)
+
+
+def late_success_ignored(original: Any) -> Any:
+    """S5: a late success is not recorded."""
+    return lambda at: Stale("ignored")
+
+
+def rule(name: str, instead: Callable[[Any], Any]) -> Patch:
+    """A patch of one rule of the transition table."""
+
+    def table(rows: Any) -> Any:
+        return {
+            key: replace(row, rule=wraps(row.rule)(instead(row.rule))) if row.rule.__name__ == name else row
+            for key, row in rows.items()
+        }
+
+    return Patch(machine, "TABLE", table)

@@ -1,0 +1,51 @@
+"""Circumstances in which a mutant does its damage; the unharmed code must live in them without complaint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from orchestrator.reconciler import Reconciler
+from simulation.mutations import mutants
+from simulation.mutations.trial import Adjust
+from simulation.patches import Patch
+from simulation.plan import Plan as WorldPlan
+from simulation.plan import Storm
+from simulation.weather import Fault
+
+NO_RECONCILER: Final = (Patch(Reconciler, "run_once", mutants.async_nothing),)
+
+
+def only_crashes_before_commits(plan: WorldPlan) -> WorldPlan:
+    """Faults from which redelivery alone recovers; one replica each, so that nobody else has a copy."""
+    return replace(
+        plan,
+        rates={Fault.CRASH_BEFORE_COMMIT: 0.1},
+        storms=(),
+        garbage=0,
+        meddling=0,
+        new_version_at_s=None,
+        replicas=dict.fromkeys(plan.replicas, 1),
+        faults=frozenset({Fault.CRASH_BEFORE_COMMIT}),
+    )
+
+
+def with_rates(**rates: float) -> Adjust:
+    """Every seed has these faults, at these rates, beside its own."""
+    more = {Fault[name]: rate for name, rate in rates.items()}
+
+    def adjust(plan: WorldPlan) -> WorldPlan:
+        return replace(plan, rates={**plan.rates, **more}, faults=plan.faults | frozenset(more))
+
+    return adjust
+
+
+def with_a_long_outage(plan: WorldPlan) -> WorldPlan:
+    """Answers are lost, and the provider is away for longer than its keys live."""
+    outage = Storm(12.0, Fault.PROVIDER_DOWN, 63.0, everywhere=True)
+    return with_rates(ANSWER_LOST=0.6)(replace(plan, storms=(*plan.storms, outage)))
+
+
+def with_hasty_people(plan: WorldPlan) -> WorldPlan:
+    """Calls take effect late, keys cannot be closed, and an operator judges what is stuck at once."""
+    return with_rates(EFFECT_LATE=0.6, PROVIDER_UNREACHED=0.3)(replace(plan, offers_void=False, meddling=40))
