@@ -114,7 +114,7 @@ def duration(seconds: float | timedelta) -> str:
     for unit, size, smaller, part in _UNITS:
         if total >= size:
             whole, rest = divmod(total, size)
-            return f"{whole:.0f} {unit} {rest // part:.0f} {smaller}"
+            return f"{whole:.0f} {unit}" + (f" {rest // part:.0f} {smaller}" if rest >= part else "")
     raise AssertionError("a minute is the smallest unit")
 
 

@@ -192,6 +192,7 @@ def test_the_chart_stacks_what_ended_in_a_minute() -> None:
         (5.25, "5.2 s"),
         (59.4, "59 s"),
         (61, "1 min 1 s"),
+        (120, "2 min"),
         (7300, "2 h 1 min"),
         (90000, "1 d 1 h"),
     ],
