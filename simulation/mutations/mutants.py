@@ -18,7 +18,7 @@ from orchestrator.core.inputs import OutcomeUnknown, SagaStarted, StepOverdue
 from orchestrator.core.state import Failure, Forward, OrderStatus, Saga, Undo
 from orchestrator.core.values import replace as replaced
 from orchestrator.intake import Intake
-from participants import external
+from participants import external, fence
 from participants.external import Plan, Planner
 from participants.fence import Cell, Move, State
 from participants.inventory.stock import Shelf, StockLevel
