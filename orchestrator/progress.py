@@ -106,6 +106,7 @@ class ProgressNotifier:
     async def _send(self, texts: list[str]) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = await self._connect()
+            await self._connection.execute("SET synchronous_commit = off")  # no order waits for a notification
         await self._connection.execute(
             "SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text", [CHANNEL, texts]
         )
