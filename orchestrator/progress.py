@@ -106,7 +106,8 @@ class ProgressNotifier:
     async def _send(self, texts: list[str]) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = await self._connect()
-            await self._connection.execute("SET synchronous_commit = off")  # no order waits for a notification
+            # A lost notification costs a second; waiting for the disk would cost every order.
+            await self._connection.execute("SET synchronous_commit = off")
         await self._connection.execute(
             "SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text", [CHANNEL, texts]
         )
