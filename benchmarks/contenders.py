@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -16,6 +17,9 @@ from benchmarks.workload import ITEMS, ON_HAND
 from contracts.routing import PARTICIPANTS
 from migrations.run import SERVICES, migrate
 from oms.servers.ports import free_ports
+
+CALLS_AT_ONCE: Final = 256
+"""What our providers bear; the default is for providers that are somewhere else."""
 
 CLIENTS: Final = 64
 """Clients of the HTTP API."""
@@ -41,7 +45,11 @@ def _prepare_ours(url: str) -> None:
 
 
 def _ours(service: str, servers: Servers, url: str, workload: str, **environment: str) -> Program:
-    environment |= {"OMS_DATABASE_URL": url, "OMS_BROKER_URL": servers.broker_url}
+    environment |= {
+        "OMS_DATABASE_URL": url,
+        "OMS_BROKER_URL": servers.broker_url,
+        "OMS_PROVIDER_CONCURRENCY": os.environ.get("OMS_PROVIDER_CONCURRENCY", str(CALLS_AT_ONCE)),
+    }
     command = (sys.executable, "-m", "benchmarks.ours", service, workload)
     return Program(service, command, environment, drives=service == "intake")
 
