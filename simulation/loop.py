@@ -61,6 +61,14 @@ class Asleep(Exception):
     """Nothing is left to run and no timer is set, yet somebody is waited for."""
 
 
+class Restless(Exception):
+    """So much runs without any time passing that it will never end."""
+
+
+MOST_STEPS_AT_ONCE: Final = 100_000
+"""Callbacks that may run before time passes."""
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Runs what is ready, then jumps to the next timer."""
 
@@ -131,6 +139,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
         Raises:
             Asleep: there is nothing to wait for.
+            Restless: there is always something to do, and time stands still.
         """
         self._check_closed()  # type: ignore[attr-defined]
         self._check_running()  # type: ignore[attr-defined]
@@ -145,15 +154,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def _run_all(self) -> None:
         ready, timers, life_of = self._ready, self._timers, LIFE
+        allowed = self.steps + MOST_STEPS_AT_ONCE
         while not self._stopping:
             handle: Any
             if ready:
                 handle = ready.popleft()
+                if self.steps > allowed:
+                    raise Restless(f"{MOST_STEPS_AT_ONCE:,} callbacks at {self._now:.3f} s")
             elif timers:
                 when, _, handle = heappop(timers)
                 if handle._cancelled:
                     continue
                 self._now = max(self._now, when)
+                allowed = self.steps + MOST_STEPS_AT_ONCE
             else:
                 raise Asleep
             if handle._cancelled:

@@ -227,6 +227,9 @@ class Operator(Person):
     def _truth(self, saga: Saga, step: str, direction: Direction) -> ResolveRequested | None:
         """A verdict that is true, or that a person has made true; None where there is nothing to judge."""
         if step == "charge" and direction is Direction.COMPENSATING:
+            if self.rng.random() < 0.4:
+                # The participant asks the gateway for proof before it believes this (P10).
+                return ResolveRequested(OPERATOR, step, Verdict.NO_EFFECT)
             key = idempotency_key(saga.saga_id, step, Direction.FORWARD)
             self.office.provider.give_back_by_hand(str(saga.order_id), key)
             return ResolveRequested(OPERATOR, step, Verdict.SETTLED_OUTSIDE, "by hand")

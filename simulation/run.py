@@ -15,7 +15,7 @@ from orchestrator.core.state import Saga
 from simulation.checkers import EVERY_CHECKER
 from simulation.checkers.inspection import Checker, Inspection, Objection
 from simulation.facts import Fact
-from simulation.loop import Asleep, SimulatedLoop
+from simulation.loop import Asleep, Restless, SimulatedLoop
 from simulation.plan import Plan
 from simulation.probes import watching
 from simulation.world import World
@@ -60,6 +60,8 @@ class Run:
         with quiet(self.trouble), watching(lambda decided: self.see(self.loop.time(), decided)):
             try:
                 unfinished = self.loop.run_until_complete(self.world.live())
+            except Restless as restless:
+                unfinished = f"it never comes to rest: {restless}"
             except (Asleep, RuntimeError) as stopped:
                 if not self.violations:
                     raise

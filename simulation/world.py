@@ -71,6 +71,7 @@ class World:
         ]
         self._upgraded: set[str] = set()
         self._storm_rng = self.chance.stream("storms")
+        self._warehouse_rng = self.chance.stream("warehouse")
 
     # -- what people see --------------------------------------------------------------------------------
 
@@ -108,7 +109,8 @@ class World:
         busy = [self._later(0.0, customer.live) for customer in self._customers()]
         for storm in self.plan.storms:
             self.loop.call_later(storm.at_s, self._storm, storm)
-        meddling = [self._later(at_s, self._operator().meddle) for at_s in self._times(self.plan.meddling)]
+        operator = Operator(self, self.chance.stream("operator"))
+        meddling = [self._later(at_s, operator.meddle) for at_s in self._times(self.plan.meddling)]
         forger = Forger(self.broker, self.chance.stream("garbage"))
         for at_s in self._times(self.plan.garbage):
             self.loop.call_later(at_s, forger.forge)
@@ -119,11 +121,10 @@ class World:
         await asyncio.sleep(STORM_LASTS_S)
         self._calm_down()
         await asyncio.gather(*busy, *meddling)
-        return await self._recover()
+        return await self._recover(operator)
 
-    async def _recover(self) -> str | None:
+    async def _recover(self, operator: Operator) -> str | None:
         """Faults are off: everything must come to its end, with an operator who does what incidents ask."""
-        operator = self._operator()
         give_up_at = self.loop.time() + RECOVERY_LASTS_S
         while self.loop.time() < give_up_at:
             await asyncio.sleep(LOOK_EVERY_S)
@@ -165,9 +166,6 @@ class World:
             for number, plan in enumerate(self.plan.orders)
         ]
 
-    def _operator(self) -> Operator:
-        return Operator(self, self.chance.stream("operator"))
-
     def _times(self, count: int) -> list[float]:
         rng = self.chance.stream(f"times {count}")
         return sorted(rng.uniform(0, STORM_LASTS_S) for _ in range(count))
@@ -187,7 +185,7 @@ class World:
             await transaction.commit(())
 
     async def _change_stock(self) -> None:
-        rng = self.chance.stream("warehouse")
+        rng = self._warehouse_rng
         sku = rng.choice(sorted(STOCK))
         async with MemoryInventoryTransaction(self.servers[WAREHOUSE_DATABASE].database) as transaction:
             await transaction.session.lock(STOCK_TABLE, sku)

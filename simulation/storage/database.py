@@ -162,6 +162,7 @@ class Database:
             if not waiter.granted.done():
                 self._owners[key] = waiter.session
                 waiter.session.locked[key] = None
+                waiter.session.waits_for = None
                 waiter.granted.set_result(None)
                 return
 
