@@ -108,7 +108,7 @@ class Bench:
         cpu_after = cpu_seconds(everyone)
         result = await self._crew.result(DRAIN_S + 30)
         self.started += result.started
-        cpu = {name: cpu_after[name] - cpu_before[name] for name in cpu_after}
+        cpu = {name: max(0.0, cpu_after[name] - cpu_before[name]) for name in cpu_after}
         return Measurement(
             contender=self._contender.name,
             workload=self._workload,
