@@ -1,0 +1,185 @@
+"""Each checker of outside effects objects to a trace that breaks its rule, and to nothing before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.core.state import OrderStatus, Status
+from participants.fence import State
+from simulation.checkers import audit, effects
+from simulation.facts import Charged, Refunded, Shipped, Struck
+from simulation.weather import Fault
+from tests.simulation.bad_traces import ORDER, ORDER_ID, SAGA_ID, STARTED, Trace
+
+CHARGED = Charged(str(ORDER_ID), "key", ORDER.total, "EUR")
+SHIPPED = Shipped(str(ORDER_ID), "key")
+REFUNDED = Refunded(str(ORDER_ID), ORDER.total)
+
+
+def begun(checker: type) -> Trace:
+    trace = Trace(checker)
+    trace.begins()
+    trace.reserves()
+    return trace
+
+
+def test_charged_twice() -> None:
+    trace = begun(effects.ChargedOnce)
+    assert trace.see(CHARGED) == []
+    assert trace.see(CHARGED) == ["it is charged for the 2. time"]
+
+
+def test_charged_another_amount_or_for_nobody() -> None:
+    trace = begun(effects.ChargedOnce)
+    assert trace.see(Charged(str(ORDER_ID), "key", 1, "EUR")) == [f"charged 1 for a total of {ORDER.total}"]
+    assert trace.see(Charged("somebody else", "key", 1, "EUR")) == ["an order is charged that nobody has"]
+
+
+def test_shipped_twice() -> None:
+    trace = begun(effects.ShippedOnce)
+    assert trace.see(SHIPPED) == []
+    assert trace.see(SHIPPED) == ["it is shipped for the 2. time"]
+
+
+def test_charged_without_a_reservation() -> None:
+    trace = Trace(effects.NothingWithoutReservation)
+    trace.begins()
+    assert trace.see(CHARGED) == ["it is charged while its reservation is never asked for"]
+    trace.commits("inventory", trace.row("inventory", "ReserveInventory", State.UNDONE))
+    assert trace.see(CHARGED) == ["it is charged while its reservation is undone"]
+
+
+def test_shipped_without_being_paid() -> None:
+    trace = begun(effects.NothingWithoutReservation)
+    assert trace.see(SHIPPED) == [f"it is shipped while 0 of {ORDER.total} are paid"]
+    assert trace.see(CHARGED) == trace.see(SHIPPED) == []
+
+
+def test_a_provider_that_broke_its_word_is_not_our_fault() -> None:
+    trace = Trace(effects.NothingWithoutReservation)
+    trace.begins()
+    trace.see(Struck(Fault.VOID_LIES, "gateway", str(SAGA_ID)))
+    assert trace.see(CHARGED) == []
+
+
+def test_charged_after_a_tombstone() -> None:
+    trace = begun(effects.NoEffectAfterTheGrave)
+    assert trace.see(CHARGED) == []
+    trace.commits("payment", trace.row("payment", "ChargePayment", State.TOMBSTONE))
+    assert trace.see(CHARGED) == ["it is charged although the ledger says tombstone"]
+
+
+def test_shipped_after_it_was_settled() -> None:
+    trace = begun(effects.NoEffectAfterTheGrave)
+    trace.commits("shipping", trace.row("shipping", "ShipOrder", State.SETTLED))
+    assert trace.see(SHIPPED) == ["it is shipped although the ledger says settled"]
+
+
+def test_reserved_after_a_tombstone() -> None:
+    trace = Trace(effects.NoEffectAfterTheGrave)
+    trace.begins()
+    assert (
+        trace.commits("inventory", trace.row("inventory", "ReserveInventory", State.TOMBSTONE, details={}))
+        == []
+    )
+    risen = trace.row("inventory", "ReserveInventory", State.DONE)
+    assert trace.commits("inventory", risen) == ["tombstone becomes done"]
+
+
+def test_stock_released_before_the_money_is_back() -> None:
+    trace = begun(effects.ReverseOrder)
+    trace.see(CHARGED)
+    released = trace.row("inventory", "ReserveInventory", State.UNDONE)
+    assert trace.commits("inventory", released) == [f"stock is released while {ORDER.total} are kept"]
+
+
+def test_money_back_after_the_stock_is_released() -> None:
+    trace = begun(effects.ReverseOrder)
+    trace.see(CHARGED)
+    assert trace.see(REFUNDED) == []
+    trace.commits("inventory", trace.row("inventory", "ReserveInventory", State.UNDONE))
+    assert trace.see(REFUNDED) == ["money goes back while the reservation is undone"]
+    assert trace.see(Refunded(str(ORDER_ID), 1, by_hand=True)) == []
+
+
+def test_undone_after_the_parcel_left() -> None:
+    trace = begun(effects.NothingBackAfterThePivot)
+    assert trace.see(REFUNDED) == []
+    trace.see(SHIPPED)
+    assert trace.see(REFUNDED) == ["money goes back for an order that was shipped"]
+    released = trace.row("inventory", "ReserveInventory", State.UNDONE)
+    assert trace.commits("inventory", released) == ["stock is released of an order that was shipped"]
+
+
+def test_oversold() -> None:
+    trace = begun(effects.StockWithinBounds)
+    oversold = trace.stock("apple", 1, 2)
+    assert trace.commits("inventory", oversold) == ["2 reserved of 1"]
+
+
+def test_reserved_without_anybody_holding_it() -> None:
+    trace = begun(effects.StockWithinBounds)
+    assert trace.commits("inventory", trace.stock("apple", 9, 3)) == ["3 reserved, but the ledger holds 2"]
+
+
+def test_held_without_being_reserved() -> None:
+    trace = Trace(effects.StockWithinBounds)
+    trace.begins()
+    held = trace.row("inventory", "ReserveInventory", State.DONE)
+    assert trace.commits("inventory", held) == ["0 reserved, but the ledger holds 2"]
+
+
+def test_reduced_before_the_parcel_left() -> None:
+    trace = begun(effects.ReducedAsReserved)
+    consumed = trace.row("inventory", "ReserveInventory", State.CONSUMED)
+    reduced = trace.moved("apple", -2, SAGA_ID)
+    assert trace.commits("inventory", consumed, reduced) == [
+        "stock is reduced for an order that was not shipped"
+    ]
+
+
+def test_reduced_twice_or_otherwise_than_reserved() -> None:
+    trace = begun(effects.ReducedAsReserved)
+    trace.see(SHIPPED)
+    consumed = trace.row("inventory", "ReserveInventory", State.CONSUMED)
+    assert trace.commits("inventory", consumed, trace.moved("apple", -2, SAGA_ID)) == []
+    assert trace.commits("inventory", trace.moved("apple", -2, SAGA_ID)) == ["stock is reduced again"]
+    assert "stock is reduced by {'pear': 1}, reserved were {'apple': 2}" in trace.commits(
+        "inventory", trace.moved("pear", -1, SAGA_ID)
+    )
+
+
+def test_the_audit_of_an_order_that_did_not_complete() -> None:
+    trace = begun(audit.OutsideAudit)
+    trace.commits("inventory", trace.moved("apple", 9))
+    trace.see(CHARGED)
+    trace.see(SHIPPED)
+    assert trace.at_the_end() == [
+        f"pending, but {ORDER.total} are kept",
+        "pending, but shipped",
+        "pending, but ReserveInventory is done",
+    ]
+
+
+def test_the_audit_of_an_order_that_says_it_completed() -> None:
+    trace = begun(audit.OutsideAudit)
+    ended = replace(STARTED, status=Status.COMPLETED, order_status=OrderStatus.COMPLETED)
+    trace.commits("orchestrator", trace.saga(ended))
+    trace.commits("inventory", trace.moved("apple", 9))
+    assert trace.at_the_end() == [
+        f"completed, but 0 of {ORDER.total} are kept",
+        "completed, but shipped 0 times",
+        "completed, but its reservation is not consumed as ordered",
+        "completed, but stock was reduced by {}",
+    ]
+
+
+def test_the_audit_of_stock_and_strangers() -> None:
+    trace = Trace(audit.OutsideAudit)
+    trace.commits("inventory", trace.stock("apple", 9, 1), trace.moved("apple", 8))
+    trace.commits("payment", trace.row("payment", "ChargePayment", State.DONE))
+    assert trace.at_the_end() == [
+        "payment has a row for ChargePayment of a saga that never was",
+        "9 on hand, its movements add up to 8",
+        "1 reserved, the ledger holds 0",
+    ]

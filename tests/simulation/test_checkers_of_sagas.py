@@ -1,0 +1,314 @@
+"""Each checker of sagas and messages objects to a trace that breaks its rule, and to nothing before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from contracts.envelope import Direction
+from messaging.compose import stored_event_message
+from messaging.transport import Message
+from orchestrator.core import machine
+from orchestrator.core.effects import Transition
+from orchestrator.core.inputs import (
+    Actor,
+    CancelRequested,
+    OutcomeReceived,
+    OutcomeUnknown,
+    RetryRequested,
+    SagaStarted,
+)
+from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatus, Saga, Sending, Status
+from orchestrator.storage import DeadLetterStatus
+from participants.fence import State
+from simulation.checkers import messages, sagas
+from simulation.facts import Acknowledged, Blundered, Decided, Delivered, Published, Submitted
+from simulation.servers import BEGINNING
+from simulation.services import old_definition
+from tests.simulation.bad_traces import (
+    ORDER,
+    ORDER_ID,
+    SAGA_ID,
+    STARTED,
+    Trace,
+    command,
+    dead_letter,
+    delivery_of,
+    entry,
+    gone,
+    outgoing,
+)
+
+ENDED = replace(
+    STARTED,
+    status=Status.COMPENSATED,
+    order_status=OrderStatus.REJECTED,
+    ended_at=BEGINNING,
+    awaiting=None,
+    version=2,
+)
+RESERVED = OutcomeReceived("InventoryReservedEvent", "reserve", Direction.FORWARD)
+CANCELLED = CancelRequested(Actor("customer", "why"))
+PATIENCE = old_definition()["reserve"].policy
+
+
+def begun(checker: type) -> Trace:
+    trace = Trace(checker)
+    trace.begins()
+    return trace
+
+
+def test_an_ended_saga_that_goes_on() -> None:
+    trace = begun(sagas.TerminalIsTerminal)
+    assert trace.commits("orchestrator", trace.saga(ENDED)) == []
+    risen = replace(ENDED, order_status=OrderStatus.COMPLETED, status=Status.COMPLETED)
+    assert trace.commits("orchestrator", trace.saga(risen)) == ["it had ended as rejected, now completed"]
+    waiting = replace(risen, awaiting=Awaiting("ship", Direction.FORWARD, BEGINNING))
+    assert trace.commits("orchestrator", trace.saga(waiting)) == ["it has ended and awaits something"]
+
+
+def test_a_change_without_an_entry_and_an_entry_without_a_change() -> None:
+    trace = begun(sagas.HistoryIsWhole)
+    paid = replace(STARTED, order_status=OrderStatus.PAID)
+    assert trace.commits("orchestrator", trace.saga(paid)) == ["its state changes without an entry"]
+    assert trace.commits("orchestrator", entry(RESERVED, 2)) == ["entries [2] without a change of the saga"]
+    later = trace.saga(replace(paid, version=3))
+    assert trace.commits("orchestrator", later, entry(RESERVED, 3)) == ["version 1 becomes 3, entries [3]"]
+
+
+def test_timers_are_no_state() -> None:
+    trace = begun(sagas.HistoryIsWhole)
+    resent = replace(STARTED, sending=Sending(attempts=2), attempts={"reserve": 2}, due_at=BEGINNING)
+    assert trace.commits("orchestrator", trace.saga(resent)) == []
+
+
+def test_a_history_that_does_not_lead_to_the_row() -> None:
+    trace = begun(sagas.HistoryIsWhole)
+    decided = machine.decide(old_definition(), STARTED, RESERVED, BEGINNING)
+    assert isinstance(decided, Transition)
+    paid = replace(decided.saga, order_status=OrderStatus.PAID)
+    trace.commits("orchestrator", trace.saga(paid), entry(RESERVED, 2))
+    [objection] = trace.at_the_end()
+    assert objection.startswith("its history leads to")
+
+
+def test_a_history_that_cannot_be_replayed() -> None:
+    trace = begun(sagas.HistoryIsWhole)
+    trace.commits("orchestrator", trace.saga(replace(STARTED, version=2)), entry(SagaStarted(), 2))
+    [objection] = trace.at_the_end()
+    assert objection.startswith("its history cannot be replayed")
+
+
+def test_charged_before_it_is_reserved() -> None:
+    trace = begun(sagas.AsksInOrder)
+    assert trace.commits("orchestrator", outgoing(command("ChargePayment"))) == [
+        "ChargePayment is sent while ReserveInventory is None"
+    ]
+    trace.reserves()
+    assert trace.commits("orchestrator", outgoing(command("ChargePayment"))) == []
+    assert trace.commits("orchestrator", outgoing(command("ShipOrder"))) == [
+        "ShipOrder is sent while ChargePayment is None"
+    ]
+
+
+def test_sent_again_while_the_last_copy_is_in_the_outbox() -> None:
+    trace = begun(sagas.ResentOnlyAfterLeaving)
+    first, second, third = (command("ReserveInventory") for _ in range(3))
+    assert trace.commits("orchestrator", outgoing(first)) == []
+    assert trace.commits("orchestrator", gone(first), outgoing(second)) == []
+    assert trace.commits("orchestrator", outgoing(third)) == [
+        "ReserveInventory is sent again before it has left"
+    ]
+
+
+def test_a_person_may_have_it_sent_again_at_any_time() -> None:
+    trace = begun(sagas.ResentOnlyAfterLeaving)
+    trace.commits("orchestrator", outgoing(command("ReserveInventory")))
+    asked = entry(RetryRequested(Actor("ann", "why")), 2)
+    assert trace.commits("orchestrator", asked, outgoing(command("ReserveInventory"))) == []
+
+
+def given_up(trace: Trace, at_s: float) -> list[str]:
+    at = BEGINNING + timedelta(seconds=at_s)
+    return trace.commits("orchestrator", entry(OutcomeUnknown("reserve"), 2, at=at))
+
+
+def test_given_up_without_a_copy_past_the_deadline() -> None:
+    trace = begun(sagas.GivesUpPatiently)
+    first = command("ReserveInventory", at_s=PATIENCE.deadline_s - 1)
+    trace.commits("orchestrator", outgoing(first))
+    trace.commits("orchestrator", gone(first))
+    assert given_up(trace, PATIENCE.deadline_s + PATIENCE.grace_s) == [
+        "reserve is given up without one more copy past its deadline"
+    ]
+
+
+def test_given_up_without_a_grace_while_the_copy_is_still_here() -> None:
+    trace = begun(sagas.GivesUpPatiently)
+    trace.commits("orchestrator", outgoing(command("ReserveInventory", at_s=PATIENCE.deadline_s + 1)))
+    assert given_up(trace, PATIENCE.deadline_s + PATIENCE.grace_s) == [
+        "reserve is given up without a grace",
+        "reserve is given up while its last copy has not left",
+    ]
+
+
+def held() -> Saga:
+    incident = Incident(IncidentKind.DEAD_LETTER, "reserve", Direction.FORWARD, BEGINNING, "")
+    return replace(STARTED, version=2, incidents=(incident,))
+
+
+def test_a_dead_letter_of_which_the_saga_has_not_heard() -> None:
+    trace = begun(sagas.DeadLettersStopTheClock)
+    assert trace.commits("orchestrator", trace.dead(dead_letter())) == [
+        "ReserveInventory is dead and its saga has not been told"
+    ]
+
+
+def test_time_goes_on_although_a_command_failed_for_good() -> None:
+    trace = begun(sagas.DeadLettersStopTheClock)
+    assert trace.commits("orchestrator", trace.dead(dead_letter()), trace.saga(held())) == []
+    resent = replace(held(), sending=Sending(attempts=1))
+    assert trace.commits("orchestrator", trace.saga(resent)) == [
+        "another copy although ReserveInventory has failed for good"
+    ]
+    assert trace.commits("orchestrator", entry(OutcomeUnknown("reserve"), 3)) == [
+        "OutcomeUnknown although ReserveInventory has failed for good"
+    ]
+
+
+def test_cancelled_after_the_shipment_was_asked_for() -> None:
+    trace = begun(sagas.CancelledInTime)
+    assert trace.commits("orchestrator", entry(CANCELLED, 2)) == []
+    trace.commits("orchestrator", outgoing(command("ShipOrder")))
+    assert trace.commits("orchestrator", entry(CANCELLED, 3)) == [
+        "it is cancelled although its shipment has been asked for"
+    ]
+
+
+def test_a_dead_letter_left_open() -> None:
+    trace = begun(sagas.DeadLettersFollowTheSaga)
+    assert trace.commits("orchestrator", trace.dead(dead_letter())) == []
+    assert trace.commits("orchestrator", trace.dead(dead_letter(number=6))) == [
+        "reserve (forward) has two open dead letters"
+    ]
+    closed = dead_letter(number=6, status=DeadLetterStatus.RESOLVED)
+    assert trace.commits("orchestrator", trace.dead(closed)) == []
+    assert trace.commits("orchestrator", trace.saga(ENDED)) == [
+        "a dead letter of reserve (forward) is left open"
+    ]
+
+
+def test_an_incident_left_open() -> None:
+    trace = begun(sagas.IncidentsAreAboutSomething)
+    assert trace.commits("orchestrator", trace.saga(held())) == []
+    elsewhere = replace(held(), awaiting=Awaiting("charge", Direction.FORWARD, BEGINNING))
+    assert trace.commits("orchestrator", trace.saga(elsewhere)) == ["dead_letter about reserve is left open"]
+    ended = replace(ENDED, incidents=held().incidents)
+    assert trace.commits("orchestrator", trace.saga(ended)) == ["dead_letter about reserve is left open"]
+
+
+def test_an_orphan_outlives_the_end() -> None:
+    trace = begun(sagas.IncidentsAreAboutSomething)
+    orphan = Incident(IncidentKind.ORPHANED_EFFECT, "charge", Direction.COMPENSATING, BEGINNING, "")
+    assert trace.commits("orchestrator", trace.saga(replace(ENDED, incidents=(orphan,)))) == []
+
+
+# -- messages -------------------------------------------------------------------------------------------
+
+
+def told(event_id: int, body: bytes = b"{}", name: str = "InventoryReservedEvent") -> Message:
+    return stored_event_message(
+        name,
+        "inventory.reserved",
+        body,
+        SAGA_ID,
+        command("ReserveInventory").message_id,
+        ORDER_ID.__class__(int=event_id),
+        BEGINNING,
+        "inventory",
+        mandatory=True,
+    )
+
+
+def test_a_message_that_was_never_committed() -> None:
+    trace = begun(messages.SentFromTheOutbox)
+    letter = command("ReserveInventory")
+    assert trace.see(Published("orchestrator", letter)) == [
+        "ReserveInventory leaves without having been committed"
+    ]
+    trace.commits("orchestrator", outgoing(letter))
+    assert trace.see(Published("orchestrator", letter)) == []
+
+
+def test_a_transition_whose_command_is_not_in_the_outbox() -> None:
+    trace = begun(messages.SentFromTheOutbox)
+    letter = command("ChargePayment")
+    assert trace.commits("orchestrator", entry(RESERVED, 2, letter), outgoing(letter)) == []
+    assert trace.commits("orchestrator", entry(RESERVED, 3, command("ShipOrder"))) == [
+        "ShipOrder is not in the outbox with its cause"
+    ]
+
+
+def test_acknowledged_without_an_answer() -> None:
+    trace = begun(messages.AnswersBeforeAcknowledging)
+    delivery = delivery_of(command("ReserveInventory"), "inventory.commands")
+    trace.see(Delivered("inventory-0.1", delivery))
+    assert trace.see(Acknowledged("inventory-0.1", delivery)) == [
+        "ReserveInventory is acknowledged without an answer"
+    ]
+    trace.commits("inventory", outgoing(told(7)))
+    assert trace.see(Acknowledged("inventory-0.1", delivery)) == []
+
+
+def test_an_outcome_told_in_two_ways() -> None:
+    trace = begun(messages.SaysTheSameAgain)
+    assert trace.commits("inventory", outgoing(told(7))) == []
+    assert trace.commits("inventory", outgoing(told(7))) == []
+    assert trace.commits("inventory", outgoing(told(8))) == ["InventoryReservedEvent is told in two ways"]
+    assert trace.commits("inventory", outgoing(told(7, b"[]"))) == [
+        "InventoryReservedEvent is told in two ways"
+    ]
+
+
+def test_two_orders_for_one_key() -> None:
+    trace = begun(messages.OneOrderForAKey)
+    first = Submitted("c", "key", b"order", ORDER_ID)
+    assert trace.see(first) == trace.see(first) == []
+    assert trace.see(Submitted("c", "key", b"order", SAGA_ID)) == [
+        f"key ('c', 'key') stands for {ORDER_ID} as well"
+    ]
+    assert trace.see(Submitted("c", "key", b"other", ORDER_ID)) == [
+        f"key ('c', 'key') stands for {ORDER_ID} as well"
+    ]
+    assert trace.see(Submitted("c", "key", b"other", None)) == []
+    assert trace.see(Submitted("c", "key", b"order", None)) == ["the same order again was refused"]
+
+
+def test_two_sagas_for_one_order() -> None:
+    trace = begun(messages.OneOrderForAKey)
+    second = Trace(messages.OneOrderForAKey).saga(replace(STARTED, saga_id=ORDER_ID))
+    who = ORDER.shipping_address.name
+    assert trace.commits("orchestrator", second) == [f"the order of {who} has a second saga"]
+
+
+def test_a_failure_that_nobody_foresaw() -> None:
+    trace = begun(messages.FailsOnlyInKnownWays)
+    assert trace.see(Decided("P8 retry hop", "ProviderUnavailable", SAGA_ID, "forward")) == []
+    assert trace.see(Decided("P8 retry hop", "KeyError", SAGA_ID, "forward")) == [
+        "a message fails with KeyError"
+    ]
+    bare = dead_letter(error_type="uncollectable", error_message="could not be collected")
+    assert trace.commits("orchestrator", trace.dead(bare)) == ["a dead letter could not be collected"]
+
+
+def test_an_error_that_nobody_promised() -> None:
+    trace = begun(messages.PeopleAreToldProperly)
+    assert trace.see(Blundered("KeyError: 'x'")) == ["they are shown KeyError: 'x'"]
+
+
+def test_the_ledger_of_a_reservation_is_read_by_its_command() -> None:
+    trace = begun(sagas.AsksInOrder)
+    trace.commits("inventory", trace.row("inventory", "ReserveInventory", State.REJECTED, details={}))
+    assert trace.commits("orchestrator", outgoing(command("ChargePayment"))) == [
+        "ChargePayment is sent while ReserveInventory is rejected"
+    ]
