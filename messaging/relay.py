@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from messaging.outbox import Outbox
-from messaging.transport import Message, Publisher, Receipt
+from messaging.transport import Message, Publisher, Receipt, Transport
 from messaging.unit_of_work import UnitOfWork
 
 FIRST_LEASE_S: Final = 10.0
@@ -46,6 +46,10 @@ class Relay:
         if fresh:
             self._publisher.publish(fresh, self._settle)
         return len(fresh)
+
+    async def run_if_reachable(self, transport: Transport) -> int:
+        """`run_once`, but not while the broker is away: rows leased then would only wait for longer."""
+        return 0 if transport.trouble is not None else await self.run_once()
 
     async def sweep_once(self) -> bool:
         """Delete the rows of confirmed messages when no batch came along to do it; says whether it did."""

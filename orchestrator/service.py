@@ -147,7 +147,7 @@ class OrchestratorService:
             await self._consume(dead_letter_queue(queue), collector, BareRecords(self._deployment.new_id))
         pace = self._deployment.pace
         self._loops.start("due sagas", self._reconciler.run_once, pace.due_s)
-        self._loops.start("outbox relay", self._relay_if_possible, pace.relay_s)
+        self._loops.start("outbox relay", self._relay_once, pace.relay_s)
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, pace.sweep_s)
 
     async def stop(self) -> None:
@@ -165,8 +165,5 @@ class OrchestratorService:
         consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT)
         self._loops.start(f"consumer of {queue}", consumer.run_once)
 
-    async def _relay_if_possible(self) -> int:
-        """Rows are not leased while the broker is away: they would only wait for longer."""
-        if self._deployment.transport.trouble is not None:
-            return 0
-        return await self._relay.run_once()
+    async def _relay_once(self) -> int:
+        return await self._relay.run_if_reachable(self._deployment.transport)

@@ -122,7 +122,7 @@ class ParticipantService:
         self._worker = self._make_worker(self._subscription, self._unit_of_work, self._hops)
         if isinstance(self._worker, ProviderConsumer):
             self._settling.start(f"answers to {self.name}", self._worker.settle_once)
-        self._settling.start(f"outbox relay of {self.name}", self._relay_if_possible, pace.relay_s)
+        self._settling.start(f"outbox relay of {self.name}", self._relay_once, pace.relay_s)
         self._settling.start(f"confirmed outbox rows of {self.name}", self._relay.sweep_once, pace.sweep_s)
         self._consuming.start(f"consumer of {queue}", self._worker.run_once)
 
@@ -159,11 +159,8 @@ class ParticipantService:
             troubles.append(f"{self.name}: its provider does not answer (circuit breaker {self.breaker})")
         return tuple(troubles)
 
-    async def _relay_if_possible(self) -> int:
-        """Rows are not leased while the broker is away: they would only wait for longer."""
-        if self._deployment.transport.trouble is not None:
-            return 0
-        return await self._relay.run_once()
+    async def _relay_once(self) -> int:
+        return await self._relay.run_if_reachable(self._deployment.transport)
 
 
 def inventory_service(deployment: Deployment, storage: Storage) -> ParticipantService:
