@@ -164,4 +164,21 @@ audit_log: Final = Table(
     Column("after", JSON, nullable=False),
 )
 
+tokens: Final = Table(
+    "tokens",
+    METADATA,
+    Column("token_id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("created_at", _moment(), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", _moment()),
+    Column("revoked_at", _moment()),
+    Column("last_used_at", _moment()),
+    CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="token_role_known"),
+    Index("tokens_by_digest", "digest", unique=True),
+    Index("tokens_one_of_a_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+)
+
 outbox: Final = outbox_table(METADATA)
