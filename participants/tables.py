@@ -1,4 +1,4 @@
-"""The tables that every participant has in its own schema: the step ledger and the outbox."""
+"""The tables that every participant has in its own schema: the step ledger, its low-water mark, the outbox."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy import (
     DateTime,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -29,12 +30,13 @@ def participant_metadata(schema: str) -> MetaData:
     """The tables of one participant, its ledger and its outbox among them."""
     metadata = MetaData(schema=schema, naming_convention=_NAMES)
     ledger_table(metadata)
+    retention_table(metadata)
     outbox_table(metadata)
     return metadata
 
 
 def ledger_table(metadata: MetaData) -> Table:
-    """One row per (saga, step), for ever (P7): its state, and the outcomes as they were sent.
+    """One row per (saga, step), until it is pruned (P7): its state, and the outcomes as they were sent.
 
     ``request`` is what a provider was asked and may hold sensitive fields: it stands only as long as
     the call may have to be repeated (P6). ``details`` is what the participant itself needs to undo or
@@ -80,4 +82,19 @@ def ledger_table(metadata: MetaData) -> Table:
         CheckConstraint("request IS NULL OR state IN ('intent', 'undoing')", name="request"),
         CheckConstraint("intent_at IS NOT NULL OR state NOT IN ('intent', 'undoing')", name="intent"),
         postgresql_with={"fillfactor": "70"},
+    )
+
+
+def retention_table(metadata: MetaData) -> Table:
+    """The low-water mark in a single row (P7); no row while none has been handed out.
+
+    A saga whose id is below ``mark`` has ended for good. ``advanced_at`` is when the mark came to be.
+    """
+    return Table(
+        "retention",
+        metadata,
+        Column("id", SmallInteger, primary_key=True, autoincrement=False),
+        Column("mark", Uuid, nullable=False),
+        Column("advanced_at", DateTime(timezone=True), nullable=False),
+        CheckConstraint("id = 1", name="single"),
     )

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Identity, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 
 from contracts.routing import INVENTORY
 from participants.tables import participant_metadata
@@ -32,8 +43,13 @@ STOCK_MOVEMENTS: Final = Table(
     Column("quantity", BigInteger, nullable=False),
     Column("saga_id", Uuid),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("folded", BigInteger),
     CheckConstraint("kind IN ('adjustment', 'reduction')", name="kind"),
     CheckConstraint("(kind = 'reduction') = (saga_id IS NOT NULL)", name="cause"),
     CheckConstraint("kind <> 'reduction' OR quantity < 0", name="reduction"),
+    Index("ix_stock_movements_folded", "sku", unique=True, postgresql_where=text("folded IS NOT NULL")),
 )
-"""Signed changes of ``on_hand``: for every product their sum is what is on hand."""
+"""Signed changes of ``on_hand``: for every product their sum is what is on hand.
+
+One adjustment a product stands for the reductions of pruned sagas (P7); ``folded`` says for how many.
+"""

@@ -1,0 +1,25 @@
+"""The low-water mark (P7)."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "payment_0002"
+down_revision = "payment_0001"
+branch_labels = None
+depends_on = None
+
+SCHEMA = "payment"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "retention",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("mark", sa.Uuid(), nullable=False),
+        sa.Column("advanced_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_retention"),
+        sa.CheckConstraint("id = 1", name="ck_retention_single"),
+        schema=SCHEMA,
+    )
