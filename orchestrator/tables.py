@@ -3,6 +3,7 @@
 An order and its document never change after they are written; what moves is the saga's row, kept narrow.
 No index covers a column that an ordinary step changes, so that those updates stay within their page:
 ``due_at`` is moved only when it must be, ``ended_as`` is written once, at the end.
+The same is true of a job's row, which moves with every dead letter of the job.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -29,6 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from messaging.postgresql import outbox_table
 from orchestrator.core.state import OrderStatus, Status
+from orchestrator.jobs.job import ItemResult, JobKind, JobState
 from orchestrator.storage import DeadLetterStatus
 
 METADATA: Final = MetaData(schema="orchestrator")
@@ -162,6 +165,54 @@ audit_log: Final = Table(
     Column("reason", Text, nullable=False),
     Column("before", JSON, nullable=False),
     Column("after", JSON, nullable=False),
+)
+
+jobs: Final = Table(
+    "jobs",
+    METADATA,
+    Column("job_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("filter", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("rate_per_second", Float, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("succeeded", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("refusals", JSON, nullable=False),
+    Column("position", Uuid),
+    Column("next_at", _moment(), nullable=False),
+    Column("lease", Uuid),
+    Column("leased_until", _moment(), nullable=False),
+    Column("failure", Text),
+    Column("ended_by", Text),
+    Column("end_reason", Text),
+    Column("version", Integer, nullable=False),
+    Column("created_at", _moment(), nullable=False),
+    Column("updated_at", _moment(), nullable=False),
+    Column("finished_at", _moment()),
+    CheckConstraint(_one_of("kind", JobKind), name="job_kind_known"),
+    CheckConstraint(_one_of("state", JobState), name="job_state_known"),
+    CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="job_ended_has_time"),
+    CheckConstraint("succeeded >= 0 AND refused >= 0 AND succeeded + refused <= total", name="job_adds_up"),
+    Index("jobs_running", "job_id", postgresql_where=text("state = 'running'")),
+    postgresql_with={"fillfactor": "50"},
+)
+
+job_items: Final = Table(
+    "job_items",
+    METADATA,
+    Column("job_id", Uuid, primary_key=True),
+    Column("dead_letter_id", Uuid, primary_key=True),
+    Column("seen_version", Integer, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("code", Text),
+    Column("explanation", Text),
+    Column("at", _moment()),
+    CheckConstraint(_one_of("result", ItemResult), name="job_item_result_known"),
+    CheckConstraint("(result = 'pending') = (at IS NULL)", name="job_item_done_has_time"),
+    Index("job_items_refused", "job_id", "dead_letter_id", postgresql_where=text("result = 'refused'")),
 )
 
 tokens: Final = Table(

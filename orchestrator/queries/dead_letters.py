@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, func, null, select
+from sqlalchemy import Row, Select, func, null, select
 
+from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
 from orchestrator.queries.masking import masked, masked_body
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
@@ -19,23 +19,11 @@ from orchestrator.queries.views import (
     DeadLetterList,
     DeadLetterSummary,
 )
-from orchestrator.storage import DeadLetterStatus
 from orchestrator.tables import dead_letters
 
 MAX_GROUPS: Final = 200
 
 _IN_A_LIST: Final = tuple(dead_letters.c[name] for name in DeadLetterSummary.model_fields)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterFilter:
-    """Which dead letters are wanted; several values of one filter mean "or", an empty filter means all."""
-
-    statuses: tuple[DeadLetterStatus, ...] = ()
-    queues: tuple[str, ...] = ()
-    error_types: tuple[str, ...] = ()
-    steps: tuple[str, ...] = ()
-    saga_ids: tuple[UUID, ...] = ()
 
 
 class DeadLetterQueries:
@@ -58,7 +46,7 @@ class DeadLetterQueries:
 
     async def groups(self, wanted: DeadLetterFilter) -> DeadLetterGroups:
         """Counts by queue and error, the largest first; of open ones unless statuses are given."""
-        statuses = wanted.statuses or (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
+        statuses = wanted.statuses or STILL_OPEN
         dead = dead_letters.c
         statement = (
             select(
@@ -71,7 +59,7 @@ class DeadLetterQueries:
                 func.min(dead.first_failed_at).label("first_failed_at"),
                 func.max(dead.last_failed_at).label("last_failed_at"),
             )
-            .where(dead.status.in_(statuses), *_conditions(wanted))
+            .where(dead.status.in_(statuses), *conditions(wanted))
             .group_by(dead.queue, dead.error_type)
             .order_by(func.count().desc(), dead.queue, dead.error_type)
             .limit(MAX_GROUPS)
@@ -81,28 +69,16 @@ class DeadLetterQueries:
 
     async def open_of(self, saga_id: UUID) -> tuple[DeadLetterSummary, ...]:
         """The open dead letters of one saga. Raises StorageUnavailable."""
-        open_ones = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
-        found = await self.page(DeadLetterFilter(statuses=open_ones, saga_ids=(saga_id,)), Page())
+        found = await self.page(DeadLetterFilter(statuses=STILL_OPEN, saga_ids=(saga_id,)), Page())
         return found.items
 
 
 def _branches(wanted: DeadLetterFilter) -> Iterator[Select[Any]]:
-    base = select(*_IN_A_LIST, dead_letters.c.dead_letter_id.label(KEY)).where(*_conditions(wanted))
+    base = select(*_IN_A_LIST, dead_letters.c.dead_letter_id.label(KEY)).where(*conditions(wanted))
     if not wanted.statuses:
         yield base
     for status in dict.fromkeys(wanted.statuses):
         yield base.where(dead_letters.c.status == status)
-
-
-def _conditions(wanted: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
-    if wanted.queues:
-        yield dead_letters.c.queue.in_(wanted.queues)
-    if wanted.error_types:
-        yield dead_letters.c.error_type.in_(wanted.error_types)
-    if wanted.steps:
-        yield dead_letters.c.step.in_(wanted.steps)
-    if wanted.saga_ids:
-        yield dead_letters.c.saga_id.in_(wanted.saga_ids)
 
 
 def _summary(row: Row[Any]) -> DeadLetterSummary:

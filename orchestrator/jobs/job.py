@@ -1,0 +1,157 @@
+"""A job as a value: what it is to do, how far it is, and how fast it may go (D5).
+
+The dead letters of a job are chosen when it is created, and worked through in the order of their ids. How far
+it is stands in its row, and moves in the transaction that acts on the next one: whoever goes on after a crash
+goes on exactly there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from orchestrator.storage import DeadLetter, DeadLetterStatus
+
+DEFAULT_RATE: Final = 50.0
+"""Dead letters a second, unless a job says otherwise."""
+
+LOWEST_RATE: Final = 0.1
+HIGHEST_RATE: Final = 1000.0
+
+LARGEST_TURN: Final = 100
+"""Dead letters that are worked through before the next job has its turn."""
+
+CREDIT_S: Final = 2.0
+"""Seconds by which a job that was held up may go faster than its rate to catch up."""
+
+
+class JobKind(StrEnum):
+    """What is done to every dead letter of a job."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+class JobState(StrEnum):
+    """Only a running job moves; a cancel holds from the moment that it is answered."""
+
+    RUNNING = "running"
+    CANCELLED = "cancelled"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class ItemResult(StrEnum):
+    """What became of one dead letter of a job."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A dead letter as it was when the job chose it."""
+
+    dead_letter_id: UUID
+    seen_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an item; ``code`` and ``explanation`` say why it was refused."""
+
+    result: ItemResult
+    code: str | None = None
+    explanation: str | None = None
+
+
+SUCCEEDED: Final = Outcome(ItemResult.SUCCEEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How many items were refused for one reason, with the words of the first of them."""
+
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands.
+
+    Attributes:
+        filter: what it was to select, as the API writes it; for people.
+        rate_per_second: dead letters a second, at most.
+        total: how many were selected.
+        refusals: code → how many, and an example.
+        position: the last dead letter that is done with; None before the first.
+        next_at: when it may go on.
+        failure: why it could not go on.
+        end_reason: why somebody cancelled it.
+        version: changes with the state, not with the progress.
+    """
+
+    job_id: UUID
+    kind: JobKind
+    filter: Mapping[str, Any]
+    reason: str
+    actor: str
+    rate_per_second: float
+    created_at: datetime
+    next_at: datetime
+    total: int = 0
+    state: JobState = JobState.RUNNING
+    succeeded: int = 0
+    refused: int = 0
+    refusals: Mapping[str, Refusals] = field(default_factory=dict)
+    position: UUID | None = None
+    failure: str | None = None
+    ended_by: str | None = None
+    end_reason: str | None = None
+    version: int = 1
+    finished_at: datetime | None = None
+
+    @property
+    def done(self) -> int:
+        """Dead letters that are done with."""
+        return self.succeeded + self.refused
+
+
+def why_changed(item: Item, now: DeadLetter) -> str | None:
+    """Why an item must be left alone: somebody has replayed it since it was chosen, so it is on its way.
+
+    One that died once more since then is still to be replayed: it is the same work.
+    """
+    on_its_way = now.status is DeadLetterStatus.REPLAYING and now.version != item.seen_version
+    return "somebody has replayed it since the job began" if on_its_way else None
+
+
+def with_refusal(refusals: Mapping[str, Refusals], outcome: Outcome) -> Mapping[str, Refusals]:
+    """The refusals of a job after one more outcome."""
+    if outcome.result is not ItemResult.REFUSED or outcome.code is None:
+        return refusals
+    before = refusals.get(outcome.code, Refusals(0, outcome.explanation or ""))
+    return {**refusals, outcome.code: Refusals(before.count + 1, before.example)}
+
+
+def turn_size(rate_per_second: float) -> int:
+    """How many dead letters a turn may take: about a second's worth."""
+    return max(1, min(LARGEST_TURN, math.ceil(rate_per_second)))
+
+
+def next_turn_at(planned: datetime, began: datetime, count: int, rate_per_second: float) -> datetime:
+    """When the turn after one of ``count`` dead letters may begin.
+
+    Args:
+        planned: when this turn might have begun; looking late costs no speed within `CREDIT_S`.
+        began: when it did.
+    """
+    counted_from = max(planned, began - timedelta(seconds=CREDIT_S))
+    return counted_from + timedelta(seconds=count / rate_per_second)

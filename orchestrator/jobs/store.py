@@ -1,0 +1,160 @@
+"""Jobs on PostgreSQL, in the same transaction as what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from psycopg.rows import TupleRow
+from sqlalchemy import ColumnElement, func, insert, literal, select
+
+from orchestrator.codec import dump_json
+from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
+from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, Refusals, turn_size
+from orchestrator.jobs.storage import LEASE_S, Turn
+from orchestrator.store import PostgresTransaction
+from orchestrator.tables import dead_letters, job_items
+
+_COLUMNS: Final = tuple(each.name for each in fields(Job))
+_LISTED: Final = ", ".join(_COLUMNS)
+
+INSERT_JOB: Final = """
+INSERT INTO orchestrator.jobs (job_id, kind, filter, reason, actor, rate_per_second, state, total, succeeded,
+    refused, refusals, next_at, leased_until, version, created_at, updated_at)
+VALUES (%s, %s, %s::json, %s, %s, %s, 'running', %s, 0, 0, '{}', %s, %s, 1, %s, %s)
+"""
+
+SELECT_JOB: Final = f"SELECT {_LISTED} FROM orchestrator.jobs WHERE job_id = %s"  # noqa: S608
+
+TAKE_TURN: Final = f"""
+UPDATE orchestrator.jobs SET lease = %s, leased_until = %s::timestamptz + make_interval(secs => %s)
+WHERE job_id = (
+    SELECT job_id FROM orchestrator.jobs
+    WHERE state = 'running' AND next_at <= %s AND (leased_until <= %s OR lease = %s)
+    ORDER BY next_at, job_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING {_LISTED}
+"""  # noqa: S608
+
+END_TURN: Final = """
+UPDATE orchestrator.jobs SET leased_until = %s, next_at = %s WHERE job_id = %s AND lease = %s
+"""
+
+NEXT_ITEMS: Final = """
+SELECT dead_letter_id, seen_version FROM orchestrator.job_items
+WHERE job_id = %s AND dead_letter_id > %s ORDER BY dead_letter_id LIMIT %s
+"""
+
+SELECT_OUTCOME: Final = """
+SELECT result, code, explanation FROM orchestrator.job_items
+WHERE job_id = %s AND dead_letter_id = %s AND result <> 'pending'
+"""
+
+FINISH_ITEM: Final = """
+UPDATE orchestrator.job_items SET result = %s, code = %s, explanation = %s, at = %s
+WHERE job_id = %s AND dead_letter_id = %s AND result = 'pending'
+"""
+
+MOVE_JOB: Final = """
+UPDATE orchestrator.jobs SET position = %s, succeeded = %s, refused = %s, refusals = %s::json, state = %s,
+    version = %s, finished_at = %s, updated_at = %s,
+    leased_until = %s::timestamptz + make_interval(secs => %s)
+WHERE job_id = %s AND lease = %s AND state = 'running' AND succeeded + refused = %s
+"""
+
+END_JOB: Final = """
+UPDATE orchestrator.jobs SET state = %s, failure = %s, ended_by = %s, end_reason = %s, version = %s,
+    finished_at = %s, updated_at = %s
+WHERE job_id = %s AND version = %s AND state = 'running'
+"""
+
+_BEFORE_ALL: Final = UUID(int=0)
+
+
+class JobPostgresTransaction(PostgresTransaction):
+    """`orchestrator.jobs.storage.JobTransaction` on PostgreSQL."""
+
+    async def choose_items(self, job_id: UUID, selected: DeadLetterFilter) -> int:
+        """See the port."""
+        dead = dead_letters.c
+        values = (literal(job_id), dead.dead_letter_id, dead.version, literal(ItemResult.PENDING.value))
+        columns = ("job_id", "dead_letter_id", "seen_version", "result")
+        chosen = select(*values).where(*_conditions(selected))
+        return (await self.connection.execute(insert(job_items).from_select(columns, chosen))).rowcount
+
+    def add_job(self, job: Job) -> None:
+        """See the port."""
+        what = [job.job_id, job.kind.value, dump_json(job.filter), job.reason, job.actor, job.rate_per_second]
+        self.write(INSERT_JOB, [*what, job.total, job.next_at, *[job.created_at] * 3], 1)
+
+    async def count_dead_letters(self, selected: DeadLetterFilter) -> int:
+        """See the port."""
+        counted = select(func.count()).select_from(dead_letters).where(*_conditions(selected))
+        count: int = (await self.connection.execute(counted)).scalar_one()
+        return count
+
+    async def oldest_dead_letters(self, selected: DeadLetterFilter, limit: int) -> Sequence[Item]:
+        """See the port."""
+        dead = dead_letters.c
+        chosen = select(dead.dead_letter_id, dead.version).where(*_conditions(selected))
+        rows = await self.connection.execute(chosen.order_by(dead.dead_letter_id).limit(limit))
+        return [Item(*row) for row in rows]
+
+    async def read_job(self, job_id: UUID) -> Job | None:
+        """See the port."""
+        rows = await self.fetch(SELECT_JOB, [job_id])
+        return _job(rows[0]) if rows else None
+
+    async def lock_job(self, job_id: UUID) -> Job | None:
+        """See the port."""
+        rows = await self.fetch(f"{SELECT_JOB} FOR UPDATE", [job_id])
+        return _job(rows[0]) if rows else None
+
+    def end_job(self, job: Job, now: datetime) -> None:
+        """See the port."""
+        values = [job.state.value, job.failure, job.ended_by, job.end_reason, job.version]
+        self.write(END_JOB, [*values, job.finished_at, now, job.job_id, job.version - 1], 1)
+
+    async def take_turn(self, lease: UUID, now: datetime) -> Turn | None:
+        """See the port."""
+        rows = await self.fetch(TAKE_TURN, [lease, now, LEASE_S, now, now, lease])
+        if not rows:
+            return None
+        job = _job(rows[0])
+        behind = [job.job_id, job.position or _BEFORE_ALL, turn_size(job.rate_per_second)]
+        return Turn(job, lease, now, [Item(*row) for row in await self.fetch(NEXT_ITEMS, behind)])
+
+    def end_turn(self, turn: Turn, now: datetime, next_at: datetime) -> None:
+        """See the port."""
+        self.write(END_TURN, [now, next_at, turn.job.job_id, turn.lease])
+
+    async def outcome_of(self, job_id: UUID, dead_letter_id: UUID) -> Outcome | None:
+        """See the port."""
+        rows = await self.fetch(SELECT_OUTCOME, [job_id, dead_letter_id])
+        return Outcome(ItemResult(rows[0][0]), *rows[0][1:]) if rows else None
+
+    def finish_item(self, turn: Turn, item: Item, outcome: Outcome, after: Job, now: datetime) -> None:
+        """See the port."""
+        result = [outcome.result.value, outcome.code, outcome.explanation, now]
+        self.write(FINISH_ITEM, [*result, after.job_id, item.dead_letter_id], 1)
+        moved = [after.position, after.succeeded, after.refused, _refusals(after), after.state.value]
+        end = [after.version, after.finished_at, now, now, LEASE_S]
+        self.write(MOVE_JOB, [*moved, *end, after.job_id, turn.lease, after.done - 1], 1)
+
+
+def _conditions(selected: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
+    yield dead_letters.c.status.in_(selected.statuses or STILL_OPEN)
+    yield from conditions(selected)
+
+
+def _refusals(job: Job) -> str:
+    return dump_json({code: {"count": r.count, "example": r.example} for code, r in job.refusals.items()})
+
+
+def _job(row: TupleRow) -> Job:
+    columns = dict(zip(_COLUMNS, row, strict=True))
+    refusals = {code: Refusals(**found) for code, found in columns["refusals"].items()}
+    known = {"kind": JobKind(columns["kind"]), "state": JobState(columns["state"]), "refusals": refusals}
+    return Job(**{**columns, **known})
