@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from contracts.commands import (
     COMMANDS,
+    INSTRUCTIONS,
+    AdvanceLowWaterMark,
     ChargePayment,
-    Command,
     CommitInventory,
     RefundPayment,
     ReleaseInventory,
@@ -48,12 +51,14 @@ from contracts.schemas import schemas_in
 
 Document = dict[str, Any]
 
-TAKES: Final[Mapping[str, tuple[type[Command], ...]]] = {
-    INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory, SettleStep),
-    PAYMENT: (ChargePayment, RefundPayment, SettleStep),
-    SHIPPING: (ShipOrder, SettleStep),
+TAKES: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
+    INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory, SettleStep, AdvanceLowWaterMark),
+    PAYMENT: (ChargePayment, RefundPayment, SettleStep, AdvanceLowWaterMark),
+    SHIPPING: (ShipOrder, SettleStep, AdvanceLowWaterMark),
 }
-"""Participant → the commands it takes."""
+"""Participant → the commands and instructions it takes."""
+
+_MODELS: Final[Mapping[str, type[BaseModel]]] = {**COMMANDS, **INSTRUCTIONS, **EVENTS}
 
 _BINDING_VERSION: Final = "0.3.0"
 _COMPONENTS: Final = "#/components"
@@ -75,8 +80,8 @@ def asyncapi() -> Document:
         "channels": dict(_channels()),
         "operations": dict(_operations()),
         "components": {
-            "messages": {name: _message(model) for name, model in {**COMMANDS, **EVENTS}.items()},
-            "schemas": schemas_in(f"{_COMPONENTS}/schemas/{{model}}", (*COMMANDS.values(), *EVENTS.values())),
+            "messages": {name: _message(model) for name, model in _MODELS.items()},
+            "schemas": schemas_in(f"{_COMPONENTS}/schemas/{{model}}", _MODELS.values()),
             "messageTraits": {"command": _command_trait(), "event": _event_trait()},
             "correlationIds": {
                 "saga": {
@@ -116,7 +121,9 @@ def _channels() -> Iterator[tuple[str, Document]]:
     yield from _queue_channels(OUTCOMES_QUEUE, "Every answer that a saga may await.", OUTCOMES.values())
 
 
-def _queue_channels(queue: str, about: str, models: Iterable[type[Body]]) -> Iterator[tuple[str, Document]]:
+def _queue_channels(
+    queue: str, about: str, models: Iterable[type[BaseModel]]
+) -> Iterator[tuple[str, Document]]:
     messages = tuple(models)
     dead = dead_letter_queue(queue)
     yield queue, _channel(queue, about, messages, _queue(queue))
@@ -127,7 +134,7 @@ def _key_channel(exchange: str, key: str) -> str:
     return f"{exchange}.{key}"
 
 
-def _channel(address: str, about: str, models: Iterable[type[Body]], binding: Document) -> Document:
+def _channel(address: str, about: str, models: Iterable[type[BaseModel]], binding: Document) -> Document:
     messages = {model.__name__: _ref("messages", model.__name__) for model in models}
     return {"address": address, "description": about, "messages": messages, "bindings": {"amqp": binding}}
 
@@ -178,7 +185,7 @@ def _operation(
     services: Iterable[str],
     summary: str,
     channel: str,
-    models: Iterable[type[Body]],
+    models: Iterable[type[BaseModel]],
     *,
     mandatory: bool = False,
 ) -> Document:
@@ -196,16 +203,17 @@ def _operation(
     }
 
 
-def _messages_of(channel: str, models: Iterable[type[Body]]) -> list[Document]:
+def _messages_of(channel: str, models: Iterable[type[BaseModel]]) -> list[Document]:
     return [{"$ref": _pointer("channels", channel, "messages", model.__name__)} for model in models]
 
 
 # -- messages ---------------------------------------------------------------------------------------------
 
 
-def _message(model: type[Body]) -> Document:
+def _message(model: type[BaseModel]) -> Document:
     name = model.__name__
-    is_command = issubclass(model, Command)
+    is_command = name in COMMANDS or name in INSTRUCTIONS
+    of_saga = {"correlationId": _ref("correlationIds", "saga")} if issubclass(model, Body) else {}
     example = EXAMPLES[name].model_dump(mode="json", exclude_none=True)
     headers = COMMAND_HEADERS if is_command else EVENT_HEADERS
     return {
@@ -213,7 +221,7 @@ def _message(model: type[Body]) -> Document:
         "title": name,
         "summary": _summary(model),
         "contentType": CONTENT_TYPE,
-        "correlationId": _ref("correlationIds", "saga"),
+        **of_saga,
         "traits": [_ref("messageTraits", "command" if is_command else "event")],
         "payload": _ref("schemas", name),
         "bindings": {"amqp": {"messageType": name, "bindingVersion": _BINDING_VERSION}},
@@ -240,7 +248,7 @@ def _event_trait() -> Document:
 
 
 _PROPERTIES: Final = (
-    "AMQP properties: message_id (another one each time it is sent), correlation_id (the saga's id), "
+    "AMQP properties: message_id (another one each time it is sent), correlation_id (the saga's id, if any), "
     "type (the message's name), app_id (the sender), timestamp, content_type, delivery_mode 2."
 )
 
@@ -265,7 +273,7 @@ def _id_schema(about: str) -> Document:
     return {"type": "string", "format": "uuid", "description": about}
 
 
-def _summary(model: type[Body]) -> str:
+def _summary(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().partition("\n")[0]
 
 

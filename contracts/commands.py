@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -92,3 +93,15 @@ COMMANDS: dict[str, type[Command]] = {
     )
 }
 """Every command by its type name on the wire."""
+
+
+class AdvanceLowWaterMark(BaseModel):
+    """Take it that every saga whose id is below the mark has ended for good (P7). It is not answered."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    mark: UUID
+
+
+INSTRUCTIONS: dict[str, type[BaseModel]] = {AdvanceLowWaterMark.__name__: AdvanceLowWaterMark}
+"""What is said to a participant as a whole, by its type name on the wire. It belongs to no saga."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.asyncapi import asyncapi
-from contracts.commands import COMMANDS
+from contracts.commands import COMMANDS, INSTRUCTIONS
 from contracts.envelope import SCHEMA_VERSION
 from contracts.events import EVENTS
 from contracts.orders import Order
@@ -34,7 +34,7 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every document with its path inside the folder."""
     yield "asyncapi.json", asyncapi()
     yield "order.schema.json", schema_of(Order, _identity("order"))
-    for kind, models in (("commands", COMMANDS), ("events", EVENTS)):
+    for kind, models in (("commands", {**COMMANDS, **INSTRUCTIONS}), ("events", EVENTS)):
         for name, model in models.items():
             yield f"{kind}/{name}.schema.json", schema_of(model, _identity(name))
 

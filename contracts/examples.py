@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from pydantic import BaseModel
+
 from contracts import commands, events
 from contracts.commands import ItemQuantity, Verdict
-from contracts.envelope import ATTEMPT, CAUSATION_ID, EVENT_ID, SCHEMA_VERSION_HEADER, Body, Direction
+from contracts.envelope import ATTEMPT, CAUSATION_ID, EVENT_ID, SCHEMA_VERSION_HEADER, Direction
 from contracts.orders import Order, OrderLine, ShippingAddress
 
 ORDER: Final = Order(
@@ -44,7 +46,7 @@ _RELEASE: Final = {**_RESERVE, "direction": Direction.COMPENSATING}
 _REFUND: Final = {**_CHARGE, "direction": Direction.COMPENSATING}
 _ITEMS: Final = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in ORDER.lines)
 
-_ALL: Final[tuple[Body, ...]] = (
+_ALL: Final[tuple[BaseModel, ...]] = (
     commands.ReserveInventory(**_RESERVE, lines=_ITEMS),
     commands.ReleaseInventory(**_RELEASE),
     commands.CommitInventory(**_COMMIT),
@@ -85,7 +87,8 @@ _ALL: Final[tuple[Body, ...]] = (
     events.OrderCompletedEvent(**_OF_THE_SAGA),
     events.OrderRejectedEvent(**_OF_THE_SAGA, code="payment_declined", message="insufficient funds"),
     events.OrderCancelledEvent(**_OF_THE_SAGA),
+    commands.AdvanceLowWaterMark(mark=UUID("019a0d30-0000-7000-8000-000000000000")),
 )
 
-EXAMPLES: Final[dict[str, Body]] = {type(example).__name__: example for example in _ALL}
+EXAMPLES: Final[dict[str, BaseModel]] = {type(example).__name__: example for example in _ALL}
 """By type name."""

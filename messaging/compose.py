@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from contracts.commands import Command
+from contracts.commands import AdvanceLowWaterMark, Command
 from contracts.envelope import (
     ATTEMPT,
     CAUSATION_ID,
@@ -42,6 +42,24 @@ def command_message(
         timestamp=now,
         mandatory=True,
         headers={ATTEMPT: 1, **_headers(causation_id, traceparent)},
+    )
+
+
+def instruction_message(
+    instruction: AdvanceLowWaterMark, participant: str, message_id: UUID, now: datetime, app_id: str
+) -> Message:
+    """An instruction on its way to a participant; it belongs to no saga, so nothing correlates it."""
+    return Message(
+        message_id=message_id,
+        type=type(instruction).__name__,
+        exchange=COMMANDS_EXCHANGE,
+        routing_key=participant,
+        body=instruction.model_dump_json().encode(),
+        correlation_id=None,
+        app_id=app_id,
+        timestamp=now,
+        mandatory=True,
+        headers={ATTEMPT: 1, **_headers(None, None)},
     )
 
 
@@ -112,10 +130,15 @@ def check_envelope(delivery: Delivery) -> UUID:
     saga_id = parse_id(delivery.correlation_id)
     if saga_id is None:
         raise Poison("bad_envelope", "correlation_id is not a saga id")
+    check_version(delivery)
+    return saga_id
+
+
+def check_version(delivery: Delivery) -> None:
+    """Raises Poison where the schema version of a message is not known here (S13, S16)."""
     version = delivery.headers.get(SCHEMA_VERSION_HEADER, SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
         raise Poison("unknown_version", f"schema-version {str(version)[:40]!r} is not known here")
-    return saga_id
 
 
 def traceparent_of(delivery: Delivery) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +13,8 @@ NewId = Callable[[], UUID]
 
 _COUNTER_BITS: Final = 12
 _RANDOM_BITS: Final = 62
+_TIME_SHIFT: Final = 80
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time_ordered_ids(
@@ -33,3 +36,20 @@ def time_ordered_ids(
         return UUID(int=high << 64 | low)
 
     return new_id
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The lowest time-ordered id of a moment: whatever was made before it, by a right clock, is below."""
+    milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
+    return UUID(int=milliseconds << _TIME_SHIFT | 0x7 << 76 | 0b10 << _RANDOM_BITS)
+
+
+def time_of(identity: UUID) -> datetime:
+    """When a time-ordered id was made, to the millisecond.
+
+    Raises:
+        ValueError: it is not time-ordered.
+    """
+    if identity.version != 7:
+        raise ValueError(f"{identity} is not a time-ordered id")
+    return _EPOCH + timedelta(milliseconds=identity.int >> _TIME_SHIFT)

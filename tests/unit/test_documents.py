@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
+from pydantic import BaseModel
 
 from contracts import routing
 from contracts.asyncapi import TAKES, asyncapi, outcomes_of, senders
-from contracts.commands import COMMANDS, SettleStep
+from contracts.commands import COMMANDS, INSTRUCTIONS, AdvanceLowWaterMark, SettleStep
 from contracts.documents import documents
-from contracts.envelope import Body
 from contracts.events import EVENTS, OUTCOMES, StepRefused, StepSettled
 from contracts.examples import EXAMPLES, ORDER
 from messaging.topology import EXCHANGES, orchestrator_topology, participant_topology
@@ -27,7 +27,7 @@ from orchestrator.sagas.order_fulfillment import order_fulfillment
 
 DEFINITION = order_fulfillment(StepPolicy())
 DOCUMENT = asyncapi()
-MODELS: dict[str, type[Body]] = {**COMMANDS, **EVENTS}
+MODELS: dict[str, type[BaseModel]] = {**COMMANDS, **INSTRUCTIONS, **EVENTS}
 STANDALONE = {name: document for name, document in documents() if name != "asyncapi.json"}
 
 
@@ -53,7 +53,7 @@ def test_documents_do_not_depend_on_when_or_where_they_are_written(tmp_path: Pat
 
 
 def test_every_message_and_the_order_have_a_schema() -> None:
-    kinds = [*(f"commands/{name}" for name in COMMANDS), *(f"events/{name}" for name in EVENTS), "order"]
+    kinds = [*(f"events/{name}" if name in EVENTS else f"commands/{name}" for name in MODELS), "order"]
     assert set(STANDALONE) == {f"{kind}.schema.json" for kind in kinds}
     assert len({schema["$id"] for schema in STANDALONE.values()}) == len(STANDALONE)
 
@@ -69,7 +69,7 @@ def test_a_schema_is_sound_and_stands_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_an_example_fits_its_schema_and_its_model(name: str) -> None:
-    kind = "commands" if name in COMMANDS else "events"
+    kind = "events" if name in EVENTS else "commands"
     example = EXAMPLES[name].model_dump(mode="json", exclude_none=True)
     validate(example, STANDALONE[f"{kind}/{name}.schema.json"])
     read = MODELS[name].model_validate_json(json.dumps(example))
@@ -78,7 +78,7 @@ def test_an_example_fits_its_schema_and_its_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_schema_refuses_what_lacks_its_identities(name: str) -> None:
-    schema = STANDALONE[f"{'commands' if name in COMMANDS else 'events'}/{name}.schema.json"]
+    schema = STANDALONE[f"{'events' if name in EVENTS else 'commands'}/{name}.schema.json"]
     assert not Draft202012Validator(schema).is_valid({})
 
 
@@ -177,7 +177,8 @@ def test_channels_are_the_exchanges_and_queues_that_are_declared() -> None:
 
 
 def test_each_participant_is_asked_what_the_saga_asks_of_it() -> None:
-    asked: dict[str, set[str]] = {name: {SettleStep.__name__} for name in routing.PARTICIPANTS}
+    for_all = {SettleStep.__name__, AdvanceLowWaterMark.__name__}
+    asked: dict[str, set[str]] = {name: set(for_all) for name in routing.PARTICIPANTS}
     for step in DEFINITION.steps:
         asked[step.participant].add(step.command.__name__)
         if step.compensation is not None:
