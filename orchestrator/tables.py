@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -233,3 +234,16 @@ tokens: Final = Table(
 )
 
 outbox: Final = outbox_table(METADATA)
+
+retention: Final = Table(
+    "retention",
+    METADATA,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("mark", Uuid, nullable=False),
+    Column("advanced_at", _moment(), nullable=False),
+    Column("pruned_sagas", BigInteger, nullable=False, server_default="0"),
+    Column("pruned_idempotency_keys", BigInteger, nullable=False, server_default="0"),
+    Column("pruned_dead_letters", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("id = 1", name="retention_single"),
+)
+"""The low-water mark in a single row (P7), and how many rows have been pruned since the beginning."""
