@@ -15,6 +15,7 @@ import structlog
 from contracts.routing import dead_letter_queue
 from messaging.background import finished
 from messaging.identifiers import NewId
+from messaging.measures import MESSAGES, Distribution
 from messaging.retries import RetryPolicy, after_failure, postpone
 from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import Transaction, UnitOfWork
@@ -108,10 +109,13 @@ class Consumer(Generic[T]):
         self._handler = handler
         self._failure_policy = failure_policy
         self._batch_limit = batch_limit
+        self.batches = Distribution(MESSAGES)
+        """Sizes of the batches since the start."""
 
     async def run_once(self) -> int:
         """Wait for deliveries and serve one batch; returns its size."""
         deliveries = await self._subscription.receive(self._batch_limit)
+        self.batches.add(len(deliveries))
         await finished(self._serve(deliveries))
         return len(deliveries)
 

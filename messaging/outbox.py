@@ -25,6 +25,8 @@ class Outbox:
         self._confirmed: list[UUID] = []
         self.receipts: Counter[Receipt] = Counter()
         """How many messages got which receipt since the start."""
+        self.relayed = 0
+        """How many messages the relay has published again since the start."""
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Send what has just been committed. What is not confirmed stays in the table for the relay."""

@@ -43,6 +43,7 @@ class Relay:
         claimed = await self._unit_of_work.run(lambda transaction: transaction.claim_outbox(BATCH))
         fresh = [message for message in claimed if message.message_id not in self._in_flight]
         self._in_flight.update(message.message_id for message in fresh)
+        self._outbox.relayed += len(fresh)
         if fresh:
             self._publisher.publish(fresh, self._settle)
         return len(fresh)

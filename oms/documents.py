@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.documents import write_documents
+from oms.metrics import write_page
 from orchestrator.core.definition import StepPolicy
 from orchestrator.diagrams import write_diagrams
 from orchestrator.sagas.order_fulfillment import order_fulfillment
@@ -16,9 +17,13 @@ DIAGRAMS: Final = Path("docs/generated")
 
 
 def write_all(root: Path) -> list[Path]:
-    """Write contracts and diagrams below a root folder; returns the paths written."""
+    """Write contracts, diagrams and the list of metrics below a root folder; returns the paths written."""
     definitions = [order_fulfillment(StepPolicy())]
-    return [*write_documents(root / CONTRACTS), *write_diagrams(root / DIAGRAMS, definitions)]
+    return [
+        *write_documents(root / CONTRACTS),
+        *write_diagrams(root / DIAGRAMS, definitions),
+        write_page(root / DIAGRAMS),
+    ]
 
 
 if __name__ == "__main__":

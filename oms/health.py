@@ -64,7 +64,7 @@ def health_app(
     app = FastAPI(
         title="OMS health", openapi_url=None, docs_url=None, redoc_url=None, exception_handlers=dict(HANDLERS)
     )
-    endpoints = HealthEndpoints(components, Metrics(sources), VERSION)
+    endpoints = HealthEndpoints(components, Metrics(sources, VERSION), VERSION)
     app.router.routes.extend(endpoints.routes())
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)

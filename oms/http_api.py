@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
@@ -18,6 +19,7 @@ from oms.health import (
     participant_component,
     provider_components,
 )
+from oms.metrics import outbox_look, queue_look
 from oms.settings import PREFIX, SANDBOX
 from oms.wiring import Parts
 from orchestrator.explanation import Explainer
@@ -28,6 +30,7 @@ from orchestrator.http.health import Component
 from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
+from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Deployment, Front, OrchestratorService
 from participants.http import LedgerReader, ledger_router
 from participants.inventory.http import inventory_router
@@ -79,7 +82,9 @@ async def api_app(
     listener = ProgressListener(connector(database_url), queries.orders.standings, parts.rng)
     orders_token = parts.settings.orders_token
     access = Access.by_tokens(
-        admin_token.get_secret_value(), orders_token.get_secret_value() if orders_token else None
+        admin_token.get_secret_value(),
+        orders_token.get_secret_value() if orders_token else None,
+        TokenQueries(queries.reader),
     )
     operations = front.operations
     dependencies = Dependencies(
@@ -93,7 +98,7 @@ async def api_app(
         listener=listener,
         access=access,
         new_id=deployment.new_id,
-        metrics=Metrics(_sources(front, queries, local)),
+        metrics=Metrics(_sources(parts, deployment, front, queries, local), VERSION),
         components=_components(parts, deployment, local),
         version=VERSION,
         routers=_participant_routers(parts, access),
@@ -111,10 +116,21 @@ async def api_app(
 
 
 def _sources(
-    front: Front, queries: Queries, local: Sequence[OrchestratorService | ParticipantService]
+    parts: Parts,
+    deployment: Deployment,
+    front: Front,
+    queries: Queries,
+    local: Sequence[OrchestratorService | ParticipantService],
 ) -> Sources:
-    engines = [front.engine, *(each.engine for each in local if isinstance(each, OrchestratorService))]
-    return Sources(engines, [front.outbox, *(each.outbox for each in local)], queries.gauges)
+    outboxes = [
+        outbox_look(each.name, parts.database(each.name))
+        for each in local
+        if isinstance(each, ParticipantService)
+    ]
+    participants = deployment.registry.participants
+    gauges = partial(queries.gauges.readings, participants)
+    queues = queue_look(deployment.transport, participants)
+    return Sources([front.readings, *(each.readings for each in local)], [gauges, queues, *outboxes])
 
 
 def _components(

@@ -22,6 +22,7 @@ from oms.garbage import collect_seldom
 from oms.health import broker_component, database_component, health_app, participant_component
 from oms.http_api import Notifying, api_app
 from oms.logs import configure_logs
+from oms.metrics import outbox_look
 from oms.readiness import wait_for_database, wait_for_schema
 from oms.serving import served, until_told_to_stop
 from oms.settings import PREFIX, SANDBOX, Settings
@@ -231,7 +232,7 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
         service = make(parts, exits)
         if settings.health_port is not None:
             address = ("0.0.0.0", settings.health_port)  # noqa: S104  health is asked for from outside
-            app = health_app(_components(parts, name, service), _sources(service))
+            app = health_app(_components(parts, name, service), _sources(parts, name, service))
             await exits.enter_async_context(served(app, *address))
         if not await _unless(stop, wait_for_schema(settings, name)):
             return
@@ -254,9 +255,8 @@ def _components(parts: Parts, name: str, service: Service) -> list[Component]:
     return components
 
 
-def _sources(service: Service) -> Sources:
-    engines = [service.engine] if isinstance(service, OrchestratorService) else []
-    return Sources(engines, [service.outbox])
+def _sources(parts: Parts, name: str, service: Service) -> Sources:
+    return Sources([service.readings], [outbox_look(name, parts.database(name))])
 
 
 async def _waited(starting: asyncio.Task[None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ import structlog
 from contracts.routing import ORCHESTRATOR
 from messaging.compose import command_message, event_message
 from messaging.identifiers import NewId
+from messaging.measures import Reading
 from messaging.transport import Message
 from orchestrator.core import machine, timers
 from orchestrator.core.definition import Registry, SagaDefinition
@@ -29,8 +30,9 @@ from orchestrator.core.effects import (
 )
 from orchestrator.core.inputs import Input
 from orchestrator.core.rules import awaited_command
-from orchestrator.core.state import ENDED, Saga
+from orchestrator.core.state import Saga
 from orchestrator.core.values import replace
+from orchestrator.measures import RESENT, STALE, UNKNOWN_VERSION, Move, SagaMeasures
 from orchestrator.storage import HistoryEntry, OrchestratorTransaction, SagaChange, WorkEnded
 
 log = structlog.get_logger(__name__)
@@ -73,6 +75,7 @@ class Work:
     messages: list[Message] = field(default_factory=list)
     ended_work: list[WorkEnded] = field(default_factory=list)
     changed: dict[UUID, Saga] = field(default_factory=dict)
+    moves: list[Move] = field(default_factory=list)
 
     def put(self, saga: Saga) -> None:
         """Take note of a saga's new state."""
@@ -95,9 +98,17 @@ class Engine:
         """
         self.registry = registry
         self.counts: Counter[str] = Counter()
+        self.measures = SagaMeasures()
         self._new_id = new_id
         self._rng = rng
         self._on_progress = on_progress
+
+    def readings(self) -> Iterator[Reading]:
+        """What has been counted since the start."""
+        yield from self.measures.readings()
+        yield STALE.of(), self.counts["stale"]
+        yield UNKNOWN_VERSION.of(), self.counts["unknown_version"]
+        yield RESENT.of(), self.counts["resent"]
 
     # -- the three ways in --------------------------------------------------------------------------------
 
@@ -125,7 +136,6 @@ class Engine:
             self._record(work, definition, transition, None, traceparent)
         transaction.add_sagas(list(work.changed.values()))
         self._write_rest(transaction, work)
-        self.counts["started"] += len(sagas)
 
     async def lock(self, transaction: OrchestratorTransaction, saga_ids: set[UUID]) -> Work:
         """Begin work on these sagas: their rows are locked and the time is read after that (S11)."""
@@ -174,15 +184,13 @@ class Engine:
             transaction.add_history(work.history)
             moved = {entry.saga_id for entry in work.history}
             progressed = [work.sagas[saga_id] for saga_id in sorted(moved)]
-            transaction.after_commit(lambda: self._progressed(progressed))
+            transaction.after_commit(lambda: self._progressed(progressed, work.moves))
         if work.ended_work:
             transaction.resolve_dead_letters(work.ended_work, work.now)
         transaction.send(work.messages)
 
-    def _progressed(self, sagas: Sequence[Saga]) -> None:
-        for saga in sagas:
-            if saga.status in ENDED:
-                self.counts[f"ended_{saga.order_status}"] += 1
+    def _progressed(self, sagas: Sequence[Saga], moves: Sequence[Move]) -> None:
+        self.measures.note(moves)
         if self._on_progress is not None:
             self._on_progress(sagas)
 
@@ -206,8 +214,10 @@ class Engine:
                 saga = timers.sent(definition, saga, message_id, work.now, jitter, final=False)
         if not any(isinstance(effect, SendCommand) for effect in transition.effects):
             saga = replace(saga, due_at=timers.due_at(definition, saga, work.now))
-        saga = _lazily_due(work.sagas.get(saga.saga_id), saga)
+        before = work.sagas.get(saga.saga_id)
+        saga = _lazily_due(before, saga)
         work.put(saga)
+        work.moves.append((before, transition.accepted, saga))
         entry = HistoryEntry(
             saga.saga_id, saga.version, saga.updated_at, transition.accepted, _led_to(saga, sent)
         )

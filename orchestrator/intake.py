@@ -12,6 +12,7 @@ from uuid import UUID
 
 from contracts.orders import Order
 from messaging.batching import Arrivals
+from messaging.measures import MESSAGES, Distribution
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core import machine
 from orchestrator.core.state import Saga
@@ -89,6 +90,8 @@ class Intake:
         self._definition_name = definition_name
         self._key_lifetime = timedelta(seconds=key_lifetime_s)
         self._arrivals: Arrivals[_Waiting] = Arrivals()
+        self.batches = Distribution(MESSAGES)
+        """How many submissions shared a transaction, since the start."""
 
     async def submit(self, submission: Submission) -> Answer:
         """Store an order and start its saga.
@@ -106,6 +109,7 @@ class Intake:
     async def run_once(self) -> int:
         """Store whatever has arrived in one transaction; returns how many that were."""
         group = await self._arrivals.take(GROUP_LIMIT)
+        self.batches.add(len(group))
         try:
             await self._store([waiting for waiting in group if not waiting.answer.done()])
         except BaseException as error:

@@ -1,40 +1,44 @@
-"""What is counted, in the text format of Prometheus. The hot path only adds to plain counters."""
+"""The numbers of one process in the text format of Prometheus. The hot path only adds to plain counters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+import platform
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from messaging.outbox import Outbox
-from messaging.unit_of_work import StorageUnavailable
-from orchestrator.core.state import END_STATUSES
-from orchestrator.engine import Engine
-from orchestrator.queries.gauges import GaugeQueries, Gauges
+from messaging.measures import Distribution, Kind, Measure, Reading, Series, summed
 
 log = structlog.get_logger(__name__)
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-_ENGINE_COUNTS: Final[Mapping[str, tuple[str, str]]] = {
-    "started": ("oms_sagas_started", "Sagas started"),
-    "stale": ("oms_inputs_stale", "Inputs that changed nothing: duplicates and late answers"),
-    "resent": ("oms_commands_resent", "Commands sent again because no answer came"),
-    "unknown_version": ("oms_inputs_unknown_version", "Inputs for a definition version not known here"),
-}
+LOOK_TIMEOUT_S: Final = 2.0
+"""Seconds that a look at a database or the broker may take; without it the rest is told."""
 
-_GAUGES: Final[Mapping[str, tuple[str, str]]] = {
-    "with_incident": ("oms_sagas_with_incident", "Sagas with an open incident"),
-    "open_dead_letters": ("oms_dead_letters_open", "Dead letters that nobody has settled"),
-    "outbox": ("oms_outbox_messages", "Messages written and not yet confirmed by the broker"),
-    "outbox_age_s": ("oms_outbox_oldest_seconds", "Age of the oldest message in the outbox"),
-    "overdue_s": ("oms_sagas_overdue_seconds", "For how long the longest waiting saga has been due"),
-}
+REQUESTS: Final = Measure(
+    "oms_http_request_duration_seconds",
+    Kind.HISTOGRAM,
+    "Until a response began; the route is the template.",
+    ("method", "route", "status"),
+)
+BUILD: Final = Measure("oms_build_info", Kind.GAUGE, "Always 1.", ("version", "python"))
+
+MEASURES: Final = (REQUESTS, BUILD)
+
+Look = Callable[[], AsyncIterator[Reading]]
+"""Reads numbers from somewhere else: a database, the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,89 +46,92 @@ class Sources:
     """Where the numbers come from.
 
     Attributes:
-        values: further gauges: name → (help, value).
+        parts: what the parts of this process have counted.
+        looks: what has to be asked for; one that fails, or is too slow, is left out.
     """
 
-    engines: Sequence[Engine] = ()
-    outboxes: Sequence[Outbox] = ()
-    storage: GaugeQueries | None = None
-    values: Mapping[str, tuple[str, Callable[[], float]]] = field(default_factory=dict)
+    parts: Sequence[Callable[[], Iterable[Reading]]] = ()
+    looks: Sequence[Look] = ()
 
 
 class Metrics:
     """All numbers of one process."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._storage = sources.storage
+    def __init__(self, sources: Sources, version: str = "") -> None:
+        self._sources = sources
+        self._build = BUILD.of(version, platform.python_version())
         self._registry = CollectorRegistry(auto_describe=False)
-        self._now = _Now()
-        self._registry.register(_Counts(sources))
-        self._registry.register(self._now)
+        self._families = _Families()
+        self._registry.register(self._families)
         ProcessCollector(registry=self._registry)
         self.requests = Histogram(
-            "oms_http_request_seconds",
-            "Seconds until a response began",
-            ("method", "route", "status"),
+            REQUESTS.name,
+            REQUESTS.said,
+            REQUESTS.labels,
             buckets=REQUEST_SECONDS,
             registry=self._registry,
         )
 
     async def exposition(self) -> bytes:
-        """Everything as text; without what the database would have to tell while it cannot be used."""
-        self._now.gauges = None
-        if self._storage is not None:
-            try:
-                self._now.gauges = await self._storage.read()
-            except StorageUnavailable:
-                log.warning("metrics without the database's part")
+        """Everything as text, without what cannot be asked for just now."""
+        readings: list[Reading] = [(self._build, 1)]
+        for part in self._sources.parts:
+            readings += part()
+        for looked in await asyncio.gather(*(_look(look) for look in self._sources.looks)):
+            readings += looked
+        self._families.readings = summed(readings)
         return generate_latest(self._registry)
 
 
-class _Counts(Collector):
-    """Reads the counters that the parts keep."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-
-    def collect(self) -> Iterator[Metric]:
-        """See prometheus_client."""
-        for key, (name, documentation) in _ENGINE_COUNTS.items():
-            yield CounterMetricFamily(name, documentation, self._counted([key])[0])
-        ended = CounterMetricFamily("oms_sagas_ended", "Sagas ended, by result", labels=["result"])
-        results = sorted(END_STATUSES)
-        for result, count in zip(results, self._counted(f"ended_{each}" for each in results), strict=True):
-            ended.add_metric([result], count)
-        yield ended
-        yield self._receipts()
-        for name, (documentation, value) in self._sources.values.items():
-            yield GaugeMetricFamily(name, documentation, value())
-
-    def _counted(self, keys: Iterable[str]) -> list[int]:
-        return [sum(engine.counts[key] for engine in self._sources.engines) for key in keys]
-
-    def _receipts(self) -> Metric:
-        family = CounterMetricFamily("oms_messages_published", "Messages, by receipt", labels=["receipt"])
-        totals: dict[str, int] = {}
-        for outbox in self._sources.outboxes:
-            for receipt, count in outbox.receipts.items():
-                totals[receipt.value] = totals.get(receipt.value, 0) + count
-        for receipt_name, count in sorted(totals.items()):
-            family.add_metric([receipt_name], count)
-        return family
+async def _look(look: Look) -> list[Reading]:
+    try:
+        async with asyncio.timeout(LOOK_TIMEOUT_S):
+            return [reading async for reading in look()]
+    except Exception as error:
+        log.warning("metrics are not complete", error=f"{type(error).__name__}: {error}"[:300])
+        return []
 
 
-class _Now(Collector):
-    """What the database said last."""
+class _Families(Collector):
+    """The readings that were taken last, by measure."""
 
-    gauges: Gauges | None = None
+    readings: dict[Series, float | Distribution]
+
+    def __init__(self) -> None:
+        self.readings = {}
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
-        if self.gauges is None:
-            return
-        active = GaugeMetricFamily("oms_sagas_active", "Sagas that have not ended", labels=["status"])
-        active.add_metric(["running"], self.gauges.running)
-        active.add_metric(["compensating"], self.gauges.compensating)
-        yield active
-        for attribute, (name, documentation) in _GAUGES.items():
-            yield GaugeMetricFamily(name, documentation, getattr(self.gauges, attribute))
+        families: dict[Measure, Metric] = {}
+        for series, value in self.readings.items():
+            measure = series.measure
+            family = families.get(measure)
+            if family is None:
+                family = families[measure] = _FAMILIES[measure.kind](
+                    measure.name, measure.said, labels=measure.labels
+                )
+            _add(family, series.values, value)
+        yield from families.values()
+
+
+_FAMILIES: Final = {
+    Kind.COUNTER: CounterMetricFamily,
+    Kind.GAUGE: GaugeMetricFamily,
+    Kind.HISTOGRAM: HistogramMetricFamily,
+}
+
+
+def _add(family: Metric, labels: Sequence[str], value: float | Distribution) -> None:
+    if isinstance(value, Distribution):
+        assert isinstance(family, HistogramMetricFamily)
+        family.add_metric(labels, list(_buckets(value)), value.total)
+    else:
+        assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)
+        family.add_metric(labels, value)
+
+
+def _buckets(distribution: Distribution) -> Iterator[tuple[str, float]]:
+    reached = 0
+    for bound, count in zip((*distribution.bounds, float("inf")), distribution.counts, strict=True):
+        reached += count
+        yield ("+Inf" if bound == float("inf") else str(float(bound))), reached

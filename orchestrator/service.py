@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import Protocol
@@ -16,6 +16,7 @@ from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
 from messaging.identifiers import NewId
+from messaging.measures import Distribution, Reading, read_traffic
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
@@ -41,6 +42,9 @@ log = structlog.get_logger(__name__)
 BATCH_LIMIT = 200
 PREFETCH = 500
 """Two to three batches: the next one is here when the last one is done."""
+
+SUBMISSIONS = "submissions"
+"""What the metrics call the queue of orders that have come over HTTP; it is in memory."""
 
 
 class ServiceTransaction(OrchestratorTransaction, RelayTransaction, Protocol):
@@ -116,6 +120,11 @@ class Front:
         self._loops.start("submissions", self.intake.run_once)
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, self._deployment.pace.sweep_s)
 
+    def readings(self) -> Iterator[Reading]:
+        """What this part of the process has counted."""
+        yield from read_traffic(ORCHESTRATOR, self.outbox, {SUBMISSIONS: self.intake.batches})
+        yield from self.engine.readings()
+
     async def stop(self) -> None:
         """Finish what has begun."""
         await self._loops.stop()
@@ -130,6 +139,7 @@ class OrchestratorService:
         self._deployment = deployment
         self._loops = BackgroundLoops(deployment.rng)
         self._subscriptions: list[Subscription] = []
+        self._batches: dict[str, Distribution] = {}
         self.outbox = Outbox(deployment.transport.publisher())
         self._unit_of_work = deployment.unit_of_work(self.outbox, None)
         self.engine = Engine(deployment.registry, deployment.new_id, deployment.rng, on_progress)
@@ -150,6 +160,11 @@ class OrchestratorService:
         self._loops.start("outbox relay", self._relay_once, pace.relay_s)
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, pace.sweep_s)
 
+    def readings(self) -> Iterator[Reading]:
+        """What this part of the process has counted."""
+        yield from read_traffic(ORCHESTRATOR, self.outbox, self._batches)
+        yield from self.engine.readings()
+
     async def stop(self) -> None:
         """Finish the batch, acknowledge, leave."""
         for subscription in self._subscriptions:
@@ -163,6 +178,7 @@ class OrchestratorService:
         subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
         self._subscriptions.append(subscription)
         consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT)
+        self._batches[queue] = consumer.batches
         self._loops.start(f"consumer of {queue}", consumer.run_once)
 
     async def _relay_once(self) -> int:

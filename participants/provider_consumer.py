@@ -24,6 +24,7 @@ from messaging.background import finished
 from messaging.batching import Arrivals
 from messaging.consumer import Failed, Hops
 from messaging.errors import PermanentFailure, TransientFailure
+from messaging.measures import MESSAGES, SECONDS, Distribution
 from messaging.transport import Delivery, Subscription
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import Admission, BreakerState, CallResult, CircuitBreaker
@@ -90,6 +91,10 @@ class ProviderConsumer:
         """
         self.calls: Counter[tuple[Ask, CallResult]] = Counter()
         """How many questions ended how, since the start."""
+        self.call_seconds: dict[Ask, Distribution] = {}
+        """How long questions took until they ended."""
+        self.batches = Distribution(MESSAGES)
+        """Sizes of the batches since the start."""
         self._subscription = subscription
         self._unit_of_work = unit_of_work
         self._provider = provider
@@ -120,6 +125,7 @@ class ProviderConsumer:
     async def run_once(self) -> int:
         """Wait for commands, serve one batch; returns its size. Calls go on after it."""
         deliveries = await self._intake.next_batch()
+        self.batches.add(len(deliveries))
         await finished(self._take(deliveries))
         return len(deliveries)
 
@@ -346,7 +352,7 @@ class ProviderConsumer:
     async def _perform(self, call: Call) -> None:
         """Ask the provider; whatever comes of it goes to `settle_once`."""
         result: Finding | Exception
-        verdict = CallResult.ABANDONED
+        verdict, began = CallResult.ABANDONED, self._clock()
         try:
             result = await self._answer(call)
             verdict = judge(None)
@@ -354,10 +360,18 @@ class ProviderConsumer:
             verdict = judge(error)
             result = error
         finally:
-            self._breaker.record(call.admission, verdict, self._clock())
-            self.calls[call.question.ask, verdict] += 1
+            ended = self._clock()
+            self._breaker.record(call.admission, verdict, ended)
+            self._count(call.question.ask, verdict, ended - began)
             self._intake.wake()
         self._results.add((call, result))
+
+    def _count(self, ask: Ask, verdict: CallResult, seconds: float) -> None:
+        self.calls[ask, verdict] += 1
+        taken = self.call_seconds.get(ask)
+        if taken is None:
+            taken = self.call_seconds[ask] = Distribution(SECONDS)
+        taken.add(seconds)
 
     async def _answer(self, call: Call) -> Finding:
         if self._clock() > call.begin_by:

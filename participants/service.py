@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from contracts.routing import INVENTORY, PAYMENT, SHIPPING, command_queue
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, Hops
 from messaging.identifiers import NewId
+from messaging.measures import Reading, read_traffic
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
@@ -26,6 +27,7 @@ from participants.inventory.handlers import InventoryHandler
 from participants.inventory.postgresql import SqlInventoryTransaction
 from participants.inventory.storage import InventoryTransaction
 from participants.ledger import LedgerTransaction
+from participants.measures import read_calls
 from participants.payment.gateway import PaymentGateway
 from participants.payment.handlers import PaymentWork
 from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
@@ -136,6 +138,14 @@ class ParticipantService:
         await self._settling.stop()
         if self._subscription is not None:
             await self._subscription.close()
+
+    def readings(self) -> Iterator[Reading]:
+        """What this participant has counted."""
+        worker = self._worker
+        if isinstance(worker, Consumer | ProviderConsumer):
+            yield from read_traffic(self.name, self.outbox, {command_queue(self.name): worker.batches})
+        if isinstance(worker, ProviderConsumer):
+            yield from read_calls(self.name, worker)
 
     @property
     def breaker(self) -> BreakerState | None:

@@ -25,6 +25,7 @@ from orchestrator.http.health import Component, Condition
 from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
+from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Front
 from tests.integration.test_orchestrator import World, a_deployment
 from tests.orders import AN_ORDER
@@ -66,10 +67,13 @@ class Api(World):
             registry=self.deployment.registry,
             depth=self.deployment.transport.depth,
             listener=self.listener,
-            access=Access.by_tokens("admin-token", orders_token),
+            access=Access.by_tokens("admin-token", orders_token, TokenQueries(self.queries.reader)),
             new_id=self.deployment.new_id,
             metrics=Metrics(
-                Sources([self.front.engine, self.service.engine], [self.front.outbox], self.queries.gauges)
+                Sources(
+                    [self.front.readings, self.service.readings],
+                    [lambda: self.queries.gauges.readings(self.deployment.registry.participants)],
+                )
             ),
             components=[
                 Component("database", self.queries.reader.trouble),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ScalarSelect, Select, func, literal, select
 
-from orchestrator.core.state import Status
+from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue
+from messaging.measures import OUTBOX, OUTBOX_AGE, Reading
+from orchestrator.core.state import IncidentKind, Status
+from orchestrator.measures import ACTIVE, DEAD_LETTERS, OPEN_INCIDENTS, OVERDUE, WITH_INCIDENT
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SOME_INCIDENT
 from orchestrator.storage import DeadLetterStatus
@@ -16,6 +21,9 @@ from orchestrator.tables import dead_letters, outbox, sagas
 
 COUNTED_TO: Final = 100_000
 """Counts stop here, so that a look at a system in trouble does not add to it."""
+
+OTHER: Final = "other"
+"""The label of queues that are none of ours: what a stranger names is no label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,15 @@ class Gauges:
     outbox: int
     outbox_age_s: float
     overdue_s: float
+
+    def readings(self) -> Iterator[Reading]:
+        """The same as metrics."""
+        yield ACTIVE.of(Status.RUNNING.value), self.running
+        yield ACTIVE.of(Status.COMPENSATING.value), self.compensating
+        yield WITH_INCIDENT.of(), self.with_incident
+        yield OVERDUE.of(), self.overdue_s
+        yield OUTBOX.of(ORCHESTRATOR), self.outbox
+        yield OUTBOX_AGE.of(ORCHESTRATOR), self.outbox_age_s
 
 
 class GaugeQueries:
@@ -54,6 +71,26 @@ class GaugeQueries:
             outbox_age_s=_age_s(row.now, row.outbox_since),
             overdue_s=_age_s(row.now, row.due_since),
         )
+
+    async def readings(self, participants: Iterable[str]) -> AsyncIterator[Reading]:
+        """Everything as metrics, incidents by kind, dead letters by queue. Raises StorageUnavailable.
+
+        Args:
+            participants: whose queues have a label of their own.
+        """
+        queues = frozenset({OUTCOMES_QUEUE, *map(command_queue, participants)})
+        for reading in (await self.read()).readings():
+            yield reading
+        found = {row.kind: row.number for row in await self._reader.rows(_INCIDENTS)}
+        for kind in IncidentKind:
+            yield OPEN_INCIDENTS.of(kind.value), found.get(kind.value, 0)
+        letters: Counter[tuple[str, str]] = Counter(
+            {(queue, status.value): 0 for queue in queues for status in _OPEN}
+        )
+        for row in await self._reader.rows(_DEAD_LETTERS):
+            letters[row.queue if row.queue in queues else OTHER, row.status] += row.number
+        for labels, count in letters.items():
+            yield DEAD_LETTERS.of(*labels), count
 
 
 def _age_s(now: datetime, since: datetime | None) -> float:
@@ -90,3 +127,19 @@ _STATEMENT: Final = select(
     .scalar_subquery()
     .label("due_since"),
 )
+
+_kinds = (
+    select(func.unnest(sagas.c.incident_kinds).label("kind"))
+    .where(SOME_INCIDENT)
+    .limit(COUNTED_TO)
+    .subquery()
+)
+_INCIDENTS: Final = select(_kinds.c.kind, func.count().label("number")).group_by(_kinds.c.kind)
+
+_unsettled = (
+    select(dead_letters.c.queue, dead_letters.c.status)
+    .where(dead_letters.c.status.in_(_OPEN))
+    .limit(COUNTED_TO)
+    .subquery()
+)
+_DEAD_LETTERS: Final = select(_unsettled, func.count().label("number")).group_by(*_unsettled.c)

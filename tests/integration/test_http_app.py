@@ -127,8 +127,15 @@ async def test_what_happens_is_counted(api: Api) -> None:
     assert 'oms_sagas_ended_total{result="rejected"} 1.0' in lines
     assert 'oms_sagas_active{status="running"} 1.0' in lines
     assert "oms_sagas_with_incident 0.0" in lines
-    assert 'oms_http_request_seconds_count{method="POST",route="/orders",status="202"} 2.0' in lines
-    assert 'oms_http_request_seconds_count{method="GET",route="/orders/{order_id}",status="404"} 1.0' in lines
+    requests = "oms_http_request_duration_seconds_count"
+    assert f'{requests}{{method="POST",route="/orders",status="202"}} 2.0' in lines
+    assert f'{requests}{{method="GET",route="/orders/{{order_id}}",status="404"}} 1.0' in lines
+    assert 'oms_saga_duration_seconds_count{result="rejected"} 1.0' in lines
+    assert 'oms_step_attempts_total{direction="forward",result="rejected",step="reserve"} 1.0' in lines
+    assert 'oms_step_duration_seconds_count{direction="forward",step="reserve"} 1.0' in lines
+    assert 'oms_dead_letters{queue="payment.commands",status="open"} 0.0' in lines
+    assert 'oms_incidents_open{kind="overdue"} 0.0' in lines
+    assert 'oms_batch_messages_count{queue="submissions",service="orchestrator"} 2.0' in lines
 
 
 # -- the description ----------------------------------------------------------------------------------------

@@ -1,0 +1,168 @@
+"""What is counted of sagas, once each change is durable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from contracts.events import OUTCOMES, Rejection, StepRefused, StepSettled
+from messaging.measures import SECONDS, Distribution, Kind, Measure, Reading
+from orchestrator.core.inputs import (
+    CommandDeadLettered,
+    CompensationStuck,
+    Input,
+    OutcomeReceived,
+    OutcomeUnknown,
+    StepOverdue,
+)
+from orchestrator.core.state import END_STATUSES, ENDED, IncidentKind, Saga
+
+Move = tuple["Saga | None", Input, Saga]
+"""A saga before, what it accepted, and the saga after it; None before its start."""
+
+STARTED: Final = Measure("oms_sagas_started_total", Kind.COUNTER, "Sagas started.")
+ENDED_AS: Final = Measure("oms_sagas_ended_total", Kind.COUNTER, "Sagas ended, by result.", ("result",))
+DURATION: Final = Measure(
+    "oms_saga_duration_seconds", Kind.HISTOGRAM, "From an order's acceptance to its saga's end.", ("result",)
+)
+ATTEMPTS: Final = Measure(
+    "oms_step_attempts_total",
+    Kind.COUNTER,
+    "Pieces of work that came to a result: succeeded, rejected, refused, settled, unknown (given up after "
+    "its deadline), overdue, stuck, dead_lettered.",
+    ("step", "direction", "result"),
+)
+STEP_DURATION: Final = Measure(
+    "oms_step_duration_seconds",
+    Kind.HISTOGRAM,
+    "From when a saga began to wait for a step (its first command, or a person's retry) to its answer.",
+    ("step", "direction"),
+)
+INCIDENTS: Final = Measure(
+    "oms_incidents_opened_total", Kind.COUNTER, "Incidents opened: a person has to look.", ("kind",)
+)
+STALE: Final = Measure(
+    "oms_inputs_stale_total", Kind.COUNTER, "Inputs that changed nothing: duplicates and late answers."
+)
+UNKNOWN_VERSION: Final = Measure(
+    "oms_inputs_unknown_version_total",
+    Kind.COUNTER,
+    "Inputs for a saga whose definition version this process does not know; each is an alarm.",
+)
+RESENT: Final = Measure(
+    "oms_commands_resent_total", Kind.COUNTER, "Commands sent again because no answer came."
+)
+ACTIVE: Final = Measure("oms_sagas_active", Kind.GAUGE, "Sagas that have not ended.", ("status",))
+WITH_INCIDENT: Final = Measure("oms_sagas_with_incident", Kind.GAUGE, "Sagas with an open incident.")
+OPEN_INCIDENTS: Final = Measure(
+    "oms_incidents_open", Kind.GAUGE, "Sagas with an open incident of a kind.", ("kind",)
+)
+OVERDUE: Final = Measure(
+    "oms_sagas_due_lag_seconds",
+    Kind.GAUGE,
+    "For how long the longest waiting saga has been due to be looked at.",
+)
+DEAD_LETTERS: Final = Measure(
+    "oms_dead_letters",
+    Kind.GAUGE,
+    "Dead letters that nobody has settled, by the queue that gave them up and status.",
+    ("queue", "status"),
+)
+QUEUE_READY: Final = Measure(
+    "oms_queue_messages", Kind.GAUGE, "Messages ready for delivery at the broker.", ("queue",)
+)
+QUEUE_CONSUMERS: Final = Measure("oms_queue_consumers", Kind.GAUGE, "Consumers of a queue.", ("queue",))
+
+MEASURES: Final = (
+    STARTED,
+    ENDED_AS,
+    DURATION,
+    ATTEMPTS,
+    STEP_DURATION,
+    INCIDENTS,
+    STALE,
+    UNKNOWN_VERSION,
+    RESENT,
+    ACTIVE,
+    WITH_INCIDENT,
+    OPEN_INCIDENTS,
+    OVERDUE,
+    DEAD_LETTERS,
+    QUEUE_READY,
+    QUEUE_CONSUMERS,
+)
+
+
+class SagaMeasures:
+    """Counts of one engine."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.durations: Mapping[str, Distribution] = {
+            result.value: Distribution(SECONDS) for result in sorted(END_STATUSES)
+        }
+        self.attempts: Counter[tuple[str, str, str]] = Counter()
+        self.step_durations: dict[tuple[str, str], Distribution] = {}
+        self.incidents: Counter[IncidentKind] = Counter()
+
+    def note(self, moves: Sequence[Move]) -> None:
+        """Take note of what sagas accepted, in a transaction that has been committed."""
+        for before, accepted, after in moves:
+            if before is None:
+                self.started += 1
+                continue
+            self._note_work(before, accepted, after)
+            if after.status in ENDED and before.status not in ENDED:
+                took_s = (after.updated_at - after.created_at).total_seconds()
+                self.durations[after.order_status].add(took_s)
+            if after.incidents and after.incidents != before.incidents:
+                self.incidents.update(i.kind for i in after.incidents if i not in before.incidents)
+
+    def readings(self) -> Iterator[Reading]:
+        """Everything counted so far."""
+        yield STARTED.of(), self.started
+        for result, durations in self.durations.items():
+            yield ENDED_AS.of(result), sum(durations.counts)
+            yield DURATION.of(result), durations
+        for labels, count in self.attempts.items():
+            yield ATTEMPTS.of(*labels), count
+        for step, durations in self.step_durations.items():
+            yield STEP_DURATION.of(*step), durations
+        for kind in IncidentKind:
+            yield INCIDENTS.of(kind.value), self.incidents[kind]
+
+    def _note_work(self, before: Saga, accepted: Input, after: Saga) -> None:
+        awaiting = before.awaiting
+        match accepted:
+            case OutcomeReceived(event, step, direction):
+                self.attempts[step, direction.value, _RESULTS[event]] += 1
+                if awaiting is None or (awaiting.step, awaiting.direction) != (step, direction):
+                    return
+                durations = self.step_durations.get((step, direction.value))
+                if durations is None:
+                    durations = self.step_durations[step, direction.value] = Distribution(SECONDS)
+                durations.add((after.updated_at - awaiting.since).total_seconds())
+            case CommandDeadLettered(step, direction):
+                self.attempts[step, direction.value, "dead_lettered"] += 1
+            case OutcomeUnknown(step) | StepOverdue(step) | CompensationStuck(step) if awaiting is not None:
+                self.attempts[step, awaiting.direction.value, _TIMED[type(accepted)]] += 1
+            case _:
+                pass
+
+
+def _result(event: str) -> str:
+    kind = OUTCOMES[event]
+    if issubclass(kind, Rejection):
+        return "rejected"
+    if issubclass(kind, StepRefused):
+        return "refused"
+    return "settled" if issubclass(kind, StepSettled) else "succeeded"
+
+
+_RESULTS: Final = {event: _result(event) for event in OUTCOMES}
+_TIMED: Final[dict[type, str]] = {
+    OutcomeUnknown: "unknown",
+    StepOverdue: "overdue",
+    CompensationStuck: "stuck",
+}
