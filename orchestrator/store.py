@@ -338,13 +338,13 @@ class PostgresTransaction(SqlTransaction):
     async def read_dead_letter(self, dead_letter_id: UUID) -> DeadLetter | None:
         """See the port."""
         rows = await self.fetch(f"{SELECT_DEAD_LETTERS} WHERE dead_letter_id = %s", [dead_letter_id])
-        return _dead_letter(rows[0]) if rows else None
+        return dead_letter_of(rows[0]) if rows else None
 
     async def lock_dead_letters(self, dead_letter_ids: Collection[UUID]) -> Mapping[UUID, DeadLetter]:
         """See the port."""
         query = f"{SELECT_DEAD_LETTERS} WHERE dead_letter_id = ANY(%s) ORDER BY dead_letter_id FOR UPDATE"
         rows = await self.fetch(query, [sorted(dead_letter_ids)])
-        return {row[0]: _dead_letter(row) for row in rows}
+        return {row[0]: dead_letter_of(row) for row in rows}
 
     def save_dead_letters(self, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
         """See the port."""
@@ -370,7 +370,8 @@ def _saga(row: TupleRow) -> Saga:
     return load_saga(columns, row[-2], order)
 
 
-def _dead_letter(row: TupleRow) -> DeadLetter:
+def dead_letter_of(row: TupleRow) -> DeadLetter:
+    """The dead letter of a row of `SELECT_DEAD_LETTERS`."""
     dead = DeadLetter(*row)
     return replace(dead, status=DeadLetterStatus(dead.status), body=bytes(dead.body))
 

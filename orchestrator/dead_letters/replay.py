@@ -6,10 +6,11 @@ out only while the saga awaits exactly that work. Anything else goes back to its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 from uuid import UUID
 
 from contracts.envelope import ATTEMPT
@@ -20,11 +21,26 @@ from messaging.transport import Message
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor, RetryRequested
 from orchestrator.dead_letters.collector import COMMAND, CORRELATION
+from orchestrator.dead_letters.selection import STILL_OPEN
 from orchestrator.engine import Engine, Work
 from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion
 from orchestrator.storage import AuditEntry, DeadLetter, DeadLetterStatus, OrchestratorTransaction
 
-_REPLAYABLE = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """On whose word something is done to a dead letter.
+
+    Attributes:
+        audit_id: made beforehand, so that a second run finds what the first has committed (S17).
+        still_wanted: looks at the locked dead letter; raises what speaks against it.
+        job_id: the job that it is part of, for the audit log.
+    """
+
+    actor: Actor
+    audit_id: UUID
+    still_wanted: Callable[[DeadLetter], None]
+    job_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +74,20 @@ class DeadLetterOperations:
             StaleVersion: it has changed since the caller looked.
             NotAllowed: it is closed, cut, or no longer awaited.
         """
-        audit_id = self._new_id()
-        return await self._unit_of_work.run(
-            lambda transaction: self._replay(transaction, dead_letter_id, actor, expected_version, audit_id)
-        )
+        mandate = Mandate(actor, self._new_id(), partial(_check_version, expected_version))
+
+        async def work(transaction: OrchestratorTransaction) -> Replay:
+            return await self.replay_within(transaction, dead_letter_id, mandate)
+
+        return await self._unit_of_work.run(work)
 
     async def dry_run(self, dead_letter_id: UUID, expected_version: int | None = None) -> Replay:
         """What `replay` would do now. Changes nothing; raises what `replay` would raise."""
 
         async def work(transaction: OrchestratorTransaction) -> Replay:
-            locked, dead = await self._lock(transaction, dead_letter_id, expected_version)
-            replay, _ = self._plan(locked, dead, Actor("dry run", ""))
+            locked, dead = await self._lock(transaction, dead_letter_id)
+            _check_version(expected_version, dead)
+            replay, _ = self._plan(locked, dead, _NOBODY)
             return replay
 
         return await self._unit_of_work.run(work)
@@ -77,47 +96,61 @@ class DeadLetterOperations:
         self, dead_letter_id: UUID, actor: Actor, expected_version: int | None = None
     ) -> DeadLetter:
         """Close a dead letter without sending anything. Raises as `replay` does."""
-        audit_id = self._new_id()
+        mandate = Mandate(actor, self._new_id(), partial(_check_version, expected_version))
 
         async def work(transaction: OrchestratorTransaction) -> DeadLetter:
-            locked, dead = await self._lock(transaction, dead_letter_id, None)
-            if await transaction.audit_entry(audit_id) is not None:
-                return dead
-            _check(dead, expected_version)
-            after = replace(
-                dead,
-                status=DeadLetterStatus.DISCARDED,
-                cause=f"discarded by {actor.name}",
-                version=dead.version + 1,
-            )
-            transaction.save_dead_letters([after], locked.now)
-            transaction.add_audit([_audit(audit_id, locked.now, actor, "dead_letter.discard", dead, after)])
-            return after
+            return await self.discard_within(transaction, dead_letter_id, mandate)
 
         return await self._unit_of_work.run(work)
 
-    async def _replay(
-        self,
-        transaction: OrchestratorTransaction,
-        dead_letter_id: UUID,
-        actor: Actor,
-        expected_version: int | None,
-        audit_id: UUID,
+    async def replay_within(
+        self, transaction: OrchestratorTransaction, dead_letter_id: UUID, mandate: Mandate
     ) -> Replay:
-        locked, dead = await self._lock(transaction, dead_letter_id, None)
-        if await transaction.audit_entry(audit_id) is not None:
+        """`replay` in a transaction that does more than that. What it raises, it raises before it writes."""
+        locked, dead = await self._lock(transaction, dead_letter_id)
+        if await transaction.audit_entry(mandate.audit_id) is not None:
             return Replay(dead, "replayed")
-        _check(dead, expected_version)
-        replayed, messages = self._plan(locked, dead, actor)
+        mandate.still_wanted(dead)
+        replayed, messages = self._plan(locked, dead, mandate.actor)
         transaction.send(messages)
         self._engine.write(transaction, locked)
-        transaction.save_dead_letters([replayed.dead_letter], locked.now)
-        action = "dead_letter.replay"
-        transaction.add_audit([_audit(audit_id, locked.now, actor, action, dead, replayed.dead_letter)])
+        _save(transaction, locked.now, "dead_letter.replay", mandate, dead, replayed.dead_letter)
         return replayed
 
+    async def discard_within(
+        self, transaction: OrchestratorTransaction, dead_letter_id: UUID, mandate: Mandate
+    ) -> DeadLetter:
+        """`discard` in a transaction that does more than that. Raises as `replay_within` does."""
+        locked, dead = await self._lock(transaction, dead_letter_id)
+        if await transaction.audit_entry(mandate.audit_id) is not None:
+            return dead
+        mandate.still_wanted(dead)
+        _check_open(dead)
+        after = replace(
+            dead,
+            status=DeadLetterStatus.DISCARDED,
+            cause=f"discarded by {mandate.actor.name}",
+            version=dead.version + 1,
+        )
+        _save(transaction, locked.now, "dead_letter.discard", mandate, dead, after)
+        return after
+
+    async def refusals_within(
+        self, transaction: OrchestratorTransaction, seen: Sequence[DeadLetter]
+    ) -> Mapping[UUID, NotAllowed]:
+        """Those of these dead letters whose replay would be refused now, and why. Changes nothing."""
+        locked = await self._engine.lock(transaction, {dead.saga_id for dead in seen if dead.saga_id})
+        found: dict[UUID, NotAllowed] = {}
+        for dead in seen:
+            own = {dead.saga_id: locked.sagas[dead.saga_id]} if dead.saga_id in locked.sagas else {}
+            try:
+                self._plan(self._engine.work_on(own, locked.now), dead, _NOBODY)
+            except NotAllowed as refused:
+                found[dead.dead_letter_id] = refused
+        return found
+
     async def _lock(
-        self, transaction: OrchestratorTransaction, dead_letter_id: UUID, expected_version: int | None
+        self, transaction: OrchestratorTransaction, dead_letter_id: UUID
     ) -> tuple[Work, DeadLetter]:
         """The dead letter with its saga, locked in the order of S18: the saga first."""
         seen = await transaction.read_dead_letter(dead_letter_id)
@@ -127,13 +160,11 @@ class DeadLetterOperations:
         dead = (await transaction.lock_dead_letters([dead_letter_id])).get(dead_letter_id)
         if dead is None:
             raise NotFound(f"there is no dead letter {dead_letter_id}")
-        if expected_version is not None:
-            _check(dead, expected_version)
         return work, dead
 
     def _plan(self, work: Work, dead: DeadLetter, actor: Actor) -> tuple[Replay, list[Message]]:
         """What the replay is: the saga's retry for a command, the stored bytes for anything else (D4)."""
-        _check(dead, None)
+        _check_open(dead)
         after = replace(dead, status=DeadLetterStatus.REPLAYING, cause=None, version=dead.version + 1)
         if dead.kind == COMMAND and dead.saga_id is not None:
             self._retry(work, dead, dead.saga_id, actor)
@@ -156,10 +187,16 @@ class DeadLetterOperations:
         self._operations.fold(work, saga, RetryRequested(actor))
 
 
-def _check(dead: DeadLetter, expected_version: int | None) -> None:
-    if expected_version is not None and expected_version != dead.version:
+_NOBODY: Final = Actor("dry run", "")
+
+
+def _check_version(expected: int | None, dead: DeadLetter) -> None:
+    if expected is not None and expected != dead.version:
         raise StaleVersion(dead.version)
-    if dead.status not in _REPLAYABLE:
+
+
+def _check_open(dead: DeadLetter) -> None:
+    if dead.status not in STILL_OPEN:
         raise NotAllowed("closed", f"it is {dead.status} already: {dead.cause}")
 
 
@@ -179,11 +216,22 @@ def _as_it_was(dead: DeadLetter, message_id: UUID, now: datetime) -> Message:
     )
 
 
-def _audit(
-    audit_id: UUID, now: datetime, actor: Actor, action: str, before: DeadLetter, after: DeadLetter
-) -> AuditEntry:
-    subject = f"dead_letter:{before.dead_letter_id}"
-    return AuditEntry(audit_id, now, actor.name, action, subject, actor.reason, _view(before), _view(after))
+def _save(
+    transaction: OrchestratorTransaction,
+    now: datetime,
+    action: str,
+    mandate: Mandate,
+    before: DeadLetter,
+    after: DeadLetter,
+) -> None:
+    """Write the dead letter, and who wanted it so (D6)."""
+    actor, subject = mandate.actor, f"dead_letter:{before.dead_letter_id}"
+    job = {} if mandate.job_id is None else {"job_id": str(mandate.job_id)}
+    views = _view(before), {**_view(after), **job}
+    transaction.save_dead_letters([after], now)
+    transaction.add_audit(
+        [AuditEntry(mandate.audit_id, now, actor.name, action, subject, actor.reason, *views)]
+    )
 
 
 def _view(dead: DeadLetter) -> Mapping[str, Any]:

@@ -8,8 +8,8 @@ goes on exactly there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -133,12 +133,37 @@ def why_changed(item: Item, now: DeadLetter) -> str | None:
     return "somebody has replayed it since the job began" if on_its_way else None
 
 
-def with_refusal(refusals: Mapping[str, Refusals], outcome: Outcome) -> Mapping[str, Refusals]:
-    """The refusals of a job after one more outcome."""
-    if outcome.result is not ItemResult.REFUSED or outcome.code is None:
-        return refusals
-    before = refusals.get(outcome.code, Refusals(0, outcome.explanation or ""))
-    return {**refusals, outcome.code: Refusals(before.count + 1, before.example)}
+def after(job: Job, item: Item, outcome: Outcome, now: datetime) -> Job:
+    """The job once an item of it is done with; after its last one it has ended."""
+    refused = outcome.result is ItemResult.REFUSED
+    moved = replace(
+        job,
+        position=item.dead_letter_id,
+        succeeded=job.succeeded + (not refused),
+        refused=job.refused + refused,
+        refusals=_with(job.refusals, outcome) if refused else job.refusals,
+    )
+    return moved if moved.done < moved.total else ended(moved, JobState.FINISHED, now)
+
+
+def ended(job: Job, state: JobState, now: datetime) -> Job:
+    """The job at its end."""
+    return replace(job, state=state, finished_at=now, version=job.version + 1)
+
+
+def _with(refusals: Mapping[str, Refusals], outcome: Outcome) -> Mapping[str, Refusals]:
+    code = outcome.code or "refused"
+    before = refusals.get(code, Refusals(0, outcome.explanation or ""))
+    return {**refusals, code: replace(before, count=before.count + 1)}
+
+
+def counted(outcomes: Iterable[Outcome]) -> Mapping[str, Refusals]:
+    """How many outcomes are refusals, by their codes."""
+    refusals: Mapping[str, Refusals] = {}
+    for outcome in outcomes:
+        if outcome.result is ItemResult.REFUSED:
+            refusals = _with(refusals, outcome)
+    return refusals
 
 
 def turn_size(rate_per_second: float) -> int:

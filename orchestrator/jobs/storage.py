@@ -10,7 +10,7 @@ from uuid import UUID
 
 from orchestrator.dead_letters.selection import DeadLetterFilter
 from orchestrator.jobs.job import Item, Job, Outcome
-from orchestrator.storage import OrchestratorTransaction
+from orchestrator.storage import DeadLetter, OrchestratorTransaction
 
 LEASE_S: Final = 15.0
 """Seconds after which a job whose replica says nothing is somebody else's. Every item renews it."""
@@ -46,8 +46,10 @@ class JobTransaction(OrchestratorTransaction, Protocol):
     async def count_dead_letters(self, selected: DeadLetterFilter) -> int:
         """How many dead letters are like this now."""
 
-    async def oldest_dead_letters(self, selected: DeadLetterFilter, limit: int) -> Sequence[Item]:
-        """Dead letters that are like this now, in the order of their ids."""
+    async def first_dead_letters(
+        self, selected: DeadLetterFilter, after: UUID | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """Dead letters that are like this now, in the order of their ids, behind ``after``; not locked."""
 
     async def read_job(self, job_id: UUID) -> Job | None:
         """A job, not locked."""

@@ -15,7 +15,8 @@ from orchestrator.codec import dump_json
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
 from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, Refusals, turn_size
 from orchestrator.jobs.storage import LEASE_S, Turn
-from orchestrator.store import PostgresTransaction
+from orchestrator.storage import DeadLetter
+from orchestrator.store import SELECT_DEAD_LETTERS, PostgresTransaction, dead_letter_of
 from orchestrator.tables import dead_letters, job_items
 
 _COLUMNS: Final = tuple(each.name for each in fields(Job))
@@ -95,12 +96,15 @@ class JobPostgresTransaction(PostgresTransaction):
         count: int = (await self.connection.execute(counted)).scalar_one()
         return count
 
-    async def oldest_dead_letters(self, selected: DeadLetterFilter, limit: int) -> Sequence[Item]:
+    async def first_dead_letters(
+        self, selected: DeadLetterFilter, after: UUID | None, limit: int
+    ) -> Sequence[DeadLetter]:
         """See the port."""
-        dead = dead_letters.c
-        chosen = select(dead.dead_letter_id, dead.version).where(*_conditions(selected))
-        rows = await self.connection.execute(chosen.order_by(dead.dead_letter_id).limit(limit))
-        return [Item(*row) for row in rows]
+        key = dead_letters.c.dead_letter_id
+        chosen = select(key).where(key > (after or _BEFORE_ALL), *_conditions(selected))
+        found = (await self.connection.execute(chosen.order_by(key).limit(limit))).scalars().all()
+        query = f"{SELECT_DEAD_LETTERS} WHERE dead_letter_id = ANY(%s) ORDER BY dead_letter_id"
+        return [dead_letter_of(row) for row in await self.fetch(query, [list(found)])]
 
     async def read_job(self, job_id: UUID) -> Job | None:
         """See the port."""

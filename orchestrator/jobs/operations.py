@@ -1,0 +1,197 @@
+"""What people do with jobs: see what one would do, start it, cancel it (D5, D6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from messaging.identifiers import NewId
+from messaging.unit_of_work import UnitOfWork
+from orchestrator.core.inputs import Actor
+from orchestrator.dead_letters.replay import DeadLetterOperations
+from orchestrator.dead_letters.selection import DeadLetterFilter
+from orchestrator.jobs.job import ItemResult, Job, JobKind, JobState, Outcome, Refusals, counted, ended
+from orchestrator.jobs.storage import JobTransaction
+from orchestrator.operations import NotAllowed, NotFound, StaleVersion
+from orchestrator.storage import AuditEntry
+
+EXAMINED: Final = 1000
+"""Dead letters that a dry run looks at one by one; the others it counts."""
+
+_AT_ONCE: Final = 100
+
+
+class CountChanged(Exception):
+    """There are not as many dead letters as the caller expected.
+
+    Attributes:
+        current: how many there are.
+    """
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"there are {current} now")
+        self.current = current
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a job would do now.
+
+    Attributes:
+        total: dead letters that it would choose.
+        examined: how many of them were looked at, the oldest first.
+        refusals: of those examined, by code.
+    """
+
+    total: int
+    examined: int
+    refusals: Mapping[str, Refusals]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a job is to do, and how fast.
+
+    Attributes:
+        expected_count: how many dead letters the caller has seen; None takes whatever there is.
+    """
+
+    kind: JobKind
+    selected: DeadLetterFilter
+    rate_per_second: float
+    expected_count: int | None = None
+
+
+class JobOperations:
+    """Actions of people on jobs."""
+
+    def __init__(
+        self, unit_of_work: UnitOfWork[JobTransaction], dead_letters: DeadLetterOperations, new_id: NewId
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._dead_letters = dead_letters
+        self._new_id = new_id
+
+    async def preview(self, kind: JobKind, selected: DeadLetterFilter) -> Preview:
+        """What a job would do now. Changes nothing; holds no lock for longer than a moment."""
+        total = await self._unit_of_work.run(lambda transaction: transaction.count_dead_letters(selected))
+        if kind is JobKind.DISCARD:
+            return Preview(total, total, {})
+        outcomes: list[Outcome] = []
+        last: UUID | None = None
+        while len(outcomes) < EXAMINED:
+            last, some = await self._examined(selected, last)
+            if last is None:
+                break
+            outcomes += some
+        return Preview(max(total, len(outcomes)), len(outcomes), counted(outcomes))
+
+    async def start(self, assignment: Assignment, actor: Actor) -> Job:
+        """Begin a job on every dead letter that is like this now, and on no later one.
+
+        Raises:
+            CountChanged: there are not as many as expected.
+            NotAllowed: there is none.
+        """
+        job_id, audit_id = self._new_id(), self._new_id()
+
+        async def work(transaction: JobTransaction) -> Job:
+            found = await transaction.read_job(job_id)
+            if found is not None:
+                return found
+            total = await transaction.choose_items(job_id, assignment.selected)
+            if assignment.expected_count not in (None, total):
+                raise CountChanged(total)
+            if total == 0:
+                raise NotAllowed("nothing_selected", "no open dead letter is like this")
+            job = _new_job(job_id, assignment, actor, total, await transaction.now())
+            transaction.add_job(job)
+            transaction.add_audit([_entry(audit_id, job.created_at, actor, "job.start", None, job)])
+            return job
+
+        return await self._unit_of_work.run(work)
+
+    async def cancel(self, job_id: UUID, actor: Actor, expected_version: int | None = None) -> Job:
+        """End a job: once this returns, nothing more of it is done.
+
+        Raises:
+            NotFound, StaleVersion, NotAllowed
+        """
+        audit_id = self._new_id()
+
+        async def work(transaction: JobTransaction) -> Job:
+            job = await transaction.lock_job(job_id)
+            if job is None:
+                raise NotFound(f"there is no job {job_id}")
+            if await transaction.audit_entry(audit_id) is not None:
+                return job
+            if expected_version is not None and expected_version != job.version:
+                raise StaleVersion(job.version)
+            if job.state is not JobState.RUNNING:
+                raise NotAllowed("ended", f"it is {job.state} already")
+            now = await transaction.now()
+            cancelled = replace(
+                ended(job, JobState.CANCELLED, now), ended_by=actor.name, end_reason=actor.reason
+            )
+            transaction.end_job(cancelled, now)
+            transaction.add_audit([_entry(audit_id, now, actor, "job.cancel", job, cancelled)])
+            return cancelled
+
+        return await self._unit_of_work.run(work)
+
+    async def _examined(
+        self, selected: DeadLetterFilter, after: UUID | None
+    ) -> tuple[UUID | None, list[Outcome]]:
+        """The outcomes of the next few, and the last of them; None where there is none."""
+
+        async def work(transaction: JobTransaction) -> tuple[UUID | None, list[Outcome]]:
+            seen = await transaction.first_dead_letters(selected, after, _AT_ONCE)
+            refused = await self._dead_letters.refusals_within(transaction, seen)
+            outcomes = [outcome_of(refused.get(dead.dead_letter_id)) for dead in seen]
+            return (seen[-1].dead_letter_id if seen else None), outcomes
+
+        return await self._unit_of_work.run(work)
+
+
+def outcome_of(refused: NotAllowed | None) -> Outcome:
+    """What an item's refusal, or its absence, is."""
+    if refused is None:
+        return Outcome(ItemResult.SUCCEEDED)
+    return Outcome(ItemResult.REFUSED, refused.code, str(refused))
+
+
+def _new_job(job_id: UUID, assignment: Assignment, actor: Actor, total: int, now: datetime) -> Job:
+    return Job(
+        job_id=job_id,
+        kind=assignment.kind,
+        filter=assignment.selected.document,
+        reason=actor.reason,
+        actor=actor.name,
+        rate_per_second=assignment.rate_per_second,
+        created_at=now,
+        next_at=now,
+        total=total,
+    )
+
+
+def _entry(
+    audit_id: UUID, now: datetime, actor: Actor, action: str, before: Job | None, after: Job
+) -> AuditEntry:
+    was = {} if before is None else _view(before)
+    subject = f"job:{after.job_id}"
+    return AuditEntry(audit_id, now, actor.name, action, subject, actor.reason, was, _view(after))
+
+
+def _view(job: Job) -> dict[str, object]:
+    return {
+        "status": job.state.value,
+        "version": job.version,
+        "kind": job.kind.value,
+        "filter": dict(job.filter),
+        "total": job.total,
+        "succeeded": job.succeeded,
+        "refused": job.refused,
+    }

@@ -1,0 +1,149 @@
+"""Works jobs through, dead letter by dead letter, and goes on where a crash has left them (D5).
+
+What is done to a dead letter, its result, its audit entry and the job's progress are one transaction. The
+progress is guarded: it is written only by whoever holds the job's lease, from where the job stood, while the
+job runs. So of two replicas that both believe a job theirs only one gets anything done, and a cancel is exact.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from uuid import UUID
+
+import structlog
+
+from messaging.background import finished
+from messaging.identifiers import NewId
+from messaging.postgresql import LostUpdate
+from messaging.unit_of_work import UnitOfWork
+from orchestrator.core.inputs import Actor
+from orchestrator.dead_letters.replay import DeadLetterOperations, Mandate
+from orchestrator.jobs.job import (
+    Item,
+    ItemResult,
+    Job,
+    JobKind,
+    JobState,
+    Outcome,
+    after,
+    ended,
+    next_turn_at,
+    why_changed,
+)
+from orchestrator.jobs.operations import outcome_of
+from orchestrator.jobs.storage import JobTransaction, Turn
+from orchestrator.operations import NotAllowed, NotFound
+from orchestrator.storage import DeadLetter
+
+log = structlog.get_logger(__name__)
+
+
+class JobRunner:
+    """Runs whatever job may go on, a turn at a time, so that several jobs go on side by side."""
+
+    def __init__(
+        self, unit_of_work: UnitOfWork[JobTransaction], dead_letters: DeadLetterOperations, new_id: NewId
+    ) -> None:
+        self.counts: Counter[tuple[JobKind, ItemResult]] = Counter()
+        self._unit_of_work = unit_of_work
+        self._dead_letters = dead_letters
+        self._new_id = new_id
+
+    async def run_once(self) -> int:
+        """Work through one turn of one job; returns how many dead letters it had."""
+        lease = self._new_id()
+
+        async def take(transaction: JobTransaction) -> Turn | None:
+            return await transaction.take_turn(lease, await transaction.now())
+
+        turn = await self._unit_of_work.run(take)
+        if turn is None:
+            return 0
+        try:
+            await self._work_through(turn)
+        except LostUpdate:
+            log.info("a job was cancelled, or is somebody else's now", job_id=str(turn.job.job_id))
+        return len(turn.items)
+
+    async def _work_through(self, turn: Turn) -> None:
+        job = turn.job
+        for item in turn.items:
+            job = await finished(self._do(turn, job, item))
+        if job.state is not JobState.RUNNING:
+            log.info("a job has ended", job_id=str(job.job_id), succeeded=job.succeeded, refused=job.refused)
+        elif turn.items:
+            await self._end_turn(turn)
+        else:
+            await self._fail(job, "the list of its dead letters is not whole")
+
+    async def _do(self, turn: Turn, job: Job, item: Item) -> Job:
+        """Act on one dead letter; the job after it. Raises LostUpdate where the job is not ours to move."""
+        audit_id = self._new_id()
+
+        async def work(transaction: JobTransaction) -> tuple[Job, Outcome]:
+            committed = await transaction.outcome_of(job.job_id, item.dead_letter_id)
+            now = await transaction.now()
+            if committed is not None:
+                return after(job, item, committed, now), committed
+            outcome = await self._act(transaction, job, item, audit_id)
+            moved = after(job, item, outcome, now)
+            transaction.finish_item(turn, item, outcome, moved, now)
+            return moved, outcome
+
+        try:
+            moved, outcome = await self._unit_of_work.run(work)
+        except LostUpdate:
+            raise
+        except Exception as error:
+            log.error("a job cannot act on a dead letter, going on", exc_info=error, job_id=str(job.job_id))
+            moved, outcome = await self._give_up(turn, job, item, error)
+        self.counts[job.kind, outcome.result] += 1
+        return moved
+
+    async def _act(self, transaction: JobTransaction, job: Job, item: Item, audit_id: UUID) -> Outcome:
+        def still_wanted(dead: DeadLetter) -> None:
+            if (changed := why_changed(item, dead)) is not None:
+                raise NotAllowed("replayed_meanwhile", changed)
+
+        mandate = Mandate(Actor(job.actor, job.reason), audit_id, still_wanted, job.job_id)
+        try:
+            if job.kind is JobKind.REPLAY:
+                await self._dead_letters.replay_within(transaction, item.dead_letter_id, mandate)
+            else:
+                await self._dead_letters.discard_within(transaction, item.dead_letter_id, mandate)
+        except NotAllowed as refused:
+            return outcome_of(refused)
+        except NotFound as gone:
+            return Outcome(ItemResult.REFUSED, "gone", str(gone))
+        return outcome_of(None)
+
+    async def _give_up(self, turn: Turn, job: Job, item: Item, error: Exception) -> tuple[Job, Outcome]:
+        """What nobody foresaw refuses this dead letter alone; the log says more."""
+        outcome = Outcome(ItemResult.REFUSED, "unexpected_error", type(error).__name__)
+
+        async def work(transaction: JobTransaction) -> Job:
+            now = await transaction.now()
+            moved = after(job, item, outcome, now)
+            if await transaction.outcome_of(job.job_id, item.dead_letter_id) is None:
+                transaction.finish_item(turn, item, outcome, moved, now)
+            return moved
+
+        return await self._unit_of_work.run(work), outcome
+
+    async def _end_turn(self, turn: Turn) -> None:
+        job = turn.job
+        next_at = next_turn_at(job.next_at, turn.began_at, len(turn.items), job.rate_per_second)
+
+        async def work(transaction: JobTransaction) -> None:
+            transaction.end_turn(turn, await transaction.now(), next_at)
+
+        await self._unit_of_work.run(work)
+
+    async def _fail(self, job: Job, why: str) -> None:
+        async def work(transaction: JobTransaction) -> None:
+            now = await transaction.now()
+            transaction.end_job(replace(ended(job, JobState.FAILED, now), failure=why), now)
+
+        log.error("a job cannot go on", job_id=str(job.job_id), problem=why)
+        await self._unit_of_work.run(work)
