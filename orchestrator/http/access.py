@@ -1,17 +1,28 @@
-"""Who may do what: bearer tokens, of which only digests are kept, compared in constant time."""
+"""Who may do what: bearer tokens, of which only digests are kept, compared in constant time.
+
+The environment's tokens are known from the start. The others stand in the database, where they are looked up
+by their digest: an index compares in no constant time, but what it compares is a hash that nobody can choose.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
+from uuid import UUID
 
 from starlette.requests import Request
 
 from contracts.problems import ProblemError
+from orchestrator.tokens import Role, StoredToken, digest_of, is_token
+
+REMEMBERED_S: Final = 2.0
+"""Seconds that a program may go on with a token that was revoked; the console asks anew for every page."""
+
+_MOST_REMEMBERED: Final = 1000
 
 
 class Permission(Enum):
@@ -20,15 +31,7 @@ class Permission(Enum):
     ORDERS = "submit, see and cancel orders"
     VIEW = "see sagas, dead letters and the audit log"
     OPERATE = "act on sagas and dead letters, set stock"
-
-
-class Role(Enum):
-    """What the holder of a token is."""
-
-    SHOP = "shop"
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
+    DISCLOSE = "see payment methods and addresses"
 
 
 _GRANTED: Final[Mapping[Role, frozenset[Permission]]] = {
@@ -37,6 +40,12 @@ _GRANTED: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.OPERATOR: frozenset({Permission.ORDERS, Permission.VIEW, Permission.OPERATE}),
     Role.ADMIN: frozenset(Permission),
 }
+
+_NEEDED: Final = {
+    permission: next(role for role, granted in _GRANTED.items() if permission in granted)
+    for permission in Permission
+}
+"""The least role that a permission takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,60 +62,90 @@ CUSTOMER: Final = Principal("customer", Role.SHOP)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token by its digest alone."""
+    """A token by its digest alone.
+
+    Attributes:
+        token_id: in the database; None for one of the environment.
+    """
 
     digest: bytes
     principal: Principal
+    token_id: UUID | None = None
 
     @classmethod
     def of(cls, secret: str, principal: Principal) -> Token:
         """The token that ``secret`` is."""
-        return cls(_digest(secret), principal)
+        return cls(digest_of(secret), principal)
+
+
+class Directory(Protocol):
+    """Where tokens are looked up that the environment does not name; only good ones are found."""
+
+    async def by_digest(self, digest: bytes) -> StoredToken | None:
+        """The token of this digest. Raises StorageUnavailable."""
+
+    async def by_id(self, token_id: UUID) -> StoredToken | None:
+        """The token of this id. Raises StorageUnavailable."""
 
 
 class Access:
     """Decides on requests by their bearer token."""
 
-    def __init__(self, tokens: Iterable[Token], session_key: bytes) -> None:
+    def __init__(
+        self,
+        tokens: Iterable[Token],
+        session_key: bytes,
+        directory: Directory | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Where no token is for the shop alone, `/orders` is open to everybody.
 
         Args:
+            tokens: of the environment.
             session_key: signs the console's sessions; the same in every process that serves it.
+            directory: of further tokens.
+            clock: in seconds.
         """
         self._tokens = tuple(tokens)
+        self._directory = directory
+        self._clock = clock
+        self._remembered: dict[bytes, tuple[float, Token]] = {}
         self.session_key = session_key
         roles = {token.principal.role for token in self._tokens}
         self.orders_are_open = Role.SHOP not in roles
 
     @classmethod
-    def by_tokens(cls, admin_token: str, orders_token: str | None = None) -> Access:
-        """One token for the admin and, where wanted, one for `/orders`."""
+    def by_tokens(
+        cls, admin_token: str, orders_token: str | None = None, directory: Directory | None = None
+    ) -> Access:
+        """One token for the admin, where wanted one for `/orders`, and those of the directory."""
         tokens = [Token.of(admin_token, Principal("admin", Role.ADMIN))]
         if orders_token is not None:
             tokens.append(Token.of(orders_token, CUSTOMER))
-        return cls(tokens, hmac.digest(admin_token.encode(), b"sessions of the console", "sha256"))
+        key = hmac.digest(admin_token.encode(), b"sessions of the console", "sha256")
+        return cls(tokens, key, directory)
 
-    def admit(self, request: Request, permission: Permission) -> Principal:
+    async def admit(self, request: Request, permission: Permission) -> Principal:
         """Who makes this request.
 
         Raises:
-            ProblemError: 401 without a token that is known here, 403 where the token does not permit this.
+            ProblemError: 401 without a token that is good here, 403 where its role does not permit this.
+            StorageUnavailable: the token cannot be looked up.
         """
         if permission is Permission.ORDERS and self.orders_are_open:
             return CUSTOMER
-        principal = self._holder(request.headers.get("authorization", ""))
+        principal = await self._holder(request.headers.get("authorization", ""))
         if principal is None:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise ProblemError(401, "unauthorized", "A valid bearer token is needed.", headers=challenge)
-        if not self.permits(principal, permission):
-            raise ProblemError(403, "forbidden", f"This token does not permit to {permission.value}.")
+        self.require(principal, permission)
         return principal
 
     def guard(self, permission: Permission) -> Callable[[Request], Awaitable[Principal]]:
         """The same as a dependency for routers, those of participants included."""
 
         async def guard(request: Request) -> Principal:
-            return self.admit(request, permission)
+            return await self.admit(request, permission)
 
         return guard
 
@@ -114,31 +153,76 @@ class Access:
         """Whether the principal's role goes that far."""
         return permission in _GRANTED[principal.role]
 
-    def token_of(self, secret: str) -> Token | None:
-        """The token that this secret is; None for one that is not known here."""
-        digest, found = _digest(secret.strip()), None
+    def require(self, principal: Principal, permission: Permission) -> None:
+        """Raises ProblemError (403), naming the role that is needed, where another one asks."""
+        if self.permits(principal, permission):
+            return
+        needed = _NEEDED[permission].value
+        detail = f"To {permission.value} takes the role {needed}; this token has the role {principal.role}."
+        raise ProblemError(403, "forbidden", detail, needed_role=needed)
+
+    async def token_of(self, secret: str) -> Token | None:
+        """The token that this secret is; None for one that is not good here. Raises StorageUnavailable."""
+        secret = secret.strip()
+        digest, found = digest_of(secret), None
         for token in self._tokens:
             if hmac.compare_digest(digest, token.digest):
                 found = token
+        if found is None and self._directory is not None and is_token(secret):
+            return await self._looked_up(digest)
         return found
 
-    def token_named(self, name: str) -> Token | None:
-        """The token of a session: by its `name_of`, so that a session ends with its token."""
+    async def token_named(self, name: str) -> Token | None:
+        """The token of a session: by its `name_of`, so that a session ends with its token.
+
+        Raises:
+            StorageUnavailable: it cannot be looked up.
+        """
         found = None
         for token in self._tokens:
             if hmac.compare_digest(name.encode(), self.name_of(token).encode()):
                 found = token
+        if found is None and self._directory is not None and (token_id := _id_of(name)) is not None:
+            return _known(await self._directory.by_id(token_id))
         return found
 
     def name_of(self, token: Token) -> str:
         """A name for a token that says nothing about it to whoever lacks the key."""
+        if token.token_id is not None:
+            return str(token.token_id)
         return hmac.new(self.session_key, token.digest, "sha256").hexdigest()[:32]
 
-    def _holder(self, authorization: str) -> Principal | None:
+    async def _holder(self, authorization: str) -> Principal | None:
         scheme, _, secret = authorization.partition(" ")
-        token = self.token_of(secret) if scheme.lower() == "bearer" else None
+        token = await self.token_of(secret) if scheme.lower() == "bearer" else None
         return token.principal if token is not None else None
 
+    async def _looked_up(self, digest: bytes) -> Token | None:
+        assert self._directory is not None
+        now = self._clock()
+        since, token = self._remembered.get(digest, (now, None))
+        if token is not None and now - since < REMEMBERED_S:
+            return token
+        token = _known(await self._directory.by_digest(digest), digest)
+        self._remembered.pop(digest, None)
+        if token is not None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = (now, token)
+        return token
 
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+
+def _known(stored: StoredToken | None, digest: bytes | None = None) -> Token | None:
+    if stored is None or (digest is not None and not hmac.compare_digest(stored.digest, digest)):
+        return None
+    return Token(stored.digest, Principal(stored.name, stored.role), stored.token_id)
+
+
+def _id_of(name: str) -> UUID | None:
+    try:
+        return UUID(name) if len(name) == _UUID_LENGTH else None
+    except ValueError:
+        return None
+
+
+_UUID_LENGTH: Final = 36

@@ -78,7 +78,7 @@ class OrderEndpoints:
 
     async def submit(self, request: Request) -> Response:
         """Accept an order and start its saga; also while the broker is down (S14)."""
-        self._access.admit(request, Permission.ORDERS)
+        await self._access.admit(request, Permission.ORDERS)
         key = headers.idempotency_key(request.headers)
         wait_s = headers.preferred_wait_s(request.headers)
         trace = headers.traceparent(request.headers)
@@ -92,12 +92,12 @@ class OrderEndpoints:
 
     async def show(self, request: Request) -> Response:
         """An order as it stands."""
-        self._access.admit(request, Permission.ORDERS)
+        await self._access.admit(request, Permission.ORDERS)
         return answer(await self._order(id_in_path(request, "order_id", "order")))
 
     async def page(self, request: Request, wanted: Annotated[OrderListQuery, Query()]) -> Response:
         """Orders, newest first."""
-        self._access.admit(request, Permission.ORDERS)
+        await self._access.admit(request, Permission.ORDERS)
         chosen = OrderFilter(tuple(wanted.customer_id), tuple(wanted.status))
         return answer(await self._queries.orders.page(chosen, Page(wanted.limit, wanted.cursor)))
 
@@ -106,7 +106,7 @@ class OrderEndpoints:
 
         A client that has seen the final event is told by 204 that it need not come back.
         """
-        self._access.admit(request, Permission.ORDERS)
+        await self._access.admit(request, Permission.ORDERS)
         order_id = id_in_path(request, "order_id", "order")
         after = headers.last_event_id(request.headers)
         progress = Progress(self._queries, order_id, await self._saga_id(order_id), after)
@@ -117,7 +117,7 @@ class OrderEndpoints:
 
     async def cancel(self, request: Request) -> Response:
         """Undo an order, as long as it has not been handed to the carrier (S9). Repeating it is fine."""
-        principal = self._access.admit(request, Permission.ORDERS)
+        principal = await self._access.admit(request, Permission.ORDERS)
         order_id = id_in_path(request, "order_id", "order")
         asked = await json_or_nothing_of(request, Cancellation) or Cancellation()
         saga_id = await self._saga_id(order_id)

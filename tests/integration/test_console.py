@@ -13,9 +13,10 @@ import pytest
 
 from contracts import events
 from messaging.unit_of_work import StorageUnavailable
-from orchestrator.http.access import Access, Principal, Role, Token
+from orchestrator.http.access import Access, Principal, Token
 from orchestrator.http.app import create_app
 from orchestrator.http.console.session import COOKIE
+from orchestrator.tokens import Role
 from participants.http import LedgerReader
 from tests.api import ADMIN, Api, an_api
 from tests.integration.test_http_admin import a_dead_charge

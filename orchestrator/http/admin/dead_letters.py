@@ -79,7 +79,7 @@ class DeadLetterEndpoints:
         return answer(detail, headers=_etag(detail))
 
     async def _asked(self, request: Request, model: type[A]) -> tuple[UUID, A, Actor]:
-        principal = self._access.admit(request, Permission.OPERATE)
+        principal = await self._access.admit(request, Permission.OPERATE)
         dead_letter_id = id_in_path(request, "dead_letter_id", "dead letter")
         asked = await json_of(request, model)
         return dead_letter_id, asked, Actor(principal.name, asked.reason)

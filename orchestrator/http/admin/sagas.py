@@ -70,7 +70,7 @@ class SagaEndpoints:
         return await self._shown(saga_id)
 
     async def _asked(self, request: Request, model: type[A]) -> tuple[UUID, A, Actor]:
-        principal = self._access.admit(request, Permission.OPERATE)
+        principal = await self._access.admit(request, Permission.OPERATE)
         saga_id = id_in_path(request, "saga_id", "saga")
         asked = await json_of(request, model)
         return saga_id, asked, Actor(principal.name, asked.reason)

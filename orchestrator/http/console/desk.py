@@ -16,6 +16,7 @@ from starlette.responses import Response
 from contracts.limits import MAX_BODY_BYTES
 from contracts.problems import ProblemError
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.http.access import Permission
 from orchestrator.http.console.forms import form_of
 from orchestrator.http.console.rendering import Renderer, redirect
 from orchestrator.http.console.session import Session, Sessions, is_ours
@@ -28,7 +29,6 @@ log = structlog.get_logger(__name__)
 Page = Callable[[Request, Session], Awaitable[Response]]
 Action = Callable[[Request, Session, dict[str, str]], Awaitable[Response]]
 
-FORBIDDEN: Final = ProblemError(403, "forbidden", "Your token lets you look, not act.")
 EXPIRED: Final = ProblemError(
     403, "stale_form", "This form is not from your present session. Nothing was done; please try once more."
 )
@@ -54,29 +54,30 @@ class Desk:
         """A route that shows something."""
 
         async def serve(request: Request) -> Response:
-            session = self.sessions.of(request)
-            if session is None:
-                return redirect(f"/console/login?next={quote(_address(request), safe='')}")
+            session = None
             try:
+                session = await self.sessions.of(request)
+                if session is None:
+                    return redirect(f"/console/login?next={quote(_address(request), safe='')}")
                 return await endpoint(request, session)
             except Exception as error:
                 return self.failed(session, error)
 
         return _route(path, serve, "GET")
 
-    def action(self, path: str, endpoint: Action) -> APIRoute:
-        """A route that does something, for forms of our own pages alone."""
+    def action(self, path: str, endpoint: Action, permission: Permission = Permission.OPERATE) -> APIRoute:
+        """A route that does something, for forms of our own pages alone, and for roles that go that far."""
 
         async def serve(request: Request) -> Response:
-            session = self.sessions.of(request)
-            if session is None:
-                return redirect("/console/login")
+            session = None
             try:
+                session = await self.sessions.of(request)
+                if session is None:
+                    return redirect("/console/login")
                 form = await form_of(request)
                 if not is_ours(session, form.pop("csrf", "")):
                     raise EXPIRED
-                if not session.may_act:
-                    raise FORBIDDEN
+                self.sessions.require(session, permission)
                 return await endpoint(request, session, form)
             except Exception as error:
                 return self.failed(session, error)

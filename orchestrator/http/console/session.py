@@ -1,7 +1,8 @@
 """Who is at the console: a signed cookie in place of a token, and proof that a form is one of ours.
 
-Nothing is kept on the server, so every replica takes every session. A session names its token: it ends when
-its time is over or the token is gone. Signing out takes the cookie away from the browser.
+Nothing is kept on the server, so every replica takes every session. A session names its token, which is
+looked up for every page: the session ends when its time is over or the token is gone, revoked or expired.
+Signing out takes the cookie away from the browser.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ class Session:
 
     Attributes:
         csrf: stands in every form that changes something; only our own pages know it.
+        may_disclose: may see what is masked for everybody else.
     """
 
     principal: Principal
     csrf: str
     may_act: bool
+    may_disclose: bool
 
 
 class Sessions:
@@ -43,9 +46,9 @@ class Sessions:
         self._access = access
         self._now_s = now_s
 
-    def holder(self, secret: str) -> Token | None:
-        """The token that may look at the console and has this secret."""
-        token = self._access.token_of(secret)
+    async def holder(self, secret: str) -> Token | None:
+        """The token that may look at the console and has this secret. Raises StorageUnavailable."""
+        token = await self._access.token_of(secret)
         allowed = token is not None and self._access.permits(token.principal, Permission.VIEW)
         return token if allowed else None
 
@@ -67,17 +70,26 @@ class Sessions:
         """Take the session away from the browser."""
         response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict")
 
-    def of(self, request: Request) -> Session | None:
-        """The session of a request; None where there is none that is good."""
+    async def of(self, request: Request) -> Session | None:
+        """The session of a request; None where there is none that is good. Raises StorageUnavailable."""
         signed, _, mac = request.cookies.get(COOKIE, "").rpartition(".")
         if not hmac.compare_digest(mac.encode(), self._mac("session", signed).encode()):
             return None
         name, ends, _ = signed.split(".")
-        token = self._access.token_named(name) if int(ends) > self._now_s() else None
+        token = await self._access.token_named(name) if int(ends) > self._now_s() else None
         if token is None or not self._access.permits(token.principal, Permission.VIEW):
             return None
         may_act = self._access.permits(token.principal, Permission.OPERATE)
-        return Session(token.principal, self._mac("form", signed), may_act)
+        may_disclose = self._access.permits(token.principal, Permission.DISCLOSE)
+        return Session(token.principal, self._mac("form", signed), may_act, may_disclose)
+
+    async def is_good(self, request: Request) -> bool:
+        """Whether the session of a request is still good. Raises StorageUnavailable."""
+        return await self.of(request) is not None
+
+    def require(self, session: Session, permission: Permission) -> None:
+        """Raises ProblemError (403) where the role of the session does not go that far."""
+        self._access.require(session.principal, permission)
 
     def _mac(self, purpose: str, text: str) -> str:
         return hmac.new(self._access.session_key, f"{purpose}:{text}".encode(), "sha256").hexdigest()

@@ -30,8 +30,8 @@ def a_request(cookie: str = "") -> Request:
     return Request({"type": "http", "method": "GET", "headers": headers, **address})
 
 
-def a_cookie(sessions: Sessions) -> str:
-    token = sessions.holder("admin-token")
+async def a_cookie(sessions: Sessions) -> str:
+    token = await sessions.holder("admin-token")
     assert token is not None
     response = Response()
     sessions.begin(a_request(), response, token)
@@ -41,30 +41,30 @@ def a_cookie(sessions: Sessions) -> str:
 # -- sessions ---------------------------------------------------------------------------------------------
 
 
-def test_a_session_ends_with_its_time() -> None:
+async def test_a_session_ends_with_its_time() -> None:
     now = 1000.0
     sessions = Sessions(Access.by_tokens("admin-token"), lambda: now)
-    cookie = a_cookie(sessions)
-    assert sessions.of(a_request(cookie)) is not None
+    cookie = await a_cookie(sessions)
+    assert await sessions.of(a_request(cookie)) is not None
     now += LIFETIME_S
-    assert sessions.of(a_request(cookie)) is None
+    assert await sessions.of(a_request(cookie)) is None
 
 
-def test_every_replica_takes_a_session_and_none_with_another_token_does() -> None:
-    cookie = a_cookie(Sessions(Access.by_tokens("admin-token")))
-    assert Sessions(Access.by_tokens("admin-token")).of(a_request(cookie)) is not None
-    assert Sessions(Access.by_tokens("new-admin-token")).of(a_request(cookie)) is None
+async def test_every_replica_takes_a_session_and_none_with_another_token_does() -> None:
+    cookie = await a_cookie(Sessions(Access.by_tokens("admin-token")))
+    assert await Sessions(Access.by_tokens("admin-token")).of(a_request(cookie)) is not None
+    assert await Sessions(Access.by_tokens("new-admin-token")).of(a_request(cookie)) is None
 
 
-def test_two_sessions_have_different_forms() -> None:
+async def test_two_sessions_have_different_forms() -> None:
     sessions = Sessions(Access.by_tokens("admin-token"))
-    found = [sessions.of(a_request(a_cookie(sessions))) for _ in range(2)]
+    found = [await sessions.of(a_request(await a_cookie(sessions))) for _ in range(2)]
     assert len({session.csrf for session in found if session is not None}) == 2
 
 
 @pytest.mark.parametrize("cookie", ["", ".", "...", "a.b.c.d", "ä.ö"])
-def test_nonsense_is_no_session(cookie: str) -> None:
-    assert Sessions(Access.by_tokens("admin-token")).of(a_request(cookie)) is None
+async def test_nonsense_is_no_session(cookie: str) -> None:
+    assert await Sessions(Access.by_tokens("admin-token")).of(a_request(cookie)) is None
 
 
 @pytest.mark.parametrize(
