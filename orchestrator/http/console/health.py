@@ -10,23 +10,24 @@ from starlette.responses import Response
 
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.session import Session
+from orchestrator.http.console.situation import Situations
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.http.health import readiness_of
 
 
 class HealthPages:
     """What readiness says, for people."""
 
-    def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
+    def __init__(self, desk: Desk, dependencies: Dependencies, situations: Situations) -> None:
         self._desk = desk
+        self._situations = situations
         self._dependencies = dependencies
 
     def routes(self) -> Iterator[APIRoute]:
         """Its routes."""
         yield self._desk.page("/console/health", self._show)
 
-    async def _show(self, _: Request, session: Session) -> Response:
-        readiness = await readiness_of(self._dependencies.components)
+    async def _show(self, request: Request, session: Session) -> Response:
+        readiness = await self._situations.readiness.for_page(request)
         return self._desk.show(
             "health.html",
             session,

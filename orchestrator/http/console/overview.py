@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,13 +11,10 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.routing import OUTCOMES_QUEUE, command_queue, dead_letter_queue
-from messaging.transport import BrokerUnavailable
 from orchestrator.core.state import OrderStatus
-from orchestrator.explanation import ASK_BROKER_S, QueueView
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.session import Session
-from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.console.situation import Situations
 from orchestrator.queries.endings import MINUTES, Ended
 
 WIDTH: Final = 1140
@@ -53,36 +49,18 @@ class Chart:
 class OverviewPages:
     """The first page."""
 
-    def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
+    def __init__(self, desk: Desk, situations: Situations) -> None:
         self._desk = desk
-        self._dependencies = dependencies
+        self._situations = situations
 
     def routes(self) -> Iterator[APIRoute]:
         """Its routes."""
         yield self._desk.page("/console", self._show)
 
-    async def _show(self, _: Request, session: Session) -> Response:
-        queries = self._dependencies.queries
-        now = self._desk.now()
-        gauges, ended, queues = await asyncio.gather(
-            queries.gauges.read(), queries.endings.by_minute(now), self._queues()
-        )
-        return self._desk.show(
-            "overview.html", session, gauges=gauges, chart=chart(ended, now), queues=queues, minutes=MINUTES
-        )
-
-    async def _queues(self) -> list[QueueView]:
-        worked = [OUTCOMES_QUEUE, *map(command_queue, self._dependencies.registry.participants)]
-        names = [*worked, *map(dead_letter_queue, worked)]
-        return list(await asyncio.gather(*map(self._queue, names)))
-
-    async def _queue(self, name: str) -> QueueView:
-        try:
-            async with asyncio.timeout(ASK_BROKER_S):
-                depth = await self._dependencies.depth(name)
-        except (BrokerUnavailable, TimeoutError) as error:
-            return QueueView(name=name, trouble=str(error) or "the broker does not answer in time")
-        return QueueView(name=name, ready=depth.ready, consumers=depth.consumers)
+    async def _show(self, request: Request, session: Session) -> Response:
+        situation = await self._situations.situation.for_page(request)
+        ended = chart(situation.ended, self._desk.now())
+        return self._desk.show("overview.html", session, situation=situation, chart=ended, minutes=MINUTES)
 
 
 def chart(ended: Sequence[Ended], now: datetime) -> Chart:

@@ -14,11 +14,13 @@ from orchestrator.http.console.audit import AuditPages
 from orchestrator.http.console.dead_letters import DeadLetterPages
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.health import HealthPages
+from orchestrator.http.console.live import LivePages, Snapshot
 from orchestrator.http.console.login import Login
 from orchestrator.http.console.overview import OverviewPages
 from orchestrator.http.console.rendering import Renderer, StaticFiles
 from orchestrator.http.console.sagas import SagaPages
 from orchestrator.http.console.session import Session, Sessions
+from orchestrator.http.console.situation import Situations
 from orchestrator.http.dependencies import Dependencies
 
 
@@ -40,6 +42,14 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
 
     yield desk.open("/console/static/{name}", file, "GET")
     yield from Login(desk).routes()
-    for pages in (OverviewPages, SagaPages, DeadLetterPages, AuditPages, HealthPages):
+    situations = Situations(dependencies, now)
+    yield from OverviewPages(desk, situations).routes()
+    yield from HealthPages(desk, dependencies, situations).routes()
+    snapshots: dict[str, Snapshot] = {
+        "overview": situations.situation.recent,
+        "health": situations.readiness.recent,
+    }
+    yield from LivePages(desk, dependencies, snapshots).routes()
+    for pages in (SagaPages, DeadLetterPages, AuditPages):
         yield from pages(desk, dependencies).routes()
     yield desk.page("/console/{rest:path}", nothing)

@@ -1,14 +1,18 @@
 "use strict";
 // Keeps the live parts of a page fresh. Nothing needs this: every page is whole as it is sent.
+//
+// A part says in data-live what it is about. The server tells when that has changed; the page is then fetched
+// anew and its parts are swapped. data-clock: seconds after which a part is out of date all the same.
 
 (() => {
-  const live = () => [...document.querySelectorAll("[data-live]")].filter((part) => Number(part.dataset.live) > 0);
+  const TRY_AGAIN_MS = 10000;
+  const main = document.getElementById("main");
   const state = document.getElementById("live-state");
-  if (live().length === 0 || location.search.includes("cursor=")) return;
+  const parts = () => [...document.querySelectorAll("[data-live]")].filter((part) => part.dataset.live);
+  const topics = (part) => part.dataset.live.split(" ");
+  const address = main.dataset.page || location.href;
 
-  const pause = () => Math.min(...live().map((part) => Number(part.dataset.live))) * 1000;
-  let failures = 0;
-  let timer;
+  // -- what is on the page ---------------------------------------------------------------------------------
 
   const say = (text) => {
     if (state.textContent !== text) state.textContent = text;
@@ -29,43 +33,118 @@
     const open = opened(part);
     const scrolled = [...part.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
     part.replaceChildren(...fresh.childNodes);
-    part.dataset.live = fresh.dataset.live;
+    for (const name of ["live", "clock"]) if (fresh.dataset[name] !== undefined) part.dataset[name] = fresh.dataset[name];
     for (const each of part.querySelectorAll("details[data-key]")) each.open = open.has(each.dataset.key);
     part.querySelectorAll(".scroll").forEach((each, at) => { each.scrollLeft = scrolled[at] || 0; });
   };
 
-  const refresh = async () => {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (answer.redirected && new URL(answer.url).pathname === "/console/login") {
-      location.assign(answer.url);
-      return;
-    }
-    if (!answer.ok) throw new Error(String(answer.status));
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const part of live()) {
-      const fresh = page.getElementById(part.id);
-      if (fresh && !busy(part) && fresh.innerHTML !== part.innerHTML) replace(part, fresh);
-    }
-  };
+  // -- fetching it anew ------------------------------------------------------------------------------------
 
-  const tick = async () => {
-    clearTimeout(timer);
-    if (document.hidden) {
-      say("");
-      return;
-    }
+  const stale = new Set();
+  let fetching = false;
+  let fetched = Date.now();
+
+  const refresh = async () => {
+    if (fetching || stale.size === 0 || document.hidden) return;
+    fetching = true;
+    const wanted = new Set(stale);
+    stale.clear();
     try {
-      await refresh();
-      failures = 0;
+      const answer = await fetch(address, { headers: { Accept: "text/html", "X-Live": "1" }, cache: "no-store" });
+      if (answer.redirected && new URL(answer.url).pathname === "/console/login") {
+        location.assign(answer.url);
+        return;
+      }
+      if (!answer.ok) throw new Error(String(answer.status));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts().filter((each) => wanted.has(each.id))) {
+        const fresh = page.getElementById(part.id);
+        if (!fresh || fresh.innerHTML === part.innerHTML) continue;
+        if (busy(part)) stale.add(part.id);
+        else replace(part, fresh);
+      }
+      const read = page.querySelector(".bottom time");
+      if (read) document.querySelector(".bottom time").replaceWith(read);
+      fetched = Date.now();
       say("live");
     } catch {
-      failures += 1;
+      for (const id of wanted) stale.add(id);
       say("not live just now; trying again");
+    } finally {
+      fetching = false;
     }
-    if (live().length > 0) timer = setTimeout(tick, pause() * 2 ** Math.min(failures, 4));
-    else say("");
+    if (parts().length === 0) stop("");
   };
 
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(); });
-  timer = setTimeout(tick, pause());
+  const changed = (about) => {
+    for (const part of parts()) if (!about || topics(part).some((topic) => about.includes(topic))) stale.add(part.id);
+    refresh();
+  };
+
+  // -- hearing of changes, while the page is in sight ------------------------------------------------------
+
+  let source = null;
+  let ticking = null;
+  let trying = null;
+
+  const listen = () => {
+    const about = [...new Set(parts().flatMap(topics))].map((topic) => ["topic", topic]);
+    source = new EventSource(`/console/events?${new URLSearchParams(about)}`);
+    // Something may have changed since the page was made.
+    source.addEventListener("open", () => changed());
+    source.addEventListener("changed", (event) => changed(JSON.parse(event.data)));
+    source.addEventListener("signed-out", () => location.assign(address));
+    source.addEventListener("error", () => {
+      say("not live just now; trying again");
+      if (source && source.readyState === EventSource.CLOSED) trying = setTimeout(start, TRY_AGAIN_MS);
+    });
+  };
+
+  const tick = () => {
+    const age = (Date.now() - fetched) / 1000;
+    for (const part of parts()) if (Number(part.dataset.clock) <= age) stale.add(part.id);
+    refresh();
+    for (const each of document.querySelectorAll("time[data-ago]")) each.textContent = ago(each.dateTime);
+  };
+
+  const stop = (text) => {
+    if (source) source.close();
+    source = null;
+    clearInterval(ticking);
+    clearTimeout(trying);
+    say(text);
+  };
+
+  const start = () => {
+    stop("");
+    if (document.hidden || parts().length === 0) return;
+    listen();
+    ticking = setInterval(tick, 2000);
+  };
+
+  // -- times in words, as the server writes them -----------------------------------------------------------
+
+  const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
+
+  // How far this machine's clock is ahead of the server's; what the page took to get here counts as nothing.
+  const ahead = Date.now() - Date.parse(document.querySelector(".bottom time").dateTime);
+
+  const duration = (seconds) => {
+    if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+    for (const [size, unit, part, smaller] of UNITS) {
+      if (seconds < size) continue;
+      const rest = Math.floor((seconds % size) / part);
+      return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${smaller}` : ""}`;
+    }
+    return `${Math.round(seconds)} s`;
+  };
+
+  const ago = (moment) => {
+    const seconds = (Date.now() - ahead - Date.parse(moment)) / 1000;
+    return seconds >= 0 ? `${duration(seconds)} ago` : `in ${duration(-seconds)}`;
+  };
+
+  if (parts().length === 0 || location.search.includes("cursor=")) return;
+  document.addEventListener("visibilitychange", start);
+  start();
 })();

@@ -1,0 +1,99 @@
+"""How everything is going just now: read once for all who look at about the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from starlette.requests import Request
+
+from contracts.routing import OUTCOMES_QUEUE, command_queue, dead_letter_queue
+from messaging.transport import BrokerUnavailable
+from orchestrator.explanation import ASK_BROKER_S, QueueView
+from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.health import Readiness, readiness_of
+from orchestrator.queries.endings import Ended
+from orchestrator.queries.gauges import Gauges
+
+T = TypeVar("T")
+
+LIVE_HEADER: Final = "x-live"
+"""Pages that fetch themselves anew send it."""
+
+GOOD_FOR_S: Final = 3.0
+"""Seconds for which what was read is good enough for pages that keep themselves fresh."""
+
+
+class Shared(Generic[T]):
+    """A read that many ask for: made once at a time, and handed to all who ask meanwhile."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        self._read = read
+        self._reading: asyncio.Task[T] | None = None
+        self._began_s = 0.0
+
+    async def recent(self, good_for_s: float = GOOD_FOR_S) -> T:
+        """What was read at most so many seconds ago, else is read now. Raises what the read raises."""
+        now_s = asyncio.get_running_loop().time()
+        reading = self._reading
+        if reading is None or (reading.done() and (_failed(reading) or now_s >= self._began_s + good_for_s)):
+            self._began_s = now_s
+            reading = self._reading = asyncio.create_task(self._awaited(), name="console read")
+        return await asyncio.shield(reading)
+
+    async def now(self) -> T:
+        """What is read now. Raises what the read raises."""
+        return await self.recent(0.0)
+
+    async def for_page(self, request: Request) -> T:
+        """Now for a person who opens the page; recent where the page keeps itself fresh."""
+        return await (self.recent() if LIVE_HEADER in request.headers else self.now())
+
+    async def _awaited(self) -> T:
+        return await self._read()
+
+
+def _failed(reading: asyncio.Task[T]) -> bool:
+    return reading.cancelled() or reading.exception() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the overview shows."""
+
+    gauges: Gauges
+    ended: tuple[Ended, ...]
+    queues: tuple[QueueView, ...]
+
+
+class Situations:
+    """Reads the situation, and the health of what this process uses."""
+
+    def __init__(self, dependencies: Dependencies, now: Callable[[], datetime]) -> None:
+        self._dependencies = dependencies
+        self._now = now
+        self.situation: Shared[Situation] = Shared(self._read)
+        self.readiness: Shared[Readiness] = Shared(lambda: readiness_of(dependencies.components))
+
+    async def _read(self) -> Situation:
+        queries = self._dependencies.queries
+        gauges, ended, queues = await asyncio.gather(
+            queries.gauges.read(), queries.endings.by_minute(self._now()), self._queues()
+        )
+        return Situation(gauges, tuple(ended), tuple(queues))
+
+    async def _queues(self) -> list[QueueView]:
+        worked = [OUTCOMES_QUEUE, *map(command_queue, self._dependencies.registry.participants)]
+        names = [*worked, *map(dead_letter_queue, worked)]
+        return list(await asyncio.gather(*map(self._queue, names)))
+
+    async def _queue(self, name: str) -> QueueView:
+        try:
+            async with asyncio.timeout(ASK_BROKER_S):
+                depth = await self._dependencies.depth(name)
+        except (BrokerUnavailable, TimeoutError) as error:
+            return QueueView(name=name, trouble=str(error) or "the broker does not answer in time")
+        return QueueView(name=name, ready=depth.ready, consumers=depth.consumers)
