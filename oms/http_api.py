@@ -31,7 +31,6 @@ from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
 from orchestrator.queries.tokens import TokenQueries
-from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Deployment, Front, OrchestratorService
 from participants.http import LedgerReader, ledger_router
 from participants.inventory.http import inventory_router

@@ -26,7 +26,6 @@ from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
 from orchestrator.queries.tokens import TokenQueries
-from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Front
 from tests.integration.test_orchestrator import World, a_deployment
 from tests.orders import AN_ORDER
