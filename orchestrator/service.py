@@ -30,6 +30,10 @@ from orchestrator.dead_letters.collector import BareRecords, Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.engine import Engine
 from orchestrator.intake import Intake
+from orchestrator.jobs.operations import JobOperations
+from orchestrator.jobs.runner import JobRunner
+from orchestrator.jobs.storage import JobTransaction
+from orchestrator.jobs.store import JobPostgresTransaction
 from orchestrator.operations import Operations
 from orchestrator.outcomes import OutcomeHandler
 from orchestrator.reconciler import Reconciler
@@ -58,6 +62,8 @@ class Pace:
     due_s: float = 0.5
     relay_s: float = 1.0
     sweep_s: float = 0.5
+    jobs_s: float | None = 0.5
+    """None: this process works on no jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,11 @@ class Deployment:
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """Transactions on the orchestrator's schema."""
         transaction = partial(PostgresTransaction, remembered=self.remembered)
+        return SqlUnitOfWork(self.database, transaction, outbox, self.rng, patience_s)
+
+    def job_unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[JobTransaction]:
+        """Transactions on the orchestrator's schema, jobs included."""
+        transaction = partial(JobPostgresTransaction, remembered=self.remembered)
         return SqlUnitOfWork(self.database, transaction, outbox, self.rng, patience_s)
 
 
@@ -113,6 +124,8 @@ class Front:
         )
         self.operations = Operations(unit_of_work, self.engine, new_id)
         self.dead_letters = DeadLetterOperations(unit_of_work, self.engine, self.operations, new_id)
+        jobs = deployment.job_unit_of_work(self.outbox, deployment.patience_s)
+        self.jobs = JobOperations(jobs, self.dead_letters, new_id)
         self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
 
     async def start(self) -> None:
@@ -146,6 +159,7 @@ class OrchestratorService:
         self._reconciler = Reconciler(self._unit_of_work, self.engine, deployment.transport)
         self._relay = Relay(self._unit_of_work, self.outbox, deployment.transport.publisher())
         self._hops = Hops(deployment.retry_policy, deployment.new_id, ORCHESTRATOR)
+        self._jobs = self._job_runner()
 
     async def start(self) -> None:
         """Declare the topology, waiting for the broker, and begin to work."""
@@ -159,11 +173,14 @@ class OrchestratorService:
         self._loops.start("due sagas", self._reconciler.run_once, pace.due_s)
         self._loops.start("outbox relay", self._relay_once, pace.relay_s)
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, pace.sweep_s)
+        if pace.jobs_s is not None:
+            self._loops.start("jobs", self._jobs.run_once, pace.jobs_s)
 
     def readings(self) -> Iterator[Reading]:
         """What this part of the process has counted."""
         yield from read_traffic(ORCHESTRATOR, self.outbox, self._batches)
         yield from self.engine.readings()
+        yield from self._jobs.readings()
 
     async def stop(self) -> None:
         """Finish the batch, acknowledge, leave."""
@@ -180,6 +197,12 @@ class OrchestratorService:
         consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT)
         self._batches[queue] = consumer.batches
         self._loops.start(f"consumer of {queue}", consumer.run_once)
+
+    def _job_runner(self) -> JobRunner:
+        new_id = self._deployment.new_id
+        operations = Operations(self._unit_of_work, self.engine, new_id)
+        dead_letters = DeadLetterOperations(self._unit_of_work, self.engine, operations, new_id)
+        return JobRunner(self._deployment.job_unit_of_work(self.outbox, None), dead_letters, new_id)
 
     async def _relay_once(self) -> int:
         return await self._relay.run_if_reachable(self._deployment.transport)

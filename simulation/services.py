@@ -31,7 +31,7 @@ from simulation.storage.orchestrator import MemoryOrchestratorTransaction
 from simulation.storage.participants import MemoryInventoryTransaction, MemoryLedgerTransaction
 from simulation.weather import Chance
 
-PACE: Final = Pace(due_s=2.0, relay_s=8.0, sweep_s=4.0)
+PACE: Final = Pace(due_s=2.0, relay_s=8.0, sweep_s=4.0, jobs_s=None)
 PARTICIPANT_PACE: Final = participant.Pace(
     concurrency=4, longest_call_s=LONGEST_CALL_S, relay_s=8.0, sweep_s=4.0
 )

@@ -2,12 +2,13 @@
 
 What is done to a dead letter, its result, its audit entry and the job's progress are one transaction. The
 progress is guarded: it is written only by whoever holds the job's lease, from where the job stood, while the
-job runs. So of two replicas that both believe a job theirs only one gets anything done, and a cancel is exact.
+job runs. Of two replicas that both believe a job theirs only one gets anything done, and a cancel is exact.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID
 
@@ -15,6 +16,7 @@ import structlog
 
 from messaging.background import finished
 from messaging.identifiers import NewId
+from messaging.measures import Reading
 from messaging.postgresql import LostUpdate
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor
@@ -33,6 +35,7 @@ from orchestrator.jobs.job import (
 )
 from orchestrator.jobs.operations import outcome_of
 from orchestrator.jobs.storage import JobTransaction, Turn
+from orchestrator.measures import JOB_ITEMS
 from orchestrator.operations import NotAllowed, NotFound
 from orchestrator.storage import DeadLetter
 
@@ -65,6 +68,12 @@ class JobRunner:
         except LostUpdate:
             log.info("a job was cancelled, or is somebody else's now", job_id=str(turn.job.job_id))
         return len(turn.items)
+
+    def readings(self) -> Iterator[Reading]:
+        """What this process has done."""
+        for kind in JobKind:
+            for result in (ItemResult.SUCCEEDED, ItemResult.REFUSED):
+                yield JOB_ITEMS.of(kind.value, result.value), self.counts[kind, result]
 
     async def _work_through(self, turn: Turn) -> None:
         job = turn.job

@@ -13,11 +13,12 @@ from sqlalchemy import ScalarSelect, Select, func, literal, select
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue
 from messaging.measures import OUTBOX, OUTBOX_AGE, Reading
 from orchestrator.core.state import IncidentKind, Status
-from orchestrator.measures import ACTIVE, DEAD_LETTERS, OPEN_INCIDENTS, OVERDUE, WITH_INCIDENT
+from orchestrator.jobs.job import JobState
+from orchestrator.measures import ACTIVE, DEAD_LETTERS, JOBS_RUNNING, OPEN_INCIDENTS, OVERDUE, WITH_INCIDENT
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SOME_INCIDENT
 from orchestrator.storage import DeadLetterStatus
-from orchestrator.tables import dead_letters, outbox, sagas
+from orchestrator.tables import dead_letters, jobs, outbox, sagas
 
 COUNTED_TO: Final = 100_000
 """Counts stop here, so that a look at a system in trouble does not add to it."""
@@ -42,6 +43,7 @@ class Gauges:
     outbox: int
     outbox_age_s: float
     overdue_s: float
+    jobs_running: int = 0
 
     def readings(self) -> Iterator[Reading]:
         """The same as metrics."""
@@ -49,6 +51,7 @@ class Gauges:
         yield ACTIVE.of(Status.COMPENSATING.value), self.compensating
         yield WITH_INCIDENT.of(), self.with_incident
         yield OVERDUE.of(), self.overdue_s
+        yield JOBS_RUNNING.of(), self.jobs_running
         yield OUTBOX.of(ORCHESTRATOR), self.outbox
         yield OUTBOX_AGE.of(ORCHESTRATOR), self.outbox_age_s
 
@@ -70,6 +73,7 @@ class GaugeQueries:
             outbox=row.outbox,
             outbox_age_s=_age_s(row.now, row.outbox_since),
             overdue_s=_age_s(row.now, row.due_since),
+            jobs_running=row.jobs_running,
         )
 
     async def readings(self, participants: Iterable[str]) -> AsyncIterator[Reading]:
@@ -115,6 +119,7 @@ _STATEMENT: Final = select(
     _count(_ONE.select_from(sagas).where(SOME_INCIDENT)).label("with_incident"),
     _count(_ONE.where(dead_letters.c.status.in_(_OPEN))).label("open_dead_letters"),
     _count(_ONE.select_from(outbox)).label("outbox"),
+    _count(_ONE.where(jobs.c.state == JobState.RUNNING)).label("jobs_running"),
     select(outbox.c.created_at)
     .order_by(outbox.c.message_id)
     .limit(1)
