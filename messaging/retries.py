@@ -27,6 +27,7 @@ ORIGINAL_MESSAGE_ID: Final = "original-message-id"
 ORIGINAL_TYPE: Final = "original-type"
 
 MAX_ERROR_CHARACTERS: Final = 1000
+MAX_STACK_FRAMES: Final = 8
 MAX_STACK_CHARACTERS: Final = 4000
 MAX_HEADER_CHARACTERS: Final = 4000
 MAX_HEADERS: Final = 64
@@ -107,16 +108,27 @@ def parse_id(text: str | None) -> UUID | None:
 
 def _failure_headers(delivery: Delivery, error: BaseException, now: datetime) -> dict[str, Any]:
     kind = error.kind if isinstance(error, PermanentFailure) else type(error).__name__
-    stack = "".join(traceback.format_exception(error)[-8:])
     at = now.isoformat()
     return {
         ERROR_TYPE: kind,
         ERROR_MESSAGE: _clean(str(error), MAX_ERROR_CHARACTERS),
-        ERROR_STACK: _clean(stack, MAX_STACK_CHARACTERS),
+        ERROR_STACK: _clean(_short_stack(error), MAX_STACK_CHARACTERS),
         PERMANENT: isinstance(error, PermanentFailure),
         FIRST_FAILURE_AT: delivery.headers.get(FIRST_FAILURE_AT, at),
         LAST_FAILURE_AT: at,
     }
+
+
+def _short_stack(error: BaseException) -> str:
+    """The innermost frames, the last one called at the end.
+
+    Source lines are left out: a provider that is down fails thousands of commands, and reading and parsing
+    the sources for each would cost more than handling it.
+    """
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    return "\n".join(
+        f"{code.co_filename}:{line} in {code.co_qualname}" for code, line in frames[-MAX_STACK_FRAMES:]
+    )
 
 
 def _hop(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +18,15 @@ class Committed:
 
     service: str
     changes: Sequence[Change]
+    _by_table: dict[str, list[Change]] = field(default_factory=dict, repr=False, compare=False)
 
-    def of(self, table: str) -> list[Change]:
+    def __post_init__(self) -> None:
+        for change in self.changes:
+            self._by_table.setdefault(change.table, []).append(change)
+
+    def of(self, table: str) -> Sequence[Change]:
         """The changes of one table."""
-        return [change for change in self.changes if change.table == table]
+        return self._by_table.get(table, ())
 
 
 @dataclass(frozen=True, slots=True)

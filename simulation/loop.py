@@ -29,7 +29,7 @@ class Life:
     alive: bool = True
     runs: bool = True
     """False while dead or stopped."""
-    held: list[asyncio.Handle] = field(default_factory=list)
+    held: list[Call] = field(default_factory=list)
     """What would have run while the process was stopped."""
     at_the_end: list[Callable[[], None]] = field(default_factory=list)
     """What the world does when this life ends: connections break, transactions are rolled back."""
@@ -57,6 +57,34 @@ LIFE: Final[contextvars.ContextVar[Life | None]] = contextvars.ContextVar("LIFE"
 """To which life the running code belongs; None is the world itself, which never ends."""
 
 
+class Call:
+    """A callback that will run: the loop's own handle, without what asyncio keeps for debugging."""
+
+    __slots__ = ("_args", "_callback", "_cancelled", "_context", "_when")
+
+    def __init__(
+        self, callback: Any, args: tuple[Any, ...], context: contextvars.Context | None, when: float = 0.0
+    ) -> None:
+        self._callback = callback
+        self._args: Any = args
+        self._context = contextvars.copy_context() if context is None else context
+        self._when = when
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """See `asyncio.Handle.cancel`."""
+        self._cancelled = True
+        self._callback = self._args = None
+
+    def cancelled(self) -> bool:
+        """See `asyncio.Handle.cancelled`."""
+        return self._cancelled
+
+    def when(self) -> float:
+        """See `asyncio.TimerHandle.when`."""
+        return self._when
+
+
 class Asleep(Exception):
     """Nothing is left to run and no timer is set, yet somebody is waited for."""
 
@@ -82,7 +110,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.troubles: list[dict[str, Any]] = []
         """What nobody caught: a bug of the simulation, or of what it runs."""
         self._now = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Call]] = []
         self._order = count()
         self._kept: list[object] = []
         self.world = contextvars.Context()
@@ -96,9 +124,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """See `asyncio.AbstractEventLoop.call_soon`."""
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
-        return handle
+        call: Any = Call(callback, args, context)
+        self._ready.append(call)
+        return call  # type: ignore[no-any-return]
 
     def call_at(
         self,
@@ -108,9 +136,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """See `asyncio.AbstractEventLoop.call_at`."""
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer: Any = Call(callback, args, context, when)
         heappush(self._timers, (when, next(self._order), timer))
-        return timer
+        return timer  # type: ignore[no-any-return]
 
     def call_later(
         self,
@@ -124,7 +152,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def in_the_world(self, delay_s: float, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call later as the world, whichever process asks and whether it lives on or not."""
-        self.call_at(self._now + delay_s, callback, *args, context=self.world)
+        when = self._now + delay_s
+        heappush(self._timers, (when, next(self._order), Call(callback, args, self.world, when)))
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """See `asyncio.AbstractEventLoop.call_exception_handler`."""
@@ -179,12 +208,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             elif life.alive:
                 life.held.append(handle)
 
-    def take_up(self, handles: Iterable[asyncio.Handle]) -> None:
+    def take_up(self, handles: Iterable[Call]) -> None:
         """Run what was held back."""
         self._ready.extend(handles)
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Cancelled timers are dropped when their time comes."""
 
     def bury(self) -> None:
         """End the world: whatever still waits is taken apart, in silence."""

@@ -51,9 +51,9 @@ class Host:
 
     def dies(self, fault: Fault, saga_id: Any = None) -> bool:
         """Whether the process is dead, or dies now."""
-        if self.alive and self.strikes(fault, saga_id):
+        if self.life.alive and self.weather.strikes(fault, self.name, saga_id):
             self.crash()
-        return not self.alive
+        return not self.life.alive
 
     async def never(self) -> None:
         """Where the dead wait."""

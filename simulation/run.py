@@ -91,6 +91,7 @@ def quiet(on_error: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     structlog.configure(
         processors=[swallow],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=lambda *_: None,
         cache_logger_on_first_use=False,
     )
     try:

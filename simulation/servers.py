@@ -13,7 +13,7 @@ from psycopg import OperationalError, errors
 from simulation.facts import Committed, Fact
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
-from simulation.storage.database import Change, Database, Disturbances
+from simulation.storage.database import Change, Database, Disturbances, Session
 from simulation.storage.transaction import MemoryTransaction
 from simulation.weather import Fault
 
@@ -60,22 +60,25 @@ class DatabaseLine(Disturbances):
         self._host = host
         self._server = server
         self._rng = rng
-        self._open: list[MemoryTransaction] = []
+        self._open: dict[Session, None] = {}
         host.life.at_the_end.append(self._end)
 
     def begin(self, kind: Callable[[Database, Disturbances], T]) -> T:
         """Open a transaction."""
         transaction = kind(self._server.database, self)
-        self._open = [each for each in self._open if not each.session.ended]
-        self._open.append(transaction)
+        self._open[transaction.session] = None
         return transaction
+
+    def ended(self, session: Session) -> None:
+        """See `Disturbances.ended`."""
+        self._open.pop(session, None)
 
     def cut(self, down_s: float) -> None:
         """Cut the process off; the server keeps its transactions, and their locks, until it notices."""
         self.cut_off_until = max(self.cut_off_until, self._host.loop.time() + down_s)
-        for transaction in self._open:
-            transaction.session.lose()
-            self._host.loop.in_the_world(self._rng.random() * 10.0, transaction.session.roll_back)
+        for session in self._open:
+            session.lose()
+            self._host.loop.in_the_world(self._rng.random() * 10.0, session.roll_back)
 
     async def at_statement(self) -> None:
         """See `Disturbances.at_statement`."""
@@ -108,5 +111,5 @@ class DatabaseLine(Disturbances):
             raise OperationalError("connection refused")
 
     def _end(self) -> None:
-        for transaction in self._open:
-            self._host.loop.in_the_world(self._rng.random() * 0.5, transaction.session.roll_back)
+        for session in self._open:
+            self._host.loop.in_the_world(self._rng.random() * 0.5, session.roll_back)

@@ -51,6 +51,8 @@ class Fault(StrEnum):
     VOID_LIES = "void confirmed, yet an earlier call takes effect"
     PROVIDER_MISUSE = "call refused for good until somebody repairs it"
 
+    __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
+
 
 PERMANENT = frozenset({Fault.PROVIDER_MISUSE})
 """Faults after which an incident may wait for a person's decision (S10)."""
@@ -81,6 +83,7 @@ class Weather:
         """
         self._rates = dict(rates)
         self._streams = {fault: chance.stream(f"fault {fault.name}") for fault in rates}
+        self._draws = {fault: stream.random for fault, stream in self._streams.items()}
         self._on_strike = on_strike
 
     def calm_down(self) -> None:
@@ -95,7 +98,7 @@ class Weather:
     def strikes(self, fault: Fault, who: str, saga_id: Any = None) -> bool:
         """Whether the fault strikes at this opportunity."""
         rate = self._rates.get(fault)
-        if rate is None or self._streams[fault].random() >= rate:
+        if rate is None or self._draws[fault]() >= rate:
             return False
         self._on_strike(fault, who, saga_id)
         return True

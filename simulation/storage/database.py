@@ -8,7 +8,7 @@ would close it. What a statement sees is what is committed at that moment.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,6 +44,9 @@ class Disturbances(Protocol):
     async def after_commit(self) -> None:
         """Once the commit is durable and before the caller knows."""
 
+    def ended(self, session: Session) -> None:
+        """Its process is done with a transaction."""
+
 
 class Undisturbed:
     """Nothing happens."""
@@ -56,6 +59,9 @@ class Undisturbed:
 
     async def after_commit(self) -> None:
         """See `Disturbances.after_commit`."""
+
+    def ended(self, session: Session) -> None:
+        """See `Disturbances.ended`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +83,7 @@ class Database:
         """
         self.clock = clock
         self._on_commit = on_commit
-        self._tables: dict[str, dict[Any, Any]] = {}
+        self._tables: defaultdict[str, dict[Any, Any]] = defaultdict(dict)
         self._owners: dict[Key, Session] = {}
         self._waiting: dict[Key, deque[_Waiter]] = {}
         self._open: dict[Session, None] = {}
@@ -85,7 +91,7 @@ class Database:
 
     def table(self, name: str) -> dict[Any, Any]:
         """The committed rows of one table, by primary key. Not to be changed."""
-        return self._tables.setdefault(name, {})
+        return self._tables[name]
 
     def next_number(self, table: str) -> int:
         """The next value of a table's identity column."""
@@ -214,11 +220,17 @@ class Session:
 
     def get(self, table: str, key: Any) -> Any:
         """A row as this transaction sees it now; None without one."""
-        found = self.changed.get((table, key), MISSING)
-        return self.database.table(table).get(key) if found is MISSING else found
+        if self.changed:
+            found = self.changed.get((table, key), MISSING)
+            if found is not MISSING:
+                return found
+        return self.database.table(table).get(key)
 
     def all(self, table: str) -> Iterator[tuple[Any, Any]]:
         """Every row of a table as this transaction sees it now."""
+        if not self.changed:
+            yield from self.database.table(table).items()
+            return
         for key, row in self.database.table(table).items():
             own = self.changed.get((table, key), row)
             if own is not None:

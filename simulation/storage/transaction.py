@@ -47,6 +47,7 @@ class MemoryTransaction:
     ) -> None:
         if not self.session.broken:
             self.session.roll_back()
+        self._disturbances.ended(self.session)
 
     async def now(self) -> datetime:
         """The database's time (S11)."""

@@ -110,3 +110,17 @@ def test_s16_hostile_properties_make_a_sound_message() -> None:
 
 def test_headers_are_bounded_in_number() -> None:
     assert len(plain_headers({f"h{number}": number for number in range(1000)})) == 64
+
+
+def test_a_failure_names_its_innermost_frames_and_no_source_lines() -> None:
+    def nested(depth: int) -> None:
+        if depth == 0:
+            raise RuntimeError("deep")
+        nested(depth - 1)
+
+    with pytest.raises(RuntimeError) as caught:
+        nested(20)
+
+    stack = str(failed(caught.value).headers["error-stack"]).splitlines()
+    assert len(stack) == 8
+    assert all(line.startswith(__file__) and line.endswith("nested") for line in stack)
