@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orchestrator.core.definition import Registry
 from orchestrator.queries.audit import AuditQueries
+from orchestrator.queries.changes import ChangeQueries
 from orchestrator.queries.dead_letters import DeadLetterQueries
 from orchestrator.queries.endings import EndingQueries
 from orchestrator.queries.gauges import GaugeQueries
@@ -24,4 +25,5 @@ class Queries:
         self.dead_letters = DeadLetterQueries(self.reader)
         self.gauges = GaugeQueries(self.reader)
         self.endings = EndingQueries(self.reader)
+        self.changes = ChangeQueries(self.reader)
         self.audit_log = AuditQueries(self.reader)
