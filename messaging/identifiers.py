@@ -11,6 +11,9 @@ from uuid import UUID
 
 NewId = Callable[[], UUID]
 
+CLOCKS_AGREE_WITHIN: Final = timedelta(minutes=10)
+"""How far an id's time may be from the database's, when ids bound a list in place of times."""
+
 _COUNTER_BITS: Final = 12
 _RANDOM_BITS: Final = 62
 _TIME_SHIFT: Final = 80
@@ -40,7 +43,7 @@ def time_ordered_ids(
 
 def first_id_at(moment: datetime) -> UUID:
     """The lowest time-ordered id of a moment: whatever was made before it, by a right clock, is below."""
-    milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
+    milliseconds = max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
     return UUID(int=milliseconds << _TIME_SHIFT | 0x7 << 76 | 0b10 << _RANDOM_BITS)
 
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, or_
 
+from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
 from orchestrator.core.state import Status
-from orchestrator.queries.paging import CLOCKS_AGREE_WITHIN, first_id_at
 from orchestrator.storage import DeadLetterStatus
 from orchestrator.tables import dead_letters, sagas
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Select, func, select, union_all
 
+from messaging.identifiers import first_id_at
 from orchestrator.core.state import END_STATUSES, OrderStatus
-from orchestrator.queries.paging import first_id_at
 from orchestrator.queries.reader import Reader
 from orchestrator.tables import sagas
 

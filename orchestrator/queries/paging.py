@@ -6,7 +6,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -20,9 +19,6 @@ MAX_LIMIT: Final = 200
 
 KEY: Final = "key"
 """The column by which a list is ordered: a time-ordered id, selected under this name."""
-
-CLOCKS_AGREE_WITHIN: Final = timedelta(minutes=10)
-"""How far an id's time may be from the database's, when a list is bounded by ids in place of times."""
 
 V = TypeVar("V", bound=BaseModel)
 
@@ -82,11 +78,6 @@ async def read_page(
     items = tuple(view(row) for row in rows[: page.limit])
     following = _cursor(kind, getattr(rows[page.limit - 1], KEY)) if len(rows) > page.limit else None
     return items, following
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """The lowest time-ordered id of a moment."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def _bounded(branch: Select[Any], before: UUID | None, wanted: int) -> Select[Any]:

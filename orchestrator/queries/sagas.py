@@ -11,11 +11,12 @@ from uuid import UUID
 from sqlalchemy import Boolean, ColumnElement, Row, Select, Text, and_, cast, literal_column, or_, select
 
 from contracts.orders import Order
+from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
 from orchestrator.codec import load_saga
 from orchestrator.core.definition import Registry
 from orchestrator.core.state import END_STATUSES, ENDED, OrderStatus, Saga, Status, StepState, Undo
 from orchestrator.queries.masking import masked
-from orchestrator.queries.paging import CLOCKS_AGREE_WITHIN, KEY, Page, first_id_at, read_page
+from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import (
     HistoryView,
