@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from pydantic import ValidationError
 
-from contracts.commands import Command, SettleStep
+from contracts.commands import AdvanceLowWaterMark, Command, SettleStep
 from contracts.envelope import Direction
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection
-from messaging.compose import check_envelope, traceparent_of
+from messaging.compose import check_envelope, check_version, traceparent_of
 from messaging.consumer import Failed
 from messaging.errors import Poison
 from messaging.transport import Delivery
@@ -66,6 +66,37 @@ class Received:
         return self.command.direction
 
 
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A low-water mark to be taken, with the delivery that brought it (P7)."""
+
+    delivery: Delivery
+    mark: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a batch of deliveries turned out to be."""
+
+    received: Sequence[Received] = ()
+    advances: Sequence[Advance] = ()
+    failures: Sequence[Failed] = ()
+
+    def __len__(self) -> int:
+        return len(self.received) + len(self.advances) + len(self.failures)
+
+    def singly(self) -> Iterator[Decoded]:
+        """Each of them as a batch of its own."""
+        yield from (Decoded(received=(one,)) for one in self.received)
+        yield from (Decoded(advances=(one,)) for one in self.advances)
+        yield from (Decoded(failures=(one,)) for one in self.failures)
+
+    def failed(self, error: Exception) -> Decoded:
+        """All of them as failures, those that were none with this error."""
+        understood = [one.delivery for one in self.received] + [one.delivery for one in self.advances]
+        return Decoded(failures=(*(Failed(delivery, error) for delivery in understood), *self.failures))
+
+
 class Works:
     """All that one participant can do, by command type."""
 
@@ -108,16 +139,28 @@ class Works:
             raise Poison("wrong_direction", f"{model.__name__} is never {command.direction}")
         return Received(delivery, command, work, traceparent_of(delivery))
 
-    def decode_all(self, deliveries: Sequence[Delivery]) -> tuple[list[Received], list[Failed]]:
+    def decode_all(self, deliveries: Sequence[Delivery]) -> Decoded:
         """What can be understood, in order, and what cannot."""
         received: list[Received] = []
+        advances: list[Advance] = []
         failures: list[Failed] = []
         for delivery in deliveries:
             try:
-                received.append(self.decode(delivery))
+                if delivery.type == AdvanceLowWaterMark.__name__:
+                    advances.append(_advance(delivery))
+                else:
+                    received.append(self.decode(delivery))
             except Poison as poison:
                 failures.append(Failed(delivery, poison))
-        return received, failures
+        return Decoded(received, advances, failures)
+
+
+def _advance(delivery: Delivery) -> Advance:
+    check_version(delivery)
+    try:
+        return Advance(delivery, AdvanceLowWaterMark.model_validate_json(delivery.body).mark)
+    except ValidationError as error:
+        raise Poison("undecodable", _described(error)) from None
 
 
 def payload_hash(command: Command) -> bytes:

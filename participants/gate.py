@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from contracts.envelope import Direction
 from messaging.errors import PermanentFailure
@@ -28,6 +29,12 @@ def move_for(row: LedgerRow | None, received: Received) -> Move:
     if received.direction is Direction.FORWARD and move in HASHED:
         _check_same_payload(row, received)
     return move
+
+
+def check_not_expired(row: LedgerRow | None, received: Received, low_water_mark: UUID | None) -> None:
+    """Raises PermanentFailure for unknown work behind the mark: what was known of it may be pruned (P7)."""
+    if row is None and low_water_mark is not None and received.saga_id < low_water_mark:
+        raise PermanentFailure("expired", f"{received.step} is of a saga that has ended long ago (P7)")
 
 
 def check_same_order(row: LedgerRow | None, received: Received) -> None:

@@ -74,12 +74,19 @@ UNASKED = "SettleStep"
 class LedgerTransaction(Transaction, Protocol):
     """A transaction over a participant's ledger."""
 
+    @property
+    def low_water_mark(self) -> UUID | None:
+        """The mark once `lock` had its rows; what is absent behind it may have been pruned (P7)."""
+
     async def lock(self, saga_ids: Collection[UUID]) -> Sequence[LedgerRow]:
         """All rows of these sagas, locked in the order of their keys.
 
         What it returns holds until the commit: a row that is absent here and comes into being meanwhile
         makes the commit fail as transient, so that the unit of work is run again and sees it.
         """
+
+    def advance_mark(self, mark: UUID, now: datetime) -> None:
+        """Take a low-water mark, unless a higher one stands already (P7)."""
 
     def save(self, rows: Sequence[LedgerRow]) -> None:
         """Write new and changed rows of sagas that this transaction has locked."""
@@ -88,7 +95,8 @@ class LedgerTransaction(Transaction, Protocol):
 class Ledger:
     """The locked rows of one transaction: what commands of a batch see and change one after the other."""
 
-    def __init__(self, rows: Iterable[LedgerRow]) -> None:
+    def __init__(self, rows: Iterable[LedgerRow], low_water_mark: UUID | None = None) -> None:
+        self.low_water_mark = low_water_mark
         self._sagas: dict[UUID, dict[str, LedgerRow]] = {}
         self._changed: dict[Key, LedgerRow] = {}
         for row in rows:

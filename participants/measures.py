@@ -1,4 +1,4 @@
-"""What is counted of a participant's provider."""
+"""What is counted of a participant's provider, and of what it has pruned."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from messaging.measures import Kind, Measure, Reading
 from participants.breaker import BreakerState
 from participants.external import Ask
 from participants.provider_consumer import ProviderConsumer
+from participants.retention import Pruner
 
 CALLS: Final = Measure(
     "oms_provider_calls_total",
@@ -32,7 +33,14 @@ BREAKER: Final = Measure(
     ("service", "state"),
 )
 
-MEASURES: Final = (CALLS, CALL_DURATION, UNDER_WAY, BREAKER)
+PRUNED: Final = Measure(
+    "oms_participant_rows_pruned_total",
+    Kind.COUNTER,
+    "Rows that a participant removed behind the low-water mark; stock movements become one adjustment.",
+    ("service", "table"),
+)
+
+MEASURES: Final = (CALLS, CALL_DURATION, UNDER_WAY, BREAKER, PRUNED)
 
 
 def read_calls(service: str, consumer: ProviderConsumer) -> Iterator[Reading]:
@@ -45,6 +53,12 @@ def read_calls(service: str, consumer: ProviderConsumer) -> Iterator[Reading]:
     now = consumer.breaker_state
     for state in BreakerState:
         yield BREAKER.of(service, state.value), float(state is now)
+
+
+def read_pruned(service: str, pruner: Pruner) -> Iterator[Reading]:
+    """What one participant has pruned in this process."""
+    for table in pruner.tables:
+        yield PRUNED.of(service, table), pruner.removed[table]
 
 
 def question(ask: Ask) -> str:

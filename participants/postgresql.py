@@ -17,6 +17,7 @@ from messaging.arrays import array_literal
 from messaging.postgresql import SqlTransaction
 from participants.fence import State
 from participants.ledger import Key, LedgerRow, StoredOutcome
+from participants.retention import FINAL, Mark, Page
 
 _COLUMNS: Final = {
     "saga_id": "uuid",
@@ -53,7 +54,25 @@ _LOCK: Final = (
     "WHERE saga_id = ANY(%s) ORDER BY saga_id, step FOR UPDATE"
 )
 _COUNT: Final = "SELECT count(*) FROM {schema}.ledger WHERE saga_id = ANY(%s)"
-_CLOCK: Final = "SELECT clock_timestamp()"
+_CLOCK_AND_MARK: Final = "SELECT clock_timestamp(), (SELECT mark FROM {schema}.retention)"
+_READ_MARK: Final = "SELECT mark, advanced_at FROM {schema}.retention"
+
+_ADVANCE_MARK: Final = """
+INSERT INTO {schema}.retention AS r (id, mark, advanced_at) VALUES (1, %s, %s)
+ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, advanced_at = excluded.advanced_at
+WHERE excluded.mark > r.mark
+"""
+
+_PRUNE: Final = """
+WITH behind AS (
+    SELECT saga_id, step FROM {schema}.ledger
+    WHERE (saga_id, step) > (%s, %s) AND saga_id < %s AND updated_at < %s
+      AND state = ANY(%s) AND NOT (state = %s AND command = %s)
+    ORDER BY saga_id, step LIMIT %s FOR UPDATE SKIP LOCKED)
+DELETE FROM {schema}.ledger AS l USING behind AS b WHERE l.saga_id = b.saga_id AND l.step = b.step
+RETURNING l.saga_id, l.step
+"""
+_FIRST_KEY: Final[Key] = (UUID(int=0), "")
 
 
 @cache
@@ -92,6 +111,12 @@ class WrittenMeanwhile(psycopg.OperationalError):
 class SqlLedgerTransaction(SqlTransaction):
     """A `participants.ledger.LedgerTransaction` in the schema of one participant."""
 
+    holding: str = ""
+    """The command whose effect is held in this schema while it is done: such rows are not pruned."""
+
+    low_water_mark: UUID | None = None
+    """See `LedgerTransaction.low_water_mark`."""
+
     _now: datetime | None = None
     _locked: frozenset[Key] | set[Key] = frozenset()
 
@@ -100,7 +125,10 @@ class SqlLedgerTransaction(SqlTransaction):
         return self._now or await super().now()
 
     async def lock(self, saga_ids: Collection[UUID]) -> list[LedgerRow]:
-        """See `LedgerTransaction.lock`. The time is read in the same round trip.
+        """See `LedgerTransaction.lock`. The time and the mark are read in the same round trip.
+
+        The mark is read in a later statement than the rows: where a row is missing because it was pruned, the
+        mark that let it go is seen.
 
         A statement that waits for a lock still sees the rows of the moment at which it began: a row that
         whoever held the lock has added is not among them. So they are counted once the locks are held.
@@ -111,10 +139,11 @@ class SqlLedgerTransaction(SqlTransaction):
         sagas = [sorted(saga_ids)]
         lock = (_LOCK.format(schema=self.schema), sagas)
         count = (_COUNT.format(schema=self.schema), sagas)
-        found, counted, clock = await self.fetch_together(lock, count, (_CLOCK, ()))
+        clock_and_mark = (_CLOCK_AND_MARK.format(schema=self.schema), ())
+        found, counted, read = await self.fetch_together(lock, count, clock_and_mark)
         if counted[0][0] != len(found):
             raise WrittenMeanwhile(f"{self.schema}.ledger: a row was added while its saga was waited for")
-        self._now = clock[0][0]
+        self._now, self.low_water_mark = read[0]
         rows = [_row(values) for values in found]
         self._locked = {row.key for row in rows}
         return rows
@@ -129,6 +158,22 @@ class SqlLedgerTransaction(SqlTransaction):
         if changed:
             columns, arrays = _arrays(changed, _may_have_changed)
             self.write(_update(self.schema, columns), arrays, expected_rows=len(changed))
+
+    def advance_mark(self, mark: UUID, now: datetime) -> None:
+        """See `LedgerTransaction.advance_mark`."""
+        self.write(_ADVANCE_MARK.format(schema=self.schema), [mark, now])
+
+    async def read_mark(self) -> Mark | None:
+        """See `RetentionTransaction.read_mark`."""
+        rows = await self.fetch(_READ_MARK.format(schema=self.schema))
+        return Mark(*rows[0]) if rows else None
+
+    async def prune_ledger(self, mark: Mark, after: Key | None, limit: int) -> Page:
+        """See `RetentionTransaction.prune_ledger`."""
+        bounds = (*(after or _FIRST_KEY), mark.below, mark.advanced_at)
+        kept = ([state.value for state in FINAL], State.DONE.value, self.holding)
+        gone = await self.fetch(_PRUNE.format(schema=self.schema), (*bounds, *kept, limit))
+        return Page(len(gone), None if len(gone) < limit else max((row[0], row[1]) for row in gone))
 
     async def commit(self, confirmed: Sequence[UUID]) -> None:
         """See `SqlTransaction.commit`.

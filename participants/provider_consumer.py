@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -25,17 +25,20 @@ from messaging.batching import Arrivals
 from messaging.consumer import Failed, Hops
 from messaging.errors import PermanentFailure, TransientFailure
 from messaging.measures import MESSAGES, SECONDS, Distribution
+from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Delivery, Subscription
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import Admission, BreakerState, CallResult, CircuitBreaker
-from participants.commands import Received, Works
+from participants.commands import Decoded, Received, Works
 from participants.external import Ask, Finding, Plan, Planner, Question
 from participants.external_verdicts import Asked, Judge
+from participants.gate import check_not_expired
 from participants.intake import Intake
 from participants.ledger import Key, Ledger, LedgerRow, LedgerTransaction
 from participants.providers import ProviderUnavailable, judge
 from participants.questions import ProviderWork, put
 from participants.replies import Sender
+from participants.retention import advance
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +85,7 @@ class ProviderConsumer:
         clock: Callable[[], float],
         concurrency: int = 64,
         longest_call_s: float = 30.0,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         """
         Args:
@@ -95,6 +99,7 @@ class ProviderConsumer:
         """How long questions took until they ended."""
         self.batches = Distribution(MESSAGES)
         """Sizes of the batches since the start."""
+        self._tracing = tracing
         self._subscription = subscription
         self._unit_of_work = unit_of_work
         self._provider = provider
@@ -126,6 +131,7 @@ class ProviderConsumer:
         """Wait for commands, serve one batch; returns its size. Calls go on after it."""
         deliveries = await self._intake.next_batch()
         self.batches.add(len(deliveries))
+        self._tracing.began(deliveries)
         await finished(self._take(deliveries))
         return len(deliveries)
 
@@ -156,8 +162,8 @@ class ProviderConsumer:
     # -- commands -----------------------------------------------------------------------------------------
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
-        received, failures = self._works.decode_all(deliveries)
-        await self._serve(self._turn(received), failures)
+        decoded = self._works.decode_all(deliveries)
+        await self._serve(replace(decoded, received=self._turn(decoded.received)))
 
     def _turn(self, received: Sequence[Received]) -> list[Received]:
         """One command for each piece of work; the others wait for the call, or for the next batch."""
@@ -175,48 +181,46 @@ class ProviderConsumer:
             self._intake.hold_back(again)
         return list(turn.values())
 
-    async def _serve(self, received: Sequence[Received], failures: Sequence[Failed]) -> None:
+    async def _serve(self, decoded: Decoded) -> None:
         """One transaction for all; if that fails, one for each (S2)."""
         admissions: dict[Key, Admission | None] = {}
         try:
             batch = await self._unit_of_work.run(
-                lambda transaction: self._begin(transaction, received, failures, admissions)
+                lambda transaction: self._begin(transaction, decoded, admissions)
             )
         except Exception as error:
             self._give_back(admissions, ())
-            await self._serve_singly(received, failures, error)
+            await self._serve_singly(decoded, error)
             return
         self._give_back(admissions, batch.calls)
-        self._subscription.acknowledge(batch.done)
+        self._done_with(batch.done)
         self._start_calls(batch, admissions)
 
-    async def _serve_singly(
-        self, received: Sequence[Received], failures: Sequence[Failed], error: Exception
-    ) -> None:
-        if len(received) + len(failures) > 1:
-            for one in received:
-                await self._serve([one], [])
-            for failed in failures:
-                await self._serve([], [failed])
-        elif received:
-            await self._serve([], [Failed(received[0].delivery, error)])
-        else:
+    async def _serve_singly(self, decoded: Decoded, error: Exception) -> None:
+        if len(decoded) > 1:
+            for one in decoded.singly():
+                await self._serve(one)
+        elif decoded.failures:
             raise error
+        else:
+            await self._serve(decoded.failed(error))
 
     async def _begin(
         self,
         transaction: LedgerTransaction,
-        received: Sequence[Received],
-        failures: Sequence[Failed],
+        decoded: Decoded,
         admissions: dict[Key, Admission | None],
     ) -> Batch:
         """Answer what the ledger knows, write intents for what may be called at once (P6)."""
-        batch = Batch(self._clock(), failures=list(failures))
+        batch = Batch(self._clock(), failures=list(decoded.failures))
+        await self._advance(transaction, decoded, batch)
+        received = decoded.received
         ledger = Ledger(await transaction.lock({one.saga_id for one in received}) if received else ())
         now = await transaction.now()
         for one in received:
             row = ledger.get(one.saga_id, one.step)
             try:
+                check_not_expired(row, one, transaction.low_water_mark)
                 if isinstance(one.command, SettleStep):
                     plan = self._judge.start(Asked(one, one.command, now), row)
                 else:
@@ -226,6 +230,13 @@ class ProviderConsumer:
             self._carry_out(transaction, batch, one, row, plan, admissions, now)
         await self._close(transaction, batch)
         return batch
+
+    async def _advance(self, transaction: LedgerTransaction, decoded: Decoded, batch: Batch) -> None:
+        """Take the marks of the batch (P7)."""
+        refused = await advance(transaction, decoded.advances)
+        batch.failures.extend(refused)
+        not_done = [failed.delivery for failed in refused]
+        batch.done.extend(one.delivery for one in decoded.advances if one.delivery not in not_done)
 
     # -- answers ------------------------------------------------------------------------------------------
 
@@ -241,7 +252,7 @@ class ProviderConsumer:
             await self._settle_singly(results, error)
             return
         self._give_back(admissions, batch.calls)
-        self._subscription.acknowledge(batch.done)
+        self._done_with(batch.done)
         going_on = {(one.saga_id, one.step) for one, _ in batch.calls}
         for call, _ in results:
             if call.question.row.key not in going_on:
@@ -257,7 +268,7 @@ class ProviderConsumer:
             return
         [(call, _)] = results
         self._release(call)
-        await self._serve([], [Failed(call.received.delivery, error)])
+        await self._serve(Decoded(failures=(Failed(call.received.delivery, error),)))
 
     async def _end(
         self,
@@ -314,6 +325,8 @@ class ProviderConsumer:
 
     async def _close(self, transaction: LedgerTransaction, batch: Batch) -> None:
         transaction.save(sorted(batch.rows, key=lambda row: row.key))
+        for failed in batch.failures:
+            self._tracing.failed(failed.delivery, failed.error)
         await self._hops.after_failures(transaction, batch.failures)
         await self._hops.postpone(transaction, batch.postponed)
         batch.done.extend(failed.delivery for failed in batch.failures)
@@ -354,7 +367,8 @@ class ProviderConsumer:
         result: Finding | Exception
         verdict, began = CallResult.ABANDONED, self._clock()
         try:
-            result = await self._answer(call)
+            with self._tracing.within(call.received.traceparent):
+                result = await self._answer(call)
             verdict = judge(None)
         except Exception as error:
             verdict = judge(error)
@@ -388,5 +402,9 @@ class ProviderConsumer:
         self._released.set()
         copies = [one.delivery for one in call.waiting if one.command == call.received.command]
         others = [one.delivery for one in call.waiting if one.command != call.received.command]
-        self._subscription.acknowledge(copies)
+        self._done_with(copies)
         self._intake.hold_back(others)
+
+    def _done_with(self, deliveries: Sequence[Delivery]) -> None:
+        self._subscription.acknowledge(deliveries)
+        self._tracing.ended(deliveries)

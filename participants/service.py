@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
 from messaging.topology import participant_topology
+from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Transport
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import BreakerPolicy, BreakerState, CircuitBreaker
@@ -27,21 +28,29 @@ from participants.inventory.handlers import InventoryHandler
 from participants.inventory.postgresql import SqlInventoryTransaction
 from participants.inventory.storage import InventoryTransaction
 from participants.ledger import LedgerTransaction
-from participants.measures import read_calls
+from participants.measures import read_calls, read_pruned
 from participants.payment.gateway import PaymentGateway
 from participants.payment.handlers import PaymentWork
 from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
 from participants.provider_consumer import ProviderConsumer
 from participants.questions import ProviderWork
+from participants.retention import (
+    INVENTORY_WALKS,
+    WALKS,
+    InventoryRetentionTransaction,
+    Pruner,
+    RetentionTransaction,
+    Walk,
+)
 from participants.shipping.carrier import Carrier
 from participants.shipping.handlers import ShippingWork
 
 
-class ServiceTransaction(InventoryTransaction, RelayTransaction, Protocol):
+class ServiceTransaction(InventoryTransaction, RelayTransaction, InventoryRetentionTransaction, Protocol):
     """All that a process of inventory needs of its storage; the others need less."""
 
 
-class ProviderTransaction(LedgerTransaction, RelayTransaction, Protocol):
+class ProviderTransaction(LedgerTransaction, RelayTransaction, RetentionTransaction, Protocol):
     """All that a process of payment or shipping needs of its storage."""
 
 
@@ -57,6 +66,9 @@ class Pace:
         finish_within_s: seconds that calls under way get to end when the process stops.
         relay_s: seconds between two looks at the outbox while nothing is left behind there.
         sweep_s: seconds between two looks for confirmed rows while no batch deletes them.
+        prune_s: seconds between two looks for what may be pruned while there is nothing.
+        prune_after_s: seconds that a low-water mark stands before anything behind it is pruned.
+        prune_breath_s: seconds between two batches of pruning, for others' work.
     """
 
     batch_limit: int = 200
@@ -66,6 +78,9 @@ class Pace:
     finish_within_s: float = 15.0
     relay_s: float = 1.0
     sweep_s: float = 0.5
+    prune_s: float = 60.0
+    prune_after_s: float = 60.0
+    prune_breath_s: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,7 @@ class Deployment:
     rng: random.Random
     retry_policy: RetryPolicy
     pace: Pace = Pace()
+    tracing: Tracing = UNTRACED
 
 
 Storage = Callable[[Outbox], UnitOfWork[Any]]
@@ -102,13 +118,15 @@ class ParticipantService:
         deployment: Deployment,
         storage: Storage,
         worker: Callable[[Subscription, UnitOfWork[Any], Hops], Worker],
+        walks: Mapping[str, Walk] = WALKS,
     ) -> None:
         self.name = name
-        self.outbox = Outbox(deployment.transport.publisher())
+        self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
         self._deployment = deployment
         self._make_worker = worker
         self._unit_of_work = storage(self.outbox)
         self._relay = Relay(self._unit_of_work, self.outbox, deployment.transport.publisher())
+        self._pruner = Pruner(self._unit_of_work, walks, deployment.pace.prune_after_s)
         self._hops = Hops(deployment.retry_policy, deployment.new_id, name)
         self._consuming = BackgroundLoops(deployment.rng)
         self._settling = BackgroundLoops(deployment.rng)
@@ -126,6 +144,7 @@ class ParticipantService:
             self._settling.start(f"answers to {self.name}", self._worker.settle_once)
         self._settling.start(f"outbox relay of {self.name}", self._relay_once, pace.relay_s)
         self._settling.start(f"confirmed outbox rows of {self.name}", self._relay.sweep_once, pace.sweep_s)
+        self._settling.start(f"pruning of {self.name}", self._prune_once, pace.prune_s)
         self._consuming.start(f"consumer of {queue}", self._worker.run_once)
 
     async def stop(self) -> None:
@@ -146,6 +165,7 @@ class ParticipantService:
             yield from read_traffic(self.name, self.outbox, {command_queue(self.name): worker.batches})
         if isinstance(worker, ProviderConsumer):
             yield from read_calls(self.name, worker)
+        yield from read_pruned(self.name, self._pruner)
 
     @property
     def breaker(self) -> BreakerState | None:
@@ -172,6 +192,13 @@ class ParticipantService:
     async def _relay_once(self) -> int:
         return await self._relay.run_if_reachable(self._deployment.transport)
 
+    async def _prune_once(self) -> bool:
+        """One batch of pruning, and a breath after it."""
+        more = await self._pruner.run_once()
+        if more:
+            await asyncio.sleep(self._deployment.pace.prune_breath_s)
+        return more
+
 
 def inventory_service(deployment: Deployment, storage: Storage) -> ParticipantService:
     """Inventory: its effects are in its own database."""
@@ -180,9 +207,10 @@ def inventory_service(deployment: Deployment, storage: Storage) -> ParticipantSe
         subscription: Subscription, unit_of_work: UnitOfWork[InventoryTransaction], hops: Hops
     ) -> Worker:
         handler = InventoryHandler(deployment.new_id)
-        return Consumer(subscription, unit_of_work, handler, hops, deployment.pace.batch_limit)
+        limit, tracing = deployment.pace.batch_limit, deployment.tracing
+        return Consumer(subscription, unit_of_work, handler, hops, limit, tracing)
 
-    return ParticipantService(INVENTORY, deployment, storage, worker)
+    return ParticipantService(INVENTORY, deployment, storage, worker, INVENTORY_WALKS)
 
 
 def payment_service(
@@ -222,6 +250,7 @@ def _provider_service(
             asyncio.get_running_loop().time,
             deployment.pace.concurrency,
             deployment.pace.longest_call_s,
+            deployment.tracing,
         )
 
     return ParticipantService(name, deployment, storage, worker)

@@ -1,4 +1,4 @@
-"""The tables that every participant has in its own schema: the step ledger, its low-water mark, the outbox."""
+"""The tables that every participant has in its own schema: step ledger, low-water mark, outbox."""
 
 from __future__ import annotations
 

@@ -29,11 +29,12 @@ from messaging.identifiers import NewId
 from messaging.transport import Delivery, Message
 from participants.commands import Received, Work, Works
 from participants.fence import Move, State
-from participants.gate import check_same_order, move_for, opened
+from participants.gate import check_not_expired, check_same_order, move_for, opened
 from participants.inventory.stock import UNKNOWN_SKU, Lines, Shelf, lines_of
 from participants.inventory.storage import InventoryTransaction
 from participants.ledger import Ledger, LedgerRow, StoredOutcome
 from participants.replies import Sender, identity, nothing_to_undo, refused, stored, undone
+from participants.retention import advance
 from participants.verdicts import (
     LEADS_TO,
     RULINGS,
@@ -78,11 +79,14 @@ class InventoryHandler:
     async def __call__(
         self, transaction: InventoryTransaction, deliveries: Sequence[Delivery]
     ) -> Sequence[Failed]:
-        """Serve a batch in its order; several commands of one saga see each other's effects (P1–P5, P11)."""
-        received, failures = WORKS.decode_all(deliveries)
+        """Serve a batch in order; several commands of one saga see each other's effects (P1–P5, P7, P11)."""
+        decoded = WORKS.decode_all(deliveries)
+        failures = [*decoded.failures, *await advance(transaction, decoded.advances)]
+        received = decoded.received
         if not received:
             return failures
-        ledger = Ledger(await transaction.lock({one.saga_id for one in received}))
+        rows = await transaction.lock({one.saga_id for one in received})
+        ledger = Ledger(rows, transaction.low_water_mark)
         skus = sorted(set(_skus(ledger, received)))
         shelf = Shelf(await transaction.lock_stock(skus) if skus else {})
         now = await transaction.now()
@@ -103,6 +107,7 @@ class InventoryHandler:
     def _serve(self, received: Received, ledger: Ledger, shelf: Shelf, now: datetime) -> StoredOutcome:
         """One command: changes ledger and shelf, or raises and changes nothing."""
         row = ledger.get(received.saga_id, received.step)
+        check_not_expired(row, received, ledger.low_water_mark)
         command = received.command
         if isinstance(command, SettleStep):
             return self._judge(received, command, row, ledger, now)

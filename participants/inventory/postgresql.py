@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY
 from messaging.arrays import array_literal
 from participants.inventory.stock import Reduction, StockLevel
 from participants.postgresql import SqlLedgerTransaction
+from participants.retention import LEAST_AGE, Mark, Page
 
 _LOCK_STOCK: Final = """
 SELECT sku, on_hand, reserved FROM inventory.stock WHERE sku = ANY(%s) ORDER BY sku FOR NO KEY UPDATE
@@ -27,11 +29,30 @@ SELECT sku, 'reduction', -quantity, saga_id, %s
 FROM unnest(%s::text[], %s::bigint[], %s::uuid[]) AS n (sku, quantity, saga_id)
 """
 
+_FOLD: Final = """
+WITH page AS (
+    SELECT movement_id, kind, saga_id, recorded_at FROM inventory.stock_movements
+    WHERE movement_id > %s ORDER BY movement_id LIMIT %s),
+gone AS (
+    DELETE FROM inventory.stock_movements AS m USING page AS p
+    WHERE m.movement_id = p.movement_id AND p.kind = 'reduction' AND p.saga_id < %s
+    RETURNING m.sku, m.quantity),
+folded AS (
+    INSERT INTO inventory.stock_movements AS f (sku, kind, quantity, recorded_at, folded)
+    SELECT sku, 'adjustment', sum(quantity)::bigint, clock_timestamp(), count(*)
+    FROM gone GROUP BY sku ORDER BY sku
+    ON CONFLICT (sku) WHERE folded IS NOT NULL DO UPDATE
+    SET quantity = f.quantity + excluded.quantity, folded = f.folded + excluded.folded,
+        recorded_at = excluded.recorded_at)
+SELECT count(*), max(movement_id), bool_and(recorded_at > %s), (SELECT count(*) FROM gone) FROM page
+"""
+
 
 class SqlInventoryTransaction(SqlLedgerTransaction):
     """An `InventoryTransaction` in schema `inventory`."""
 
     schema = INVENTORY
+    holding = ReserveInventory.__name__
 
     async def lock_stock(self, skus: Collection[str]) -> dict[str, StockLevel]:
         """See `InventoryTransaction.lock_stock`."""
@@ -59,3 +80,14 @@ class SqlInventoryTransaction(SqlLedgerTransaction):
             )
             arrays = [array_literal(column) for column in columns]
             self.write(_RECORD_REDUCTIONS, [now, *arrays], expected_rows=len(reductions))
+
+    async def fold_movements(self, mark: Mark, after: int | None, limit: int) -> Page:
+        """See `InventoryRetentionTransaction.fold_movements`.
+
+        Movements are in the order in which they were recorded, and what is behind the mark was at rest for
+        days when the mark came to be: the walk ends where all is younger than that.
+        """
+        youngest = mark.advanced_at - LEAST_AGE
+        parameters = [after or 0, limit, mark.below, youngest]
+        [(looked_at, last, all_young, folded)] = await self.fetch(_FOLD, parameters)
+        return Page(folded, None if looked_at < limit or all_young else last)

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
 from psycopg import errors
 
+from contracts.commands import ReserveInventory
 from messaging.postgresql import LostUpdate
 from participants.fence import State
 from participants.inventory.stock import Reduction, StockLevel
 from participants.ledger import Key, LedgerRow
 from participants.postgresql import WrittenMeanwhile
+from participants.retention import FINAL, LEAST_AGE, Mark, Page
 from simulation.storage.transaction import MemoryTransaction
 
 LEDGER: Final = "ledger"
 STOCK: Final = "stock"
 MOVEMENTS: Final = "stock_movements"
+RETENTION: Final = "retention"
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_ONLY: Final = 1
+"""The key of the only row of the table of retention."""
+
+_FOLDED: Final = "ix_stock_movements_folded"
+"""The unique index that allows one adjustment a product for what was pruned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """A signed change of what is on hand; ``saga_id`` where it left the house for an order."""
+    """A signed change of what is on hand; ``saga_id`` where it left the house for an order.
+
+    ``folded`` is for how many reductions of pruned sagas it stands.
+    """
 
     sku: str
     quantity: int
     saga_id: UUID | None = None
+    folded: int | None = None
+    recorded_at: datetime = _LONG_AGO
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,12 @@ class StockRow:
 
 class MemoryLedgerTransaction(MemoryTransaction):
     """A `participants.ledger.LedgerTransaction`."""
+
+    holding: str = ""
+    """See `SqlLedgerTransaction.holding`."""
+
+    low_water_mark: UUID | None = None
+    """See `LedgerTransaction.low_water_mark`."""
 
     _now: datetime | None = None
     _locked_rows: frozenset[Key] = frozenset()
@@ -58,6 +79,8 @@ class MemoryLedgerTransaction(MemoryTransaction):
         if sum(key[0] in sagas for key, _ in self.session.all(LEDGER)) != len(rows):
             raise WrittenMeanwhile("a row was added while its saga was waited for")
         self._now = self.session.database.clock()
+        mark: Mark | None = self.session.get(RETENTION, _ONLY)
+        self.low_water_mark = None if mark is None else mark.below
         self._locked_rows = frozenset(rows)
         return list(rows.values())
 
@@ -74,6 +97,41 @@ class MemoryLedgerTransaction(MemoryTransaction):
 
         self.write(write)
 
+    def advance_mark(self, mark: UUID, now: datetime) -> None:
+        """See `LedgerTransaction.advance_mark`."""
+
+        async def write() -> None:
+            await self.session.lock(RETENTION, _ONLY)
+            standing: Mark | None = self.session.get(RETENTION, _ONLY)
+            if standing is None or mark > standing.below:
+                self.session.put(RETENTION, _ONLY, Mark(mark, now))
+
+        self.write(write)
+
+    async def read_mark(self) -> Mark | None:
+        """See `RetentionTransaction.read_mark`."""
+        await self.statement()
+        mark: Mark | None = self.session.get(RETENTION, _ONLY)
+        return mark
+
+    async def prune_ledger(self, mark: Mark, after: Key | None, limit: int) -> Page:
+        """See `RetentionTransaction.prune_ledger`."""
+        await self.statement()
+        found = sorted(
+            key
+            for key, row in self.session.all(LEDGER)
+            if (after is None or key > after) and self._is_behind(row, mark)
+        )
+        gone = list(islice((key for key in found if self.session.lock_if_free(LEDGER, key)), limit))
+        for key in gone:
+            self.session.put(LEDGER, key, None)
+        return Page(len(gone), None if len(gone) < limit else gone[-1])
+
+    def _is_behind(self, row: LedgerRow, mark: Mark) -> bool:
+        held = row.state is State.DONE and row.command == self.holding
+        ended = row.state in FINAL and not held
+        return ended and row.saga_id < mark.below and row.updated_at < mark.advanced_at
+
     async def _insert(self, row: LedgerRow) -> None:
         try:
             await self.session.insert(LEDGER, row.key, row, "pk_ledger")
@@ -83,6 +141,8 @@ class MemoryLedgerTransaction(MemoryTransaction):
 
 class MemoryInventoryTransaction(MemoryLedgerTransaction):
     """An `participants.inventory.storage.InventoryTransaction`."""
+
+    holding = ReserveInventory.__name__
 
     async def lock_stock(self, skus: Collection[str]) -> dict[str, StockLevel]:
         """See `InventoryTransaction.lock_stock`."""
@@ -107,9 +167,36 @@ class MemoryInventoryTransaction(MemoryLedgerTransaction):
 
         async def write() -> None:
             for reduction in reductions:
-                await self._move(Movement(reduction.sku, -reduction.quantity, reduction.saga_id))
+                await self._move(Movement(reduction.sku, -reduction.quantity, reduction.saga_id, None, now))
 
         self.write(write)
+
+    async def fold_movements(self, mark: Mark, after: int | None, limit: int) -> Page:
+        """See `InventoryRetentionTransaction.fold_movements`."""
+        await self.statement()
+        numbers = sorted(number for number, _ in self.session.all(MOVEMENTS) if number > (after or 0))[:limit]
+        page: dict[int, Movement] = {number: self.session.get(MOVEMENTS, number) for number in numbers}
+        old = [number for number, each in page.items() if each.saga_id and each.saga_id < mark.below]
+        gone: dict[int, Movement] = await self.session.lock_existing(MOVEMENTS, old)
+        for number in gone:
+            self.session.put(MOVEMENTS, number, None)
+        for sku in sorted({each.sku for each in gone.values()}):
+            await self._fold(sku, [each.quantity for each in gone.values() if each.sku == sku])
+        youngest = mark.advanced_at - LEAST_AGE
+        ended = len(page) < limit or all(each.recorded_at > youngest for each in page.values())
+        return Page(len(gone), None if ended else numbers[-1])
+
+    async def _fold(self, sku: str, quantities: Sequence[int]) -> None:
+        """Add to the one adjustment of a product that stands for what was pruned."""
+        await self.session.lock(_FOLDED, sku)
+        now = self.session.database.clock()
+        for number, each in list(self.session.all(MOVEMENTS)):
+            if each.sku == sku and each.folded is not None:
+                await self.session.lock(MOVEMENTS, number)
+                both = (each.quantity + sum(quantities), each.folded + len(quantities))
+                self.session.put(MOVEMENTS, number, Movement(sku, both[0], None, both[1], now))
+                return
+        await self._move(Movement(sku, sum(quantities), None, len(quantities), now))
 
     async def adjust(self, sku: str, on_hand: int) -> None:
         """Set the book stock and record the difference, as the warehouse does.
@@ -121,7 +208,7 @@ class MemoryInventoryTransaction(MemoryLedgerTransaction):
         await self.session.lock(STOCK, sku)
         row: StockRow = self.session.get(STOCK, sku) or StockRow(0, 0)
         self.put_stock(sku, StockRow(on_hand, row.reserved))
-        await self._move(Movement(sku, on_hand - row.on_hand))
+        await self._move(Movement(sku, on_hand - row.on_hand, None, None, self.session.database.clock()))
 
     def put_stock(self, sku: str, row: StockRow) -> None:
         """Write a locked row; the table's CHECK stands behind it."""

@@ -16,7 +16,7 @@ from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
 from simulation.storage.database import Database
 from simulation.storage.orchestrator import MemoryOrchestratorTransaction
-from simulation.storage.participants import MemoryInventoryTransaction, StockRow
+from simulation.storage.participants import MOVEMENTS, MemoryInventoryTransaction, StockRow
 from simulation.storage.transaction import MemoryTransaction
 
 T = TypeVar("T", bound=SqlTransaction)
@@ -34,6 +34,9 @@ class Bench(Protocol):
 
     async def stock_up(self, sku: str, on_hand: int) -> None:
         """Put a product on the shelf."""
+
+    async def moved(self, sku: str) -> list[tuple[int, int | None]]:
+        """The movements of a product: quantity, and for how many pruned ones it stands."""
 
     async def somebody_waits(self) -> None:
         """Return as soon as a transaction waits for a lock."""
@@ -56,6 +59,10 @@ class MemoryBench:
             await transaction.session.lock("stock", sku)
             transaction.put_stock(sku, StockRow(on_hand, 0))
             await transaction.commit(())
+
+    async def moved(self, sku: str) -> list[tuple[int, int | None]]:
+        rows = sorted(self._databases[1].table(MOVEMENTS).items())
+        return [(row.quantity, row.folded) for _, row in rows if row.sku == sku]
 
     async def somebody_waits(self) -> None:
         while not any(database.somebody_waits for database in self._databases):
@@ -86,6 +93,14 @@ class PostgresBench:
             await connection.execute(
                 text("INSERT INTO inventory.stock VALUES (:sku, :on_hand, 0, now())"), values
             )
+
+    async def moved(self, sku: str) -> list[tuple[int, int | None]]:
+        query = text(
+            "SELECT quantity, folded FROM inventory.stock_movements WHERE sku = :sku ORDER BY movement_id"
+        )
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(query, {"sku": sku})
+            return [(row.quantity, row.folded) for row in rows]
 
     async def somebody_waits(self) -> None:
         query = text(

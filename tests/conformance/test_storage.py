@@ -33,6 +33,7 @@ from orchestrator.storage import (
 from participants.fence import State
 from participants.inventory.stock import Reduction, StockLevel
 from participants.ledger import LedgerRow, StoredOutcome
+from participants.retention import Mark, Page
 from tests.conformance.storages import Bench, MemoryBench, PostgresBench, waiting
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -543,3 +544,140 @@ async def test_the_database_itself_refuses_to_oversell(bench: Bench) -> None:
         transaction.save_stock({"SKU-1": oversold}, NOW)
         with pytest.raises(errors.CheckViolation):
             await transaction.commit([])
+
+
+# -- the low-water mark -----------------------------------------------------------------------------------
+
+
+async def advanced(bench: Bench, mark: UUID, now: datetime = NOW) -> None:
+    async with bench.inventory() as transaction:
+        transaction.advance_mark(mark, now)
+        await transaction.commit([])
+
+
+async def pruned(bench: Bench, mark: UUID, limit: int = 9) -> list[int]:
+    """What each batch of a walk over the ledger removed."""
+    removed, after, first = [], None, True
+    while first or after is not None:
+        first = False
+        async with bench.inventory() as transaction:
+            page: Page = await transaction.prune_ledger(Mark(mark, NOW), after, limit)
+            await transaction.commit([])
+        removed.append(page.removed)
+        after = page.after
+    return removed
+
+
+def old_row(saga_id: UUID, **changes: Any) -> LedgerRow:
+    """A row whose work ended long ago."""
+    return ledger_row(saga_id, **{"state": State.CONSUMED, "updated_at": LONG_AGO, **changes})
+
+
+async def test_a_mark_only_ever_goes_up(bench: Bench) -> None:
+    low, high = new_id(), new_id()
+    async with bench.inventory() as transaction:
+        assert await transaction.read_mark() is None
+    for mark, now in ((low, LONG_AGO), (high, NOW), (low, NOW + timedelta(days=1)), (high, LONG_AGO)):
+        await advanced(bench, mark, now)
+    async with bench.inventory() as transaction:
+        assert await transaction.read_mark() == Mark(high, NOW)
+
+
+async def test_whoever_locks_rows_learns_the_mark(bench: Bench) -> None:
+    mark = new_id()
+    async with bench.inventory() as transaction:
+        await transaction.lock({new_id()})
+        assert transaction.low_water_mark is None
+    await advanced(bench, mark)
+    async with bench.inventory() as transaction:
+        await transaction.lock({new_id()})
+        assert transaction.low_water_mark == mark
+
+
+async def test_who_waited_for_a_row_that_was_pruned_meanwhile_learns_the_mark(bench: Bench) -> None:
+    """Else "no row" would be taken for "never asked for", and the effect done twice (P7)."""
+    row = old_row(new_id())
+    mark = new_id()
+    await noted(bench, row)
+    async with bench.inventory() as first, bench.inventory() as second:
+        first.advance_mark(mark, NOW)
+        assert (await first.prune_ledger(Mark(mark, NOW), None, 9)).removed == 1
+        locking = await waiting(bench, second.lock({row.saga_id}))
+        await first.commit([])
+        assert list(await locking) == []
+        assert second.low_water_mark == mark
+
+
+async def test_only_ended_work_behind_the_mark_is_pruned(bench: Bench) -> None:
+    ended = [old_row(new_id()), old_row(new_id(), state=State.TOMBSTONE, forward=None)]
+    waits = {"command": "ChargePayment", "forward": None, "intent_at": LONG_AGO}
+    kept = [
+        old_row(new_id(), state=State.INTENT, **waits),
+        old_row(new_id(), state=State.UNDOING, **waits),
+        old_row(new_id(), state=State.DONE),
+        old_row(new_id(), updated_at=NOW),
+    ]
+    other_done = old_row(new_id(), step="commit", command="CommitInventory", state=State.DONE)
+    mark = new_id()
+    kept.append(old_row(new_id()))
+    for row in (*ended, *kept, other_done):
+        await noted(bench, row)
+    assert await pruned(bench, mark) == [3]
+    for row in kept:
+        assert list(await rows_of(bench, row.saga_id)) == [row]
+    for row in (*ended, other_done):
+        assert list(await rows_of(bench, row.saga_id)) == []
+
+
+async def test_pruning_goes_on_where_the_last_batch_ended(bench: Bench) -> None:
+    for row in [old_row(new_id()) for _ in range(5)]:
+        await noted(bench, row)
+    assert await pruned(bench, new_id(), limit=2) == [2, 2, 1]
+
+
+async def test_pruning_skips_what_somebody_holds(bench: Bench) -> None:
+    held, free = old_row(new_id()), old_row(new_id())
+    await noted(bench, held)
+    await noted(bench, free)
+    async with bench.inventory() as transaction:
+        await transaction.lock({held.saga_id})
+        assert await pruned(bench, new_id()) == [1]
+    assert list(await rows_of(bench, held.saga_id)) == [held]
+
+
+async def folded(bench: Bench, mark: UUID, limit: int = 9, now: datetime = NOW) -> list[int]:
+    """What each batch of a walk over the stock movements folded."""
+    removed, after, first = [], None, True
+    while first or after is not None:
+        first = False
+        async with bench.inventory() as transaction:
+            page: Page = await transaction.fold_movements(Mark(mark, now), after, limit)
+            await transaction.commit([])
+        removed.append(page.removed)
+        after = page.after
+    return removed
+
+
+async def reduced(bench: Bench, sku: str, quantity: int, saga_id: UUID, at: datetime = LONG_AGO) -> None:
+    async with bench.inventory() as transaction:
+        transaction.record_reductions([Reduction(sku, quantity, saga_id)], at)
+        await transaction.commit([])
+
+
+async def test_what_left_the_house_long_ago_becomes_one_adjustment_a_product(bench: Bench) -> None:
+    """P7: the sum of a product's movements stays what it was."""
+    for sku, quantity in (("A", 1), ("B", 10), ("A", 2)):
+        await reduced(bench, sku, quantity, new_id())
+    mark = new_id()
+    await reduced(bench, "A", 4, new_id())
+    assert await folded(bench, mark, limit=2) == [2, 1, 0]
+    assert sorted(await bench.moved("A")) == [(-4, None), (-3, 2)]
+    assert await bench.moved("B") == [(-10, 1)]
+    assert sum(await folded(bench, new_id())) == 1
+    assert await bench.moved("A") == [(-7, 3)]
+
+
+async def test_folding_ends_where_movements_are_too_young_to_be_behind_the_mark(bench: Bench) -> None:
+    for at in (LONG_AGO, NOW, NOW, NOW, NOW):
+        await reduced(bench, "A", 1, new_id(), at)
+    assert await folded(bench, new_id(), limit=2) == [2, 2]
