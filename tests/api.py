@@ -57,6 +57,7 @@ class Api(World):
             intake=self.front.intake,
             operations=self.front.operations,
             dead_letters=self.front.dead_letters,
+            jobs=self.front.jobs,
             queries=self.queries,
             explainer=Explainer(
                 self.queries,

@@ -15,7 +15,8 @@ from orchestrator.explanation import Explanation
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.audit import add_audit_routes
 from orchestrator.http.admin.dead_letters import ReplayAnswer, add_dead_letter_routes
-from orchestrator.http.admin.requests import Action, ReplayAction, Resolution
+from orchestrator.http.admin.jobs import JobPreview, add_job_routes
+from orchestrator.http.admin.requests import Action, BulkAction, ReplayAction, Resolution
 from orchestrator.http.admin.sagas import add_saga_routes
 from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
@@ -26,6 +27,7 @@ from orchestrator.http.orders import Cancellation, order_routes
 from orchestrator.http.problems import HANDLERS, RETRY_LATER
 from orchestrator.http.routing import Endpoint
 from orchestrator.http.timing import RequestTimes
+from orchestrator.queries.jobs import JobItemList, JobList, JobView
 from orchestrator.queries.views import (
     AuditList,
     DeadLetterDetail,
@@ -37,7 +39,7 @@ from orchestrator.queries.views import (
     SagaList,
 )
 
-_INPUTS: Final = (Order, Cancellation, Action, Resolution, ReplayAction)
+_INPUTS: Final = (Order, Cancellation, Action, Resolution, ReplayAction, BulkAction)
 _OUTPUTS: Final = (
     OrderView,
     OrderList,
@@ -48,6 +50,10 @@ _OUTPUTS: Final = (
     DeadLetterGroups,
     DeadLetterDetail,
     ReplayAnswer,
+    JobList,
+    JobView,
+    JobItemList,
+    JobPreview,
     AuditList,
     Liveness,
     Readiness,
@@ -84,6 +90,7 @@ def _admin(dependencies: Dependencies) -> APIRouter:
     router = APIRouter(prefix="/admin", tags=["admin"], dependencies=[guard], default_response_class=Response)
     add_saga_routes(router, dependencies)
     add_dead_letter_routes(router, dependencies)
+    add_job_routes(router, dependencies)
     add_audit_routes(router, dependencies)
     return router
 

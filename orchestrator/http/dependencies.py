@@ -16,6 +16,7 @@ from orchestrator.explanation import Depth, Explainer
 from orchestrator.http.access import Access
 from orchestrator.http.health import Component
 from orchestrator.intake import Intake
+from orchestrator.jobs.operations import JobOperations
 from orchestrator.metrics import Metrics
 from orchestrator.operations import Operations
 from orchestrator.progress import ProgressListener
@@ -41,6 +42,7 @@ class Dependencies:
     intake: Intake
     operations: Operations
     dead_letters: DeadLetterOperations
+    jobs: JobOperations
     queries: Queries
     explainer: Explainer
     registry: Registry

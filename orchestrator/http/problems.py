@@ -15,6 +15,7 @@ from contracts.limits import MAX_BODY_BYTES
 from contracts.problems import PROBLEM_JSON, ProblemError, field_error, unprocessable
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.intake import Overloaded
+from orchestrator.jobs.operations import CountChanged
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.progress import TooManyWatches
 from orchestrator.queries.paging import InvalidCursor
@@ -60,6 +61,11 @@ def _stale(error: StaleVersion) -> ProblemError:
     return ProblemError(412, "stale_version", f"It has changed: {error}.", current_version=error.current)
 
 
+def _count_changed(error: CountChanged) -> ProblemError:
+    detail = f"Not as many as expected: {error}. Nothing was done."
+    return ProblemError(412, "count_changed", detail, current_count=error.current)
+
+
 _SAID: Final[Mapping[int, tuple[str, str]]] = {
     400: ("malformed_request", "The request cannot be read."),
     404: ("not_found", "There is nothing at this address."),
@@ -103,6 +109,7 @@ HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
     NotFound: _handler(lambda _: ProblemError(404, "not_found", "There is nothing of this id.")),
     NotAllowed: _handler(_not_allowed),
     StaleVersion: _handler(_stale),
+    CountChanged: _handler(_count_changed),
     Overloaded: _handler(
         lambda _: ProblemError(429, "overloaded", "Too many orders are waiting.", headers=RETRY_SOON)
     ),

@@ -10,6 +10,7 @@ from orchestrator.queries.changes import ChangeQueries
 from orchestrator.queries.dead_letters import DeadLetterQueries
 from orchestrator.queries.endings import EndingQueries
 from orchestrator.queries.gauges import GaugeQueries
+from orchestrator.queries.jobs import JobQueries
 from orchestrator.queries.orders import OrderQueries
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SagaQueries
@@ -23,6 +24,7 @@ class Queries:
         self.orders = OrderQueries(self.reader)
         self.sagas = SagaQueries(self.reader, registry)
         self.dead_letters = DeadLetterQueries(self.reader)
+        self.jobs = JobQueries(self.reader)
         self.gauges = GaugeQueries(self.reader)
         self.endings = EndingQueries(self.reader)
         self.changes = ChangeQueries(self.reader)

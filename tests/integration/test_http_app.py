@@ -37,7 +37,7 @@ async def api(migrated_database_url: str) -> AsyncIterator[Api]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/order", "/orders/", "/admin", "/admin/jobs", "/docs", "/orders/a/b/c"]
+    "path", ["/", "/order", "/orders/", "/admin", "/admin/job", "/docs", "/orders/a/b/c"]
 )
 async def test_an_unknown_address_is_a_problem(api: Api, path: str) -> None:
     response = await api.http.get(path)

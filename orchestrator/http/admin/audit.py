@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from orchestrator.http.admin.described import LISTED
 from orchestrator.http.admin.requests import AuditListQuery
+from orchestrator.http.admin.routes import AdminRoutes
 from orchestrator.http.answers import answer
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.http.openapi import NEEDS_TOKEN, success
 from orchestrator.queries.audit import AuditQueries
 from orchestrator.queries.views import AuditList
 
@@ -29,11 +28,5 @@ class AuditEndpoints:
 
 def add_audit_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """`/admin/audit-log`."""
-    router.add_api_route(
-        "/audit-log",
-        AuditEndpoints(dependencies.queries.audit_log).page,
-        methods=["GET"],
-        summary="List the audit log",
-        responses=success(200, AuditList, "One page") | LISTED,
-        openapi_extra=NEEDS_TOKEN,
-    )
+    page = AuditEndpoints(dependencies.queries.audit_log).page
+    AdminRoutes(router).a_list("/audit-log", page, AuditList, "List the audit log")

@@ -18,6 +18,9 @@ SEEN: Final[Responses] = problems(404, *_ALWAYS)
 ACTED: Final[Responses] = problems(400, 404, 409, 412, 413, 415, 422, 428, *_ALWAYS)
 """What can go wrong with an action."""
 
+ASSIGNED: Final[Responses] = problems(400, 409, 412, 413, 415, 422, *_ALWAYS)
+"""What can go wrong with the beginning of a job."""
+
 IF_MATCH: Final = header(
     "If-Match",
     "The version that was looked at, as the ETag gave it; or give `expected_version`",

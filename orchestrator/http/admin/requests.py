@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -13,10 +14,13 @@ from contracts.commands import Verdict
 from contracts.limits import PRINTABLE, Amount, Reference
 from contracts.problems import ProblemError
 from orchestrator.core.state import IncidentKind, Status
+from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.http.fields import Cursor, Reason
 from orchestrator.http.headers import if_match
+from orchestrator.jobs.job import DEFAULT_RATE, HIGHEST_RATE, LOWEST_RATE, ItemResult, JobKind, JobState
+from orchestrator.jobs.operations import Assignment
 from orchestrator.queries.audit import AuditFilter
-from orchestrator.queries.dead_letters import DeadLetterFilter
+from orchestrator.queries.jobs import JobFilter
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
 from orchestrator.queries.sagas import SagaFilter
 from orchestrator.storage import DeadLetterStatus
@@ -68,31 +72,95 @@ class SagaListQuery(ListQuery):
         )
 
 
-class DeadLetterFilters(BaseModel):
-    """Filters of dead letters."""
+class DeadLetterMarks(BaseModel):
+    """What dead letters are told apart by, their status aside."""
 
     model_config = ConfigDict(extra="forbid")
 
-    status: Annotated[list[DeadLetterStatus], Field(max_length=MAX_FILTER_VALUES)] = []
     queue: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
     error_type: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
     step: Annotated[list[StepName], Field(max_length=MAX_FILTER_VALUES)] = []
     saga_id: Annotated[list[UUID], Field(max_length=MAX_FILTER_VALUES)] = []
+    saga_status: Annotated[list[Status], Field(max_length=MAX_FILTER_VALUES)] = []
+    created_after: Moment | None = None
+    created_before: Moment | None = None
 
-    @property
-    def wanted(self) -> DeadLetterFilter:
+    def wanted_of(
+        self, statuses: Iterable[DeadLetterStatus], groups: Iterable[Group] = ()
+    ) -> DeadLetterFilter:
         """The filter."""
         return DeadLetterFilter(
-            statuses=tuple(self.status),
+            statuses=tuple(statuses),
             queues=tuple(self.queue),
             error_types=tuple(self.error_type),
             steps=tuple(self.step),
             saga_ids=tuple(self.saga_id),
+            saga_statuses=tuple(self.saga_status),
+            groups=tuple(groups),
+            created_after=self.created_after,
+            created_before=self.created_before,
         )
+
+
+class DeadLetterFilters(DeadLetterMarks):
+    """Filters of dead letters."""
+
+    status: Annotated[list[DeadLetterStatus], Field(max_length=MAX_FILTER_VALUES)] = []
+
+    @property
+    def wanted(self) -> DeadLetterFilter:
+        """The filter."""
+        return self.wanted_of(self.status)
 
 
 class DeadLetterListQuery(DeadLetterFilters, ListQuery):
     """Filters of the list of dead letters."""
+
+
+class DeadLetterGroupChoice(BaseModel):
+    """A group, as `/admin/dead-letters/groups` names it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queue: Text
+    error_type: Text
+
+
+StillOpen = Literal[DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING]
+
+
+class DeadLetterSelection(DeadLetterMarks):
+    """Which dead letters a job is to choose; an empty selection means every open one."""
+
+    status: Annotated[
+        list[StillOpen],
+        Field(max_length=MAX_FILTER_VALUES, description="Of what has been replayed already on request alone"),
+    ] = [DeadLetterStatus.OPEN]
+    group: Annotated[list[DeadLetterGroupChoice], Field(max_length=MAX_FILTER_VALUES)] = []
+
+    @property
+    def wanted(self) -> DeadLetterFilter:
+        """The filter."""
+        groups = (Group(each.queue, each.error_type) for each in self.group)
+        return self.wanted_of(self.status or [DeadLetterStatus.OPEN], groups)
+
+
+class JobListQuery(ListQuery):
+    """Filters of the list of jobs."""
+
+    state: Annotated[list[JobState], Field(max_length=MAX_FILTER_VALUES)] = []
+    kind: Annotated[list[JobKind], Field(max_length=MAX_FILTER_VALUES)] = []
+
+    @property
+    def wanted(self) -> JobFilter:
+        """The filter."""
+        return JobFilter(tuple(self.state), tuple(self.kind))
+
+
+class JobItemListQuery(ListQuery):
+    """Filters of the list of what a job has done."""
+
+    result: Annotated[list[ItemResult], Field(max_length=MAX_FILTER_VALUES)] = []
 
 
 class AuditListQuery(ListQuery):
@@ -108,12 +176,17 @@ class AuditListQuery(ListQuery):
         return AuditFilter(tuple(self.actor), tuple(self.action), tuple(self.subject))
 
 
-class Action(BaseModel):
-    """An action on something at a version: of that the operator has seen (D6)."""
+class Reasoned(BaseModel):
+    """Whatever somebody does needs a reason (D6)."""
 
     model_config = ConfigDict(extra="forbid")
 
     reason: Reason
+
+
+class Action(Reasoned):
+    """An action on something at a version: of that the operator has seen (D6)."""
+
     expected_version: Version | None = Field(
         None, description="The version that was looked at; or give it as If-Match"
     )
@@ -147,3 +220,18 @@ class ReplayAction(Action):
     """Replay of a dead letter; a dry run only tells what it would do."""
 
     dry_run: bool = False
+
+
+class BulkAction(Reasoned):
+    """The same action on every dead letter of a selection, as a job; a dry run tells what it would do."""
+
+    filter: DeadLetterSelection
+    dry_run: bool = False
+    rate_per_second: Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE)] = DEFAULT_RATE
+    expected_count: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        None, description="How many were seen; with any other number nothing is done (412)"
+    )
+
+    def assignment(self, kind: JobKind) -> Assignment:
+        """The job that is asked for."""
+        return Assignment(kind, self.filter.wanted, self.rate_per_second, self.expected_count)

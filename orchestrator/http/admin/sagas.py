@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -11,19 +11,13 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.explanation import Explanation
-from orchestrator.http.access import Permission
-from orchestrator.http.admin.described import ACTED, IF_MATCH, LISTED, SEEN
 from orchestrator.http.admin.requests import Action, Resolution, SagaListQuery
+from orchestrator.http.admin.routes import AdminRoutes, asked_of, versioned
 from orchestrator.http.answers import answer, id_in_path, not_found
-from orchestrator.http.bodies import json_of
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, success, takes
 from orchestrator.queries.views import SagaDetail, SagaList
 
 A = TypeVar("A", bound=Action)
-
-_ID: Final = id_parameter("saga_id")
-_ETAG: Final = {"ETag": {"schema": {"type": "string"}, "description": "The version", "required": True}}
 
 
 class SagaEndpoints:
@@ -69,54 +63,22 @@ class SagaEndpoints:
         await self._operations.resolve(saga_id, verdict, asked.version(request))
         return await self._shown(saga_id)
 
-    async def _asked(self, request: Request, model: type[A]) -> tuple[UUID, A, Actor]:
-        principal = await self._access.admit(request, Permission.OPERATE)
-        saga_id = id_in_path(request, "saga_id", "saga")
-        asked = await json_of(request, model)
-        return saga_id, asked, Actor(principal.name, asked.reason)
-
     async def _shown(self, saga_id: UUID) -> Response:
         detail = await self._sagas.detail(saga_id, self._operations.allowed)
         if detail is None:
             raise not_found("saga")
-        return answer(detail, headers={"ETag": f'"{detail.version}"'})
+        return versioned(detail, detail.version)
+
+    async def _asked(self, request: Request, model: type[A]) -> tuple[UUID, A, Actor]:
+        return await asked_of(self._access, request, model, "saga_id", "saga")
 
 
 def add_saga_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """Everything under `/admin/sagas`."""
-    endpoints = SagaEndpoints(dependencies)
-    one = {"parameters": [_ID], **NEEDS_TOKEN}
-    router.add_api_route(
-        "/sagas",
-        endpoints.page,
-        methods=["GET"],
-        summary="List sagas",
-        responses=success(200, SagaList, "One page") | LISTED,
-        openapi_extra=NEEDS_TOKEN,
-    )
-    router.add_api_route(
-        "/sagas/{saga_id}",
-        endpoints.show,
-        methods=["GET"],
-        summary="See a saga",
-        responses=success(200, SagaDetail, "The saga", _ETAG) | SEEN,
-        openapi_extra=one,
-    )
-    router.add_api_route(
-        "/sagas/{saga_id}/explain",
-        endpoints.explain,
-        methods=["GET"],
-        summary="Why a saga stands where it stands",
-        responses=success(200, Explanation, "The explanation") | SEEN,
-        openapi_extra=one,
-    )
-    actions: dict[str, type[Action]] = {"retry": Action, "cancel": Action, "resolve": Resolution}
-    for name, body in actions.items():
-        router.add_api_route(
-            f"/sagas/{{saga_id}}/actions/{name}",
-            getattr(endpoints, name),
-            methods=["POST"],
-            summary=f"{name.capitalize()} a saga",
-            responses=success(200, SagaDetail, "The saga after it", _ETAG) | ACTED,
-            openapi_extra={**takes(body), "parameters": [_ID, IF_MATCH], **NEEDS_TOKEN},
-        )
+    endpoints, routes, one = SagaEndpoints(dependencies), AdminRoutes(router), "/sagas/{saga_id}"
+    routes.a_list("/sagas", endpoints.page, SagaList, "List sagas")
+    routes.a_versioned_look(one, endpoints.show, SagaDetail, "See a saga")
+    routes.a_look(f"{one}/explain", endpoints.explain, Explanation, "Why a saga stands where it stands")
+    routes.an_action(f"{one}/actions/retry", endpoints.retry, Action, SagaDetail, "Retry a saga")
+    routes.an_action(f"{one}/actions/cancel", endpoints.cancel, Action, SagaDetail, "Cancel a saga")
+    routes.an_action(f"{one}/actions/resolve", endpoints.resolve, Resolution, SagaDetail, "Resolve a saga")

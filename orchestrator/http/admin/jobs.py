@@ -1,0 +1,117 @@
+"""Jobs for operators: begin one on many dead letters, follow it, cancel it (D5)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.http.admin.requests import Action, BulkAction, JobItemListQuery, JobListQuery
+from orchestrator.http.admin.routes import AdminRoutes, asked, asked_of, versioned
+from orchestrator.http.answers import answer, id_in_path, not_found
+from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.openapi import success
+from orchestrator.jobs.job import JobKind
+from orchestrator.jobs.operations import Preview
+from orchestrator.queries.jobs import JobItemList, JobList, JobView, RefusalView
+
+
+class JobPreview(BaseModel):
+    """What a job would do now; nothing was done."""
+
+    dry_run: bool = True
+    kind: JobKind
+    total: int = Field(description="Dead letters that it would choose")
+    examined: int = Field(description="How many of them were looked at one by one, the oldest first")
+    would_succeed: int = Field(description="Of those examined")
+    would_be_refused: int = Field(description="Of those examined")
+    refusals: tuple[RefusalView, ...]
+
+
+class JobEndpoints:
+    """What operators do with jobs."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._access = dependencies.access
+        self._operations = dependencies.jobs
+        self._jobs = dependencies.queries.jobs
+
+    async def replay(self, request: Request) -> Response:
+        """Replay every dead letter of a selection, as a job; the selection is fixed when the job begins."""
+        return await self._begin(request, JobKind.REPLAY)
+
+    async def discard(self, request: Request) -> Response:
+        """Close every dead letter of a selection without sending anything, as a job."""
+        return await self._begin(request, JobKind.DISCARD)
+
+    async def page(self, wanted: Annotated[JobListQuery, Query()]) -> Response:
+        """Jobs, newest first."""
+        return answer(await self._jobs.page(wanted.wanted, wanted.page))
+
+    async def show(self, request: Request) -> Response:
+        """A job and how far it is."""
+        job = await self._job(id_in_path(request, "job_id", "job"))
+        return versioned(job, job.version)
+
+    async def items(self, request: Request, wanted: Annotated[JobItemListQuery, Query()]) -> Response:
+        """A job's dead letters and what became of each, newest first."""
+        job_id = (await self._job(id_in_path(request, "job_id", "job"))).job_id
+        return answer(await self._jobs.items(job_id, tuple(wanted.result), wanted.page))
+
+    async def cancel(self, request: Request) -> Response:
+        """End a job; once this answers, nothing more of it is done."""
+        job_id, body, actor = await asked_of(self._access, request, Action, "job_id", "job")
+        await self._operations.cancel(job_id, actor, body.version(request))
+        job = await self._job(job_id)
+        return versioned(job, job.version)
+
+    async def _begin(self, request: Request, kind: JobKind) -> Response:
+        body, actor = await asked(self._access, request, BulkAction)
+        if body.dry_run:
+            return answer(previewed(kind, await self._operations.preview(kind, body.filter.wanted)))
+        job = await self._operations.start(body.assignment(kind), actor)
+        return answer(await self._job(job.job_id), 202, {"Location": f"/admin/jobs/{job.job_id}"})
+
+    async def _job(self, job_id: UUID) -> JobView:
+        job = await self._jobs.job(job_id)
+        if job is None:
+            raise not_found("job")
+        return job
+
+
+def previewed(kind: JobKind, preview: Preview) -> JobPreview:
+    """A preview as it is shown, the most frequent refusal first."""
+    refusals = [
+        RefusalView(code=code, count=found.count, example=found.example)
+        for code, found in preview.refusals.items()
+    ]
+    refused = sum(refusal.count for refusal in refusals)
+    return JobPreview(
+        kind=kind,
+        total=preview.total,
+        examined=preview.examined,
+        would_succeed=preview.examined - refused,
+        would_be_refused=refused,
+        refusals=tuple(sorted(refusals, key=lambda refusal: -refusal.count)),
+    )
+
+
+_LOCATION = {"Location": {"schema": {"type": "string"}, "description": "The job", "required": True}}
+
+
+def add_job_routes(router: APIRouter, dependencies: Dependencies) -> None:
+    """Everything under `/admin/jobs`, and what begins one."""
+    endpoints, routes, one = JobEndpoints(dependencies), AdminRoutes(router), "/jobs/{job_id}"
+    begun = success(202, JobView, "It has begun", _LOCATION)
+    begun |= success(200, JobPreview, "A dry run: what it would do")
+    replay, discard = "Replay many dead letters", "Discard many dead letters"
+    routes.a_job("/dead-letters/replay", endpoints.replay, BulkAction, begun, replay)
+    routes.a_job("/dead-letters/discard", endpoints.discard, BulkAction, begun, discard)
+    routes.a_list("/jobs", endpoints.page, JobList, "List jobs")
+    routes.a_versioned_look(one, endpoints.show, JobView, "See a job")
+    routes.a_list(f"{one}/items", endpoints.items, JobItemList, "List what became of a job's dead letters")
+    routes.an_action(f"{one}/cancel", endpoints.cancel, Action, JobView, "Cancel a job")
