@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from contracts.routing import dead_letter_queue
 from messaging.background import finished
 from messaging.identifiers import NewId
+from messaging.log_context import ids_of
 from messaging.measures import MESSAGES, Distribution
 from messaging.retries import RetryPolicy, after_failure, postpone
+from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import Transaction, UnitOfWork
 
@@ -75,10 +78,9 @@ class Hops:
                 "message gave up" if gave_up else "message failed, trying again later",
                 queue=failed.delivery.queue,
                 type=failed.delivery.type,
-                message_id=failed.delivery.message_id,
-                correlation_id=failed.delivery.correlation_id,
                 error=f"{type(failed.error).__name__}: {failed.error}",
                 goes_to=hop.routing_key,
+                **ids_of(failed.delivery),
             )
             hops.append(hop)
         transaction.send(hops)
@@ -103,12 +105,14 @@ class Consumer(Generic[T]):
         handler: Handler[T],
         failure_policy: FailurePolicy,
         batch_limit: int = 200,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._subscription = subscription
         self._unit_of_work = unit_of_work
         self._handler = handler
         self._failure_policy = failure_policy
         self._batch_limit = batch_limit
+        self._tracing = tracing
         self.batches = Distribution(MESSAGES)
         """Sizes of the batches since the start."""
 
@@ -116,6 +120,7 @@ class Consumer(Generic[T]):
         """Wait for deliveries and serve one batch; returns its size."""
         deliveries = await self._subscription.receive(self._batch_limit)
         self.batches.add(len(deliveries))
+        self._tracing.began(deliveries)
         await finished(self._serve(deliveries))
         return len(deliveries)
 
@@ -128,19 +133,24 @@ class Consumer(Generic[T]):
                 await self._unit_of_work.run(self._failing(Failed(deliveries[0], error)))
             else:
                 for delivery in deliveries:
-                    await self._serve([delivery])
+                    with bound_contextvars(**ids_of(delivery)):
+                        await self._serve([delivery])
                 return
         self._subscription.acknowledge(deliveries)
+        self._tracing.ended(deliveries)
 
     def _handling(self, deliveries: Sequence[Delivery]) -> Callable[[T], Awaitable[None]]:
         async def work(transaction: T) -> None:
             failures = await self._handler(transaction, deliveries)
+            for failed in failures:
+                self._tracing.failed(failed.delivery, failed.error)
             await self._failure_policy.after_failures(transaction, failures)
 
         return work
 
     def _failing(self, failed: Failed) -> Callable[[T], Awaitable[None]]:
         async def work(transaction: T) -> None:
+            self._tracing.failed(failed.delivery, failed.error)
             await self._failure_policy.after_failures(transaction, [failed])
 
         return work

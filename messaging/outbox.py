@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Message, Publisher, Receipt
 
 log = structlog.get_logger(__name__)
@@ -20,7 +21,8 @@ log = structlog.get_logger(__name__)
 class Outbox:
     """Publishes committed messages at once and keeps the ids of the confirmed until their rows are gone."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, tracing: Tracing = UNTRACED) -> None:
+        self.tracing = tracing
         self._publisher = publisher
         self._confirmed: list[UUID] = []
         self.receipts: Counter[Receipt] = Counter()

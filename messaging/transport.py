@@ -47,6 +47,8 @@ class Delivery:
     redelivered: bool
     tag: Any = None
     """The transport's own handle for acknowledging."""
+    span: Any = None
+    """The tracing's own handle (`messaging.tracing`)."""
 
 
 class Receipt(StrEnum):

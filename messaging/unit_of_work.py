@@ -39,7 +39,7 @@ class OpenTransaction(Transaction, Protocol):
     """A transaction as its unit of work sees it."""
 
     @property
-    def outgoing(self) -> Sequence[Message]:
+    def outgoing(self) -> list[Message]:
         """What was put into its outbox, to be published once it is committed."""
 
     async def commit(self, confirmed: Sequence[UUID]) -> None:
@@ -117,7 +117,8 @@ class PatientUnitOfWork(Generic[T]):
         try:
             async with self._begin() as transaction:
                 result = await work(transaction)
-                await transaction.commit(confirmed)
+                with self._outbox.tracing.sending(transaction.outgoing):
+                    await transaction.commit(confirmed)
         except BaseException:
             self._outbox.give_back(confirmed)
             raise

@@ -31,12 +31,17 @@ def sensitive_fields() -> frozenset[str]:
     )
 
 
-def configure_logs(settings: Settings, service: str) -> None:
-    """Send every log of the process, the libraries' included, through one renderer to standard error."""
+def configure_logs(settings: Settings, service: str, *contexts: Processor) -> None:
+    """Send every log of the process, the libraries' included, through one renderer to standard error.
+
+    Args:
+        contexts: put further ids into each event.
+    """
     renders_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
     hidden = sensitive_fields() | _SECRET_NAMES
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *contexts,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _Masking(hidden),

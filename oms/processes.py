@@ -26,6 +26,7 @@ from oms.metrics import outbox_look
 from oms.readiness import wait_for_database, wait_for_schema
 from oms.serving import served, until_told_to_stop
 from oms.settings import PREFIX, SANDBOX, Settings
+from oms.telemetry import OFF, Telemetry, telemetry_of
 from oms.wiring import (
     Parts,
     deployment,
@@ -97,11 +98,11 @@ async def run_participant(settings: Settings, name: str) -> None:
 
 async def run_api(settings: Settings, host: str, port: int) -> None:
     """`oms api`: the HTTP API, until told to stop. Orders are accepted also while the broker is down."""
-    configure_logs(settings, "api")
+    telemetry = _observed(settings, "api")
     if settings.admin_token is None:
         raise Failure(f"{PREFIX}ADMIN_TOKEN must be set: it is what /admin asks for")
     stop = until_told_to_stop()
-    async with parts_of(settings, over_rabbitmq(settings)) as parts:
+    async with parts_of(settings, over_rabbitmq(settings), telemetry) as parts:
         if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
             return
         async with serving_api(parts, host, port, settings.admin_token) as url:
@@ -121,9 +122,9 @@ async def run_migrate(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 async def run_sandbox(settings: Settings, host: str, port: int) -> None:
     """`oms sandbox`: payment gateway and carrier to play against, as one HTTP server."""
-    configure_logs(settings, "sandbox")
+    telemetry = _observed(settings, "sandbox")
     stop = until_told_to_stop()
-    async with parts_of(settings, within_this_process()) as parts:
+    async with parts_of(settings, within_this_process(), telemetry) as parts:
         sandbox = parts.sandbox()
         if not await _unless(stop, wait_for_schema(settings, "sandbox")):
             return
@@ -136,9 +137,9 @@ async def run_sandbox(settings: Settings, host: str, port: int) -> None:
 
 async def run(settings: Settings, host: str, port: int) -> None:
     """`oms run`: everything in one process, on what is given and on embedded parts for the rest."""
-    configure_logs(settings, "oms")
+    telemetry = _observed(settings, "oms")
     stop = until_told_to_stop()
-    async with stack(settings, host, port, FOLDER) as running:
+    async with stack(settings, host, port, FOLDER, telemetry) as running:
         collect_seldom()
         log.info("ready", url=running.api_url, console=f"{running.api_url}/console")
         await stop.wait()
@@ -160,7 +161,9 @@ class Running:
 
 
 @asynccontextmanager
-async def stack(settings: Settings, host: str, port: int, folder: Path) -> AsyncIterator[Running]:
+async def stack(
+    settings: Settings, host: str, port: int, folder: Path, telemetry: Telemetry = OFF
+) -> AsyncIterator[Running]:
     """Everything in one process: migrated, started, served.
 
     Raises:
@@ -179,7 +182,7 @@ async def stack(settings: Settings, host: str, port: int, folder: Path) -> Async
         if not settings.broker_url:
             log.info("using the in-process transport")
         transport = over_rabbitmq(settings) if settings.broker_url else within_this_process()
-        parts = await exits.enter_async_context(parts_of(settings, transport))
+        parts = await exits.enter_async_context(parts_of(settings, transport, telemetry))
         for service in ("orchestrator", *PARTICIPANTS, SANDBOX):
             await wait_for_database(settings, service)
         await migrate(settings)
@@ -225,10 +228,10 @@ async def broker_setup(settings: Settings) -> list[str]:
 
 async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExitStack], Service]) -> None:
     """A process without an HTTP API of its own."""
-    configure_logs(settings, name)
+    telemetry = _observed(settings, name)
     stop = until_told_to_stop()
     async with AsyncExitStack() as exits:
-        parts = await exits.enter_async_context(parts_of(settings, over_rabbitmq(settings)))
+        parts = await exits.enter_async_context(parts_of(settings, over_rabbitmq(settings), telemetry))
         service = make(parts, exits)
         if settings.health_port is not None:
             address = ("0.0.0.0", settings.health_port)  # noqa: S104  health is asked for from outside
@@ -243,6 +246,15 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
         log.info("ready")
         await stop.wait()
         log.info("stopping")
+
+
+def _observed(settings: Settings, service: str) -> Telemetry:
+    """Logs, and traces where the environment asks for them."""
+    configure_logs(settings, service)
+    telemetry = telemetry_of(service, os.environ)
+    if telemetry.log_context is not None:
+        configure_logs(settings, service, telemetry.log_context)
+    return telemetry
 
 
 def _components(parts: Parts, name: str, service: Service) -> list[Component]:

@@ -18,6 +18,7 @@ from messaging.transport import Transport
 from migrations.run import SERVICES, MigrationFailed, migrate_async
 from oms.failures import Failure
 from oms.settings import PREFIX, SANDBOX, Settings
+from oms.telemetry import OFF, Telemetry
 from orchestrator.core.definition import Registry
 from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment
@@ -49,6 +50,7 @@ class Parts:
     settings: Settings
     transport: Callable[[str], Transport]
     """Makes one service's own way to the broker."""
+    telemetry: Telemetry = OFF
     rng: random.Random = field(default_factory=random.SystemRandom)
     new_id: NewId = field(init=False)
     _databases: dict[str, AsyncEngine] = field(default_factory=dict)
@@ -88,6 +90,8 @@ class Parts:
             raise Failure(f"{variable} must be set to the provider's URL, or to the word sandbox")
         else:
             exchange = self._over_http(variable, url)
+        name = variable.removeprefix(PREFIX).removesuffix("_URL").lower()
+        exchange = self.telemetry.exchange(exchange, name)
         self._exchanges.append(exchange)
         return exchange
 
@@ -112,6 +116,7 @@ class Parts:
             await transport.close()
         for database in self._databases.values():
             await database.dispose()
+        await self.telemetry.close()
 
     def _over_http(self, variable: str, url: str) -> HttpExchange:
         concurrency = self.settings.provider_concurrency
@@ -122,9 +127,11 @@ class Parts:
 
 
 @asynccontextmanager
-async def parts_of(settings: Settings, transport: Callable[[str], Transport]) -> AsyncIterator[Parts]:
+async def parts_of(
+    settings: Settings, transport: Callable[[str], Transport], telemetry: Telemetry = OFF
+) -> AsyncIterator[Parts]:
     """The parts of one process, closed at the end of the block."""
-    parts = Parts(settings, transport)
+    parts = Parts(settings, transport, telemetry)
     try:
         yield parts
     finally:
@@ -160,6 +167,7 @@ def deployment(parts: Parts) -> Deployment:
         retry_policy=settings.retry_policy,
         idempotency_key_lifetime_s=settings.idempotency_ttl_s,
         definition_name=order_fulfillment.NAME,
+        tracing=parts.telemetry.tracing,
     )
 
 
@@ -177,7 +185,12 @@ def participant_service(parts: Parts, name: str) -> ParticipantService:
         concurrency=settings.provider_concurrency, longest_call_s=settings.provider_timeout_s + CALL_MARGIN_S
     )
     made_with = participant_parts.Deployment(
-        parts.transport_of(name), parts.new_id, parts.rng, settings.retry_policy, pace
+        parts.transport_of(name),
+        parts.new_id,
+        parts.rng,
+        settings.retry_policy,
+        pace,
+        parts.telemetry.tracing,
     )
     if name == PAYMENT:
         return payment_service(made_with, storage, parts.payment_gateway())

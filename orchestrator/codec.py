@@ -24,6 +24,7 @@ STATE_FIELDS: Final = frozenset(
         "incidents",
         "sending",
         "attempts",
+        "traceparent",
     }
 )
 """Fields of a saga that live in its ``state`` document; the others have columns."""

@@ -133,7 +133,7 @@ class Engine:
         work = Work(now=now, sagas={}, previous={})
         for transition, traceparent in sagas:
             definition = self.registry.latest(transition.saga.definition)
-            self._record(work, definition, transition, None, traceparent)
+            self._record(work, definition, _traced(transition, traceparent), None, traceparent)
         transaction.add_sagas(list(work.changed.values()))
         self._write_rest(transaction, work)
 
@@ -159,7 +159,8 @@ class Engine:
             return UnknownVersion(saga.definition, saga.definition_version)
         decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
         if isinstance(decision, Transition):
-            self._record(work, definition, decision, happening.causation_id, happening.traceparent)
+            trace = happening.traceparent or saga.traceparent
+            self._record(work, definition, decision, happening.causation_id, trace)
         elif isinstance(decision, Stale):
             self.counts["stale"] += 1
         return decision
@@ -167,7 +168,7 @@ class Engine:
     def resend(self, work: Work, definition: SagaDefinition, saga: Saga, finding: timers.Resend) -> None:
         """One more copy of what the saga awaits: same work, new message id (S4)."""
         command = awaited_command(definition, saga)
-        message_id = self._command(work, command, None, None)
+        message_id = self._command(work, command, None, saga.traceparent)
         jitter = self._rng.random()
         work.put(timers.sent(definition, saga, message_id, work.now, jitter, final=finding.final))
         self.counts["resent"] += 1
@@ -254,6 +255,14 @@ class Engine:
         )
         work.messages.append(message)
         return message_id
+
+
+def _traced(transition: Transition, traceparent: str | None) -> Transition:
+    """A start whose saga remembers the trace that it came in."""
+    if traceparent is None:
+        return transition
+    saga = replace(transition.saga, traceparent=traceparent)
+    return Transition(saga, transition.effects, transition.accepted)
 
 
 def _own_jitter(saga_id: UUID) -> float:

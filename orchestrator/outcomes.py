@@ -13,6 +13,7 @@ from contracts.events import OUTCOMES
 from messaging.compose import check_envelope, traceparent_of
 from messaging.consumer import Failed
 from messaging.errors import Poison
+from messaging.log_context import ids_of
 from messaging.transport import Delivery
 from orchestrator.core.inputs import OutcomeReceived
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion
@@ -78,8 +79,8 @@ class OutcomeHandler:
             elif isinstance(answer, UnknownVersion):
                 log.error(
                     "outcome for a definition version that is not known here; a re-send will bring it again",
-                    saga_id=str(happening.saga_id),
                     definition=answer.definition,
                     version=answer.version,
+                    **ids_of(delivery),
                 )
         return failures

@@ -22,6 +22,7 @@ from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
 from messaging.topology import orchestrator_topology, participant_topology
+from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Topology, Transport
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.definition import Registry
@@ -85,6 +86,7 @@ class Deployment:
     patience_s: float = 5.0
     pace: Pace = Pace()
     remembered: SagaCache = field(default_factory=SagaCache)
+    tracing: Tracing = UNTRACED
 
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """Transactions on the orchestrator's schema."""
@@ -112,7 +114,7 @@ class Front:
     ) -> None:
         self._deployment = deployment
         self._loops = BackgroundLoops(deployment.rng)
-        self.outbox = Outbox(deployment.transport.publisher())
+        self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
         unit_of_work = deployment.unit_of_work(self.outbox, deployment.patience_s)
         new_id = deployment.new_id
         self.engine = Engine(deployment.registry, new_id, deployment.rng, on_progress)
@@ -153,7 +155,7 @@ class OrchestratorService:
         self._loops = BackgroundLoops(deployment.rng)
         self._subscriptions: list[Subscription] = []
         self._batches: dict[str, Distribution] = {}
-        self.outbox = Outbox(deployment.transport.publisher())
+        self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
         self._unit_of_work = deployment.unit_of_work(self.outbox, None)
         self.engine = Engine(deployment.registry, deployment.new_id, deployment.rng, on_progress)
         self._reconciler = Reconciler(self._unit_of_work, self.engine, deployment.transport)
@@ -194,7 +196,8 @@ class OrchestratorService:
     ) -> None:
         subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
         self._subscriptions.append(subscription)
-        consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT)
+        tracing = self._deployment.tracing
+        consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT, tracing)
         self._batches[queue] = consumer.batches
         self._loops.start(f"consumer of {queue}", consumer.run_once)
 

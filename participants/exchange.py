@@ -31,13 +31,18 @@ _NOT_ANSWERS: Final = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request; ``key`` is its idempotency key, ``query`` a list of name and value."""
+    """One request; ``key`` is its idempotency key, ``query`` a list of name and value.
+
+    Attributes:
+        traceparent: the trace context that the provider is told, if any.
+    """
 
     method: str
     path: str
     key: str | None = None
     body: Mapping[str, Any] | None = None
     query: tuple[tuple[str, str], ...] = ()
+    traceparent: str | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -195,6 +200,8 @@ def _headers(call: Call) -> dict[str, str]:
     headers = {} if call.body is None else {"Content-Type": "application/json"}
     if call.key is not None:
         headers["Idempotency-Key"] = call.key
+    if call.traceparent is not None:
+        headers["traceparent"] = call.traceparent
     return headers
 
 

@@ -180,6 +180,7 @@ class Saga:
         attempts: copies sent in all, by ``step`` or ``step:compensating``, outside the fold.
         due_at: when the saga next wants to be looked at (S11), outside the fold. It may be earlier than
             necessary: an early look does nothing but move it.
+        traceparent: the trace context in which the order came, outside the fold.
     """
 
     saga_id: UUID
@@ -203,6 +204,7 @@ class Saga:
     sending: Sending = field(default_factory=Sending)
     attempts: Mapping[str, int] = field(default_factory=dict)
     due_at: datetime | None = None
+    traceparent: str | None = None
 
     @property
     def work(self) -> Awaiting | Settlement | None:

@@ -75,13 +75,14 @@ class OrderEndpoints:
         self._queries = dependencies.queries
         self._listener = dependencies.listener
         self._new_id = dependencies.new_id
+        self._tracing = dependencies.tracing
 
     async def submit(self, request: Request) -> Response:
         """Accept an order and start its saga; also while the broker is down (S14)."""
         await self._access.admit(request, Permission.ORDERS)
         key = headers.idempotency_key(request.headers)
         wait_s = headers.preferred_wait_s(request.headers)
-        trace = headers.traceparent(request.headers)
+        trace = self._tracing.current() or headers.traceparent(request.headers)
         order = await json_of(request, Order)
         accepted = await self._intake.submit(Submission(order, self._new_id(), self._new_id(), key, trace))
         if isinstance(accepted, KeyReused):
