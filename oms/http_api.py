@@ -105,6 +105,8 @@ async def api_app(
         routers=_participant_routers(parts, access),
         missing_participants=_missing(parts),
         ledgers={name: LedgerReader(name, parts.database(name)).read for name in _at_hand(parts)},
+        tracing=parts.telemetry.tracing,
+        telemetry=parts.telemetry.http(),
     )
     app = create_app(dependencies)
     if SANDBOX in (parts.settings.payment_gateway_url, parts.settings.carrier_url):

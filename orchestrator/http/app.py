@@ -70,7 +70,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=dict(HANDLERS),
-        telemetry={"tracing": False, "metrics": False},
+        telemetry=dependencies.telemetry,
     )
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestTimes, requests=dependencies.metrics.requests)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from fastapi import APIRouter
+from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel
 
 from messaging.identifiers import NewId
+from messaging.tracing import UNTRACED, Tracing
 from orchestrator.core.definition import Registry
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.explanation import Depth, Explainer
@@ -21,6 +23,12 @@ from orchestrator.metrics import Metrics
 from orchestrator.operations import Operations
 from orchestrator.progress import ProgressListener
 from orchestrator.queries import Queries
+
+
+def untraced() -> TelemetryConfig:
+    """What the framework does about telemetry while nobody asks for it."""
+    return {"tracing": False, "metrics": False, "logs": False}
+
 
 ReadLedger = Callable[[UUID], Awaitable[BaseModel]]
 """What a participant knows of a saga. Raises StorageUnavailable."""
@@ -37,6 +45,7 @@ class Dependencies:
             raise `contracts.problems.ProblemError`; `access.guard` protects what needs a token.
         missing_participants: path prefix → the variable that would have to be set for its routes to be here.
         ledgers: participant → reads what it knows of a saga, where its database is at hand.
+        telemetry: what the framework does about traces of requests; nothing unless asked to.
     """
 
     intake: Intake
@@ -56,3 +65,5 @@ class Dependencies:
     routers: Sequence[APIRouter] = ()
     missing_participants: Mapping[str, str] = field(default_factory=dict)
     ledgers: Mapping[str, ReadLedger] = field(default_factory=dict)
+    tracing: Tracing = UNTRACED
+    telemetry: TelemetryConfig = field(default_factory=untraced)
