@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
@@ -72,10 +73,10 @@ class OutcomeHandler:
             except Poison as error:
                 failures.append(Failed(delivery, error))
         answers = await self.engine.apply(transaction, [happening for _, happening in understood])
+        unknown: list[tuple[Delivery, UUID]] = []
         for (delivery, happening), answer in zip(understood, answers, strict=True):
             if isinstance(answer, UnknownSaga):
-                unknown = Poison("unknown_saga", f"there is no saga {happening.saga_id}")
-                failures.append(Failed(delivery, unknown))
+                unknown.append((delivery, happening.saga_id))
             elif isinstance(answer, UnknownVersion):
                 log.error(
                     "outcome for a definition version that is not known here; a re-send will bring it again",
@@ -83,4 +84,16 @@ class OutcomeHandler:
                     version=answer.version,
                     **ids_of(delivery),
                 )
-        return failures
+        return [*failures, *await self._of_nobody(transaction, unknown)] if unknown else failures
+
+    async def _of_nobody(
+        self, transaction: OrchestratorTransaction, unknown: Sequence[tuple[Delivery, UUID]]
+    ) -> list[Failed]:
+        """S16. Behind the low-water mark the saga has been pruned, and what still comes is stale (S1, P7)."""
+        mark = await transaction.low_water_mark()
+        strange = [(delivery, saga_id) for delivery, saga_id in unknown if mark is None or saga_id >= mark]
+        self.engine.counts["stale"] += len(unknown) - len(strange)
+        return [
+            Failed(delivery, Poison("unknown_saga", f"there is no saga {saga_id}"))
+            for delivery, saga_id in strange
+        ]

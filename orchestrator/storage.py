@@ -181,6 +181,9 @@ class OrchestratorTransaction(Protocol):
     def save_dead_letters(self, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
         """Write status, cause and version of locked dead letters."""
 
+    async def low_water_mark(self) -> UUID | None:
+        """Sagas below it may have been pruned (P7); None while there is no mark."""
+
     async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
         """An earlier run's audit entry, if it was committed (S17)."""
 

@@ -176,6 +176,8 @@ INSERT INTO orchestrator.audit_log (audit_id, at, actor, action, subject, reason
 VALUES (%s, %s, %s, %s, %s, %s, %s::json, %s::json)
 """
 
+READ_MARK: Final = "SELECT mark FROM orchestrator.retention"
+
 SELECT_AUDIT: Final = """
 SELECT audit_id, at, actor, action, subject, reason, before, after
 FROM orchestrator.audit_log WHERE audit_id = %s
@@ -351,6 +353,11 @@ class PostgresTransaction(SqlTransaction):
         for dead in dead_letters:
             identity = [dead.dead_letter_id, dead.version - 1]
             self.write(UPDATE_DEAD_LETTER, [dead.status.value, dead.cause, dead.version, now, *identity], 1)
+
+    async def low_water_mark(self) -> UUID | None:
+        """See the port."""
+        rows = await self.fetch(READ_MARK)
+        return rows[0][0] if rows else None
 
     async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
         """See the port."""

@@ -30,6 +30,10 @@ HISTORY: Final = "history"
 KEYS: Final = "idempotency_keys"
 DEAD_LETTERS: Final = "dead_letters"
 AUDIT: Final = "audit_log"
+RETENTION: Final = "retention"
+_ONLY: Final = 1
+"""The key of the only row of the table of retention."""
+
 _OPEN_WORK: Final = "dead_letters_one_open"
 """The unique index that allows one open dead letter a piece of work."""
 
@@ -184,6 +188,22 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
                     raise LostUpdate(f"dead letter {key} is not at version {dead.version - 1}")
                 changed = replace(row.dead, status=dead.status, cause=dead.cause, version=dead.version)
                 self.session.put(DEAD_LETTERS, key, replace(row, dead=changed))
+
+        self.write(write)
+
+    async def low_water_mark(self) -> UUID | None:
+        """See the port."""
+        await self.statement()
+        mark: UUID | None = self.session.get(RETENTION, _ONLY)
+        return mark
+
+    def advance_mark(self, mark: UUID) -> None:
+        """Let the mark stand here, unless it stands higher (P7)."""
+
+        async def write() -> None:
+            await self.session.lock(RETENTION, _ONLY)
+            standing: UUID | None = self.session.get(RETENTION, _ONLY)
+            self.session.put(RETENTION, _ONLY, mark if standing is None else max(mark, standing))
 
         self.write(write)
 

@@ -1,0 +1,200 @@
+"""Retention on PostgreSQL: what keeps the mark down, and small batches of deletions behind it (P7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.routing import ORCHESTRATOR
+from messaging.postgresql import SqlTransaction
+from orchestrator.codec import dump_json
+from orchestrator.retention.mark import Reason
+from orchestrator.storage import AuditEntry
+from orchestrator.store import INSERT_AUDIT, READ_MARK, SELECT_AUDIT
+
+_ADVANCE: Final = """
+INSERT INTO orchestrator.retention AS r (id, mark, advanced_at) VALUES (1, %s, %s)
+ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, advanced_at = excluded.advanced_at
+WHERE excluded.mark > r.mark
+"""
+
+_COUNT_PRUNED: Final = """
+UPDATE orchestrator.retention SET pruned_sagas = pruned_sagas + %s,
+    pruned_idempotency_keys = pruned_idempotency_keys + %s, pruned_dead_letters = pruned_dead_letters + %s
+"""
+
+_NEEDED: Final = {
+    Reason.NOT_ENDED: """
+SELECT saga_id FROM orchestrator.sagas WHERE saga_id < %s AND ended_as IS NULL ORDER BY saga_id LIMIT 1
+""",
+    Reason.INCIDENT: """
+SELECT saga_id FROM orchestrator.sagas WHERE saga_id < %s AND incident_kinds <> '{}'::text[]
+ORDER BY saga_id LIMIT 1
+""",
+    Reason.DEAD_LETTER: """
+SELECT s.saga_id FROM orchestrator.dead_letters d JOIN orchestrator.sagas s ON s.saga_id = coalesce(
+    d.saga_id, CASE WHEN d.headers ->> 'correlation-id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                    THEN (d.headers ->> 'correlation-id')::uuid END)
+WHERE s.saga_id < %s AND d.status IN ('open', 'replaying') ORDER BY s.saga_id LIMIT 1
+""",
+}
+_ENDED_LATELY: Final = """
+SELECT saga_id FROM orchestrator.sagas WHERE saga_id < %s AND updated_at >= %s ORDER BY saga_id LIMIT 1
+"""
+
+_AT_REST: Final = """
+s.saga_id < %s AND s.updated_at < %s AND s.ended_as IS NOT NULL AND s.incident_kinds = '{}'::text[]
+AND NOT EXISTS (SELECT FROM orchestrator.dead_letters d
+                WHERE d.saga_id = s.saga_id AND d.status IN ('open', 'replaying'))
+"""
+_COUNT_SAGAS: Final = f"SELECT count(*) FROM orchestrator.sagas s WHERE {_AT_REST}"  # noqa: S608
+_PRUNE_SAGAS: Final = f"""
+WITH behind AS (
+    SELECT s.saga_id, s.order_id FROM orchestrator.sagas s WHERE {_AT_REST} AND s.saga_id > %s
+    ORDER BY s.saga_id LIMIT %s FOR UPDATE OF s SKIP LOCKED),
+letters AS (
+    DELETE FROM orchestrator.dead_letters d USING behind b WHERE d.saga_id = b.saga_id RETURNING 1),
+entries AS (DELETE FROM orchestrator.history h USING behind b WHERE h.saga_id = b.saga_id RETURNING 1),
+sold AS (DELETE FROM orchestrator.orders o USING behind b WHERE o.order_id = b.order_id),
+gone AS (DELETE FROM orchestrator.sagas s USING behind b WHERE s.saga_id = b.saga_id RETURNING 1)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM entries), (SELECT count(*) FROM letters),
+       (SELECT saga_id FROM behind ORDER BY saga_id DESC LIMIT 1)
+"""  # noqa: S608 (constants of this module)
+
+_CLOSED: Final = """
+d.status IN ('resolved', 'discarded') AND d.updated_at < %s
+AND NOT EXISTS (SELECT FROM orchestrator.sagas s WHERE s.saga_id = d.saga_id)
+"""
+_COUNT_LETTERS: Final = f"SELECT count(*) FROM orchestrator.dead_letters d WHERE {_CLOSED}"  # noqa: S608
+_PRUNE_LETTERS: Final = f"""
+WITH old AS (
+    SELECT d.dead_letter_id FROM orchestrator.dead_letters d WHERE {_CLOSED} AND d.dead_letter_id > %s
+    ORDER BY d.dead_letter_id LIMIT %s FOR UPDATE SKIP LOCKED)
+DELETE FROM orchestrator.dead_letters d USING old WHERE d.dead_letter_id = old.dead_letter_id
+RETURNING d.dead_letter_id
+"""  # noqa: S608 (constants of this module)
+
+_COUNT_KEYS: Final = "SELECT count(*) FROM orchestrator.idempotency_keys WHERE created_at < %s"
+_PRUNE_KEYS: Final = """
+WITH page AS MATERIALIZED (
+    SELECT customer_id, key FROM orchestrator.idempotency_keys WHERE (customer_id, key) > (%s, %s)
+    ORDER BY customer_id, key LIMIT %s),
+expired AS (
+    SELECT k.customer_id, k.key FROM orchestrator.idempotency_keys k JOIN page USING (customer_id, key)
+    WHERE k.created_at < %s ORDER BY k.customer_id, k.key FOR UPDATE OF k SKIP LOCKED),
+gone AS (
+    DELETE FROM orchestrator.idempotency_keys k USING expired e
+    WHERE k.customer_id = e.customer_id AND k.key = e.key RETURNING 1)
+SELECT customer_id, key, (SELECT count(*) FROM page), (SELECT count(*) FROM gone)
+FROM page ORDER BY customer_id DESC, key DESC LIMIT 1
+"""
+
+_FIRST: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What may go: sagas below ``mark`` at rest since before ``quiet_since``, and what expired by itself."""
+
+    mark: UUID
+    quiet_since: datetime
+    keys_expired_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many rows went, or would go. A saga's order and its dead letters go with it."""
+
+    sagas: int = 0
+    history: int = 0
+    dead_letters: int = 0
+    idempotency_keys: int = 0
+
+    def __add__(self, other: Removed) -> Removed:
+        return Removed(
+            self.sagas + other.sagas,
+            self.history + other.history,
+            self.dead_letters + other.dead_letters,
+            self.idempotency_keys + other.idempotency_keys,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch: what it removed, and where the next one goes on; None at the end."""
+
+    removed: Removed
+    after: Any | None
+
+
+class RetentionTransaction(SqlTransaction):
+    """A transaction of the orchestrator's for retention."""
+
+    schema = ORCHESTRATOR
+
+    async def mark(self) -> UUID | None:
+        """The mark as it stands."""
+        rows = await self.fetch(READ_MARK)
+        return rows[0][0] if rows else None
+
+    async def needed(self, below: UUID, quiet_since: datetime) -> dict[Reason, UUID | None]:
+        """The lowest saga below a bound that must be kept, by reason."""
+        found: dict[Reason, UUID | None] = {}
+        for reason, query in _NEEDED.items():
+            found[reason] = _one(await self.fetch(query, [below]))
+        found[Reason.ENDED_LATELY] = _one(await self.fetch(_ENDED_LATELY, [below, quiet_since]))
+        return found
+
+    def advance(self, mark: UUID, now: datetime) -> None:
+        """Let the mark stand here, unless it stands higher."""
+        self.write(_ADVANCE, [mark, now])
+
+    async def was_audited(self, audit_id: UUID) -> bool:
+        """Whether an earlier run has been committed after all (S17)."""
+        return bool(await self.fetch(SELECT_AUDIT, [audit_id]))
+
+    def add_audit(self, entry: AuditEntry) -> None:
+        """Append to the audit log (D6)."""
+        who_and_what = [entry.audit_id, entry.at, entry.actor, entry.action, entry.subject, entry.reason]
+        self.write(INSERT_AUDIT, [*who_and_what, dump_json(entry.before), dump_json(entry.after)], 1)
+
+    async def count(self, behind: Behind) -> Removed:
+        """What would go; the history of sagas is not counted."""
+        sagas = await self.fetch(_COUNT_SAGAS, [behind.mark, behind.quiet_since])
+        letters = await self.fetch(_COUNT_LETTERS, [behind.quiet_since])
+        keys = await self.fetch(_COUNT_KEYS, [behind.keys_expired_before])
+        return Removed(sagas[0][0], dead_letters=letters[0][0], idempotency_keys=keys[0][0])
+
+    async def prune_sagas(self, behind: Behind, after: UUID | None, limit: int) -> Batch:
+        """Remove ended sagas behind the mark with all that is theirs, lowest first; rows held are skipped."""
+        parameters = [behind.mark, behind.quiet_since, after or _FIRST, limit]
+        [(sagas, history, letters, last)] = await self.fetch(_PRUNE_SAGAS, parameters)
+        return self._counted(Removed(sagas, history, letters), last if sagas == limit else None)
+
+    async def prune_dead_letters(self, behind: Behind, after: UUID | None, limit: int) -> Batch:
+        """Remove closed dead letters whose saga is not there, or that had none."""
+        gone = await self.fetch(_PRUNE_LETTERS, [behind.quiet_since, after or _FIRST, limit])
+        last = max(row[0] for row in gone) if len(gone) == limit else None
+        return self._counted(Removed(dead_letters=len(gone)), last)
+
+    async def prune_keys(self, behind: Behind, after: tuple[str, str] | None, limit: int) -> Batch:
+        """Look at some idempotency keys in their order and remove the expired ones (S14)."""
+        customer_id, key = after or ("", "")
+        page = await self.fetch(_PRUNE_KEYS, [customer_id, key, limit, behind.keys_expired_before])
+        if not page:
+            return Batch(Removed(), None)
+        [(customer_id, key, looked_at, gone)] = page
+        return self._counted(
+            Removed(idempotency_keys=gone), (customer_id, key) if looked_at == limit else None
+        )
+
+    def _counted(self, removed: Removed, after: Any | None) -> Batch:
+        if removed != Removed():
+            self.write(_COUNT_PRUNED, [removed.sagas, removed.idempotency_keys, removed.dead_letters])
+        return Batch(removed, after)
+
+
+def _one(rows: list[Any]) -> UUID | None:
+    return rows[0][0] if rows else None
