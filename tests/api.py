@@ -26,7 +26,7 @@ from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
 from orchestrator.queries.tokens import TokenQueries
-from orchestrator.service import Front
+from orchestrator.service import Front, Pace
 from tests.integration.test_orchestrator import World, a_deployment
 from tests.orders import AN_ORDER
 
@@ -43,8 +43,9 @@ class Api(World):
         orders_token: str | None = None,
         routers: Sequence[APIRouter] = (),
         missing: Mapping[str, str] | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        super().__init__(replace(a_deployment(url), database=_engine(url)))
+        super().__init__(replace(a_deployment(url), database=_engine(url), pace=pace or Pace()))
         self.notifier = ProgressNotifier(connector(url))
         self.front = Front(self.deployment, self._progress)
         self.queries = Queries(self.deployment.database, self.deployment.registry)
@@ -57,6 +58,7 @@ class Api(World):
             intake=self.front.intake,
             operations=self.front.operations,
             dead_letters=self.front.dead_letters,
+            disclosures=self.front.disclosures,
             jobs=self.front.jobs,
             queries=self.queries,
             explainer=Explainer(

@@ -83,7 +83,8 @@ class JobPostgresTransaction(PostgresTransaction):
         values = (literal(job_id), dead.dead_letter_id, dead.version, literal(ItemResult.PENDING.value))
         columns = ("job_id", "dead_letter_id", "seen_version", "result")
         chosen = select(*values).where(*_conditions(selected))
-        return (await self.connection.execute(insert(job_items).from_select(columns, chosen))).rowcount
+        insertion = insert(job_items).from_select(columns, chosen).execution_options(preserve_rowcount=True)
+        return (await self.connection.execute(insertion)).rowcount
 
     def add_job(self, job: Job) -> None:
         """See the port."""
