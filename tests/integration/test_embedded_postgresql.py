@@ -205,10 +205,10 @@ def test_root_may_keep_all_of_it_below_a_folder_that_only_root_may_enter(
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    package = embedded._program("postgres").parents[2]
+    package = embedded.program("postgres").parents[2]
     shutil.copytree(package / "pginstall18", closed / "package" / "pginstall18")
     shutil.copytree(package.with_suffix(".libs"), closed / f"{package.name}.libs")
-    monkeypatch.setattr(embedded, "_program", lambda name: closed / "package/pginstall18/bin" / name)
+    monkeypatch.setattr(embedded, "program", lambda name: closed / "package/pginstall18/bin" / name)
     with EmbeddedPostgres(closed / "oms" / "postgres") as server:
         assert query(server, "SELECT 1") == "1"
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700

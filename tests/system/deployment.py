@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import aio_pika
 import httpx
 
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_letter_queue
+from oms.servers.ports import free_ports
 
 ADMIN_TOKEN: Final = "a-token-for-tests"
 READY_WITHIN_S: Final = 180
@@ -24,9 +24,7 @@ OMS: Final = (sys.executable, "-c", "import sys; from oms.cli import main; sys.e
 
 def free_port() -> int:
     """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 class ServiceProcess:
@@ -62,14 +60,26 @@ class ServiceProcess:
         except TimeoutError:
             raise AssertionError(f"{self.name} is not ready:\n{self.said[-3000:]}") from None
 
+    async def up(self) -> None:
+        """Return when it answers at all, ready or not; fails as `ready` does."""
+        try:
+            async with asyncio.timeout(READY_WITHIN_S), httpx.AsyncClient() as client:
+                while await self._asked(client, "/livez") is None:
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"{self.name} does not answer:\n{self.said[-3000:]}") from None
+
     async def _is_ready(self, client: httpx.AsyncClient) -> bool:
+        answer = await self._asked(client, "/readyz")
+        return answer is not None and answer.status_code == 200 and answer.json()["status"] == "ok"
+
+    async def _asked(self, client: httpx.AsyncClient, path: str) -> httpx.Response | None:
         assert self._process is not None
         assert self._process.returncode is None, f"{self.name} ended:\n{self.said[-3000:]}"
         try:
-            answer = await client.get(f"http://127.0.0.1:{self.port}/readyz")
+            return await client.get(f"http://127.0.0.1:{self.port}{path}")
         except httpx.TransportError:
-            return False
-        return bool(answer.status_code == 200 and answer.json()["status"] == "ok")
+            return None
 
     async def end(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, wait, return the exit code."""
@@ -78,6 +88,11 @@ class ServiceProcess:
             self._process.send_signal(with_signal)
         async with asyncio.timeout(40):
             return await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it, and do not wait for what comes of that; harmless when it has ended."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
 
     @property
     def said(self) -> str:

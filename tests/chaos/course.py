@@ -1,0 +1,153 @@
+"""A run from its first order to the verdict: faults one round after the other, under load, then quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from tests.chaos.faults import Fault
+from tests.chaos.orders import STOCK, Shop
+from tests.chaos.stage import Stage
+from tests.chaos.verdict import verdict
+
+RECOVERED_ORDERS: Final = 3
+"""So many plain orders, accepted after a fault's end, must have been completed: then all is as before."""
+
+RECOVERS_WITHIN_S: Final = 120.0
+ENDS_WITHIN_S: Final = 240.0
+"""From the last fault on, for every order that was accepted: longer than re-sends wait at most."""
+
+FINISHING_RATE: Final = 100.0
+"""Orders a second where some are left when the faults are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is: everything but the timing of processes follows from the seed."""
+
+    rounds: Sequence[Sequence[Fault]]
+    seed: int
+    orders: int
+    rate: float
+
+    @property
+    def size(self) -> int:
+        """How many faults there are."""
+        return sum(map(len, self.rounds))
+
+
+@dataclass(frozen=True, slots=True)
+class Suffered:
+    """One fault as it went, with the orders accepted and ended while it lasted. Times in seconds.
+
+    ``recovered_s`` counts from its end; None when orders did not complete again in time.
+    """
+
+    fault: Fault
+    lasted_s: float
+    accepted: int
+    ended: int
+    recovered_s: float | None = None
+
+
+class Course:
+    """One run of a plan on a stage; `tell` is called with every round that is over."""
+
+    def __init__(self, plan: Plan, stage: Stage, tell: Callable[[list[Suffered]], None]) -> None:
+        self.plan = plan
+        self.now = "the first orders"
+        self.suffered: list[Suffered] = []
+        self.objections: list[str] = []
+        self.ended_within_s: float | None = None
+        self.shop = Shop(stage, plan.rate, random.Random(plan.seed + 1), f"chaos-{plan.seed}")
+        self._rng = random.Random(plan.seed)
+        self._stage = stage
+        self._tell = tell
+        self._clock = asyncio.get_running_loop().time
+
+    async def play(self) -> None:
+        """Everything; what is wrong in the end stands in `objections`."""
+        await self._fill_shelves()
+        watching = asyncio.create_task(self.shop.watch())
+        ordering = asyncio.create_task(self.shop.keep_ordering())
+        faults = asyncio.create_task(self._faults())
+        try:
+            await asyncio.wait({watching, ordering, faults}, return_when=asyncio.FIRST_COMPLETED)
+            await self._stage.calm()
+            await self._quiet(faults, ordering)
+            self.now = "judging"
+            self.objections += await verdict(self._stage, self.shop)
+        finally:
+            for task in (faults, ordering, watching):
+                task.cancel()
+            await asyncio.gather(faults, ordering, watching, return_exceptions=True)
+
+    async def _fill_shelves(self) -> None:
+        async with self._stage.services.client() as client:
+            for sku, on_hand in STOCK.items():
+                answer = await client.put(f"/inventory/{sku}", json={"on_hand": on_hand})
+                assert answer.status_code == 200, answer.text
+
+    # -- faults -------------------------------------------------------------------------------------------
+
+    async def _faults(self) -> None:
+        await self._recovers(self._clock())
+        for together in self.plan.rounds:
+            self.now = " + ".join(fault.name for fault in together)
+            await self._suffer(together)
+        self.now = "the last orders"
+        while len(self.shop.placed) < self.plan.orders:
+            self.shop.rate = max(self.plan.rate, FINISHING_RATE)
+            await asyncio.sleep(0.1)
+
+    async def _suffer(self, together: Sequence[Fault]) -> None:
+        """One round: the faults side by side, then until orders complete again."""
+        over = await asyncio.gather(*(self._one(fault) for fault in together))
+        self.now += ": recovering"
+        recovered_s = await self._recovers(self._clock())
+        for lasted in over:
+            suffered = Suffered(*lasted, recovered_s)
+            self.suffered.append(suffered)
+            if recovered_s is None:
+                self.objections.append(
+                    f"after {lasted[0].name} no order was completed within {RECOVERS_WITHIN_S:g} s"
+                )
+        self._tell(self.suffered[-len(over) :])
+
+    async def _one(self, fault: Fault) -> tuple[Fault, float, int, int]:
+        began, accepted, ended = self._clock(), self.shop.accepted, self.shop.ended
+        await fault.play(self._stage, self._rng)
+        shop = self.shop
+        return fault, self._clock() - began, shop.accepted - accepted, shop.ended - ended
+
+    async def _recovers(self, since: float) -> float | None:
+        """Seconds from then until orders accepted after it have been completed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECOVERS_WITHIN_S):
+                while self.shop.completed_after(since) < RECOVERED_ORDERS:
+                    await asyncio.sleep(0.05)
+                return self._clock() - since
+        return None
+
+    # -- quiet --------------------------------------------------------------------------------------------
+
+    async def _quiet(self, faults: asyncio.Task[None], ordering: asyncio.Task[None]) -> None:
+        """No more faults, no more orders: what was accepted ends."""
+        if not faults.done():
+            faults.cancel()
+        await asyncio.wait({faults})
+        if not faults.cancelled() and (error := faults.exception()) is not None:
+            self.objections.append(f"the run broke off at {self.now}: {type(error).__name__}: {error}")
+        self.now = "quiet"
+        since = self._clock()
+        ordering.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                await asyncio.wait({ordering})
+                while self.shop.open:
+                    await asyncio.sleep(0.1)
+                self.ended_within_s = self._clock() - since

@@ -1,0 +1,143 @@
+"""Everything that a chaos run plays on: private servers, proxies before them, all services as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aio_pika
+import psycopg
+from sqlalchemy import make_url
+from yarl import URL
+
+from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
+from oms.embedded import EmbeddedPostgres, program
+from oms.servers.rabbitmq.node import RabbitNode
+from tests.chaos.proxy import Proxy
+from tests.servers import new_broker
+from tests.system.deployment import Deployment
+
+WORK_QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))
+
+SHORTENED: Final = {
+    "OMS_RETRY_DELAYS_S": "0.2,0.5",
+    "OMS_RESEND_AFTER_S": "1",
+    "OMS_STEP_DEADLINE_S": "20",
+    "OMS_STEP_GRACE_S": "2",
+    "OMS_PROVIDER_TIMEOUT_S": "1",
+}
+"""Patience for a run of minutes: deadlines are reached while a server is away, providers soon are late."""
+
+
+class Stage:
+    """The servers, the proxies and the services. `calm` ends every fault that is going on."""
+
+    def __init__(
+        self,
+        broker: RabbitNode,
+        database: EmbeddedPostgres,
+        proxies: dict[str, Proxy],
+        services: Deployment,
+    ) -> None:
+        self.broker = broker
+        self.database = database
+        self.proxies = proxies
+        self.services = services
+        self.declared_at = 0.0
+        """When a queue was last declared anew, by the loop's clock."""
+
+    async def control(self, *arguments: str) -> str:
+        """`rabbitmqctl` on the private node."""
+        return await asyncio.to_thread(self.broker.control, *arguments)
+
+    async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Ask the database past the proxy. Raises psycopg.OperationalError while it is away."""
+        url = make_url(self.database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5)
+        async with connection:
+            return await (await connection.execute(query.encode(), parameters)).fetchall()
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+        """A channel past the proxy."""
+        async with await aio_pika.connect(self.broker.url) as connection, connection.channel() as channel:
+            yield channel
+
+    async def calm(self) -> None:
+        """End what a fault may have left behind, whichever it was."""
+        for proxy in self.proxies.values():
+            proxy.calm()
+        for service in self.services.services.values():
+            service.signal(signal.SIGCONT)
+
+    def dump(self, folder: Path) -> None:
+        """Write the whole database down, as `pg_dump` does."""
+        url = make_url(self.database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        with (folder / "database.sql").open("wb") as file:
+            subprocess.run([program("pg_dump"), "--dbname", url], stdout=file, check=False)
+
+
+@asynccontextmanager
+async def staged(folder: Path) -> AsyncIterator[Stage]:
+    """A stage in `folder`; all that was started is ended by its own id, whatever happens."""
+    async with AsyncExitStack() as exits:
+        broker = new_broker(folder / "rabbitmq")
+        assert isinstance(broker, RabbitNode), "chaos needs RabbitMQ's programs, a container will not do"
+        database = EmbeddedPostgres(folder / "postgres")
+        await asyncio.gather(_started(exits, broker), exits.enter_async_context(database))
+        proxies = {
+            "broker": Proxy(broker.port, amqp=True),
+            "database": Proxy(make_url(database.url).port or 0),
+            "gateway": Proxy(),
+            "carrier": Proxy(),
+        }
+        for proxy in proxies.values():
+            await exits.enter_async_context(proxy)
+        services = _services(broker, database, proxies, folder / "logs")
+        stage = Stage(broker, database, proxies, services)
+        exits.push_async_callback(_end, services)
+        exits.push_async_callback(stage.calm)
+        await services.start()
+        yield stage
+
+
+def _services(
+    broker: RabbitNode, database: EmbeddedPostgres, proxies: dict[str, Proxy], logs: Path
+) -> Deployment:
+    logs.mkdir(parents=True)
+    behind = make_url(database.url).set(port=proxies["database"].port)
+    services = Deployment(
+        str(URL(broker.url).with_port(proxies["broker"].port)),
+        behind.render_as_string(hide_password=False),
+        logs,
+        OMS_SANDBOX_DATABASE_URL=database.url,
+        OMS_PAYMENT_GATEWAY_URL=f"http://127.0.0.1:{proxies['gateway'].port}",
+        OMS_CARRIER_URL=f"http://127.0.0.1:{proxies['carrier'].port}",
+        **SHORTENED,
+    )
+    for provider in ("gateway", "carrier"):
+        proxies[provider].target = services.services["sandbox"].port
+    return services
+
+
+async def _started(exits: AsyncExitStack, broker: RabbitNode) -> None:
+    exits.push_async_callback(asyncio.to_thread, broker.stop)
+    await asyncio.to_thread(broker.start)
+
+
+async def _end(services: Deployment) -> None:
+    """As an operator would; who does not listen is killed."""
+    for service in services.services.values():
+        service.signal(signal.SIGTERM)
+    for service in services.services.values():
+        try:
+            await service.end()
+        except TimeoutError:
+            await service.end(signal.SIGKILL)
+        except AssertionError:  # it had not been started yet
+            continue
