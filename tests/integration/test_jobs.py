@@ -15,10 +15,11 @@ from messaging.errors import PermanentFailure
 from messaging.retries import RetryPolicy, after_failure
 from orchestrator.core.inputs import Actor
 from orchestrator.dead_letters.replay import DeadLetterOperations, Mandate
-from orchestrator.http.access import Access, Principal, Role, Token
+from orchestrator.http.access import Access, Principal, Token
 from orchestrator.http.app import create_app
 from orchestrator.jobs.runner import JobRunner
 from orchestrator.service import Pace
+from orchestrator.tokens import Role
 from tests.api import ADMIN, Api, an_api
 from tests.integration.test_http_admin import store_poison
 from tests.orders import NOON, an_order
