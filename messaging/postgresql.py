@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -16,6 +14,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor, errors
 from psycopg.pq import PipelineStatus
 from psycopg.rows import TupleRow
+from pydantic_core import to_json
 from sqlalchemy import (
     Boolean,
     Column,
@@ -34,6 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from messaging.arrays import array_literal
 from messaging.connecting import connect
+from messaging.identifiers import AS_NUMBER
 from messaging.outbox import Outbox
 from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
 from messaging.transport import Message
@@ -175,7 +175,7 @@ class SqlTransaction:
         if self.outgoing:
             statements.append((_INSERT.format(schema=self.schema), _columns(self.outgoing)))
         if confirmed:
-            statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed, key=_AS_NUMBER)]))
+            statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed, key=AS_NUMBER)]))
         if statements:
             await self._execute_and_commit(statements)
         else:
@@ -193,9 +193,6 @@ class SqlTransaction:
         except errors.DivisionByZero as error:
             raise LostUpdate("a write did not touch the rows that it was decided on") from error
 
-
-_AS_NUMBER: Final = attrgetter("int")
-"""Sorts identities as they would sort themselves, without a call of Python's for each comparison."""
 
 _GUARDED: Final = "WITH touched AS ({query} RETURNING 1) SELECT 1 / (count(*) = %s)::int FROM touched"
 """Divides by zero, which ends the transaction at the server, unless the expected rows were touched."""
@@ -240,7 +237,7 @@ def _columns(messages: Sequence[Message]) -> list[Any]:
         [message.mandatory for message in messages],
         [message.correlation_id for message in messages],
         [message.app_id for message in messages],
-        [json.dumps(dict(message.headers)) for message in messages],
+        [to_json(message.headers).decode() for message in messages],
         [message.body for message in messages],
         [message.timestamp for message in messages],
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from contracts.orders import Order
 from orchestrator.core import inputs
@@ -60,7 +60,7 @@ def load_input(kind: str, document: Mapping[str, Any]) -> Input:
 
 def dump_json(document: Mapping[str, Any]) -> str:
     """A small document as JSON."""
-    return json.dumps(document, separators=(",", ":"), default=str)
+    return to_json(document).decode()
 
 
 def _snake(name: str) -> str:

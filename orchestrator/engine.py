@@ -21,7 +21,6 @@ from orchestrator.core import machine, timers
 from orchestrator.core.definition import Registry, SagaDefinition
 from orchestrator.core.effects import (
     Decision,
-    Effect,
     PublishEvent,
     ResolveDeadLetters,
     SendCommand,
@@ -168,7 +167,7 @@ class Engine:
     def resend(self, work: Work, definition: SagaDefinition, saga: Saga, finding: timers.Resend) -> None:
         """One more copy of what the saga awaits: same work, new message id (S4)."""
         command = awaited_command(definition, saga)
-        message_id = self._command(work, command, None, saga.traceparent)
+        message_id = self._message(work, command, None, saga.traceparent).message_id
         jitter = self._rng.random()
         work.put(timers.sent(definition, saga, message_id, work.now, jitter, final=finding.final))
         self.counts["resent"] += 1
@@ -176,15 +175,15 @@ class Engine:
     def write(self, transaction: OrchestratorTransaction, work: Work) -> None:
         """Queue everything that the work has changed; it commits together or not at all (S2)."""
         if work.changed:
-            changes = [SagaChange(saga, work.previous[key]) for key, saga in sorted(work.changed.items())]
+            changes = [SagaChange(saga, work.previous[key]) for key, saga in work.changed.items()]
             transaction.save_sagas(changes)
         self._write_rest(transaction, work)
 
     def _write_rest(self, transaction: OrchestratorTransaction, work: Work) -> None:
         if work.history:
             transaction.add_history(work.history)
-            moved = {entry.saga_id for entry in work.history}
-            progressed = [work.sagas[saga_id] for saga_id in sorted(moved)]
+            moved = dict.fromkeys(entry.saga_id for entry in work.history)
+            progressed = [work.sagas[saga_id] for saga_id in moved]
             transaction.after_commit(lambda: self._progressed(progressed, work.moves))
         if work.ended_work:
             transaction.resolve_dead_letters(work.ended_work, work.now)
@@ -203,17 +202,17 @@ class Engine:
         causation_id: str | None,
         traceparent: str | None,
     ) -> None:
-        saga, sent = transition.saga, []
+        saga, sent, asked = transition.saga, [], False
         for effect in transition.effects:
-            message_id = self._carry_out(work, saga, effect, causation_id, traceparent)
-            if message_id is None:
+            if isinstance(effect, ResolveDeadLetters):
+                work.ended_work.append(WorkEnded(saga.saga_id, effect.step, effect.direction, effect.cause))
                 continue
-            name = _sent_name(effect)
-            sent.append({"type": name, "message_id": str(message_id)})
+            message = self._message(work, effect, causation_id, traceparent)
+            sent.append({"type": message.type, "message_id": str(message.message_id)})
             if isinstance(effect, SendCommand):
-                jitter = _own_jitter(saga.saga_id)
-                saga = timers.sent(definition, saga, message_id, work.now, jitter, final=False)
-        if not any(isinstance(effect, SendCommand) for effect in transition.effects):
+                asked, jitter = True, _own_jitter(saga.saga_id)
+                saga = timers.sent(definition, saga, message.message_id, work.now, jitter, final=False)
+        if not asked:
             saga = replace(saga, due_at=timers.due_at(definition, saga, work.now))
         before = work.sagas.get(saga.saga_id)
         saga = _lazily_due(before, saga)
@@ -224,37 +223,26 @@ class Engine:
         )
         work.history.append(entry)
 
-    def _carry_out(
+    def _message(
         self,
         work: Work,
-        saga: Saga,
-        effect: Effect,
+        effect: SendCommand | PublishEvent,
         causation_id: str | None,
         traceparent: str | None,
-    ) -> UUID | None:
-        match effect:
-            case SendCommand():
-                return self._command(work, effect, causation_id, traceparent)
-            case PublishEvent(event):
-                message_id = self._new_id()
-                message = event_message(
-                    event, message_id, message_id, work.now, ORCHESTRATOR, causation_id, traceparent
-                )
-                work.messages.append(message)
-                return message_id
-            case ResolveDeadLetters(step, direction, cause):
-                work.ended_work.append(WorkEnded(saga.saga_id, step, direction, cause))
-                return None
-
-    def _command(
-        self, work: Work, send: SendCommand, causation_id: str | None, traceparent: str | None
-    ) -> UUID:
+    ) -> Message:
+        """The message that an effect asks for, put among those that leave with this work."""
         message_id = self._new_id()
-        message = command_message(
-            send.command, send.participant, message_id, work.now, ORCHESTRATOR, causation_id, traceparent
-        )
+        if isinstance(effect, SendCommand):
+            command, participant = effect.command, effect.participant
+            message = command_message(
+                command, participant, message_id, work.now, ORCHESTRATOR, causation_id, traceparent
+            )
+        else:
+            message = event_message(
+                effect.event, message_id, message_id, work.now, ORCHESTRATOR, causation_id, traceparent
+            )
         work.messages.append(message)
-        return message_id
+        return message
 
 
 def _traced(transition: Transition, traceparent: str | None) -> Transition:
@@ -279,16 +267,6 @@ def _lazily_due(before: Saga | None, saga: Saga) -> Saga:
     if before is None or before.due_at is None or saga.due_at is None or before.due_at > saga.due_at:
         return saga
     return replace(saga, due_at=before.due_at)
-
-
-def _sent_name(effect: Effect) -> str:
-    match effect:
-        case SendCommand(_, command):
-            return type(command).__name__
-        case PublishEvent(event):
-            return type(event).__name__
-        case ResolveDeadLetters():
-            return ""
 
 
 def _led_to(saga: Saga, sent: list[dict[str, str]]) -> dict[str, Any]:

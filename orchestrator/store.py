@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
 from contracts.orders import Order
+from messaging.identifiers import AS_NUMBER
 from messaging.postgresql import SqlTransaction
 from orchestrator.codec import dump_input, dump_json, dump_state, kind_of, load_saga
 from orchestrator.core.state import ENDED, Saga
@@ -205,7 +206,7 @@ class PostgresTransaction(SqlTransaction):
 
     async def lock_sagas(self, saga_ids: Collection[UUID]) -> Locked:
         """See the port."""
-        wanted = sorted(saga_ids)
+        wanted = sorted(saga_ids, key=AS_NUMBER)
         known = {saga_id: found for saga_id in wanted if (found := self._remembered.get(saga_id))}
         revisions = [known[saga_id][0] if saga_id in known else UNKNOWN for saga_id in wanted]
         rows, clock = await self.fetch_together((LOCK_SAGAS, [wanted, revisions]), (CLOCK, []))

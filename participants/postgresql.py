@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cache
@@ -11,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg.rows import TupleRow
+from pydantic_core import to_json
 
 from contracts.routing import PAYMENT, SHIPPING
 from messaging.arrays import array_literal
@@ -224,7 +224,7 @@ def _values(row: LedgerRow) -> tuple[Any, ...]:
         row.payload_hash,
         *_outcome_values(row.forward),
         *_outcome_values(row.compensation),
-        json.dumps(row.details),
+        _json(row.details),
         _json(row.request),
         _json(row.verdict),
         row.intent_at,
@@ -239,7 +239,7 @@ def _outcome_values(outcome: StoredOutcome | None) -> tuple[Any, ...]:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
+    return None if value is None else to_json(value).decode()
 
 
 def _row(values: TupleRow) -> LedgerRow:

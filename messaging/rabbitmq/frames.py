@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from pamqp import commands, decode, encode
 from pamqp.frame import marshal
@@ -62,6 +63,9 @@ _APP_ID: Final = 1 << 3
 _ALWAYS: Final = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _TYPE | _APP_ID
 _PERSISTENT: Final = b"\x02"
 _END: Final = bytes((FRAME_END,))
+_TEXT: Final = ord("S")
+_NUMBERS: Final = {ord(kind): size for kind, size in (("b", 1), ("s", 2), ("I", 4), ("l", 8))}
+"""Whole numbers in header tables: how many octets each kind has."""
 
 
 # ------------------------------------------------------------------------------------------------ outgoing
@@ -78,20 +82,19 @@ def publish_method(channel: int, exchange: str, routing_key: str, mandatory: boo
 def content(channel: int, message: Message, frame_max: int) -> list[bytes]:
     """Header frame and body frames of one message: JSON, persistent, with the properties of `broker.md`."""
     body = message.body
-    correlated = message.correlation_id is not None
+    correlation_id = message.correlation_id
     properties = b"".join(
         (
-            _short_text("application/json"),
+            _JSON,
             _table(message.headers),
             _PERSISTENT,
-            _short_text_once(str(message.correlation_id)) if correlated else b"",
-            _short_text_once(str(message.message_id)),
+            _identity(correlation_id) if correlation_id is not None else b"",
+            _identity(message.message_id),
             _LONG.pack(int(message.timestamp.timestamp())),
-            _short_text(message.type),
-            _short_text(message.app_id),
+            _names(message.type, message.app_id),
         )
     )
-    flags = _ALWAYS | _CORRELATION_ID if correlated else _ALWAYS
+    flags = _ALWAYS if correlation_id is None else _ALWAYS | _CORRELATION_ID
     size = _HEADER_FIXED + len(properties)
     start = _HEADER_START.pack(HEADER, channel, size, _BASIC_CLASS, 0, len(body), flags)
     parts = [start, properties, _END]
@@ -113,27 +116,49 @@ def acknowledgements(channel: int, tags: Iterable[tuple[int, bool]]) -> bytes:
 def _table(headers: Mapping[str, Any]) -> bytes:
     parts: list[bytes] = []
     for name, value in headers.items():
-        parts.append(_short_text(name))
         if type(value) is str:
             text = value.encode()
-            parts += (b"S", _LENGTH.pack(len(text)), text)
+            parts += (_text_entry(name), _LENGTH.pack(len(text)), text)
+        elif type(value) is int:
+            parts.append(_number_entry(name, value))
         elif type(value) is float:
-            parts += (b"d", encode.double(value))  # the library would halve its precision
+            parts += (_short_text(name), b"d", encode.double(value))  # the library would halve its precision
         else:
-            parts.append(encode.encode_table_value(value))
+            parts += (_short_text(name), encode.encode_table_value(value))
     entries = b"".join(parts)
     return _LENGTH.pack(len(entries)) + entries
 
 
-def _short_text_once(text: str) -> bytes:
+def _identity(value: UUID) -> bytes:
+    return b"$" + str(value).encode()  # the length of every identity, 36, as an octet
+
+
+def _short_text(text: str) -> bytes:
     data = text.encode()
     if len(data) > 255:
         raise ValueError(f"{text[:40]!r}... is {len(data)} bytes long; AMQP allows 255 here")
     return bytes((len(data),)) + data
 
 
-_short_text = lru_cache(maxsize=4096)(_short_text_once)
-"""For names, which are few."""
+# What the same few names and small numbers look like is made once.
+
+
+@lru_cache(maxsize=1024)
+def _names(type_name: str, app_id: str) -> bytes:
+    return _short_text(type_name) + _short_text(app_id)
+
+
+@lru_cache(maxsize=1024)
+def _text_entry(name: str) -> bytes:
+    return _short_text(name) + b"S"
+
+
+@lru_cache(maxsize=1024)
+def _number_entry(name: str, value: int) -> bytes:
+    return _short_text(name) + encode.encode_table_value(value)
+
+
+_JSON: Final = _short_text("application/json")
 
 
 # ------------------------------------------------------------------------------------------------ incoming
@@ -218,26 +243,38 @@ def _read_short_text(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _read_table(data: bytes, at: int, end: int) -> dict[str, Any]:
+    """Texts, which most headers are, by hand, and the same few numbers once; the library reads all else."""
     try:
         table: dict[str, Any] = {}
         while at < end:
-            name, at = _read_short_text(data, at)
-            table[name], at = _read_value(data, at, end)
+            kind_at = at + 1 + data[at]
+            name = data[at + 1 : kind_at].decode(errors="replace")
+            at = kind_at + 1
+            if data[kind_at] == _TEXT:
+                start = at + 4
+                at = start + int.from_bytes(data[kind_at + 1 : start], "big")
+                table[name] = _text_or_bytes(data[start:at])
+            elif data[kind_at] in _NUMBERS:
+                at += _NUMBERS[data[kind_at]]
+                table[name] = _number(data[kind_at:at])
+            else:
+                size, table[name] = decode.TABLE_MAPPING[data[kind_at:at]](data[at:end])
+                at += size
         return table if at == end else {}
     except Exception:  # whatever a stranger wrote there; decoding has no other effect
         return {}
 
 
-def _read_value(data: bytes, at: int, end: int) -> tuple[Any, int]:
-    """Texts, which most headers are, by hand; the library reads all else."""
-    kind, at = data[at : at + 1], at + 1
-    if kind != b"S":
-        size, value = decode.TABLE_MAPPING[kind](data[at:end])
-        return value, at + size
-    start = at + 4
-    at = start + _LENGTH.unpack_from(data, at)[0]
-    text = data[start:at]
+@lru_cache(maxsize=1024)
+def _number(data: bytes) -> Any:
+    size, value = decode.TABLE_MAPPING[data[:1]](data[1:])
+    if size != len(data) - 1:
+        raise ValueError("cut off")
+    return value
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
     try:
-        return text.decode(), at
+        return data.decode()
     except UnicodeDecodeError:
-        return text, at
+        return data

@@ -63,7 +63,7 @@ class SqlInventoryTransaction(SqlLedgerTransaction):
         """See `InventoryTransaction.save_stock`."""
         if levels:
             columns = (
-                levels,
+                list(levels),
                 [level.on_hand for level in levels.values()],
                 [level.reserved for level in levels.values()],
             )
