@@ -91,6 +91,7 @@ async def api_app(
         intake=front.intake,
         operations=operations,
         dead_letters=front.dead_letters,
+        disclosures=front.disclosures,
         jobs=front.jobs,
         queries=queries,
         explainer=Explainer(queries, deployment.registry, deployment.transport.depth, operations.allowed),

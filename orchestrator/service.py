@@ -29,6 +29,7 @@ from orchestrator.core.definition import Registry
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters.collector import BareRecords, Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
+from orchestrator.disclosure import Disclosures
 from orchestrator.engine import Engine
 from orchestrator.intake import Intake
 from orchestrator.jobs.operations import JobOperations
@@ -128,6 +129,7 @@ class Front:
         self.dead_letters = DeadLetterOperations(unit_of_work, self.engine, self.operations, new_id)
         jobs = deployment.job_unit_of_work(self.outbox, deployment.patience_s)
         self.jobs = JobOperations(jobs, self.dead_letters, new_id)
+        self.disclosures = Disclosures(unit_of_work, new_id)
         self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
 
     async def start(self) -> None:

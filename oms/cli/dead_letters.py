@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
 
-from oms.cli import dead_letter_view, output, session
+from oms.cli import actions, bulk, dead_letter_view, output, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
     Cursor,
     ExpectedVersion,
     Limit,
-    Reason,
     Token,
     Url,
     Yes,
     example,
     group,
 )
-
-if TYPE_CHECKING:
-    from oms.api_client import ApiClient, Document
 
 _PATH: Final = "/admin/dead-letters"
 
@@ -32,6 +28,7 @@ commands = group(
     "Messages that gave up: why, and what to do about them.",
     "oms dead-letters groups",
     'oms dead-letters replay ID --dry-run --reason "gateway is back"',
+    'oms dead-letters replay --all --queue payment.commands --reason "gateway is back"',
 )
 
 DeadLetterId = Annotated[UUID, typer.Argument(metavar="ID", help="The dead letter's id.")]
@@ -42,6 +39,28 @@ Status = Annotated[
 Queue = Annotated[list[str] | None, typer.Option("--queue", metavar="QUEUE", help="From this queue.")]
 ErrorType = Annotated[list[str] | None, typer.Option("--error-type", metavar="TYPE", help="With this error.")]
 Step = Annotated[list[str] | None, typer.Option("--step", metavar="STEP", help="Commands of this step.")]
+SagaStatus = Annotated[
+    list[str] | None, typer.Option("--saga-status", metavar="STATUS", help="Of sagas that are like this now.")
+]
+CreatedAfter = Annotated[
+    str | None, typer.Option("--created-after", metavar="TIME", help="RFC 3339, as 2026-01-31T12:00:00Z.")
+]
+CreatedBefore = Annotated[str | None, typer.Option("--created-before", metavar="TIME", help="RFC 3339.")]
+MaybeDeadLetterId = Annotated[
+    UUID | None, typer.Argument(metavar="[ID]", help="The dead letter's id; or give --all.")
+]
+MaybeReason = Annotated[
+    str | None,
+    typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed unless it is a dry run."),
+]
+Every = Annotated[
+    bool, typer.Option("--all", help="Every open dead letter that the filters select, as a job.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", metavar="N", help="With --all: so many a second at most (0.1 to 1000)."),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="With --all: begin the job and leave it to itself.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")]
 
 
@@ -51,6 +70,9 @@ def list_dead_letters(
     queue: Queue = None,
     error_type: ErrorType = None,
     step: Step = None,
+    saga_status: SagaStatus = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     url: Url = DEFAULT_URL,
@@ -58,13 +80,8 @@ def list_dead_letters(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, newest first."""
-    filters = {
-        "status": status or None,
-        "queue": queue or None,
-        "error_type": error_type or None,
-        "step": step or None,
-        "cursor": cursor,
-    }
+    selected = _selected(queue, error_type, step, saga_status, created_after, created_before)
+    filters = {"status": status or None, **selected, "cursor": cursor}
     page = session.listed(url, token, _PATH, filters, limit)
     if as_json:
         output.show_json(page)
@@ -83,12 +100,34 @@ def groups(url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False)
         output.show(dead_letter_view.groups(found.get("items", ())))
 
 
-@commands.command("show", epilog=example("oms dead-letters show ID"))
+@commands.command(
+    "show",
+    epilog=example(
+        "oms dead-letters show ID", 'oms dead-letters show ID --full --reason "which card was it"'
+    ),
+)
 def show(
-    dead_letter_id: DeadLetterId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+    dead_letter_id: DeadLetterId,
+    full: Annotated[
+        bool, typer.Option("--full", help="Mask nothing; takes the role admin and a reason, and is audited.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed with --full.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show one dead letter with its headers and its body; sensitive fields are masked."""
-    found = session.get(url, token, f"{_PATH}/{dead_letter_id}")
+    if full and not reason:
+        raise typer.BadParameter("say why with --reason: it stands in the audit log")
+
+    async def look(api: ApiClient) -> Document:
+        path = f"{_PATH}/{dead_letter_id}"
+        found = await api.get(path)
+        return found | await api.get(f"{path}/body", {"reason": reason}) if full else found
+
+    found = session.ask(url, token, look)
     if as_json:
         output.show_json(found)
     else:
@@ -100,67 +139,139 @@ def show(
     epilog=example(
         "oms dead-letters replay ID --dry-run",
         'oms dead-letters replay ID --reason "gateway is back"',
+        "oms dead-letters replay --all --queue payment.commands --error-type ProviderUnavailable --dry-run",
+        'oms dead-letters replay --all --queue payment.commands --rate 20 --reason "gateway is back"',
     ),
 )
 def replay(
-    dead_letter_id: DeadLetterId,
-    reason: Annotated[
-        str | None,
-        typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed unless it is a dry run."),
-    ] = None,
+    dead_letter_id: MaybeDeadLetterId = None,
+    every: Every = False,
+    queue: Queue = None,
+    error_type: ErrorType = None,
+    step: Step = None,
+    saga_status: SagaStatus = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    reason: MaybeReason = None,
     dry_run: DryRun = False,
+    rate: Rate = None,
+    detach: Detach = False,
     expected_version: ExpectedVersion = None,
     yes: Yes = False,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a dead letter's work once more, if its saga still awaits it."""
+    """Send a dead letter's work once more, if its saga still awaits it; with --all, that of many, as a job."""
+    selected = _selected(queue, error_type, step, saga_status, created_after, created_before)
+    if _is_about_many(dead_letter_id, every, selected):
+        many = bulk.Many("replay", selected, reason, rate)
+        _do_many(url, token, many, dry_run, yes, detach, as_json)
+        return
     if reason is None and not dry_run:
         raise typer.BadParameter("say why with --reason, or try --dry-run")
     body: dict[str, Any] = {"reason": reason or "dry run", "dry_run": dry_run}
     _act(url, token, dead_letter_id, "replay", body, expected_version, yes or dry_run, as_json)
 
 
-@commands.command("discard", epilog=example('oms dead-letters discard ID --reason "settled by phone"'))
+@commands.command(
+    "discard",
+    epilog=example(
+        'oms dead-letters discard ID --reason "settled by phone"',
+        'oms dead-letters discard --all --error-type undecodable --reason "a test of another team"',
+    ),
+)
 def discard(
-    dead_letter_id: DeadLetterId,
-    reason: Reason,
+    dead_letter_id: MaybeDeadLetterId = None,
+    every: Every = False,
+    queue: Queue = None,
+    error_type: ErrorType = None,
+    step: Step = None,
+    saga_status: SagaStatus = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    reason: MaybeReason = None,
     dry_run: DryRun = False,
+    rate: Rate = None,
+    detach: Detach = False,
     expected_version: ExpectedVersion = None,
     yes: Yes = False,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Close a dead letter without sending anything."""
+    """Close a dead letter without sending anything; with --all, many, as a job."""
+    selected = _selected(queue, error_type, step, saga_status, created_after, created_before)
+    if _is_about_many(dead_letter_id, every, selected):
+        many = bulk.Many("discard", selected, reason, rate)
+        _do_many(url, token, many, dry_run, yes, detach, as_json)
+        return
     if dry_run:
         before = session.get(url, token, f"{_PATH}/{dead_letter_id}")
         output.note(dead_letter_view.intention(before, "discard"))
         return
+    if reason is None:
+        raise typer.BadParameter("say why with --reason")
     _act(url, token, dead_letter_id, "discard", {"reason": reason}, expected_version, yes, as_json)
+
+
+def _selected(
+    queue: list[str] | None,
+    error_type: list[str] | None,
+    step: list[str] | None,
+    saga_status: list[str] | None,
+    created_after: str | None,
+    created_before: str | None,
+) -> dict[str, Any]:
+    given = {
+        "queue": queue,
+        "error_type": error_type,
+        "step": step,
+        "saga_status": saga_status,
+        "created_after": created_after,
+        "created_before": created_before,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _is_about_many(dead_letter_id: UUID | None, every: bool, selected: dict[str, Any]) -> bool:
+    """Whether --all was given. Raises BadParameter where it is not clear what is meant."""
+    if every == (dead_letter_id is not None):
+        raise typer.BadParameter("give an ID, or --all with filters")
+    if selected and not every:
+        raise typer.BadParameter("filters select many: they need --all")
+    return every
+
+
+def _do_many(
+    url: str, token: str | None, many: bulk.Many, dry_run: bool, yes: bool, detach: bool, as_json: bool
+) -> None:
+    if dry_run:
+        bulk.foretell(url, token, many, as_json)
+    else:
+        bulk.carry_out(url, token, many, yes, detach, as_json)
 
 
 def _act(
     url: str,
     token: str | None,
-    dead_letter_id: UUID,
+    dead_letter_id: UUID | None,
     action: str,
     body: dict[str, Any],
     expected_version: int | None,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Look, say what is about to happen, act on exactly what was looked at."""
     path = f"{_PATH}/{dead_letter_id}"
-    before = session.get(url, token, path)
-    session.confirm(dead_letter_view.intention(before, action), yes)
-    version = before["version"] if expected_version is None else expected_version
-
-    async def act(api: ApiClient) -> Document:
-        return await api.post(f"{path}/{action}", {**body, "expected_version": version})
-
-    after = session.ask(url, token, act)
+    after = actions.act(
+        url,
+        token,
+        lambda api: api.get(path),
+        lambda before: dead_letter_view.intention(before, action),
+        lambda _: f"{path}/{action}",
+        body,
+        actions.Consent(expected_version, yes),
+    )
     if as_json:
         output.show_json(after)
     else:

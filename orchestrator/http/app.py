@@ -14,6 +14,7 @@ from contracts.problems import ProblemError
 from orchestrator.explanation import Explanation
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.audit import add_audit_routes
+from orchestrator.http.admin.bodies import add_body_routes
 from orchestrator.http.admin.dead_letters import ReplayAnswer, add_dead_letter_routes
 from orchestrator.http.admin.jobs import JobPreview, add_job_routes
 from orchestrator.http.admin.requests import Action, BulkAction, ReplayAction, Resolution
@@ -33,10 +34,12 @@ from orchestrator.queries.views import (
     DeadLetterDetail,
     DeadLetterGroups,
     DeadLetterList,
+    FullBody,
     OrderList,
     OrderView,
     SagaDetail,
     SagaList,
+    SagaMessageList,
 )
 
 _INPUTS: Final = (Order, Cancellation, Action, Resolution, ReplayAction, BulkAction)
@@ -49,6 +52,8 @@ _OUTPUTS: Final = (
     DeadLetterList,
     DeadLetterGroups,
     DeadLetterDetail,
+    FullBody,
+    SagaMessageList,
     ReplayAnswer,
     JobList,
     JobView,
@@ -92,6 +97,7 @@ def _admin(dependencies: Dependencies) -> APIRouter:
     add_dead_letter_routes(router, dependencies)
     add_job_routes(router, dependencies)
     add_audit_routes(router, dependencies)
+    add_body_routes(router, dependencies)
     return router
 
 

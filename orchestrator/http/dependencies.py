@@ -14,6 +14,7 @@ from messaging.identifiers import NewId
 from messaging.tracing import UNTRACED, Tracing
 from orchestrator.core.definition import Registry
 from orchestrator.dead_letters.replay import DeadLetterOperations
+from orchestrator.disclosure import Disclosures
 from orchestrator.explanation import Depth, Explainer
 from orchestrator.http.access import Access
 from orchestrator.http.health import Component
@@ -51,6 +52,7 @@ class Dependencies:
     intake: Intake
     operations: Operations
     dead_letters: DeadLetterOperations
+    disclosures: Disclosures
     jobs: JobOperations
     queries: Queries
     explainer: Explainer

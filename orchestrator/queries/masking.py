@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 from pydantic_core import from_json
@@ -28,14 +29,34 @@ SENSITIVE_NAMES: Final = frozenset(_sensitive(iter((Order, *COMMANDS.values(), *
 
 def masked(value: Any) -> Any:
     """A JSON value with every sensitive field masked, at any depth, and text that any encoder takes."""
+    return _copied(value, SENSITIVE_NAMES)
+
+
+def _copied(value: Any, hidden: frozenset[str]) -> Any:
     if isinstance(value, Mapping):
         return {
-            masked(str(name)): MASK if name in SENSITIVE_NAMES else masked(each)
+            _encodable(str(name)): MASK if name in hidden else _copied(each, hidden)
             for name, each in value.items()
         }
     if isinstance(value, list | tuple):
-        return [masked(each) for each in value]
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        return [_copied(each, hidden) for each in value]
+    return _encodable(value) if isinstance(value, str) else value
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def readable(body: bytes) -> tuple[Literal["json", "text", "base64"], Any]:
+    """A message's body with nothing masked, and its form: for `orchestrator.disclosure` alone."""
+    try:
+        return "json", _copied(from_json(body, allow_inf_nan=False), frozenset())
+    except ValueError:
+        pass
+    try:
+        return "text", body.decode()
+    except UnicodeDecodeError:
+        return "base64", b64encode(body).decode()
 
 
 def masked_body(body: bytes) -> tuple[str, Any]:

@@ -11,6 +11,7 @@ from orchestrator.queries.dead_letters import DeadLetterQueries
 from orchestrator.queries.endings import EndingQueries
 from orchestrator.queries.gauges import GaugeQueries
 from orchestrator.queries.jobs import JobQueries
+from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.orders import OrderQueries
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SagaQueries
@@ -29,3 +30,4 @@ class Queries:
         self.endings = EndingQueries(self.reader)
         self.changes = ChangeQueries(self.reader)
         self.audit_log = AuditQueries(self.reader)
+        self.messages = MessageQueries(self.sagas, registry)

@@ -160,6 +160,21 @@ class SagaDetail(View):
     history: tuple[HistoryView, ...] = Field(description="Oldest first; of a very long one the latest part")
 
 
+class SagaMessageView(View):
+    """A message that a saga has sent or heard; sensitive fields are masked."""
+
+    seq: int = Field(description="Of the history's entry that caused it, or that it caused")
+    at: Time
+    kind: Literal["command", "event", "answer"]
+    type: str
+    message_id: UUID | None = Field(description="null for an answer, which the history keeps by its content")
+    body: Any
+
+
+class SagaMessageList(Listing[SagaMessageView]):
+    """The messages of a saga, oldest first, on one page."""
+
+
 class DeadLetterSummary(View):
     """A dead letter as it stands in a list."""
 
@@ -199,6 +214,18 @@ class DeadLetterDetail(DeadLetterSummary):
     body_form: Literal["json", "text", "withheld"] = Field(
         description="withheld: no JSON, and it may hold what must not be shown"
     )
+    body: Any
+    body_bytes: int = Field(description="Bytes that were kept of the body")
+    body_truncated: bool
+
+
+class FullBody(View):
+    """A message as it is: nothing is masked."""
+
+    type: str
+    message_id: str
+    headers: dict[str, Any]
+    body_form: Literal["json", "text", "base64"]
     body: Any
     body_bytes: int = Field(description="Bytes that were kept of the body")
     body_truncated: bool

@@ -14,6 +14,8 @@ from starlette.responses import Response
 
 from messaging.retries import ERROR_STACK
 from orchestrator.core.inputs import Actor
+from orchestrator.http.access import Permission
+from orchestrator.http.admin.bodies import Bodies, Disclosure
 from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery
 from orchestrator.http.answers import id_in_path, not_found
 from orchestrator.http.console.desk import Desk, filled_in, following, said
@@ -21,7 +23,7 @@ from orchestrator.http.console.forms import checked, chosen, query_of
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.queries.views import DeadLetterGroup
+from orchestrator.queries.views import DeadLetterGroup, FullBody
 from orchestrator.storage import DeadLetterStatus
 
 _STILL_OPEN: Final = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
@@ -49,6 +51,7 @@ class DeadLetterPages:
         self._desk = desk
         self._operations = dependencies.dead_letters
         self._dead_letters = dependencies.queries.dead_letters
+        self._bodies = Bodies(dependencies.disclosures, dependencies.queries.messages)
 
     def routes(self) -> Iterator[APIRoute]:
         """Its routes."""
@@ -59,6 +62,9 @@ class DeadLetterPages:
         yield self._desk.action(f"{one}/dry-run", self._dry_run)
         yield self._desk.action(f"{one}/replay", self._replay)
         yield self._desk.action(f"{one}/discard", self._discard)
+        yield self._desk.action(f"{one}/body", self._disclose, Permission.DISCLOSE)
+        for answered in ("dry-run", "replay", "discard", "body"):
+            yield self._desk.page(f"{one}/{answered}", self._back)
 
     async def _groups(self, request: Request, session: Session) -> Response:
         wanted = query_of(request, DeadLetterFilters)
@@ -86,6 +92,10 @@ class DeadLetterPages:
         said_before = DONE.get(request.query_params.get("done", ""))
         return await self._shown(_id(request), session, said_before=said_before)
 
+    async def _back(self, request: Request, _: Session) -> Response:
+        """Where an action's answer is asked for without the action, as browsers do that load a page anew."""
+        return redirect(f"/console/dead-letters/{_id(request)}")
+
     async def _dry_run(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         dead_letter_id, reason = _id(request), form.get("reason", "")
         try:
@@ -101,6 +111,20 @@ class DeadLetterPages:
 
     async def _discard(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         return await self._acted("discard", request, session, form)
+
+    async def _disclose(self, request: Request, session: Session, form: dict[str, str]) -> Response:
+        """The letter with everything that is masked elsewhere; a page of this answer alone."""
+        dead_letter_id = _id(request)
+        try:
+            asked = checked(Disclosure, chosen(form, Disclosure.model_fields))
+            full = await self._bodies.of_dead_letter(
+                dead_letter_id, Actor(session.principal.name, asked.reason)
+            )
+        except Exception as error:
+            return await self._shown(
+                dead_letter_id, session, tried=Tried(*said(error), form.get("reason", ""))
+            )
+        return await self._shown(dead_letter_id, session, full=full)
 
     async def _acted(self, action: str, request: Request, session: Session, form: dict[str, str]) -> Response:
         """Act and show the dead letter; where that is refused, the letter as it stands and why."""
@@ -124,16 +148,20 @@ class DeadLetterPages:
         *,
         said_before: str | None = None,
         tried: Tried | None = None,
+        full: FullBody | None = None,
     ) -> Response:
         detail = await self._dead_letters.detail(dead_letter_id)
         if detail is None:
             raise not_found("dead letter")
+        shown = full or detail
         return self._desk.show(
             "dead_letter.html",
             session,
             status=tried.status if tried else 200,
             dead=detail,
-            headers={name: value for name, value in detail.headers.items() if name != ERROR_STACK},
+            full=full,
+            shown=shown,
+            headers={name: value for name, value in shown.headers.items() if name != ERROR_STACK},
             still_open=detail.status in _STILL_OPEN,
             said_before=said_before,
             tried=tried,

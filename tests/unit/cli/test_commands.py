@@ -181,3 +181,14 @@ def test_a_saga_is_followed_to_its_end(oms: Oms, api: FakeApi) -> None:
     assert len(ran.out.splitlines()) == 2
     seen = [json.loads(line)["seq"] for line in oms("sagas", "watch", SAGA_ID, "--json").out.splitlines()]
     assert seen == [1, 2]
+
+
+def test_a_body_is_shown_in_full_for_a_reason(oms: Oms, api: FakeApi) -> None:
+    whole = {"body": {"payment_method": "pm_1"}, "body_form": "json"}
+    api.on("GET", f"/admin/dead-letters/{DEAD_ID}/body", json_answer(whole))
+    ran = oms("dead-letters", "show", DEAD_ID, "--full", "--reason", "which card")
+    assert '"payment_method": "pm_1"' in ran.out
+    assert api.requests[-1].url.params["reason"] == "which card"
+    without = oms("dead-letters", "show", DEAD_ID, "--full")
+    assert (without.code, without.out) == (2, "")
+    assert "say why with --reason" in without.err
