@@ -163,14 +163,21 @@ class RabbitMqSubscription:
             channel = self._channel
             if channel is None or self._flowing == (self._consumer is not None):
                 return
-            async with asking(channel):
-                if self._flowing:
-                    queue = self._names.queue(self._queue)
-                    answer = await channel.rpc.basic_consume(queue, _library_sees_none)
-                    self._consumer = answer.consumer_tag
-                elif self._consumer is not None:
-                    consumer, self._consumer = self._consumer, None
-                    await channel.rpc.basic_cancel(consumer)
+            try:
+                async with asking(channel):
+                    await self._start_or_stop(channel)
+            except BaseException:
+                channel.end()  # the library has given it up: a new one follows what is wanted by then
+                raise
+
+    async def _start_or_stop(self, channel: Channel) -> None:
+        if self._flowing:
+            queue = self._names.queue(self._queue)
+            answer = await channel.rpc.basic_consume(queue, _library_sees_none)
+            self._consumer = answer.consumer_tag
+        elif self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await channel.rpc.basic_cancel(consumer)
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:

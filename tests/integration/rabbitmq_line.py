@@ -98,6 +98,10 @@ class Proxy:
         """From now on nothing arrives that is said to the broker."""
         self._to_broker.clear()
 
+    def restore(self) -> None:
+        """What was held up since `mute` or `deafen` arrives, and all that follows."""
+        self._let_pass()
+
     def cut(self) -> None:
         """Reset all connections. New ones work."""
         for end in self._ends:

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiormq
+import pytest
 from aiormq.abc import AbstractChannel
 from pamqp import commands
 from pamqp.common import FieldTable
 
 from messaging.transport import Queue, Topology
 from tests.conformance.correspondence import PLAIN, QUEUE, bodies, message, numbered, receive, send
-from tests.integration.rabbitmq_line import Journal, transport_to
+from tests.integration.rabbitmq_line import Journal, open_proxy, transport_to
 
 
 @asynccontextmanager
@@ -40,6 +41,30 @@ async def test_a_consumer_comes_back_when_its_queue_was_deleted(broker_url: str,
 
         assert bodies(await receive(subscription, 1)) == [b"after"]
         assert transport.trouble is None
+
+
+async def test_a_pause_that_the_broker_does_not_answer_leaves_no_dead_consumer(
+    broker_url: str, unique_prefix: str
+) -> None:
+    journal = Journal()
+    async with (
+        open_proxy(broker_url) as line,
+        transport_to(line.url, prefix=unique_prefix, journal=journal, tidy_at=broker_url) as transport,
+    ):
+        await transport.declare(PLAIN)
+        publisher = transport.publisher()
+        subscription = await transport.subscribe(QUEUE, 100)
+        await journal.says("consuming", queue=QUEUE)
+        line.mute()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await subscription.pause()
+        line.restore()
+        await subscription.resume()
+
+        await journal.says("consuming", queue=QUEUE)
+        await send(publisher, message(b"after"))
+        assert bodies(await receive(subscription, 1)) == [b"after"]
 
 
 async def test_a_consumer_waits_for_a_queue_that_does_not_exist_and_says_so(
