@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from oms.cli import bench, dead_letters, orders, sagas, services, simulate, stock, tokens, whole
+from oms.cli import bench, dead_letters, jobs, orders, sagas, services, simulate, stock, tokens, whole
 from oms.cli.errors import report
 from oms.cli.options import example
 
@@ -32,6 +32,7 @@ services.add_to(app)
 app.add_typer(orders.commands)
 app.add_typer(sagas.commands)
 app.add_typer(dead_letters.commands)
+app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
 whole.add_to(app)

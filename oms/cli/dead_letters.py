@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -20,6 +20,9 @@ from oms.cli.options import (
     example,
     group,
 )
+
+if TYPE_CHECKING:
+    from oms.api_client import ApiClient, Document
 
 _PATH: Final = "/admin/dead-letters"
 
@@ -162,7 +165,7 @@ def replay(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a dead letter's work once more, if its saga still awaits it; with --all, that of many, as a job."""
+    """Send a dead letter's work once more, if its saga still awaits it; with --all as a job on many."""
     selected = _selected(queue, error_type, step, saga_status, created_after, created_before)
     if _is_about_many(dead_letter_id, every, selected):
         many = bulk.Many("replay", selected, reason, rate)
@@ -200,7 +203,7 @@ def discard(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Close a dead letter without sending anything; with --all, many, as a job."""
+    """Close a dead letter without sending anything; with --all as a job on many."""
     selected = _selected(queue, error_type, step, saga_status, created_after, created_before)
     if _is_about_many(dead_letter_id, every, selected):
         many = bulk.Many("discard", selected, reason, rate)

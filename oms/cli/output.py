@@ -35,6 +35,9 @@ _STYLES: Final[dict[str, str]] = {
     "succeeded": "green",
     "undone": "yellow",
     "unknown": "red",
+    "finished": "green",
+    "failed": "red",
+    "refused": "yellow",
 }
 
 NOTHING: Final = "-"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from oms.cli import output, saga_view, session
+from oms.cli import actions, output, saga_view, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -220,12 +220,15 @@ def _act(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Look, say what is about to happen, act on exactly what was looked at."""
-    before = session.ask(url, token, lambda api: _find(api, saga_id))
-    session.confirm(saga_view.intention(before, action), yes)
-    path = f"/admin/sagas/{before['saga_id']}/actions/{action}"
-    version = before["version"] if expected_version is None else expected_version
-    after = session.ask(url, token, lambda api: api.post(path, {**body, "expected_version": version}))
+    after = actions.act(
+        url,
+        token,
+        lambda api: _find(api, saga_id),
+        lambda before: saga_view.intention(before, action),
+        lambda before: f"/admin/sagas/{before['saga_id']}/actions/{action}",
+        body,
+        actions.Consent(expected_version, yes),
+    )
     if as_json:
         output.show_json(after)
     else:
