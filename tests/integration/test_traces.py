@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from contracts.routing import PARTICIPANTS
 from messaging.rabbitmq import RabbitMqTransport
-from oms.processes import orchestrator_service, serving_api, started
+from oms.processes import Service, orchestrator_service, serving_api, started
 from oms.settings import load_settings
 from oms.telemetry import Telemetry
 from oms.traces import telemetry_over
@@ -85,7 +85,7 @@ async def everything(
     async with AsyncExitStack() as exits:
         parts = await exits.enter_async_context(parts_of(settings, transport, telemetry))
         services = [participant_service(parts, name) for name in PARTICIPANTS]
-        local = [*services, orchestrator_service(parts, exits)]
+        local: list[Service] = [*services, orchestrator_service(parts, exits)]
         await (await exits.enter_async_context(started(local)))
         assert settings.admin_token is not None
         serving = serving_api(parts, "127.0.0.1", 0, settings.admin_token, local)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -64,9 +65,13 @@ async def test_a_distribution_shows_as_a_histogram() -> None:
 
 
 async def test_what_cannot_be_asked_for_is_left_out_and_the_rest_is_told() -> None:
-    async def look():  # type: ignore[no-untyped-def]
-        raise OSError("away")
-        yield
+    async def look() -> AsyncIterator[Reading]:
+        for reading in [(OUTBOX.of("payment"), 1)]:
+            if said_no:
+                raise OSError("away")
+            yield reading
+
+    said_no = True
 
     said = (await Metrics(Sources([lambda: [(OUTBOX.of("payment"), 4)]], [look])).exposition()).decode()
     assert 'oms_outbox_messages{service="payment"} 4.0' in said.splitlines()
