@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import getpass
 import random
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from messaging.identifiers import time_ordered_ids
-from messaging.postgresql import create_engine
-from migrations.run import pending_async
-from oms.embedded import EmbeddedPostgres
-from oms.failures import Failure
-from oms.servers.folder_lock import FolderInUseError
-from oms.settings import PREFIX, Settings
+from oms.installation import own_database
+from oms.settings import Settings
 from orchestrator.tokens import Tokens
-
-_SERVICE: Final = "orchestrator"
 
 
 @asynccontextmanager
 async def tokens_of(settings: Settings, folder: Path) -> AsyncIterator[Tokens]:
-    """The tokens in the orchestrator's database; where none is named, in that of `oms run` in ``folder``.
-
-    Raises:
-        Failure: there is no database, or its schema is not this program's.
-        ServerError: the one in the folder cannot be used.
-    """
-    async with AsyncExitStack() as exits:
-        url = settings.database_url_of(_SERVICE) or await _embedded(exits, folder)
-        if await pending_async(_SERVICE, url):
-            raise Failure("the database's schema is not up to date: run `oms migrate` first")
-        database = create_engine(url, pool_size=1)
-        exits.push_async_callback(database.dispose)
+    """The tokens in the orchestrator's database. Raises what `own_database` raises."""
+    async with own_database(settings, folder) as database:
         rng = random.SystemRandom()
         yield Tokens(database, time_ordered_ids(rng), secrets.token_urlsafe)
-
-
-async def _embedded(exits: AsyncExitStack, folder: Path) -> str:
-    if not (folder / "data").exists():
-        variable = f"{PREFIX}{_SERVICE.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
-        raise Failure(f"{variable} must be set, or be in a folder where `oms run` has been")
-    server = EmbeddedPostgres(folder)
-    try:
-        await exits.enter_async_context(server)
-    except FolderInUseError:
-        server.attach()
-    return server.url
-
-
-def operator_here() -> str:
-    """Who sits at this terminal, for the audit log: as far as the operating system knows."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = ""
-    plain = "".join(character for character in name if character.isascii() and character.isprintable())
-    return f"cli:{plain[:64] or 'unknown'}"

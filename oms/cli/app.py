@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from oms.cli import bench, dead_letters, jobs, orders, sagas, services, simulate, stock, tokens, whole
+from oms.cli import bench, dead_letters, jobs, orders, prune, sagas, services, simulate, stock, tokens, whole
 from oms.cli.errors import report
 from oms.cli.options import example
 
@@ -36,6 +36,7 @@ app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
 whole.add_to(app)
+prune.add_to(app)
 simulate.add_to(app)
 bench.add_to(app)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -13,6 +12,7 @@ import typer
 from rich.table import Table
 
 from oms.cli import output
+from oms.cli.durations import duration
 from oms.cli.options import AsJson, example, group
 from oms.cli.whole import EMBEDDED
 from oms.failures import Failure
@@ -58,7 +58,7 @@ def create(
 
     Works on OMS_ORCHESTRATOR_DATABASE_URL (or OMS_DATABASE_URL), or on what `oms run` keeps in this folder.
     """
-    lifetime = _lifetime(expires) if expires is not None else None
+    lifetime = duration(expires, "--expires") if expires is not None else None
 
     async def work(tokens: Tokens) -> tuple[str, StoredToken]:
         from orchestrator.tokens import Role
@@ -123,23 +123,12 @@ def _with_tokens(work: Callable[[Tokens], Awaitable[T]]) -> T:
 
 
 def _actor(reason: str) -> Actor:
-    from oms.tokens import operator_here
+    from oms.installation import operator_here
     from orchestrator.core.inputs import Actor
 
     if not 1 <= len(reason.strip()) <= 500 or not reason.isprintable():
         raise typer.BadParameter("--reason takes 1 to 500 printable characters")
     return Actor(operator_here(), reason.strip())
-
-
-def _lifetime(text: str) -> timedelta:
-    found = _DURATION.fullmatch(text.strip())
-    if found is None or not int(found[1]):
-        raise typer.BadParameter("--expires takes a time such as 90d, 12h or 30m")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
-
-
-_DURATION: Final = re.compile(r"([0-9]{1,5})([mhdw])")
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def _document(token: StoredToken, now: datetime) -> dict[str, Any]:

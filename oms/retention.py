@@ -1,0 +1,41 @@
+"""Retention of an installation, on its own database; messages are left in the outbox to the relay."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from messaging.identifiers import time_ordered_ids
+from messaging.outbox import Outbox
+from messaging.postgresql import SqlUnitOfWork
+from messaging.transport import Message, Settle
+from oms.installation import own_database
+from oms.settings import Settings
+from orchestrator.retention.pruning import Retention
+from orchestrator.retention.store import RetentionTransaction
+
+PATIENCE_S: Final = 30.0
+"""Seconds of database trouble after which a run gives up; it can be repeated."""
+
+
+@asynccontextmanager
+async def retention_of(settings: Settings, folder: Path) -> AsyncIterator[Retention]:
+    """Retention on the orchestrator's database. Raises what `own_database` raises."""
+    async with own_database(settings, folder) as database:
+        rng = random.SystemRandom()
+        outbox = Outbox(LeftToTheRelay())
+        unit_of_work = SqlUnitOfWork(database, RetentionTransaction, outbox, rng, PATIENCE_S)
+        yield Retention(unit_of_work, time_ordered_ids(rng))
+
+
+class LeftToTheRelay:
+    """A publisher for a program without a way to the broker: the orchestrator's relay sends what it wrote."""
+
+    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+        """Do nothing: the rows' lease runs out, and the relay takes them (M2)."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
