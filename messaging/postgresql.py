@@ -73,6 +73,7 @@ def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=30,
         pool_pre_ping=False,
+        hide_parameters=True,  # errors and logs repeat nobody's data
         pool_use_lifo=True,  # the one used last has its statements prepared
         async_creator=partial(connect, url),
     )
@@ -119,8 +120,11 @@ class SqlTransaction:
         self._after_commit: list[Callable[[], None]] = []
 
     async def now(self) -> datetime:
-        """The database's own time, in a statement of its own (S11)."""
-        rows = await self.fetch("SELECT clock_timestamp()")
+        """The database's own time, in a statement of its own (S11).
+
+        As the first one it shares its round trip with the transaction's beginning.
+        """
+        [rows] = await self.fetch_together(("SELECT clock_timestamp()", ()))
         moment: datetime = rows[0][0]
         return moment
 

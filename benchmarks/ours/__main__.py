@@ -110,7 +110,7 @@ async def run(name: str, workload: str, settings: Settings) -> None:
     """Serve until the harness hangs up."""
     configure_logs(settings, name)
     async with AsyncExitStack() as exits:
-        parts = BenchParts(settings, over_rabbitmq(settings), random.Random())
+        parts = BenchParts(settings, over_rabbitmq(settings), rng=random.Random())
         exits.push_async_callback(parts.close)
         if name == "api":
             port = int(os.environ[PORT_VARIABLE])
