@@ -21,14 +21,18 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
     union,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from contracts.commands import ReserveInventory
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from oms.audit.checks import HOLDING
 from oms.audit.facts import Charge, LedgerFact, Money, Reduction, SagaFact
 from oms.audit.merging import Ordered
-from orchestrator.tables import orders, sagas
+from oms.audit.sources import AuditImpossible
+from orchestrator.tables import orders, retention, sagas
 from participants.inventory.tables import METADATA as INVENTORY_TABLES
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 from participants.payment.tables import METADATA as PAYMENT_TABLES
@@ -44,6 +48,16 @@ LEDGERS: Final[dict[str, Table]] = {
     SHIPPING: SHIPPING_TABLES.tables[f"{SHIPPING}.ledger"],
 }
 """The step ledger of each participant."""
+
+RETENTION: Final[dict[str, Table]] = {
+    ORCHESTRATOR: retention,
+    INVENTORY: INVENTORY_TABLES.tables[f"{INVENTORY}.retention"],
+    PAYMENT: PAYMENT_TABLES.tables[f"{PAYMENT}.retention"],
+    SHIPPING: SHIPPING_TABLES.tables[f"{SHIPPING}.retention"],
+}
+"""Where each service keeps the low-water mark."""
+
+NOTHING_PRUNED: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +76,31 @@ class LedgerRow:
     fact: LedgerFact
 
 
+# -- the low-water mark ---------------------------------------------------------------------------------
+
+
+async def low_water_mark(connection: AsyncConnection, schema: str) -> UUID:
+    """Below it a service may have pruned (P7); the lowest of all ids where there is none.
+
+    Raises:
+        AuditImpossible: it cannot be read.
+    """
+    table = f"{schema}.retention"
+    readable = text("SELECT has_table_privilege(to_regclass(:name)::oid, 'SELECT')").bindparams(name=table)
+    allowed: bool | None = (await connection.execute(readable)).scalar_one()
+    if allowed is None:
+        raise AuditImpossible(f"there is no table {table}: run `oms migrate` on this database")
+    if not allowed:
+        raise AuditImpossible(f"this database role may not read {table}: GRANT SELECT on the new tables too")
+    mark: UUID | None = (await connection.execute(select(RETENTION[schema].c.mark))).scalar_one_or_none()
+    return mark or NOTHING_PRUNED
+
+
 # -- the orchestrator -----------------------------------------------------------------------------------
 
 
-def saga_stream(connection: AsyncConnection) -> Ordered[SagaFact]:
-    """Every saga with its order, by saga id. Neither address nor payment method is read."""
+def saga_stream(connection: AsyncConnection, mark: UUID) -> Ordered[SagaFact]:
+    """Every saga above the mark with its order, by saga id. Neither address nor payment method is read."""
     query = (
         select(
             sagas.c.saga_id,
@@ -77,14 +111,16 @@ def saga_stream(connection: AsyncConnection) -> Ordered[SagaFact]:
             orders.c.document["currency"].as_string().label("currency"),
         )
         .join(orders, orders.c.order_id == sagas.c.order_id)
+        .where(sagas.c.saga_id >= mark)
         .order_by(sagas.c.saga_id)
     )
     return Ordered(_batches(connection, query, _saga), lambda saga: saga.saga_id)
 
 
-async def ended_count(connection: AsyncConnection) -> int:
-    """How many sagas have ended."""
-    query = select(func.count()).select_from(sagas).where(sagas.c.ended_as.is_not(None))
+async def ended_count(connection: AsyncConnection, mark: UUID) -> int:
+    """How many sagas above the mark have ended."""
+    ended = sagas.c.ended_as.is_not(None) & (sagas.c.saga_id >= mark)
+    query = select(func.count()).select_from(sagas).where(ended)
     count: int = (await connection.execute(query)).scalar_one()
     return count
 
@@ -116,17 +152,22 @@ def _saga(row: Row[Any]) -> SagaFact:
 # -- the participants -----------------------------------------------------------------------------------
 
 
-def ledger_stream(connection: AsyncConnection, participant: str) -> Ordered[LedgerRow]:
-    """Every row of a participant's ledger, by saga id."""
+def ledger_stream(connection: AsyncConnection, participant: str, mark: UUID) -> Ordered[LedgerRow]:
+    """Every row of a participant's ledger above the mark, by saga id; and behind it what holds stock."""
     ledger = LEDGERS[participant].c
-    query = select(
-        ledger.saga_id,
-        ledger.step,
-        ledger.command,
-        ledger.state,
-        ledger.forward_body,
-        ledger.verdict,
-    ).order_by(ledger.saga_id, ledger.step)
+    holding = (ledger.state == HOLDING) & (ledger.command == ReserveInventory.__name__)
+    query = (
+        select(
+            ledger.saga_id,
+            ledger.step,
+            ledger.command,
+            ledger.state,
+            ledger.forward_body,
+            ledger.verdict,
+        )
+        .where((ledger.saga_id >= mark) | holding)
+        .order_by(ledger.saga_id, ledger.step)
+    )
 
     def fact(row: Row[Any]) -> LedgerRow:
         return LedgerRow(row.saga_id, _ledger_fact(participant, row))
@@ -134,8 +175,8 @@ def ledger_stream(connection: AsyncConnection, participant: str) -> Ordered[Ledg
     return Ordered(_batches(connection, query, fact), lambda row: row.saga_id)
 
 
-def reduction_stream(connection: AsyncConnection) -> Ordered[ReductionRow]:
-    """What stock movements took for sagas, by saga id."""
+def reduction_stream(connection: AsyncConnection, mark: UUID) -> Ordered[ReductionRow]:
+    """What stock movements took for sagas above the mark, by saga id."""
     moves = STOCK_MOVEMENTS.c
     query = (
         select(
@@ -144,7 +185,7 @@ def reduction_stream(connection: AsyncConnection) -> Ordered[ReductionRow]:
             func.count().label("rows"),
             cast(-func.sum(moves.quantity), BigInteger).label("quantity"),
         )
-        .where(moves.kind == "reduction")
+        .where((moves.kind == "reduction") & (moves.saga_id >= mark))
         .group_by(moves.saga_id, moves.sku)
         .order_by(moves.saga_id, moves.sku)
     )

@@ -69,6 +69,7 @@ class Report:
         unaudited: ended sagas of other definitions than the one these checks know, by definition.
         looked_at: how many orders, products or entries each check has seen.
         objected: how many findings each check has.
+        mark: the low-water mark; orders below it were not looked at (P7). None where nothing was pruned.
     """
 
     sources: dict[str, str] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     verdicts: list[VerdictNote] = field(default_factory=list)
     verdicts_in_all: int = 0
+    mark: UUID | None = None
 
     @property
     def ok(self) -> bool:
@@ -123,6 +125,7 @@ class Report:
             "sagas": dict(self.sagas),
             "unaudited": dict(self.unaudited),
             "sources": self.sources,
+            "low_water_mark": None if self.mark is None else str(self.mark),
             "checks": [
                 {
                     "check": check.value,

@@ -16,7 +16,7 @@ from oms.audit.checks import HOLDING, OF_COMPLETED, OF_STOCK, OF_UNDONE, Check, 
 from oms.audit.facts import LedgerFact, Money, OrderFacts, StockFact
 from oms.audit.merging import identities
 from oms.audit.report import Finding, Report
-from oms.audit.sources import SANDBOX, Snapshots, Sources, snapshots
+from oms.audit.sources import NEEDED, SANDBOX, Snapshots, Sources, snapshots
 from orchestrator.sagas.order_fulfillment import NAME
 from participants.sandbox.tables import CHARGES, SHIPMENTS
 
@@ -65,11 +65,14 @@ class _Audit:
         self._held: Counter[str] = Counter()
         self._unknown: dict[UUID, str] = {}
         self._total = 0
+        self._mark = reading.NOTHING_PRUNED
 
     async def run(self) -> Report:
         """Everything, in order."""
         await self._choose_sources()
-        self._total = await reading.ended_count(self._opened[ORCHESTRATOR])
+        self._mark = max([await reading.low_water_mark(self._opened[name], name) for name in NEEDED])
+        self._report.mark = self._mark if self._mark != reading.NOTHING_PRUNED else None
+        self._total = await reading.ended_count(self._opened[ORCHESTRATOR], self._mark)
         self._on_progress(0, self._total)
         group: list[OrderFacts] = []
         async with aclosing(self._seen()) as all_seen:
@@ -94,10 +97,10 @@ class _Audit:
 
     async def _seen(self) -> AsyncGenerator[_Seen]:
         """All schemas side by side, saga by saga."""
-        opened = self._opened
-        sagas = reading.saga_stream(opened[ORCHESTRATOR])
-        ledgers = [reading.ledger_stream(opened[name], name) for name in (INVENTORY, PAYMENT, SHIPPING)]
-        reductions = reading.reduction_stream(opened[INVENTORY])
+        opened, mark, participants = self._opened, self._mark, (INVENTORY, PAYMENT, SHIPPING)
+        sagas = reading.saga_stream(opened[ORCHESTRATOR], mark)
+        ledgers = [reading.ledger_stream(opened[name], name, mark) for name in participants]
+        reductions = reading.reduction_stream(opened[INVENTORY], mark)
         async for saga_id in identities([sagas, *ledgers, reductions]):
             found = await sagas.take(saga_id)
             rows = tuple([row.fact for ledger in ledgers for row in await ledger.take(saga_id)])
@@ -106,10 +109,12 @@ class _Audit:
             yield _Seen(saga_id, order, rows, bool(reduced))
 
     async def _sort(self, seen: _Seen) -> OrderFacts | None:
-        """Count what was seen; returns the order when it has ended and is to be judged."""
+        """Count what was seen; returns the order when it is to be judged: ended, and above the mark (P7)."""
         for row in seen.ledger:
             if row.command == ReserveInventory.__name__ and row.state == HOLDING:
                 self._held.update(row.quantities)
+        if seen.saga_id < self._mark:
+            return None
         self._report.looked_at[Check.HAS_SAGA] += len(seen.ledger)
         order = seen.order
         if order is None:
@@ -176,14 +181,18 @@ class _Audit:
                 self._report.add(Finding(objection.check, objection.message, sku=sku))
 
     async def _check_provider_entries(self) -> None:
-        """What the sandbox did must be for an order. Ids of another form than ours are others' business."""
+        """What the sandbox did must be for an order. Ids of another form than ours are others' business.
+
+        An order's id is drawn before its saga's: where the saga is behind the mark, so is the order.
+        """
         if _BOOKS not in self._report.sources.values():
             return
         async for batch in reading.orders_served(self._opened[SANDBOX]):
-            ours = [order_id for text in batch if (order_id := _order_id(text)) is not None]
-            self._report.looked_at[Check.HAS_SAGA] += len(ours)
             async with self._opened.later() as now:
+                mark = max(self._mark, await reading.low_water_mark(now, ORCHESTRATOR))
+                ours = [each for text in batch if (each := _order_id(text)) is not None and each >= mark]
                 missing = await reading.missing_orders(now, ours)
+            self._report.looked_at[Check.HAS_SAGA] += len(ours)
             for order_id in sorted(missing):
                 message = "the sandbox charged, refunded or shipped for an order that there is not"
                 self._report.add(Finding(Check.HAS_SAGA, message, order_id=str(order_id)))

@@ -44,6 +44,10 @@ def show(report: Report) -> None:
     output.show(table(report))
     for what, source in report.sources.items():
         output.note(f"{what} counted from {source}")
+    if report.mark is not None:
+        output.note(
+            f"orders below the low-water mark {report.mark} may have been pruned and are not looked at"
+        )
     for definition, count in report.unaudited.items():
         output.note(f"{count} ended sagas of {definition} have no checks here")
     if report.findings:

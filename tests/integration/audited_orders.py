@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Table, create_engine, insert
 from sqlalchemy.engine import Connection
 
+from messaging.identifiers import time_ordered_ids
 from oms.audit.reading import LEDGERS
 from orchestrator.tables import orders, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
@@ -30,17 +32,31 @@ class Books:
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
+        self.go_to(NOW)
+
+    def go_to(self, moment: datetime) -> None:
+        """Let everything that is written from now on have happened at this moment, its ids included."""
+        self.now = moment
+        milliseconds = int(moment.timestamp() * 1000)
+        self.new_id = time_ordered_ids(random.SystemRandom(), lambda: milliseconds)
 
     def stock(self, on_hand: int, reserved: int = 0, delivered: int | None = None) -> None:
         """A product; ``delivered`` is what its first movement says, by default what is on hand."""
         with self.engine.begin() as connection:
-            _put(connection, STOCK, sku=SKU, on_hand=on_hand, reserved=reserved, updated_at=NOW)
+            _put(connection, STOCK, sku=SKU, on_hand=on_hand, reserved=reserved, updated_at=self.now)
             quantity = on_hand if delivered is None else delivered
-            _put(connection, STOCK_MOVEMENTS, sku=SKU, kind="adjustment", quantity=quantity, recorded_at=NOW)
+            _put(
+                connection,
+                STOCK_MOVEMENTS,
+                sku=SKU,
+                kind="adjustment",
+                quantity=quantity,
+                recorded_at=self.now,
+            )
 
     def saga(self, status: str, order_status: str) -> tuple[UUID, UUID]:
         """A saga and its order, without any trace at the participants."""
-        saga_id, order_id = uuid4(), uuid4()
+        order_id, saga_id = self.new_id(), self.new_id()
         ended = status in ("completed", "compensated")
         document = {
             "customer_id": "c",
@@ -57,7 +73,7 @@ class Books:
                 saga_id=saga_id,
                 customer_id="c",
                 document=document,
-                created_at=NOW,
+                created_at=self.now,
             )
             _put(
                 connection,
@@ -71,9 +87,9 @@ class Books:
                 direction="forward" if status in ("running", "completed") else "compensating",
                 version=5,
                 incident_kinds=[],
-                created_at=NOW,
-                updated_at=NOW,
-                ended_at=NOW if ended else None,
+                created_at=self.now,
+                updated_at=self.now,
+                ended_at=self.now if ended else None,
                 ended_as=order_status if ended else None,
                 state={},
             )
@@ -130,8 +146,8 @@ class Books:
                 compensation_body=b"{}" if undone else None,
                 details={},
                 verdict=verdict,
-                intent_at=NOW,
-                updated_at=NOW,
+                intent_at=self.now,
+                updated_at=self.now,
             )
 
     def reduction(self, saga_id: UUID) -> None:
@@ -144,7 +160,7 @@ class Books:
                 kind="reduction",
                 quantity=-QUANTITY,
                 saga_id=saga_id,
-                recorded_at=NOW,
+                recorded_at=self.now,
             )
 
     def charge(self, order_id: UUID | str, refunded: int = 0) -> None:
