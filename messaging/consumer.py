@@ -18,7 +18,7 @@ from messaging.background import finished
 from messaging.identifiers import NewId
 from messaging.log_context import ids_of
 from messaging.measures import MESSAGES, Distribution
-from messaging.retries import RetryPolicy, after_failure, postpone
+from messaging.retries import ERROR_MESSAGE, RetryPolicy, after_failure, postpone
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import Transaction, UnitOfWork
@@ -78,7 +78,7 @@ class Hops:
                 "message gave up" if gave_up else "message failed, trying again later",
                 queue=failed.delivery.queue,
                 type=failed.delivery.type,
-                error=f"{type(failed.error).__name__}: {failed.error}",
+                error=f"{type(failed.error).__name__}: {hop.headers[ERROR_MESSAGE]}",
                 goes_to=hop.routing_key,
                 **ids_of(failed.delivery),
             )

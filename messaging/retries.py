@@ -11,6 +11,7 @@ from uuid import UUID
 
 from contracts.envelope import ATTEMPT
 from contracts.routing import DEFAULT_EXCHANGE, dead_letter_queue, retry_queue
+from contracts.sensitive import without_sensitive
 from messaging.errors import PermanentFailure
 from messaging.transport import Delivery, Message
 
@@ -111,7 +112,7 @@ def _failure_headers(delivery: Delivery, error: BaseException, now: datetime) ->
     at = now.isoformat()
     return {
         ERROR_TYPE: kind,
-        ERROR_MESSAGE: _clean(str(error), MAX_ERROR_CHARACTERS),
+        ERROR_MESSAGE: _clean(without_sensitive(str(error), delivery.body), MAX_ERROR_CHARACTERS),
         ERROR_STACK: _clean(_short_stack(error), MAX_STACK_CHARACTERS),
         PERMANENT: isinstance(error, PermanentFailure),
         FIRST_FAILURE_AT: delivery.headers.get(FIRST_FAILURE_AT, at),

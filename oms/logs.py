@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Any, Final
 
 import structlog
-from pydantic import BaseModel
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
 
-from contracts.commands import COMMANDS
-from contracts.events import EVENTS
-from contracts.orders import Order
+from contracts.sensitive import MASK, SENSITIVE_NAMES
 from oms.settings import Settings
 
-MASK: Final = "***"
-
 _SECRET_NAMES: Final = frozenset({"password", "token", "authorization", "admin_token", "orders_token"})
-
-
-def sensitive_fields() -> frozenset[str]:
-    """Names of the fields that the contracts mark as sensitive."""
-    models: list[type[BaseModel]] = [Order, *COMMANDS.values(), *EVENTS.values()]
-    return frozenset(
-        name
-        for model in models
-        for name, field in model.model_fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("sensitive")
-    )
 
 
 def configure_logs(settings: Settings, service: str, *contexts: Processor) -> None:
@@ -38,7 +23,7 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
         contexts: put further ids into each event.
     """
     renders_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
-    hidden = sensitive_fields() | _SECRET_NAMES
+    hidden = SENSITIVE_NAMES | _SECRET_NAMES
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         *contexts,
@@ -49,7 +34,7 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
     renderer: Processor = (
         structlog.processors.JSONRenderer() if renders_json else structlog.dev.ConsoleRenderer(colors=True)
     )
-    tracebacks: list[Processor] = [structlog.processors.format_exc_info] if renders_json else []
+    tracebacks = structlog.processors.ExceptionRenderer(discreet_traceback)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
@@ -62,7 +47,7 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *tracebacks,
+                tracebacks,
                 renderer,
             ],
         )
@@ -72,6 +57,18 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def discreet_traceback(exc_info: ExcInfo) -> str:
+    """A traceback that tells where, and nothing of anybody's data.
+
+    Without local variables, and without what PostgreSQL adds to an error: whole rows and parameters.
+    """
+    lines = "".join(traceback.format_exception(*exc_info)).rstrip().splitlines()
+    return "\n".join(line for line in lines if not line.startswith(_WITH_DATA))
+
+
+_WITH_DATA: Final = ("DETAIL:", "CONTEXT:", "[parameters:", "[SQL:")
 
 
 class _Masking:

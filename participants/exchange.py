@@ -19,6 +19,7 @@ import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from yarl import URL
 
+from contracts.sensitive import without_sensitive
 from participants.providers import CallUnderWay, ProviderMisuse, ProviderUnavailable
 
 MAX_REPLY_BYTES: Final = 1024 * 1024
@@ -35,6 +36,7 @@ class Call:
 
     Attributes:
         traceparent: the trace context that the provider is told, if any.
+        sensitive: names of fields of ``body`` that no error may repeat, whatever the provider says.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Call:
     body: Mapping[str, Any] | None = None
     query: tuple[tuple[str, str], ...] = ()
     traceparent: str | None = None
+    sensitive: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -86,7 +89,7 @@ def answer_of(call: Call, reply: Reply) -> Mapping[str, Any]:
         if reply.body is None:
             raise ProviderUnavailable(f"{call}: {reply.status} without a JSON object")
         return reply.body
-    reason = f"{call}: {_described(reply)}"
+    reason = f"{call}: {_described(call, reply)}"
     if reply.status == 409:
         raise CallUnderWay(reason)
     if reply.status >= 500 or reply.status in _NOT_ANSWERS:
@@ -222,10 +225,7 @@ def _json_object(body: bytes) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _described(reply: Reply) -> str:
-    body = reply.body or {}
-    words = [
-        str(reply.status),
-        *(str(body[name])[:200] for name in ("code", "title", "detail") if name in body),
-    ]
-    return " ".join(words)
+def _described(call: Call, reply: Reply) -> str:
+    said = [reply.body[name] for name in ("code", "title", "detail") if reply.body and name in reply.body]
+    discreet = (without_sensitive(str(words), call.body, call.sensitive)[:200] for words in said)
+    return " ".join((str(reply.status), *discreet))

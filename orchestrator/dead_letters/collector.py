@@ -12,6 +12,7 @@ from uuid import UUID
 from contracts.commands import COMMANDS
 from contracts.envelope import Direction
 from contracts.routing import dead_letter_queue
+from contracts.sensitive import without_sensitive
 from messaging import retries
 from messaging.consumer import Failed
 from messaging.identifiers import NewId
@@ -131,7 +132,7 @@ def command_work(delivery: Delivery) -> CommandWork | None:
 
 def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> DeadLetter:
     """What is kept of a message from a dead-letter queue, whatever its state (D1)."""
-    headers = delivery.headers
+    headers = _discreet(delivery)
     by_broker = retries.ERROR_TYPE not in headers
     death_id = _clean(delivery.message_id or str(dead_letter_id))
     return DeadLetter(
@@ -158,6 +159,16 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
         body_truncated=len(delivery.body) > MAX_STORED_BODY_BYTES,
         created_at=now,
     )
+
+
+def _discreet(delivery: Delivery) -> Mapping[str, Any]:
+    """The headers, of which those about the error repeat nothing sensitive, whoever has written them."""
+    about_error = {
+        name: without_sensitive(value, delivery.body)
+        for name in (retries.ERROR_MESSAGE, retries.ERROR_STACK)
+        if isinstance(value := delivery.headers.get(name), str)
+    }
+    return {**delivery.headers, **about_error}
 
 
 def _original_queue(delivery: Delivery) -> str:

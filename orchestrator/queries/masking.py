@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel
 from pydantic_core import from_json
 
-from contracts.commands import COMMANDS
-from contracts.events import EVENTS
-from contracts.orders import Order
-
-MASK: Final = "***"
-
-
-def _sensitive(models: Iterator[type[BaseModel]]) -> Iterator[str]:
-    for model in models:
-        for name, field in model.model_fields.items():
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("sensitive"):
-                yield name
-
-
-SENSITIVE_NAMES: Final = frozenset(_sensitive(iter((Order, *COMMANDS.values(), *EVENTS.values()))))
-"""Names of all sensitive fields; nothing else in the contracts has such a name."""
+from contracts.sensitive import MASK, SENSITIVE_NAMES
 
 
 def masked(value: Any) -> Any:

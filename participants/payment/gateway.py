@@ -118,7 +118,7 @@ class HttpPaymentGateway:
             "currency": currency,
             "payment_method": payment_method,
         }
-        call = Call("POST", "/charges", key, request)
+        call = Call("POST", "/charges", key, request, sensitive=("payment_method",))
         reply = await self._exchange.perform(call)
         if reply.status == 402:
             return _declined(reply.body)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from contracts.commands import ChargePayment, Command, RefundPayment
 from contracts.envelope import Direction
 from contracts.events import OutcomeEvent, PaymentDeclinedEvent, PaymentRefundedEvent, PaymentSuccessfulEvent
+from contracts.sensitive import without_sensitive
 from participants.commands import Work
 from participants.external import Declined, NoEffect, NotFound, Took
 from participants.ledger import LedgerRow
@@ -55,9 +56,8 @@ class PaymentWork:
 
     def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
         """The gateway said no."""
-        return PaymentDeclinedEvent(
-            **step_of(row, Direction.FORWARD), code=declined.code, message=declined.message
-        )
+        message = without_sensitive(declined.message, row.request)
+        return PaymentDeclinedEvent(**step_of(row, Direction.FORWARD), code=declined.code, message=message)
 
     def reversed_fields(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
         """What was given back."""

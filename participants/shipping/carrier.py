@@ -87,7 +87,7 @@ class HttpCarrier:
             "lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines],
             "address": address.model_dump(exclude_none=True),
         }
-        call = Call("POST", "/shipments", key, request)
+        call = Call("POST", "/shipments", key, request, sensitive=("address",))
         reply = await self._exchange.perform(call)
         if reply.status == 422 and reply.body is not None and reply.body.get("type") == SHIPMENT_REJECTED:
             return _rejected(reply.body)

@@ -9,6 +9,7 @@ from contracts.commands import Command, ItemQuantity, ShipOrder
 from contracts.envelope import Direction
 from contracts.events import OrderFulfilledEvent, OutcomeEvent, ShipmentRejectedEvent
 from contracts.orders import ShippingAddress
+from contracts.sensitive import without_sensitive
 from participants.commands import Work
 from participants.external import Declined, NoEffect, NotFound, Took
 from participants.ledger import LedgerRow
@@ -48,9 +49,8 @@ class ShippingWork:
 
     def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
         """The carrier refused."""
-        return ShipmentRejectedEvent(
-            **step_of(row, Direction.FORWARD), code=declined.code, message=declined.message
-        )
+        message = without_sensitive(declined.message, row.request)
+        return ShipmentRejectedEvent(**step_of(row, Direction.FORWARD), code=declined.code, message=message)
 
     def reversed_fields(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
         """Nothing: a shipment has no compensation."""

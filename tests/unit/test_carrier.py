@@ -61,7 +61,7 @@ async def test_a_parcel_is_sent_with_its_key_and_without_prices() -> None:
         "country": "DE",
     }
     body = {"order_id": "order-1", "lines": [{"sku": "SKU-1", "quantity": 2}], "address": address}
-    assert exchange.calls == [Call("POST", "/shipments", KEY, body)]
+    assert exchange.calls == [Call("POST", "/shipments", KEY, body, sensitive=("address",))]
 
 
 async def test_a_422_of_the_stated_type_is_an_answer() -> None:

@@ -69,7 +69,7 @@ async def test_a_charge_is_sent_with_its_key() -> None:
     exchange = Scripted(200, {"reference": "ch_1"})
     assert await HttpPaymentGateway(exchange).charge(*CHARGE) == Charged("ch_1")
     body = {"order_id": "order-1", "amount": 1299, "currency": "EUR", "payment_method": "pm_card_visa"}
-    assert exchange.calls == [Call("POST", "/charges", KEY, body)]
+    assert exchange.calls == [Call("POST", "/charges", KEY, body, sensitive=("payment_method",))]
 
 
 async def test_402_is_an_answer() -> None:

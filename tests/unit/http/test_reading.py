@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from contracts.commands import ChargePayment, ShipOrder
 from contracts.envelope import Direction
+from contracts.sensitive import MASK, SENSITIVE_NAMES
 from orchestrator.core.state import Forward, StepState, Undo
-from orchestrator.queries.masking import MASK, SENSITIVE_NAMES, masked, masked_body
+from orchestrator.queries.masking import masked, masked_body
 from orchestrator.queries.paging import InvalidCursor, Page, _cursor
 from orchestrator.queries.sagas import step_status
 from tests.orders import an_order
