@@ -30,6 +30,7 @@ PAGES = (
     "/console/sagas?status=running&incident=any",
     "/console/dead-letters",
     "/console/dead-letters/messages",
+    "/console/jobs",
     "/console/audit-log",
     "/console/health",
     "/console/logout",
@@ -439,7 +440,7 @@ async def test_dead_letters_lead_from_the_group_to_the_message(api: Api) -> None
     assert "No dead letter is open" in (await page(api, "/console/dead-letters")).words
     _, dead = await a_dead_charge(api)
     groups = await page(api, "/console/dead-letters")
-    [group] = [each["href"] or "" for _, each in groups.tags if "error_type=" in (each.get("href") or "")]
+    [group] = [each["href"] or "" for _, each in groups.tags if "messages?queue=" in (each.get("href") or "")]
     messages = await page(api, group)
     one = f"/console/dead-letters/{dead['dead_letter_id']}"
     assert any(each.get("href") == one for _, each in messages.tags)

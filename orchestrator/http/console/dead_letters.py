@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,11 +13,13 @@ from starlette.responses import Response
 
 from messaging.retries import ERROR_STACK
 from orchestrator.core.inputs import Actor
+from orchestrator.core.state import Status
+from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.bodies import Bodies, Disclosure
-from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery
+from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery, DeadLetterMarks
 from orchestrator.http.answers import id_in_path, not_found
-from orchestrator.http.console.desk import Desk, filled_in, following, said
+from orchestrator.http.console.desk import Desk, Tried, filled_in, following, said
 from orchestrator.http.console.forms import checked, chosen, query_of
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session
@@ -26,22 +27,11 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.views import DeadLetterGroup, FullBody
 from orchestrator.storage import DeadLetterStatus
 
-_STILL_OPEN: Final = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
-
 DONE: Final[Mapping[str, str]] = {
     "replay": "It has been sent once more. It is resolved when its work is done.",
     "discard": "It is closed; nothing was sent.",
 }
 """What is said after an action."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A dry run, or an action that was refused; 200 where it would work."""
-
-    status: int
-    sentence: str
-    reason: str
 
 
 class DeadLetterPages:
@@ -72,7 +62,7 @@ class DeadLetterPages:
         return self._desk.show(
             "dead_letter_groups.html",
             session,
-            groups=[(each, _of(each)) for each in groups],
+            groups=[(each, _messages_of(each), _marks_of(each)) for each in groups],
             statuses=list(DeadLetterStatus),
         )
 
@@ -85,7 +75,10 @@ class DeadLetterPages:
             dead_letters=found.items,
             more=following(request, found.next_cursor),
             given=filled_in(request),
+            marked=wanted.wanted != DeadLetterFilter(statuses=tuple(wanted.status)),
+            bulk=_bulk(request, wanted),
             statuses=list(DeadLetterStatus),
+            saga_statuses=list(Status),
         )
 
     async def _show(self, request: Request, session: Session) -> Response:
@@ -162,7 +155,7 @@ class DeadLetterPages:
             full=full,
             shown=shown,
             headers={name: value for name, value in shown.headers.items() if name != ERROR_STACK},
-            still_open=detail.status in _STILL_OPEN,
+            still_open=detail.status in STILL_OPEN,
             said_before=said_before,
             tried=tried,
         )
@@ -172,7 +165,28 @@ def _id(request: Request) -> UUID:
     return id_in_path(request, "dead_letter_id", "dead letter")
 
 
-def _of(group: DeadLetterGroup) -> str:
-    """The address of a group's messages."""
-    filters = [("queue", group.queue), ("error_type", group.error_type)]
-    return urlencode([*filters, *(("status", status.value) for status in _STILL_OPEN)])
+def _marks_of(group: DeadLetterGroup) -> str:
+    """What a group's messages are told apart by, for an address."""
+    return urlencode([("queue", group.queue), ("error_type", group.error_type)])
+
+
+def _messages_of(group: DeadLetterGroup) -> str:
+    """What selects a group's messages, for an address."""
+    return f"{_marks_of(group)}&{urlencode([('status', status.value) for status in STILL_OPEN])}"
+
+
+def _bulk(request: Request, wanted: DeadLetterListQuery) -> str | None:
+    """What selects all of a list for a job, for an address; None where nothing of it can be acted on.
+
+    What has been replayed already is meant only where the list shows nothing else.
+    """
+    if wanted.status and not set(wanted.status) & set(STILL_OPEN):
+        return None
+    marks = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name in DeadLetterMarks.model_fields and value.strip()
+    ]
+    replaying = [("status", DeadLetterStatus.REPLAYING.value)]
+    query = urlencode([*marks, *(replaying if set(wanted.status) == {DeadLetterStatus.REPLAYING} else [])])
+    return f"&{query}" if query else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from orchestrator.http.console.forms import form_of
 from orchestrator.http.console.rendering import Renderer, redirect
 from orchestrator.http.console.session import Session, Sessions, is_ours
 from orchestrator.http.routing import DirectRoute
+from orchestrator.jobs.operations import CountChanged
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.queries.paging import InvalidCursor
 
@@ -32,6 +34,15 @@ Action = Callable[[Request, Session, dict[str, str]], Awaitable[Response]]
 EXPIRED: Final = ProblemError(
     403, "stale_form", "This form is not from your present session. Nothing was done; please try once more."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A dry run, or an action that was refused; 200 where it would work."""
+
+    status: int
+    sentence: str
+    reason: str
 
 
 class Desk:
@@ -105,6 +116,11 @@ def said(error: Exception) -> tuple[int, str]:
             return 412, (
                 f"Somebody was faster: it is at version {error.current} now. "
                 "Nothing was done. Please look at it as it stands, and decide again."
+            )
+        case CountChanged():
+            return 412, (
+                f"They are not as many as you have seen: {error}. "
+                "Nothing was done. Please look at them as they stand, and decide again."
             )
         case NotAllowed():
             return 409, f"That is not allowed now: {error}.{_instead(error.allowed_actions)}"

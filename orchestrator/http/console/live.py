@@ -36,6 +36,7 @@ QUIET_S: Final = 15.0
 TABLES: Final[Mapping[str, str]] = {
     "sagas": "sagas",
     "dead-letters": "dead_letters",
+    "jobs": "jobs",
     "audit-log": "audit_log",
 }
 """Lists: topic → the table whose writes change it."""

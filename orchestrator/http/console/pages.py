@@ -14,6 +14,7 @@ from orchestrator.http.console.audit import AuditPages
 from orchestrator.http.console.dead_letters import DeadLetterPages
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.health import HealthPages
+from orchestrator.http.console.jobs import JobPages
 from orchestrator.http.console.live import LivePages, Snapshot
 from orchestrator.http.console.login import Login
 from orchestrator.http.console.overview import OverviewPages
@@ -50,6 +51,6 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
         "health": situations.readiness.recent,
     }
     yield from LivePages(desk, dependencies, snapshots).routes()
-    for pages in (SagaPages, DeadLetterPages, AuditPages):
+    for pages in (SagaPages, DeadLetterPages, JobPages, AuditPages):
         yield from pages(desk, dependencies).routes()
     yield desk.page("/console/{rest:path}", nothing)

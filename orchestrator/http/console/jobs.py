@@ -1,0 +1,192 @@
+"""Jobs: what one would do, beginning it, how far it is, cancelling it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.problems import ProblemError
+from orchestrator.core.inputs import Actor
+from orchestrator.http.access import Permission
+from orchestrator.http.admin.jobs import previewed
+from orchestrator.http.admin.requests import (
+    Action,
+    BulkAction,
+    DeadLetterSelection,
+    JobItemListQuery,
+    JobListQuery,
+)
+from orchestrator.http.answers import id_in_path, not_found
+from orchestrator.http.console.desk import Desk, Tried, filled_in, following, said
+from orchestrator.http.console.forms import checked, chosen, query_of
+from orchestrator.http.console.rendering import redirect
+from orchestrator.http.console.session import Session
+from orchestrator.http.dependencies import Dependencies
+from orchestrator.jobs.job import DEFAULT_RATE, HIGHEST_RATE, LOWEST_RATE, ItemResult, JobKind, JobState
+
+DONE: Final[Mapping[str, str]] = {
+    "started": "The job has begun. It goes on by itself, whether anybody looks or not.",
+    "cancel": "It is cancelled. What it has done stays done; nothing more is.",
+}
+"""What is said after an action."""
+
+
+class Plan(DeadLetterSelection):
+    """What the address of a new job says."""
+
+    kind: JobKind = JobKind.REPLAY
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What somebody has filled in for a new job."""
+
+    reason: str = ""
+    rate: str = f"{DEFAULT_RATE:g}"
+
+
+class JobPages:
+    """What operators see and do about jobs."""
+
+    def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
+        self._desk = desk
+        self._operations = dependencies.jobs
+        self._jobs = dependencies.queries.jobs
+
+    def routes(self) -> Iterator[APIRoute]:
+        """Their routes."""
+        one = "/console/jobs/{job_id}"
+        yield self._desk.page("/console/jobs", self._list)
+        yield self._desk.action("/console/jobs", self._begin)
+        yield self._desk.page("/console/jobs/new", self._new)
+        yield self._desk.page(one, self._show)
+        yield self._desk.action(f"{one}/cancel", self._cancel)
+        yield self._desk.page(f"{one}/cancel", self._back)
+
+    async def _list(self, request: Request, session: Session) -> Response:
+        wanted = query_of(request, JobListQuery)
+        found = await self._jobs.page(wanted.wanted, wanted.page)
+        return self._desk.show(
+            "jobs.html",
+            session,
+            jobs=found.items,
+            more=following(request, found.next_cursor),
+            given=filled_in(request),
+            states=list(JobState),
+        )
+
+    async def _new(self, request: Request, session: Session) -> Response:
+        self._desk.sessions.require(session, Permission.OPERATE)
+        plan = query_of(request, Plan)
+        return await self._planned(session, plan.kind, plan, Typed())
+
+    async def _begin(self, _: Request, session: Session, form: dict[str, str]) -> Response:
+        """Begin a job; where that is refused, what it would do now and why it was not begun."""
+        kind = checked(Plan, chosen(form, ["kind"])).kind
+        selection = checked(DeadLetterSelection, _json_of(form.get("filter", "")))
+        typed = Typed(form.get("reason", ""), form.get("rate_per_second", ""))
+        try:
+            given: dict[str, object] = {"filter": selection}
+            given |= chosen(form, ("reason", "rate_per_second", "expected_count"))
+            asked = checked(BulkAction, given)
+            job = await self._operations.start(asked.assignment(kind), _actor(session, asked.reason))
+        except Exception as error:
+            tried = Tried(*said(error), typed.reason)
+            return await self._planned(session, kind, selection, typed, tried)
+        return redirect(f"/console/jobs/{job.job_id}?done=started")
+
+    async def _planned(
+        self,
+        session: Session,
+        kind: JobKind,
+        selection: DeadLetterSelection,
+        typed: Typed,
+        tried: Tried | None = None,
+    ) -> Response:
+        wanted = selection.wanted
+        return self._desk.show(
+            "job_new.html",
+            session,
+            status=tried.status if tried else 200,
+            kind=kind,
+            preview=previewed(kind, await self._operations.preview(kind, wanted)),
+            filter=wanted.document,
+            rates=(LOWEST_RATE, HIGHEST_RATE),
+            typed=typed,
+            tried=tried,
+        )
+
+    async def _show(self, request: Request, session: Session) -> Response:
+        said_before = DONE.get(request.query_params.get("done", ""))
+        return await self._shown(request, session, said_before=said_before)
+
+    async def _back(self, request: Request, _: Session) -> Response:
+        """Where an action's answer is asked for without the action, as browsers do that load a page anew."""
+        return redirect(f"/console/jobs/{_id(request)}")
+
+    async def _cancel(self, request: Request, session: Session, form: dict[str, str]) -> Response:
+        job_id = _id(request)
+        try:
+            asked = checked(Action, chosen(form, Action.model_fields))
+            await self._operations.cancel(job_id, _actor(session, asked.reason), asked.version(request))
+        except Exception as error:
+            return await self._shown(request, session, tried=Tried(*said(error), form.get("reason", "")))
+        return redirect(f"/console/jobs/{job_id}?done=cancel")
+
+    async def _shown(
+        self,
+        request: Request,
+        session: Session,
+        *,
+        said_before: str | None = None,
+        tried: Tried | None = None,
+    ) -> Response:
+        job = await self._jobs.job(_id(request))
+        if job is None:
+            raise not_found("job")
+        wanted = query_of(request, Looked)
+        items = await self._jobs.items(job.job_id, tuple(wanted.result), wanted.page)
+        return self._desk.show(
+            "job.html",
+            session,
+            status=tried.status if tried else 200,
+            job=job,
+            items=items.items,
+            more=following(request, items.next_cursor),
+            given=filled_in(request),
+            results=list(ItemResult),
+            said_before=said_before,
+            tried=tried,
+        )
+
+
+class Looked(JobItemListQuery):
+    """What the address of a job's page may say."""
+
+    done: str = ""
+
+
+def _id(request: Request) -> UUID:
+    return id_in_path(request, "job_id", "job")
+
+
+def _actor(session: Session, reason: str) -> Actor:
+    return Actor(session.principal.name, reason)
+
+
+def _json_of(text: str) -> dict[str, Any]:
+    """What a page of ours has put into a hidden field. Raises ProblemError (422)."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ProblemError(422, "invalid", "This cannot be used: filter. Please begin anew from the list.")
+    return found
