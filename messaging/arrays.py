@@ -23,23 +23,28 @@ def array_literal(values: Sequence[Any]) -> str:
         TypeError: an element is of a type that has no safe literal here.
     """
     kinds = set(map(type, values))
-    if len(kinds) != 1:
+    write = _COLUMN_WRITERS.get(kinds.pop()) if len(kinds) == 1 else None
+    if write is None:
         return "{" + ",".join(map(_text_of, values)) + "}"
     first, size = values[0], len(values)
     if first is values[-1] and values.count(first) == size:
-        return "{" + ",".join([_text_of(first)] * size) + "}"
-    write = _COLUMN_WRITERS.get(kinds.pop())
-    return "{" + (write(values) if write else ",".join(map(_text_of, values))) + "}"
+        return "{" + ",".join([write((first,))] * size) + "}"
+    return "{" + write(values) + "}"
 
 
 def _text_of(value: Any) -> str:
     """The literal of one element; a subclass, such as a text enumeration, is written as what it is one of."""
-    if value is None:
-        return "NULL"
+    write = _COLUMN_WRITERS.get(type(value))
+    if write is not None:
+        return write((value,))
     for kind, write in _COLUMN_WRITERS.items():
         if isinstance(value, kind):
             return write((value,))
     raise TypeError(f"no array literal for {type(value).__name__}")
+
+
+def _nothing(values: Sequence[None]) -> str:
+    return ",".join(["NULL"] * len(values))
 
 
 def _booleans(values: Sequence[bool]) -> str:
@@ -74,6 +79,7 @@ def _texts(values: Sequence[str]) -> str:
 _NUL: Final = "\0"
 
 _COLUMN_WRITERS: Final[dict[type, Callable[[Sequence[Any]], str]]] = {
+    type(None): _nothing,
     str: _texts,
     UUID: _uuids,
     datetime: _times,
