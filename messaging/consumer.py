@@ -113,14 +113,21 @@ class Consumer(Generic[T]):
         self._failure_policy = failure_policy
         self._batch_limit = batch_limit
         self._tracing = tracing
+        self._unserved: list[Delivery] = []
         self.batches = Distribution(MESSAGES)
         """Sizes of the batches since the start."""
 
     async def run_once(self) -> int:
-        """Wait for deliveries and serve one batch; returns its size."""
-        deliveries = await self._subscription.receive(self._batch_limit)
-        self.batches.add(len(deliveries))
-        self._tracing.began(deliveries)
+        """Wait for deliveries and serve one batch; returns its size.
+
+        What could be neither served nor sent onwards is served again by the next call: left alone it would
+        be nobody's for as long as the channel lives, and in the end nothing more would be delivered.
+        """
+        if not self._unserved:
+            self._unserved = await self._subscription.receive(self._batch_limit)
+            self.batches.add(len(self._unserved))
+            self._tracing.began(self._unserved)
+        deliveries = list(self._unserved)
         await finished(self._serve(deliveries))
         return len(deliveries)
 
@@ -138,6 +145,7 @@ class Consumer(Generic[T]):
                 return
         self._subscription.acknowledge(deliveries)
         self._tracing.ended(deliveries)
+        del self._unserved[: len(deliveries)]
 
     def _handling(self, deliveries: Sequence[Delivery]) -> Callable[[T], Awaitable[None]]:
         async def work(transaction: T) -> None:

@@ -114,6 +114,7 @@ class ProviderConsumer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._results: Arrivals[tuple[Call, Finding | Exception]] = Arrivals()
         self._released = asyncio.Event()
+        self._refusal: Exception | None = None
         self._longest_call_s = longest_call_s
         self._intake = Intake(subscription, breaker, clock, lambda: len(self._under_way), concurrency)
 
@@ -133,12 +134,14 @@ class ProviderConsumer:
         self.batches.add(len(deliveries))
         self._tracing.began(deliveries)
         await finished(self._take(deliveries))
+        self._complain()
         return len(deliveries)
 
     async def settle_once(self) -> int:
         """Wait for answers, write and send those that have come; returns how many."""
         results = await self._results.take(RESULTS_AT_ONCE)
         await finished(self._settle(results))
+        self._complain()
         return len(results)
 
     async def stop(self, within_s: float) -> None:
@@ -201,9 +204,17 @@ class ProviderConsumer:
             for one in decoded.singly():
                 await self._serve(one)
         elif decoded.failures:
-            raise error
+            # Not even its failure could be committed; let go, it would be nobody's while the channel lives.
+            self._intake.hold_back([failed.delivery for failed in decoded.failures])
+            self._refusal = error
         else:
             await self._serve(decoded.failed(error))
+
+    def _complain(self) -> None:
+        """Raise why something had to be held back, so that the loop pauses before it is tried again."""
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise refusal
 
     async def _begin(
         self,
