@@ -153,6 +153,10 @@ dead_letters: Final = Table(
     ),
     Index("dead_letters_by_saga", "saga_id", postgresql_where=text("saga_id IS NOT NULL")),
     Index("dead_letters_by_status", "status", "dead_letter_id"),
+    Index("dead_letters_by_kind", "status", "queue", "error_type", "dead_letter_id"),
+    Index("dead_letters_by_queue", "queue", "dead_letter_id"),
+    Index("dead_letters_by_error", "error_type", "dead_letter_id"),
+    Index("dead_letters_by_step", "step", "dead_letter_id"),
 )
 
 audit_log: Final = Table(
@@ -166,6 +170,9 @@ audit_log: Final = Table(
     Column("reason", Text, nullable=False),
     Column("before", JSON, nullable=False),
     Column("after", JSON, nullable=False),
+    Index("audit_log_by_actor", "actor", "audit_id"),
+    Index("audit_log_by_action", "action", "audit_id"),
+    Index("audit_log_by_subject", "subject", "audit_id"),
 )
 
 jobs: Final = Table(

@@ -80,7 +80,7 @@ def database_url(fresh_database: Callable[[], str]) -> str:
 @pytest.fixture
 def migrated_database_url(databases: Databases) -> Iterator[str]:
     """A database of this test's own that holds the schemas of all services, and no rows."""
-    url = databases.copy_of("migrated", _migrate_all)
+    url = databases.copy_of("migrated", migrate_all)
     yield url
     databases.drop(url)
 
@@ -103,6 +103,6 @@ def private_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embed
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _migrate_all(url: str) -> None:
+def migrate_all(url: str) -> None:
     for service in SERVICES:
         migrate(service, url)

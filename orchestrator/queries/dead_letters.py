@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, null, select
+from sqlalchemy import Row, Select, func, null, select, true, tuple_, union_all
 
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
 from orchestrator.queries.masking import masked, masked_body
@@ -19,9 +19,16 @@ from orchestrator.queries.views import (
     DeadLetterList,
     DeadLetterSummary,
 )
+from orchestrator.storage import DeadLetterStatus
 from orchestrator.tables import dead_letters
 
 MAX_GROUPS: Final = 200
+
+KINDS_LOOKED_AT: Final = 200
+"""Of so many kinds (a status, a queue, an error) the groups are made."""
+
+GROUP_COUNTED_TO: Final = 10_000
+"""Counting the dead letters of one kind stops here."""
 
 _IN_A_LIST: Final = tuple(dead_letters.c[name] for name in DeadLetterSummary.model_fields)
 
@@ -45,32 +52,62 @@ class DeadLetterQueries:
         return DeadLetterList(items=items, next_cursor=following)
 
     async def groups(self, wanted: DeadLetterFilter) -> DeadLetterGroups:
-        """Counts by queue and error, the largest first; of open ones unless statuses are given."""
-        statuses = wanted.statuses or STILL_OPEN
-        dead = dead_letters.c
-        statement = (
-            select(
-                dead.queue,
-                dead.error_type,
-                func.count().label("count"),
-                func.sum(dead.deaths).label("deaths"),
-                func.count().filter(dead.permanent).label("permanent"),
-                func.array_remove(func.array_agg(dead.step.distinct()), null()).label("steps"),
-                func.min(dead.first_failed_at).label("first_failed_at"),
-                func.max(dead.last_failed_at).label("last_failed_at"),
-            )
-            .where(dead.status.in_(statuses), *conditions(wanted))
-            .group_by(dead.queue, dead.error_type)
-            .order_by(func.count().desc(), dead.queue, dead.error_type)
-            .limit(MAX_GROUPS)
-        )
-        rows = await self._reader.rows(statement)
+        """Counts by queue and error, the largest first; of open ones unless statuses are given.
+
+        Of each group the newest `GROUP_COUNTED_TO` of a status are read, and no others.
+        """
+        kinds = await self._reader.rows(_kinds(wanted.statuses or STILL_OPEN))
+        rows = await self._reader.rows(_groups(kinds, wanted)) if kinds else ()
         return DeadLetterGroups(items=tuple(DeadLetterGroup.model_validate(row._asdict()) for row in rows))
 
     async def open_of(self, saga_id: UUID) -> tuple[DeadLetterSummary, ...]:
         """The open dead letters of one saga. Raises StorageUnavailable."""
         found = await self.page(DeadLetterFilter(statuses=STILL_OPEN, saga_ids=(saga_id,)), Page())
         return found.items
+
+
+def _kinds(statuses: Sequence[DeadLetterStatus]) -> Select[Any]:
+    """Every status with every queue and error in it: one look into an index for each of them."""
+    dead = dead_letters.c
+    kind = (dead.status, dead.queue, dead.error_type)
+    first = select(*kind).order_by(*kind).limit(1).subquery()
+    kinds = select(first).cte("kinds", recursive=True)
+    behind = tuple_(*kind) > tuple_(*kinds.c)
+    following = select(*kind).where(behind).order_by(*kind).limit(1).lateral("following")
+    every = kinds.union_all(select(following).select_from(kinds.join(following, true())))
+    return select(every).where(every.c.status.in_(statuses)).limit(KINDS_LOOKED_AT)
+
+
+def _groups(kinds: Sequence[Row[Any]], wanted: DeadLetterFilter) -> Select[Any]:
+    """Each kind by a selection of its own: what the planner knows of its size keeps it to the index."""
+    dead = dead_letters.c
+    columns = (dead.queue, dead.error_type, dead.deaths, dead.permanent, dead.step)
+    branches = [
+        select(*columns, dead.first_failed_at, dead.last_failed_at)
+        .where(dead.status == kind.status, dead.queue == kind.queue, dead.error_type == kind.error_type)
+        .where(*conditions(wanted))
+        .order_by(dead.dead_letter_id.desc())
+        .limit(GROUP_COUNTED_TO)
+        .subquery()
+        for kind in kinds
+    ]
+    newest = union_all(*map(select, branches)).subquery().c
+    return (
+        select(
+            newest.queue,
+            newest.error_type,
+            func.count().label("count"),
+            (func.count() >= GROUP_COUNTED_TO).label("at_least"),
+            func.sum(newest.deaths).label("deaths"),
+            func.count().filter(newest.permanent).label("permanent"),
+            func.array_remove(func.array_agg(newest.step.distinct()), null()).label("steps"),
+            func.min(newest.first_failed_at).label("first_failed_at"),
+            func.max(newest.last_failed_at).label("last_failed_at"),
+        )
+        .group_by(newest.queue, newest.error_type)
+        .order_by(func.count().desc(), newest.queue, newest.error_type)
+        .limit(MAX_GROUPS)
+    )
 
 
 def _branches(wanted: DeadLetterFilter) -> Iterator[Select[Any]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Select, func, select, union_all
+from sqlalchemy import case, func, select
 
 from messaging.identifiers import first_id_at
-from orchestrator.core.state import END_STATUSES, OrderStatus
+from orchestrator.core.state import OrderStatus
 from orchestrator.queries.reader import Reader
 from orchestrator.tables import sagas
 
@@ -19,8 +19,8 @@ MINUTES: Final = 30
 LONGEST_RUN: Final = timedelta(hours=2)
 """Sagas that ran for longer are not counted: the newest ended ones are found by when they began."""
 
-LOOKED_AT: Final = 20_000
-"""Of each way to end, so many of the newest are looked at."""
+LOOKED_AT: Final = 50_000
+"""So many of the newest sagas are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +32,42 @@ class Ended:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """What ended lately.
+
+    Attributes:
+        complete_since: sagas that began earlier were not looked at, there being too many; None when all were.
+    """
+
+    ended: tuple[Ended, ...]
+    complete_since: datetime | None
+
+
 class EndingQueries:
     """Counts of what ended lately."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def by_minute(self, now: datetime) -> list[Ended]:
+    async def by_minute(self, now: datetime) -> Endings:
         """The last `MINUTES` minutes, the present one included. Raises StorageUnavailable."""
         since = now.replace(second=0, microsecond=0) - timedelta(minutes=MINUTES - 1)
-        newest = union_all(*(_newest(status, since) for status in sorted(END_STATUSES))).subquery()
-        minute = func.date_trunc("minute", newest.c.ended_at, "UTC").label("minute")
-        statement = (
-            select(minute, newest.c.ended_as, func.count().label("sagas"))
-            .where(newest.c.ended_at >= since)
-            .group_by(minute, newest.c.ended_as)
+        newest = (
+            select(sagas.c.ended_at, sagas.c.ended_as, sagas.c.created_at)
+            .where(sagas.c.saga_id >= first_id_at(since - LONGEST_RUN))
+            .order_by(sagas.c.saga_id.desc())
+            .limit(LOOKED_AT)
+            .subquery()
         )
+        minute = case((newest.c.ended_at >= since, func.date_trunc("minute", newest.c.ended_at, "UTC")))
+        statement = select(
+            minute.label("minute"),
+            newest.c.ended_as,
+            func.count().label("sagas"),
+            func.min(newest.c.created_at).label("began"),
+        ).group_by(minute, newest.c.ended_as)
         rows = await self._reader.rows(statement)
-        return [Ended(row.minute, OrderStatus(row.ended_as), row.sagas) for row in rows]
-
-
-def _newest(ended_as: OrderStatus, since: datetime) -> Select[Any]:
-    inner = (
-        select(sagas.c.ended_at, sagas.c.ended_as)
-        .where(sagas.c.ended_as == ended_as, sagas.c.saga_id >= first_id_at(since - LONGEST_RUN))
-        .order_by(sagas.c.saga_id.desc())
-        .limit(LOOKED_AT)
-    )
-    return select(inner.subquery())
+        ended = (Ended(row.minute, OrderStatus(row.ended_as), row.sagas) for row in rows if row.minute)
+        looked_at_all = sum(row.sagas for row in rows) < LOOKED_AT
+        return Endings(tuple(ended), None if looked_at_all else min(row.began for row in rows))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ScalarSelect, Select, func, literal, select
+from sqlalchemy import Column, ScalarSelect, Select, func, literal, select
 
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue
 from messaging.measures import OUTBOX, OUTBOX_AGE, Reading
@@ -62,9 +62,9 @@ class GaugeQueries:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def read(self) -> Gauges:
-        """One round trip. Raises StorageUnavailable."""
-        [row] = await self._reader.rows(_STATEMENT)
+    async def read(self, counted_to: int = COUNTED_TO) -> Gauges:
+        """One round trip; counts stop at ``counted_to``. Raises StorageUnavailable."""
+        [row] = await self._reader.rows(_statement(counted_to))
         return Gauges(
             running=row.running,
             compensating=row.compensating,
@@ -101,37 +101,39 @@ def _age_s(now: datetime, since: datetime | None) -> float:
     return max(0.0, (now - since).total_seconds()) if since is not None else 0.0
 
 
-def _count(rows: Select[Any]) -> ScalarSelect[int]:
-    return select(func.count()).select_from(rows.limit(COUNTED_TO).subquery()).scalar_subquery()
+def _count(counted_to: int, rows: Select[Any]) -> ScalarSelect[int]:
+    return select(func.count()).select_from(rows.limit(counted_to).subquery()).scalar_subquery()
 
 
-def _active(status: Status) -> ScalarSelect[int]:
-    one = select(literal(1))
-    return _count(one.where(sagas.c.ended_as.is_(None), sagas.c.status == status))
+def _statement(counted_to: int) -> Select[Any]:
+    """Every count goes along the order of an index, so that it reads no more than it counts."""
+    one, saga, dead = select(literal(1)), sagas.c, dead_letters.c
+    active = one.where(saga.ended_as.is_(None)).order_by(saga.saga_id)
+    stuck = one.select_from(sagas).where(SOME_INCIDENT).order_by(saga.saga_id)
+    unsettled = [
+        _count(counted_to, one.where(dead.status == status).order_by(dead.dead_letter_id)) for status in _OPEN
+    ]
+    waiting = one.select_from(outbox).order_by(outbox.c.message_id)
+    running = one.where(jobs.c.state == JobState.RUNNING)
+    return select(
+        func.clock_timestamp().label("now"),
+        _count(counted_to, active.where(saga.status == Status.RUNNING)).label("running"),
+        _count(counted_to, active.where(saga.status == Status.COMPENSATING)).label("compensating"),
+        _count(counted_to, stuck).label("with_incident"),
+        sum(unsettled[1:], start=unsettled[0]).label("open_dead_letters"),
+        _count(counted_to, waiting).label("outbox"),
+        _count(counted_to, running).label("jobs_running"),
+        _first(outbox.c.created_at, outbox.c.message_id).label("outbox_since"),
+        _first(saga.due_at, saga.due_at).label("due_since"),
+    )
 
 
-_ONE: Final = select(literal(1))
+def _first(column: Column[datetime], order: Column[Any]) -> ScalarSelect[datetime]:
+    """Of the row that comes first, rows without a place in the order aside."""
+    return select(column).where(order.is_not(None)).order_by(order).limit(1).scalar_subquery()
+
+
 _OPEN: Final = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
-_STATEMENT: Final = select(
-    func.clock_timestamp().label("now"),
-    _active(Status.RUNNING).label("running"),
-    _active(Status.COMPENSATING).label("compensating"),
-    _count(_ONE.select_from(sagas).where(SOME_INCIDENT)).label("with_incident"),
-    _count(_ONE.where(dead_letters.c.status.in_(_OPEN))).label("open_dead_letters"),
-    _count(_ONE.select_from(outbox)).label("outbox"),
-    _count(_ONE.where(jobs.c.state == JobState.RUNNING)).label("jobs_running"),
-    select(outbox.c.created_at)
-    .order_by(outbox.c.message_id)
-    .limit(1)
-    .scalar_subquery()
-    .label("outbox_since"),
-    select(sagas.c.due_at)
-    .where(sagas.c.due_at.is_not(None))
-    .order_by(sagas.c.due_at)
-    .limit(1)
-    .scalar_subquery()
-    .label("due_since"),
-)
 
 _kinds = (
     select(func.unnest(sagas.c.incident_kinds).label("kind"))

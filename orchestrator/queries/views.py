@@ -237,6 +237,7 @@ class DeadLetterGroup(View):
     queue: str
     error_type: str
     count: int
+    at_least: bool = Field(default=False, description="There may be more: counting stopped")
     deaths: int
     permanent: int = Field(description="How many of them are permanent failures")
     steps: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +15,7 @@ from orchestrator.core.state import OrderStatus
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.session import Session
 from orchestrator.http.console.situation import Situations
-from orchestrator.queries.endings import MINUTES, Ended
+from orchestrator.queries.endings import MINUTES, Endings
 
 WIDTH: Final = 1140
 HEIGHT: Final = 110
@@ -37,11 +37,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Ended sagas by the minute; the latest minute, which is not over, on the right."""
+    """Ended sagas by the minute; the latest minute, which is not over, on the right.
+
+    Attributes:
+        seen: for so many minutes all has been counted; before them there was too much.
+    """
 
     blocks: tuple[Block, ...]
     top: int
     total: int
+    seen: int
     width: float = WIDTH
     height: float = HEIGHT
 
@@ -59,14 +64,14 @@ class OverviewPages:
 
     async def _show(self, request: Request, session: Session) -> Response:
         situation = await self._situations.situation.for_page(request)
-        ended = chart(situation.ended, self._desk.now())
+        ended = chart(situation.endings, self._desk.now())
         return self._desk.show("overview.html", session, situation=situation, chart=ended, minutes=MINUTES)
 
 
-def chart(ended: Sequence[Ended], now: datetime) -> Chart:
+def chart(endings: Endings, now: datetime) -> Chart:
     """The chart of what ended in the last minutes."""
     this_minute = now.replace(second=0, microsecond=0)
-    counts = {(each.minute, each.ended_as): each.count for each in ended}
+    counts = {(each.minute, each.ended_as): each.count for each in endings.ended}
     minutes = [this_minute - timedelta(minutes=back) for back in reversed(range(MINUTES))]
     top = max(1, *(sum(counts.get((minute, kind), 0) for kind in _STACK) for minute in minutes))
     blocks: list[Block] = []
@@ -79,4 +84,10 @@ def chart(ended: Sequence[Ended], now: datetime) -> Chart:
                 y -= high
                 title = f"{minute:%H:%M} UTC: {count} {kind}"
                 blocks.append(Block(at * SLOT, y, SLOT - 3, high, kind.value, title))
-    return Chart(tuple(blocks), top, sum(each.count for each in ended))
+    return Chart(tuple(blocks), top, sum(each.count for each in endings.ended), _seen(endings, now))
+
+
+def _seen(endings: Endings, now: datetime) -> int:
+    if endings.complete_since is None:
+        return MINUTES
+    return min(MINUTES, max(1, int((now - endings.complete_since).total_seconds() // 60)))

@@ -15,7 +15,7 @@ from messaging.transport import BrokerUnavailable
 from orchestrator.explanation import ASK_BROKER_S, QueueView
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.health import Readiness, readiness_of
-from orchestrator.queries.endings import Ended
+from orchestrator.queries.endings import Endings
 from orchestrator.queries.gauges import Gauges
 
 T = TypeVar("T")
@@ -25,6 +25,9 @@ LIVE_HEADER: Final = "x-live"
 
 GOOD_FOR_S: Final = 3.0
 """Seconds for which what was read is good enough for pages that keep themselves fresh."""
+
+SHOWN_TO: Final = 10_000
+"""Where the page stops counting."""
 
 
 class Shared(Generic[T]):
@@ -65,7 +68,7 @@ class Situation:
     """All that the overview shows."""
 
     gauges: Gauges
-    ended: tuple[Ended, ...]
+    endings: Endings
     queues: tuple[QueueView, ...]
 
 
@@ -80,10 +83,10 @@ class Situations:
 
     async def _read(self) -> Situation:
         queries = self._dependencies.queries
-        gauges, ended, queues = await asyncio.gather(
-            queries.gauges.read(), queries.endings.by_minute(self._now()), self._queues()
+        gauges, endings, queues = await asyncio.gather(
+            queries.gauges.read(SHOWN_TO), queries.endings.by_minute(self._now()), self._queues()
         )
-        return Situation(gauges, tuple(ended), tuple(queues))
+        return Situation(gauges, endings, tuple(queues))
 
     async def _queues(self) -> list[QueueView]:
         worked = [OUTCOMES_QUEUE, *map(command_queue, self._dependencies.registry.participants)]

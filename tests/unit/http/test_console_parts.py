@@ -19,7 +19,7 @@ from orchestrator.http.console.overview import chart
 from orchestrator.http.console.rendering import duration
 from orchestrator.http.console.session import COOKIE, LIFETIME_S, Sessions, safe_next
 from orchestrator.http.console.timeline import LEFT, RIGHT, WIDTH, timeline
-from orchestrator.queries.endings import MINUTES, Ended
+from orchestrator.queries.endings import MINUTES, Ended, Endings
 from orchestrator.queries.views import HistoryView, SagaDetail
 from tests.orders import NOON, a_saga
 
@@ -173,14 +173,19 @@ def test_a_timeline_of_nothing_is_empty() -> None:
 
 def test_the_chart_stacks_what_ended_in_a_minute() -> None:
     minute = NOON - timedelta(minutes=1)
-    ended = [Ended(minute, OrderStatus.COMPLETED, 3), Ended(minute, OrderStatus.REJECTED, 1)]
-    drawn = chart(ended, NOON + timedelta(seconds=30))
+    ended = Ended(minute, OrderStatus.COMPLETED, 3), Ended(minute, OrderStatus.REJECTED, 1)
+    drawn = chart(Endings(ended, None), NOON + timedelta(seconds=30))
     assert (drawn.top, drawn.total) == (4, 4)
     assert [(block.kind, block.height / drawn.height) for block in drawn.blocks] == [
         ("completed", 0.75),
         ("rejected", 0.25),
     ]
     assert {round(block.x / drawn.width * MINUTES) for block in drawn.blocks} == {MINUTES - 2}
+    assert drawn.seen == MINUTES
+
+
+def test_a_chart_of_too_much_says_how_far_back_it_goes() -> None:
+    assert chart(Endings((), NOON - timedelta(minutes=4, seconds=30)), NOON).seen == 4
 
 
 @pytest.mark.parametrize(
