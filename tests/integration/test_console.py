@@ -475,7 +475,7 @@ async def test_a_discarded_dead_letter_can_be_acted_on_no_more(api: Api) -> None
     assert (await press(api, at, f"{at}/discard", reason="settled by phone")).status_code == 303
     shown = await page(api, at)
     assert "Nothing: it is discarded" in shown.words
-    assert list(shown.forms) == ["/console/find", "/console/logout"]
+    assert not {f"{at}/replay", f"{at}/dry-run", f"{at}/discard"} & set(shown.forms)
 
 
 # -- overview and health ----------------------------------------------------------------------------------
