@@ -1,8 +1,10 @@
 # Two stages: the first builds the wheel, the second holds Python, the pinned packages and the wheel alone.
 FROM python:3.12-slim AS build
 WORKDIR /build
+# "telemetry" for an image that can send traces.
+ARG REQUIREMENTS=runtime
 COPY requirements/ requirements/
-RUN pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels -r requirements/runtime.txt \
+RUN pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels -r requirements/${REQUIREMENTS}.txt \
  && pip install --no-cache-dir hatchling
 COPY . .
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .

@@ -15,5 +15,6 @@ pin() {
 }
 
 pin runtime pyproject.toml "$@"
+pin telemetry pyproject.toml --extra telemetry "$@"
 pin dev pyproject.toml --extra dev "$@"
 pin bench --group bench "$@"
