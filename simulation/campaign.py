@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 from simulation.coverage import Coverage
 from simulation.plan import plan_of
+from simulation.report import failure
 from simulation.run import Run
+from simulation.world import MemoryStorage, Storage
 
-CHUNK = 25
+CHUNK = 10
 """Seeds that one worker runs before it reports."""
 
 
@@ -27,6 +32,8 @@ class Outcome:
     virtual_s: float = 0.0
     violations: dict[int, str] = field(default_factory=dict)
     """By seed, the first thing that was wrong."""
+    reports: dict[int, list[str]] = field(default_factory=dict)
+    """By seed, the story of what was wrong."""
     coverage: Coverage = field(default_factory=Coverage)
 
     def merge(self, other: Outcome) -> None:
@@ -35,14 +42,15 @@ class Outcome:
         self.orders += other.orders
         self.virtual_s += other.virtual_s
         self.violations |= other.violations
+        self.reports |= other.reports
         self.coverage.merge(other.coverage)
 
 
-def run_seeds(seeds: Sequence[int]) -> Outcome:
+def run_seeds(seeds: Sequence[int], storage: Storage | None = None) -> Outcome:
     """Run some seeds in this process, one after the other."""
     outcome = Outcome()
     for seed in seeds:
-        run = Run(plan_of(seed))
+        run = Run(plan_of(seed), storage)
         run.execute()
         outcome.seeds += 1
         outcome.orders += len(run.plan.orders)
@@ -50,22 +58,64 @@ def run_seeds(seeds: Sequence[int]) -> Outcome:
         outcome.coverage.add(run.facts)
         if run.violations:
             outcome.violations[seed] = str(run.violations[0])
+            outcome.reports[seed] = list(failure(run))
     return outcome
 
 
-def campaign(first: int, count: int, workers: int | None = None) -> Iterator[Outcome]:
-    """Run ``count`` seeds from ``first`` on; what came of each chunk, in order of the seeds."""
-    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
-    workers = min(workers or os.cpu_count() or 1, len(chunks))
-    if workers <= 1:
+def campaign(
+    first: int, count: int, workers: int | None = None, databases: Sequence[str] = ()
+) -> Iterator[Outcome]:
+    """Run ``count`` seeds from ``first`` on; what came of each chunk, in order of the seeds.
+
+    Args:
+        workers: processes to run on; all cores by default.
+        databases: URLs of prepared databases of PostgreSQL, one for each worker; none for storage in memory.
+    """
+    size = 1 if databases else CHUNK
+    chunks = [range(at, min(at + size, first + count)) for at in range(first, first + count, size)]
+    workers = min(workers or os.cpu_count() or 1, len(chunks), len(databases) or count)
+    if workers <= 1 and not databases:
         yield from map(run_seeds, chunks)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_prepare) as pool:
-        yield from pool.map(run_seeds, chunks)
+    yield from _in_order(chunks, workers, databases)
 
 
-def _prepare() -> None:
-    """What every worker has loaded by now stays: only a run's own objects are collected."""
+def _in_order(chunks: Sequence[range], workers: int, databases: Sequence[str]) -> Iterator[Outcome]:
+    """What comes of each chunk; whoever stops listening stops the workers with the chunk that they are at."""
+    context = get_context("spawn")
+    shared: Any = context.SimpleQueue()
+    for url in databases[:workers]:
+        shared.put(url)
+    begin = partial(_prepare, shared if databases else None)
+    pool = ProcessPoolExecutor(workers, context, initializer=begin)
+    try:
+        waiting: list[Future[Outcome]] = [pool.submit(_run_chunk, chunk) for chunk in chunks]
+        for future in waiting:
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def storage_in(database: str | None = None) -> Storage:
+    """Storage in a prepared database of PostgreSQL, by its URL, or in memory."""
+    if database is None:
+        return MemoryStorage()
+    from simulation.postgresql.server import PostgresStorage  # loads what the fast storage never needs
+
+    return PostgresStorage(database)
+
+
+_storage: list[Storage] = []
+
+
+def _run_chunk(chunk: range) -> Outcome:
+    return run_seeds(chunk, *_storage)
+
+
+def _prepare(databases: Any) -> None:
+    """A worker begins: it leaves Ctrl-C to its parent, and what it has loaded by now is never collected."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _storage[:] = [storage_in() if databases is None else storage_in(databases.get())]
     gc.collect()
     gc.freeze()
 

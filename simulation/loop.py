@@ -113,6 +113,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, Call]] = []
         self._order = count()
         self._kept: list[object] = []
+        self.outside = False
+        """Whether somebody outside of this world owes an answer; time stands still until it has come."""
+        self.buried = False
         self.world = contextvars.Context()
         """The context of the world's own callbacks, which outlive every process."""
 
@@ -190,6 +193,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 handle = ready.popleft()
                 if self.steps > allowed:
                     raise Restless(f"{MOST_STEPS_AT_ONCE:,} callbacks at {self._now:.3f} s")
+            elif self.outside and self.hear():
+                continue
             elif timers:
                 when, _, handle = heappop(timers)
                 if handle._cancelled:
@@ -208,12 +213,17 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             elif life.alive:
                 life.held.append(handle)
 
+    def hear(self) -> bool:
+        """Wait for somebody outside; False where only the passing of time can help."""
+        raise NotImplementedError
+
     def take_up(self, handles: Iterable[Call]) -> None:
         """Run what was held back."""
         self._ready.extend(handles)
 
     def bury(self) -> None:
         """End the world: whatever still waits is taken apart, in silence."""
+        self.buried = True
         noisy = sys.unraisablehook
         sys.unraisablehook = lambda _: None
         try:

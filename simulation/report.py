@@ -10,7 +10,7 @@ from simulation.checkers.inspection import Objection
 from simulation.run import Run
 from simulation.story import ids_of, timeline
 
-LINES: Final = 60
+LINES: Final = 80
 """Longest story that is printed unasked."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -15,10 +15,10 @@ from orchestrator.core.state import Saga
 from simulation.checkers import EVERY_CHECKER
 from simulation.checkers.inspection import Checker, Inspection, Objection
 from simulation.facts import Fact
-from simulation.loop import Asleep, Restless, SimulatedLoop
+from simulation.loop import Asleep, Restless
 from simulation.plan import Plan
 from simulation.probes import watching
-from simulation.world import World
+from simulation.world import MemoryStorage, Storage, World
 
 EXPECTED_ERRORS: Final = (
     "message not accepted by the broker",
@@ -30,13 +30,23 @@ EXPECTED_ERRORS: Final = (
 class Run:
     """One seed's run, and the facts it told."""
 
-    def __init__(self, plan: Plan, checkers: Sequence[type[Checker]] = EVERY_CHECKER) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        storage: Storage | None = None,
+        checkers: Sequence[type[Checker]] = EVERY_CHECKER,
+    ) -> None:
+        """
+        Args:
+            storage: in memory by default.
+        """
+        storage = storage or MemoryStorage()
         self.plan = plan
         self.facts: list[tuple[float, Fact]] = []
         self.violations: list[Objection] = []
         self._inspection = Inspection(checkers)
-        self.loop = SimulatedLoop()
-        self.world = World(plan, self.loop, self)
+        self.loop = storage.loop()
+        self.world = World(plan, self.loop, self, storage)
 
     def see(self, at_s: float, fact: Fact) -> None:
         """See `Watcher.see`."""
@@ -88,6 +98,9 @@ def quiet(on_error: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         raise structlog.DropEvent
 
     before = structlog.get_config()
+    driver = logging.getLogger("psycopg")
+    driver_level = driver.level
+    driver.setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[swallow],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
@@ -98,3 +111,4 @@ def quiet(on_error: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+        driver.setLevel(driver_level)

@@ -5,32 +5,53 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol
 
 from psycopg import OperationalError, errors
 
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from orchestrator.saga_cache import SagaCache
 from simulation.facts import Committed, Fact
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
 from simulation.storage.database import Change, Database, Disturbances, Session
+from simulation.storage.orchestrator import MemoryOrchestratorTransaction
+from simulation.storage.participants import STOCK as STOCK_TABLE
+from simulation.storage.participants import MemoryInventoryTransaction, MemoryLedgerTransaction, StockRow
 from simulation.storage.transaction import MemoryTransaction
 from simulation.weather import Fault
 
 BEGINNING: Final = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 """The world's time at second 0."""
 
-T = TypeVar("T", bound=MemoryTransaction)
+Tell = Callable[[Fact], None]
+
+KINDS: Final[dict[str, Callable[[Database, Disturbances], MemoryTransaction]]] = {
+    ORCHESTRATOR: MemoryOrchestratorTransaction,
+    INVENTORY: MemoryInventoryTransaction,
+    PAYMENT: MemoryLedgerTransaction,
+    SHIPPING: MemoryLedgerTransaction,
+}
+
+
+class Rows(Protocol):
+    """What the world itself sees of a database."""
+
+    def table(self, name: str) -> dict[Any, Any]:
+        """The committed rows of one table, by primary key. Not to be changed."""
 
 
 class DatabaseServer:
-    """One service's database and its clock."""
+    """One service's database and its clock; how it stores is its subclasses' business."""
 
-    def __init__(self, service: str, loop: SimulatedLoop, tell: Callable[[Fact], None]) -> None:
+    rows: Rows
+
+    def __init__(self, service: str, loop: SimulatedLoop, tell: Tell) -> None:
         self.service = service
         self.clock_is_off_s = 0.0
         self.down_until = 0.0
-        self.database = Database(self.clock, self._committed)
         self._loop = loop
         self._tell = tell
 
@@ -38,78 +59,153 @@ class DatabaseServer:
         """The server's own time."""
         return BEGINNING + timedelta(seconds=self._loop.time() + self.clock_is_off_s)
 
+    def line(self, host: Host, rng: random.Random) -> Line:
+        """A process's connections to this server."""
+        raise NotImplementedError
+
+    async def count_stock(self, sku: str, counted: Callable[[int, int], int]) -> None:
+        """Somebody counts a product in the warehouse and writes the number down.
+
+        Args:
+            counted: given what is on hand and what is reserved, returns what is on hand from now on.
+        """
+        raise NotImplementedError
+
     def restart(self, down_s: float) -> None:
         """End every transaction; nobody can connect for a while."""
         self.down_until = self._loop.time() + down_s
-        self.database.restart()
+        self.end_transactions()
+
+    def end_transactions(self) -> None:
+        """The server stops: whatever has not been committed never was."""
+        raise NotImplementedError
 
     @property
     def is_down(self) -> bool:
         """Whether nobody can connect."""
         return self._loop.time() < self.down_until
 
-    def _committed(self, changes: list[Change]) -> None:
+    def committed(self, changes: list[Change]) -> None:
+        """A transaction has become durable and visible."""
         self._tell(Committed(self.service, changes))
 
 
-class DatabaseLine(Disturbances):
-    """One process's connections to its database."""
+class Line(Disturbances):
+    """One process's connections to its database, and all that may happen on the way."""
 
     def __init__(self, host: Host, server: DatabaseServer, rng: random.Random) -> None:
         self.cut_off_until = 0.0
-        self._host = host
-        self._server = server
-        self._rng = rng
-        self._open: dict[Session, None] = {}
+        self.host = host
+        self.rng = rng
+        self._reached = server
         host.life.at_the_end.append(self._end)
 
-    def begin(self, kind: Callable[[Database, Disturbances], T]) -> T:
-        """Open a transaction."""
-        transaction = kind(self._server.database, self)
-        self._open[transaction.session] = None
-        return transaction
+    def transactions(self, remembered: SagaCache | None) -> Callable[[], AbstractAsyncContextManager[Any]]:
+        """What opens transactions; ``remembered`` is the process's memory of sagas, where it has one."""
+        raise NotImplementedError
+
+    def cut(self, down_s: float) -> None:
+        """Cut the process off; the server keeps its transactions, and their locks, until it notices."""
+        raise NotImplementedError
+
+    async def at_statement(self) -> None:
+        """See `Disturbances.at_statement`."""
+        if not self.host.alive:
+            await self.host.never()
+        self._check_reachable()
+        if self.host.strikes(Fault.DATABASE_SLOW):
+            await asyncio.sleep(self.host.weather.amount(Fault.DATABASE_SLOW, 0.01, 8.0))
+
+    async def at_commit(self) -> None:
+        """See `Disturbances.at_commit`."""
+        await asyncio.sleep(self.rng.random() * 0.003)
+        if self.host.dies(Fault.CRASH_BEFORE_COMMIT):
+            await self.host.never()
+        self._check_reachable()
+        if self.host.strikes(Fault.TRANSACTION_FAILED):
+            raise self.rng.choice((errors.SerializationFailure, errors.DeadlockDetected))("try again")
+        if self.host.strikes(Fault.COMMIT_FAILED):
+            raise OperationalError("server closed the connection unexpectedly")
+
+    async def after_commit(self) -> None:
+        """See `Disturbances.after_commit`."""
+        if self.host.dies(Fault.CRASH_AFTER_COMMIT):
+            await self.host.never()
+        if self.host.strikes(Fault.COMMIT_AMBIGUOUS):
+            raise OperationalError("server closed the connection unexpectedly")
+
+    def ended(self, session: Session) -> None:
+        """See `Disturbances.ended`."""
+
+    def _check_reachable(self) -> None:
+        if self._reached.is_down or self.host.loop.time() < self.cut_off_until:
+            raise OperationalError("connection refused")
+
+    def _end(self) -> None:
+        """The process is gone."""
+        raise NotImplementedError
+
+
+class MemoryServer(DatabaseServer):
+    """A database in memory."""
+
+    def __init__(self, service: str, loop: SimulatedLoop, tell: Tell) -> None:
+        super().__init__(service, loop, tell)
+        self.database = Database(self.clock, self.committed)
+        self.rows = self.database
+
+    def line(self, host: Host, rng: random.Random) -> MemoryLine:
+        """See `DatabaseServer.line`."""
+        return MemoryLine(host, self, rng)
+
+    async def count_stock(self, sku: str, counted: Callable[[int, int], int]) -> None:
+        """See `DatabaseServer.count_stock`."""
+        async with MemoryInventoryTransaction(self.database) as transaction:
+            await transaction.session.lock(STOCK_TABLE, sku)
+            row = transaction.session.get(STOCK_TABLE, sku) or StockRow(0, 0)
+            await transaction.adjust(sku, counted(row.on_hand, row.reserved))
+            await transaction.commit(())
+
+    def end_transactions(self) -> None:
+        """See `DatabaseServer.end_transactions`."""
+        self.database.restart()
+
+
+class MemoryLine(Line):
+    """One process's transactions in a memory database."""
+
+    def __init__(self, host: Host, server: MemoryServer, rng: random.Random) -> None:
+        super().__init__(host, server, rng)
+        self._server = server
+        self._open: dict[Session, None] = {}
+
+    def transactions(self, remembered: SagaCache | None) -> Callable[[], MemoryTransaction]:
+        """See `Line.transactions`."""
+        kind, database = KINDS[self._server.service], self._server.database
+
+        def begin() -> MemoryTransaction:
+            transaction = kind(database, self)
+            self._open[transaction.session] = None
+            return transaction
+
+        return begin
 
     def ended(self, session: Session) -> None:
         """See `Disturbances.ended`."""
         self._open.pop(session, None)
 
     def cut(self, down_s: float) -> None:
-        """Cut the process off; the server keeps its transactions, and their locks, until it notices."""
-        self.cut_off_until = max(self.cut_off_until, self._host.loop.time() + down_s)
+        """See `Line.cut`."""
+        self.cut_off_until = max(self.cut_off_until, self.host.loop.time() + down_s)
         for session in self._open:
             session.lose()
-            self._host.loop.in_the_world(self._rng.random() * 10.0, session.roll_back)
-
-    async def at_statement(self) -> None:
-        """See `Disturbances.at_statement`."""
-        if not self._host.alive:
-            await self._host.never()
-        self._check_reachable()
-        if self._host.strikes(Fault.DATABASE_SLOW):
-            await asyncio.sleep(self._host.weather.amount(Fault.DATABASE_SLOW, 0.01, 8.0))
-
-    async def at_commit(self) -> None:
-        """See `Disturbances.at_commit`."""
-        await asyncio.sleep(self._rng.random() * 0.003)
-        if self._host.dies(Fault.CRASH_BEFORE_COMMIT):
-            await self._host.never()
-        self._check_reachable()
-        if self._host.strikes(Fault.TRANSACTION_FAILED):
-            raise self._rng.choice((errors.SerializationFailure, errors.DeadlockDetected))("try again")
-        if self._host.strikes(Fault.COMMIT_FAILED):
-            raise OperationalError("server closed the connection unexpectedly")
-
-    async def after_commit(self) -> None:
-        """See `Disturbances.after_commit`."""
-        if self._host.dies(Fault.CRASH_AFTER_COMMIT):
-            await self._host.never()
-        if self._host.strikes(Fault.COMMIT_AMBIGUOUS):
-            raise OperationalError("server closed the connection unexpectedly")
-
-    def _check_reachable(self) -> None:
-        if self._server.is_down or self._host.loop.time() < self.cut_off_until:
-            raise OperationalError("connection refused")
+            self.host.loop.in_the_world(self.rng.random() * 10.0, session.roll_back)
 
     def _end(self) -> None:
         for session in self._open:
-            self._host.loop.in_the_world(self._rng.random() * 0.5, session.roll_back)
+            self.host.loop.in_the_world(self.rng.random() * 0.5, session.roll_back)
+
+
+def lost() -> OperationalError:
+    """What a process is told whose connection is gone."""
+    return OperationalError("the connection is lost")

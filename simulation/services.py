@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from contracts.routing import ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.postgresql import is_transient
@@ -26,9 +26,7 @@ from simulation.people import Desk
 from simulation.plan import KEY_LIFETIME_S, NEW_POLICY, POLICY, RETRIES
 from simulation.process import Host
 from simulation.providers import LONGEST_CALL_S, TRAITS, Provider, ProviderLine
-from simulation.servers import DatabaseLine, DatabaseServer
-from simulation.storage.orchestrator import MemoryOrchestratorTransaction
-from simulation.storage.participants import MemoryInventoryTransaction, MemoryLedgerTransaction
+from simulation.servers import DatabaseServer, Line
 from simulation.weather import Chance
 
 PACE: Final = Pace(due_s=2.0, relay_s=8.0, sweep_s=4.0, jobs_s=None)
@@ -36,13 +34,6 @@ PARTICIPANT_PACE: Final = participant.Pace(
     concurrency=4, longest_call_s=LONGEST_CALL_S, relay_s=8.0, sweep_s=4.0
 )
 BREAKER: Final = BreakerPolicy(minimum_calls=4, cool_down_s=3.0, probe_patience_s=10.0)
-
-TRANSACTIONS: Final[dict[str, Any]] = {
-    ORCHESTRATOR: MemoryOrchestratorTransaction,
-    INVENTORY: MemoryInventoryTransaction,
-    PAYMENT: MemoryLedgerTransaction,
-    SHIPPING: MemoryLedgerTransaction,
-}
 
 
 def old_definition() -> SagaDefinition:
@@ -60,20 +51,13 @@ def new_definition() -> SagaDefinition:
 class SimulatedDeployment(Deployment):
     """A deployment whose storage is one process's line to a simulated database."""
 
-    line: DatabaseLine | None = None
+    line: Line | None = None
 
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """See `Deployment.unit_of_work`."""
         assert self.line is not None
-        return memory_unit_of_work(self.line, ORCHESTRATOR, outbox, self.rng, patience_s)
-
-
-def memory_unit_of_work(
-    line: DatabaseLine, service: str, outbox: Outbox, rng: random.Random, patience_s: float | None = None
-) -> UnitOfWork[Any]:
-    """The production unit of work over transactions in memory."""
-    kind = TRANSACTIONS[service]
-    return PatientUnitOfWork(lambda: line.begin(kind), is_transient, outbox, rng, patience_s)
+        transactions = self.line.transactions(self.remembered)
+        return PatientUnitOfWork(transactions, is_transient, outbox, self.rng, patience_s)
 
 
 class Wiring:
@@ -83,7 +67,7 @@ class Wiring:
         self,
         chance: Chance,
         wire: Wire,
-        servers: dict[str, DatabaseServer],
+        servers: Mapping[str, DatabaseServer],
         provider: Provider,
         knows_new_version: Callable[[Host], bool],
     ) -> None:
@@ -92,7 +76,7 @@ class Wiring:
         self._servers = servers
         self._provider = provider
         self._knows_new_version = knows_new_version
-        self.lines: dict[str, DatabaseLine] = {}
+        self.lines: dict[str, Line] = {}
         """Every host's line to its database, by the host's name."""
         self._old = Registry([old_definition()])
         self._new = Registry([old_definition(), new_definition()])
@@ -119,7 +103,7 @@ class Wiring:
         line = self._line(host, host.service)
 
         def storage(outbox: Outbox) -> UnitOfWork[Any]:
-            return memory_unit_of_work(line, host.service, outbox, rng)
+            return PatientUnitOfWork(line.transactions(None), is_transient, outbox, rng)
 
         exchange = ProviderLine(host, self._provider, rng)
         if host.service == PAYMENT:
@@ -149,9 +133,9 @@ class Wiring:
             line=self._line(host, ORCHESTRATOR),
         )
 
-    def _line(self, host: Host, service: str) -> DatabaseLine:
+    def _line(self, host: Host, service: str) -> Line:
         rng = self._chance.stream(f"database line of {host.name}")
-        line = DatabaseLine(host, self._servers[service], rng)
+        line = self._servers[service].line(host, rng)
         self.lines[host.name] = line
         return line
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
@@ -31,11 +31,9 @@ from simulation.plan import (
 )
 from simulation.process import Host, Process
 from simulation.providers import Provider
-from simulation.servers import DatabaseServer
+from simulation.servers import DatabaseServer, MemoryServer, Tell
 from simulation.services import Wiring, new_definition
 from simulation.storage.orchestrator import DEAD_LETTERS, SAGAS
-from simulation.storage.participants import STOCK as STOCK_TABLE
-from simulation.storage.participants import MemoryInventoryTransaction
 from simulation.storage.transaction import OUTBOX
 from simulation.weather import Chance, Fault, Weather
 
@@ -52,10 +50,38 @@ class Watcher(Protocol):
         """Take note of one fact; ``at_s`` is the world's time in seconds."""
 
 
+class Storage(Protocol):
+    """Where the worlds of a run keep their rows."""
+
+    def loop(self) -> SimulatedLoop:
+        """The loop on which a world with this storage lives."""
+
+    def begin(self, names: tuple[str, ...], loop: SimulatedLoop, tell: Tell) -> Mapping[str, DatabaseServer]:
+        """Empty servers for a new world."""
+
+    def close(self) -> None:
+        """No world will live here any more."""
+
+
+class MemoryStorage:
+    """The fast one."""
+
+    def loop(self) -> SimulatedLoop:
+        """See `Storage.loop`."""
+        return SimulatedLoop()
+
+    def begin(self, names: tuple[str, ...], loop: SimulatedLoop, tell: Tell) -> Mapping[str, DatabaseServer]:
+        """See `Storage.begin`."""
+        return {name: MemoryServer(name, loop, tell) for name in names}
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+
+
 class World:
     """Everything there is. Run `live` on its loop."""
 
-    def __init__(self, plan: Plan, loop: SimulatedLoop, watcher: Watcher) -> None:
+    def __init__(self, plan: Plan, loop: SimulatedLoop, watcher: Watcher, storage: Storage) -> None:
         self.plan = plan
         self.loop = loop
         self.chance = Chance(plan.seed)
@@ -63,7 +89,7 @@ class World:
         self.weather = Weather(self.chance, plan.rates, self._struck)
         self.broker = InProcessBroker()
         self.wire = Wire(self.broker, self.chance.stream("network"), self.tell)
-        self.servers = {name: DatabaseServer(name, loop, self.tell) for name in DATABASES}
+        self.servers = storage.begin(DATABASES, loop, self.tell)
         self._provider = Provider(loop, self.weather, self.tell, offers_void=plan.offers_void)
         self.wiring = Wiring(self.chance, self.wire, self.servers, self._provider, self._knows_new_version)
         self.processes = [
@@ -91,11 +117,11 @@ class World:
 
     async def sagas(self) -> list[Saga]:
         """See `Office.sagas`."""
-        return list(self.servers[ORCHESTRATOR_DATABASE].database.table(SAGAS).values())
+        return list(self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values())
 
     async def dead_letters(self) -> list[DeadLetter]:
         """See `Office.dead_letters`."""
-        rows = self.servers[ORCHESTRATOR_DATABASE].database.table(DEAD_LETTERS).values()
+        rows = self.servers[ORCHESTRATOR_DATABASE].rows.table(DEAD_LETTERS).values()
         return [row.dead for row in rows]
 
     # -- its course ---------------------------------------------------------------------------------------
@@ -136,17 +162,17 @@ class World:
         return self._unfinished()
 
     def _unfinished(self) -> str | None:
-        sagas = self.servers[ORCHESTRATOR_DATABASE].database.table(SAGAS).values()
+        sagas = self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()
         for saga in sagas:
             if saga.status not in ENDED:
                 return f"saga {saga.saga_id} is {saga.status}, awaiting {saga.awaiting}"
             if saga.incidents:
                 return f"saga {saga.saga_id} has ended with {saga.incidents}"
-        for row in self.servers[ORCHESTRATOR_DATABASE].database.table(DEAD_LETTERS).values():
+        for row in self.servers[ORCHESTRATOR_DATABASE].rows.table(DEAD_LETTERS).values():
             if row.is_open:
                 return f"dead letter {row.dead.dead_letter_id} is {row.dead.status}"
         for name, server in self.servers.items():
-            if server.database.table(OUTBOX):
+            if server.rows.table(OUTBOX):
                 return f"the outbox of {name} is not empty"
         for name in self.broker.queues:
             if self.broker.depth(name).ready:
@@ -179,19 +205,15 @@ class World:
             self.broker.declare(participant_topology(name, RETRIES.delays_s))
 
     async def _stock_up(self) -> None:
-        async with MemoryInventoryTransaction(self.servers[WAREHOUSE_DATABASE].database) as transaction:
-            for sku, count in STOCK.items():
-                await transaction.adjust(sku, count)
-            await transaction.commit(())
+        for sku, count in STOCK.items():
+            await self.servers[WAREHOUSE_DATABASE].count_stock(sku, lambda *_, count=count: count)
 
     async def _change_stock(self) -> None:
         rng = self._warehouse_rng
         sku = rng.choice(sorted(STOCK))
-        async with MemoryInventoryTransaction(self.servers[WAREHOUSE_DATABASE].database) as transaction:
-            await transaction.session.lock(STOCK_TABLE, sku)
-            row = transaction.session.get(STOCK_TABLE, sku)
-            await transaction.adjust(sku, rng.randrange(row.reserved, row.on_hand + 3))
-            await transaction.commit(())
+        await self.servers[WAREHOUSE_DATABASE].count_stock(
+            sku, lambda on_hand, reserved: rng.randrange(reserved, on_hand + 3)
+        )
 
     def _process(self, service: str, number: int) -> Process:
         boots: dict[str, Callable[[Host], Awaitable[Any]]] = {
@@ -279,7 +301,7 @@ class World:
     def _break_orders(self) -> None:
         customers = zip(self.plan.orders, range(len(self.plan.orders)), strict=True)
         wrong = {number for plan, number in customers if plan.refused_by_provider}
-        sagas = self.servers[ORCHESTRATOR_DATABASE].database.table(SAGAS).values()
+        sagas = self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()
         for number, saga in enumerate(sagas):
             if number in wrong and saga.status not in ENDED:
                 self._provider.broken_orders.add(str(saga.order_id))

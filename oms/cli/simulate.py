@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oms.cli import output
 from oms.cli.options import AsJson, example
 
+if TYPE_CHECKING:
+    from simulation.campaign import Outcome, Rate
+
 LARGEST_SEED = 2**31
+
+
+class StorageKind(StrEnum):
+    """Where the simulated services keep their rows."""
+
+    MEMORY = "memory"
+    POSTGRESQL = "postgresql"
 
 
 def add_to(app: typer.Typer) -> None:
     """Put the command on the command line."""
-    examples = example("oms simulate --seeds 500", "oms simulate --seed 4711 --trace")
+    examples = example(
+        "oms simulate --seeds 500",
+        "oms simulate --seed 4711 --trace",
+        "oms simulate --storage postgresql --seeds 20",
+    )
     app.command("simulate", epilog=examples, rich_help_panel="Whole system")(simulate)
 
 
@@ -27,41 +45,69 @@ def simulate(
         typer.Option("--seed", min=0, metavar="S", help="The first seed; a random one by default."),
     ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Tell the story of every order of a seed.")] = False,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes to run on; all cores by default.")
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes to run on; all cores by default."),
+    ] = None,
+    storage: Annotated[
+        StorageKind,
+        typer.Option(help="Memory: fast, and a seed is one story. PostgreSQL: the real SQL, locks and all."),
+    ] = StorageKind.MEMORY,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A PostgreSQL on which databases may be made and dropped; a private one by default.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole system on a simulated network, storage, clock and providers, and check every rule.
 
-    A seed fixes everything that happens, so a failing one is seen again exactly as it was. Exits with 1 when
-    a rule was broken.
+    A seed fixes everything that happens, so a failing one is seen again exactly as it was; on PostgreSQL the
+    server has its say as well. Exits with 1 when a rule was broken.
     """
     first = random.randrange(LARGEST_SEED) if seed is None else seed  # noqa: S311 (any seed will do)
-    if trace:
-        _tell(first, seeds)
-        return
-    total = _run(first, seeds, workers, quiet=as_json)
+    jobs = 1 if trace else min(jobs or os.cpu_count() or 1, seeds)
+    with _databases(storage, jobs, database_url) as databases:
+        if trace:
+            _tell(first, seeds, databases)
+            return
+        total = _run(first, seeds, jobs, databases, quiet=as_json)
     if as_json:
         output.show_json(total)
     if total["violations"]:
         raise typer.Exit(1)
 
 
-def _run(first: int, seeds: int, workers: int | None, *, quiet: bool) -> dict[str, Any]:
+@contextmanager
+def _databases(storage: StorageKind, jobs: int, database_url: str | None) -> Iterator[Sequence[str]]:
+    if storage is StorageKind.MEMORY:
+        yield ()
+        return
+    from oms.simulated_databases import databases
+
+    with databases(jobs, database_url) as made:
+        yield made
+
+
+def _run(first: int, seeds: int, jobs: int, databases: Sequence[str], *, quiet: bool) -> dict[str, Any]:
     from simulation.campaign import Outcome, Rate, campaign, stopwatch
 
     if not quiet:
         last = f" to {first + seeds - 1}" if seeds > 1 else ""
         typer.echo(f"seed{'s' if seeds > 1 else ''} {first}{last}")
     total, began_s = Outcome(), stopwatch()
-    for outcome in campaign(first, seeds, workers):
+    for outcome in campaign(first, seeds, jobs, databases):
         total.merge(outcome)
         if not quiet:
-            _explain(outcome.violations)
-            _progress(total.seeds, seeds)
+            for report in outcome.reports.values():
+                _progress("")
+                typer.echo("\n".join(report))
+            _progress(f"{total.seeds:,} of {seeds:,} seeds, {Rate(total.seeds, stopwatch() - began_s)}")
     rate = Rate(total.seeds, stopwatch() - began_s)
     if not quiet:
+        _progress("")
         _summary(total, rate)
     return {
         "first_seed": first,
@@ -77,7 +123,7 @@ def _run(first: int, seeds: int, workers: int | None, *, quiet: bool) -> dict[st
     }
 
 
-def _summary(total: Any, rate: object) -> None:
+def _summary(total: Outcome, rate: Rate) -> None:
     if total.seeds > 1:
         for line in total.coverage.table():
             typer.echo(line)
@@ -87,33 +133,23 @@ def _summary(total: Any, rate: object) -> None:
     typer.echo(f"{total.seeds:,} seeds, {total.orders:,} orders, {hours}, {rate}: {verdict}")
 
 
-def _explain(violations: dict[int, str]) -> None:
-    """Run a failing seed again for its story."""
-    from simulation.plan import plan_of
-    from simulation.report import failure
-    from simulation.run import Run
-
-    for number in violations:
-        run = Run(plan_of(number))
-        run.execute()
-        for line in failure(run):
-            typer.echo(line)
+def _progress(text: str) -> None:
+    """The line at the bottom of a terminal, written over again and again."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[2K{text}")
+        sys.stderr.flush()
 
 
-def _progress(done: int, of: int) -> None:
-    if sys.stderr.isatty() and of > 1:
-        sys.stderr.write(f"\r{done:,} of {of:,} seeds" + ("\n" if done == of else ""))
-
-
-def _tell(first: int, seeds: int) -> None:
+def _tell(first: int, seeds: int, databases: Sequence[str]) -> None:
     """Print the stories of some seeds; ends with 1 when one of them broke a rule."""
+    from simulation.campaign import storage_in
     from simulation.plan import plan_of
     from simulation.report import failure, stories
     from simulation.run import Run
 
-    broken = False
+    broken, storage = False, storage_in(*databases)
     for number in range(first, first + seeds):
-        run = Run(plan_of(number))
+        run = Run(plan_of(number), storage)
         run.execute()
         typer.echo(f"seed {number}")
         for line in stories(run):

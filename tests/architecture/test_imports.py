@@ -17,7 +17,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "orchestrator": {"contracts", "messaging"},
     "participants": {"contracts", "messaging"},
     "migrations": {"contracts", "messaging", "orchestrator", "participants"},
-    "simulation": {"contracts", "messaging", "orchestrator", "participants"},
+    "simulation": {"contracts", "messaging", "orchestrator", "participants", "migrations"},
     "oms": set(PACKAGES),
 }
 

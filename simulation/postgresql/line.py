@@ -1,0 +1,253 @@
+"""The line of one process to PostgreSQL: production transactions over connections that the world holds.
+
+A statement that has left a process is executed whether the process lives on or not, and its answer reaches
+only who is still there to hear it. So connections, and what waits for them, belong to the world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, cast
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
+
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from messaging.postgresql import SqlTransaction, Statement
+from orchestrator.saga_cache import SagaCache
+from orchestrator.store import PostgresTransaction
+from participants.inventory.postgresql import SqlInventoryTransaction
+from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
+from simulation.postgresql.database import microseconds, search_path
+from simulation.process import Host
+from simulation.servers import Line, lost
+
+R = TypeVar("R")
+Driver = AsyncConnection[TupleRow]
+
+
+@dataclass(eq=False, slots=True)
+class Lease:
+    """A connection while one transaction has it."""
+
+    driver: Driver
+    backend: int
+    ended: bool = False
+    lost: bool = False
+    waiting: list[asyncio.Future[Any]] = field(default_factory=list)
+    """Who waits for its answer."""
+
+
+class OverTheLine(SqlTransaction):
+    """A production transaction whose statements travel over a process's line."""
+
+    line: PostgresLine
+    lease: Lease
+
+    async def fetch(self, query: str, parameters: Sequence[Any] = ()) -> list[TupleRow]:
+        """See `SqlTransaction.fetch`."""
+        [rows] = await self.fetch_together((query, parameters))
+        return rows
+
+    async def fetch_together(self, *statements: Statement) -> list[list[TupleRow]]:
+        """See `SqlTransaction.fetch_together`; the clock is set in the same round trip."""
+        await self.line.at_statement()
+        clock = self.line.clock()
+        _, *found = await self.line.ask(
+            self.lease, lambda: super(OverTheLine, self).fetch_together(clock, *statements)
+        )
+        return found
+
+    async def _execute_and_commit(self, statements: Sequence[Statement]) -> None:
+        await self.line.at_commit()
+        everything = [self.line.clock(), *statements]
+
+        async def commit() -> None:
+            await super(OverTheLine, self)._execute_and_commit(everything)
+            self.line.look()
+
+        await self.line.ask(self.lease, commit)
+        self.lease.ended = True
+        await self.line.after_commit()
+
+
+class _Orchestrator(OverTheLine, PostgresTransaction):
+    pass
+
+
+class _Inventory(OverTheLine, SqlInventoryTransaction):
+    pass
+
+
+class _Payment(OverTheLine, SqlPaymentTransaction):
+    pass
+
+
+class _Shipping(OverTheLine, SqlShippingTransaction):
+    pass
+
+
+KINDS: Final[dict[str, Callable[..., OverTheLine]]] = {
+    ORCHESTRATOR: _Orchestrator,
+    INVENTORY: _Inventory,
+    PAYMENT: _Payment,
+    SHIPPING: _Shipping,
+}
+
+
+class Wire:
+    """What a transaction has of its connection: a commit without writes travels over the line as well."""
+
+    def __init__(self, line: PostgresLine, lease: Lease) -> None:
+        self._line = line
+        self._lease = lease
+        self.execute = lease.driver.execute
+        self.pipeline = lease.driver.pipeline
+
+    async def commit(self) -> None:
+        """Commit a transaction that has only read."""
+        await self._line.ask(self._lease, self._lease.driver.commit)
+        self._lease.ended = True
+
+
+class PostgresLine(Line):
+    """One process's connections to its database."""
+
+    def __init__(self, host: Host, server: Any, rng: random.Random) -> None:
+        super().__init__(host, server, rng)
+        self._server = server
+        self._leases: dict[Lease, None] = {}
+
+    def transactions(
+        self, remembered: SagaCache | None
+    ) -> Callable[[], AbstractAsyncContextManager[OverTheLine]]:
+        """What opens transactions; ``remembered`` is the process's memory of sagas."""
+        return lambda: self._open(remembered)
+
+    def clock(self) -> Statement:
+        """Sets the database's clock to the world's time."""
+        at = microseconds(self._server.clock())
+        return f"SELECT setval('sim_{self._server.service}.clock', {at})", ()
+
+    def look(self) -> None:
+        """A commit has become visible: let everybody know."""
+        self._server.look()
+
+    async def ask(self, lease: Lease, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Have the server do something; the answer is for whoever still lives.
+
+        Raises:
+            OperationalError: the connection is lost.
+        """
+        if lease.lost:
+            raise lost()
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        lease.waiting.append(answer)
+        self._server.carry_out(lease.backend, work(), answer)
+        return await answer
+
+    def cut(self, down_s: float) -> None:
+        """Cut the process off; the server keeps its transactions, and their locks, until it notices."""
+        self.cut_off_until = max(self.cut_off_until, self.host.loop.time() + down_s)
+        for lease in list(self._leases):
+            self._lose(lease, self.rng.random() * 10.0)
+
+    def break_off(self) -> None:
+        """The server ends every transaction of this process."""
+        for lease in list(self._leases):
+            self._lose(lease, 0.0)
+
+    @asynccontextmanager
+    async def _open(self, remembered: SagaCache | None) -> AsyncIterator[OverTheLine]:
+        await self.at_statement()
+        loop = asyncio.get_running_loop()
+        taken: asyncio.Future[Lease] = loop.create_future()
+        self._server.lease(taken)
+        lease = await taken
+        self._leases[lease] = None
+        try:
+            yield self._transaction(lease, remembered)
+        finally:
+            if not lease.lost:
+                del self._leases[lease]
+                self._server.give_back(lease)
+
+    def _transaction(self, lease: Lease, remembered: SagaCache | None) -> OverTheLine:
+        driver, nothing = cast(Driver, Wire(self, lease)), cast(SqlConnection, None)
+        service = self._server.service
+        if service == ORCHESTRATOR:
+            transaction = KINDS[service](nothing, driver, remembered)
+        else:
+            transaction = KINDS[service](nothing, driver)
+        transaction.line, transaction.lease = self, lease
+        return transaction
+
+    def _lose(self, lease: Lease, noticed_after_s: float) -> None:
+        """The process has lost a connection; the server ends the transaction when it notices."""
+        lease.lost = True
+        self._leases.pop(lease, None)
+        for answer in lease.waiting:
+            if not answer.done():
+                answer.set_exception(lost())
+        self.host.loop.in_the_world(noticed_after_s, self._server.end, lease)
+
+    def _end(self) -> None:
+        for lease in list(self._leases):
+            lease.lost = True
+            self.host.loop.in_the_world(self.rng.random() * 0.5, self._server.end, lease)
+
+
+class Connections:
+    """The world's connections to one database, those of every process among them."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._idle: dict[str, list[Lease]] = {}
+        self._taken: dict[Lease, None] = {}
+        self._useless: list[Driver] = []
+
+    async def take(self, service: str) -> Lease:
+        """A connection for a transaction of a service."""
+        idle = self._idle.setdefault(service, [])
+        if idle:
+            lease = idle.pop()
+        else:
+            options = f"-c search_path={search_path(service).replace(' ', '')} -c timezone=UTC"
+            driver = await AsyncConnection.connect(self._conninfo, options=options)
+            lease = Lease(driver, driver.pgconn.backend_pid)
+        fresh = Lease(lease.driver, lease.backend)
+        self._taken[fresh] = None
+        return fresh
+
+    def give_back(self, service: str, lease: Lease) -> None:
+        """It can be used again."""
+        if self._taken.pop(lease, "gone") is None:
+            self._idle[service].append(lease)
+
+    def close(self) -> None:
+        """Close what nobody uses."""
+        self.forget_taken()
+        for idle in self._idle.values():
+            for lease in idle:
+                lease.driver.pgconn.finish()
+        self._idle.clear()
+
+    def forget(self, lease: Lease) -> None:
+        """It is of no use any more. Whoever still waits for its answer will hear that it is gone."""
+        self._taken.pop(lease, None)
+        self._useless.append(lease.driver)
+
+    def forget_taken(self) -> list[int]:
+        """The world has ended: the backends of what it still held, to be ended as well."""
+        backends = [lease.backend for lease in self._taken]
+        self._useless += [lease.driver for lease in self._taken]
+        self._taken.clear()
+        for driver in self._useless:
+            driver.pgconn.finish()
+        self._useless.clear()
+        return backends
