@@ -16,6 +16,7 @@ from oms.settings import SANDBOX
 from oms.wiring import Parts
 from orchestrator.http.health import Component, Condition, HealthEndpoints
 from orchestrator.http.problems import HANDLERS
+from orchestrator.http.security import SecurityHeaders
 from orchestrator.metrics import Metrics, Sources
 from participants.service import ParticipantService
 
@@ -66,6 +67,7 @@ def health_app(
     )
     endpoints = HealthEndpoints(components, Metrics(sources, VERSION), VERSION)
     app.router.routes.extend(endpoints.routes())
+    app.add_middleware(SecurityHeaders)
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)
     return app

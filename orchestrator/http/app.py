@@ -27,6 +27,7 @@ from orchestrator.http.openapi import describe
 from orchestrator.http.orders import Cancellation, order_routes
 from orchestrator.http.problems import HANDLERS, RETRY_LATER
 from orchestrator.http.routing import Endpoint
+from orchestrator.http.security import SecurityHeaders
 from orchestrator.http.timing import RequestTimes
 from orchestrator.queries.jobs import JobItemList, JobList, JobView
 from orchestrator.queries.views import (
@@ -79,6 +80,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     )
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestTimes, requests=dependencies.metrics.requests)
+    app.add_middleware(SecurityHeaders)
     app.router.routes.extend(order_routes(dependencies))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())

@@ -62,6 +62,12 @@ def if_match(headers: Headers) -> int | None:
     return int(value.strip('"'))
 
 
+def if_none_match(headers: Headers) -> frozenset[str]:
+    """Entity tags that the client has already, the weak ones like the others; what is none is passed over."""
+    given = ",".join(headers.getlist("if-none-match"))
+    return frozenset(tag.strip().removeprefix("W/") for tag in given.split(",") if tag.strip())
+
+
 def last_event_id(headers: Headers) -> int:
     """The last event that the client has seen, 0 for none. Raises ProblemError (400) for a malformed one."""
     value = _only(headers, "Last-Event-ID")

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from contracts.limits import MAX_BODY_BYTES
 from contracts.problems import PROBLEM_JSON, ProblemError, field_error, unprocessable
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.http.security import guarded_headers
 from orchestrator.intake import Overloaded
 from orchestrator.jobs.operations import CountChanged
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
@@ -97,7 +98,12 @@ async def _client_left(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=400)  # nobody reads it
 
 
-_UNFORESEEN: Final = ProblemError(500, "internal_error", "Something went wrong here; the log says what.")
+async def _unforeseen(request: Request, _: Exception) -> Response:
+    """Answered outside of every middleware, so it brings its own headers."""
+    headers = guarded_headers({}, request.url.scheme)
+    detail = "Something went wrong here; the log says what."
+    return respond(ProblemError(500, "internal_error", detail, headers=headers))
+
 
 HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
     ProblemError: _handler(lambda error: error),
@@ -122,6 +128,6 @@ HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
         )
     ),
     ClientDisconnect: _client_left,
-    Exception: _handler(lambda _: _UNFORESEEN),
+    Exception: _unforeseen,
 }
 """By type; a more special one goes first, whatever the order here."""

@@ -88,6 +88,47 @@ async def test_a_saga_is_shown_with_steps_and_history(api: Api) -> None:
     assert (saga["incidents"], saga["allowed_actions"]) == ([], [])
 
 
+async def test_whoever_knows_the_version_is_told_so_and_nothing_else(api: Api) -> None:
+    order, dead = await a_dead_charge(api)
+    for path in (f"/admin/sagas/{order['saga_id']}", f"/admin/dead-letters/{dead['dead_letter_id']}"):
+        tag = (await api.http.get(path)).headers["ETag"]
+        for known in (tag, f"W/{tag}", f'"999", {tag}'):
+            response = await api.http.get(path, headers={"If-None-Match": known})
+            assert (response.status_code, response.headers["ETag"], response.content) == (304, tag, b"")
+        for other in ('"999"', "nonsense", ""):
+            assert (await api.http.get(path, headers={"If-None-Match": other})).status_code == 200
+
+
+@pytest.mark.parametrize("action", ["retry", "cancel", "resolve"])
+async def test_every_action_on_a_saga_needs_the_version_that_was_looked_at(api: Api, action: str) -> None:
+    order = await api.order()
+    at = f"/admin/sagas/{order['saga_id']}/actions/{action}"
+    asked = {"reason": "why", **({"step": "ship", "verdict": "no_effect"} if action == "resolve" else {})}
+    missing = await api.http.post(at, json=asked)
+    assert (missing.status_code, missing.json()["code"]) == (428, "version_missing")
+    stale = await api.http.post(at, json={**asked, "expected_version": 99})
+    assert (stale.status_code, stale.json()["current_version"]) == (412, 1)
+    if action == "resolve":
+        refused = await api.http.post(at, json={**asked, "expected_version": 1})
+        assert (refused.status_code, refused.json()["allowed_actions"]) == (409, ["cancel", "retry"])
+        assert "ship is not stuck" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("action", ["replay", "discard"])
+async def test_every_action_on_a_dead_letter_needs_the_version_too(api: Api, action: str) -> None:
+    _, dead = await a_dead_charge(api)
+    at = f"/admin/dead-letters/{dead['dead_letter_id']}"
+    missing = await api.http.post(f"{at}/{action}", json={"reason": "why"})
+    assert (missing.status_code, missing.json()["code"]) == (428, "version_missing")
+    stale = await api.http.post(f"{at}/{action}", json={"reason": "why"}, headers={"If-Match": '"99"'})
+    assert (stale.status_code, stale.json()["current_version"]) == (412, 1)
+    await api.http.post(f"{at}/discard", json={"reason": "why", "expected_version": 1})
+    closed = await api.http.post(f"{at}/{action}", json={"reason": "why", "expected_version": 2})
+    assert (closed.status_code, closed.json()["code"]) == (409, "closed")
+    assert closed.json()["allowed_actions"] == []
+    assert "it is discarded already: discarded by admin" in closed.json()["detail"]
+
+
 async def test_sagas_are_filtered(api: Api) -> None:
     stuck, _ = await a_dead_charge(api)
     running = await api.order()

@@ -209,3 +209,52 @@ async def test_operators_routes_are_described_with_their_token(api: Api) -> None
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert ("security" in operation) == path.startswith("/admin"), path
+
+
+# -- what browsers are told --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/livez",
+        "/metrics",
+        "/openapi.json",
+        "/orders",
+        "/orders/7",
+        "/admin/sagas",
+        "/inventory",
+        "/console",
+        "/console/login",
+        "/nowhere",
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, ADMIN])
+async def test_every_answer_guards_itself(api: Api, path: str, headers: dict[str, str]) -> None:
+    answered = (await api.http.get(path, headers=headers)).headers
+    policy = answered["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answered["X-Content-Type-Options"] == "nosniff"
+    assert answered["Referrer-Policy"] == "same-origin"
+    assert answered["Cache-Control"] == "no-store"
+    assert "Strict-Transport-Security" not in answered
+    over_tls = (await api.http.get(f"https://oms{path}", headers=headers)).headers
+    assert over_tls["Strict-Transport-Security"] == "max-age=31536000"
+    assert len(over_tls.get_list("Content-Security-Policy")) == 1
+
+
+async def test_an_answer_to_something_unforeseen_guards_itself_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("secret words")
+
+    monkeypatch.setattr(api.queries.audit_log, "page", fail)
+    response = await api.http.get("https://oms/admin/audit-log", headers=ADMIN)
+    assert response.status_code == 500
+    assert "secret words" not in response.text
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "Strict-Transport-Security" in response.headers

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor
 from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery, ReplayAction
-from orchestrator.http.admin.routes import AdminRoutes, asked_of, versioned
+from orchestrator.http.admin.routes import AdminRoutes, asked_of, unless_known, versioned
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.views import (
@@ -51,7 +51,7 @@ class DeadLetterEndpoints:
     async def show(self, request: Request) -> Response:
         """A dead letter with headers and body; sensitive fields are masked."""
         detail = await self._detail(id_in_path(request, "dead_letter_id", "dead letter"))
-        return versioned(detail, detail.version)
+        return unless_known(request, versioned(detail, detail.version))
 
     async def replay(self, request: Request) -> Response:
         """Send its work once more: for a command that is the saga's retry (D4)."""
@@ -89,6 +89,6 @@ def add_dead_letter_routes(router: APIRouter, dependencies: Dependencies) -> Non
     routes.a_list(every, endpoints.page, DeadLetterList, "List dead letters")
     counted = "Count dead letters by queue and error"
     routes.a_list(f"{every}/groups", endpoints.groups, DeadLetterGroups, counted)
-    routes.a_versioned_look(one, endpoints.show, DeadLetterDetail, "See a dead letter")
+    routes.a_conditional_look(one, endpoints.show, DeadLetterDetail, "See a dead letter")
     routes.an_action(f"{one}/replay", endpoints.replay, ReplayAction, ReplayAnswer, "Replay a dead letter")
     routes.an_action(f"{one}/discard", endpoints.discard, Action, DeadLetterDetail, "Discard a dead letter")

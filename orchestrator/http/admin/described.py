@@ -26,3 +26,11 @@ IF_MATCH: Final = header(
     "The version that was looked at, as the ETag gave it; or give `expected_version`",
     {"type": "string", "pattern": IF_MATCH_PATTERN},
 )
+
+IF_NONE_MATCH: Final = header(
+    "If-None-Match",
+    "Versions that are known already, as the ETag gave them: 304 when it is one of them still",
+    {"type": "string"},
+)
+
+UNCHANGED: Final[Responses] = {304: {"description": "The version is the one that is known; nothing is sent"}}

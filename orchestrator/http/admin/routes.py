@@ -13,10 +13,19 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Access, Permission
-from orchestrator.http.admin.described import ACTED, ASSIGNED, IF_MATCH, LISTED, SEEN
+from orchestrator.http.admin.described import (
+    ACTED,
+    ASSIGNED,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LISTED,
+    SEEN,
+    UNCHANGED,
+)
 from orchestrator.http.admin.requests import Reasoned
 from orchestrator.http.answers import answer, id_in_path
 from orchestrator.http.bodies import json_of
+from orchestrator.http.headers import if_none_match
 from orchestrator.http.openapi import NEEDS_TOKEN, Description, Responses, id_parameter, success, takes
 
 A = TypeVar("A", bound=Reasoned)
@@ -48,6 +57,13 @@ def versioned(view: BaseModel, version: int) -> Response:
     return answer(view, headers={"ETag": f'"{version}"'})
 
 
+def unless_known(request: Request, response: Response) -> Response:
+    """The response, or 304 where the version is one that the client has already."""
+    if response.headers["ETag"] not in if_none_match(request.headers):
+        return response
+    return Response(status_code=304, headers={"ETag": response.headers["ETag"], "Cache-Control": "no-store"})
+
+
 class AdminRoutes:
     """Puts routes onto a router, each with everything that its kind has in common."""
 
@@ -67,6 +83,11 @@ class AdminRoutes:
         """A look at something that an action may be bound to."""
         responses = success(200, view, "As it is now", _ETAG) | SEEN
         self._add("GET", path, endpoint, summary, responses, _ids(path))
+
+    def a_conditional_look(self, path: str, endpoint: Endpoint, view: type[BaseModel], summary: str) -> None:
+        """The same for clients that ask again and again whether the version is another."""
+        responses = success(200, view, "As it is now", _ETAG) | UNCHANGED | SEEN
+        self._add("GET", path, endpoint, summary, responses, [*_ids(path), IF_NONE_MATCH])
 
     def an_action(
         self, path: str, endpoint: Endpoint, body: type[BaseModel], view: type[BaseModel], summary: str

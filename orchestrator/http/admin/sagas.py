@@ -12,7 +12,7 @@ from starlette.responses import Response
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.explanation import Explanation
 from orchestrator.http.admin.requests import Action, Resolution, SagaListQuery
-from orchestrator.http.admin.routes import AdminRoutes, asked_of, versioned
+from orchestrator.http.admin.routes import AdminRoutes, asked_of, unless_known, versioned
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.views import SagaDetail, SagaList
@@ -35,7 +35,7 @@ class SagaEndpoints:
 
     async def show(self, request: Request) -> Response:
         """A saga with its steps, incidents and history."""
-        return await self._shown(id_in_path(request, "saga_id", "saga"))
+        return unless_known(request, await self._shown(id_in_path(request, "saga_id", "saga")))
 
     async def explain(self, request: Request) -> Response:
         """Why the saga stands where it stands."""
@@ -77,7 +77,7 @@ def add_saga_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """Everything under `/admin/sagas`."""
     endpoints, routes, one = SagaEndpoints(dependencies), AdminRoutes(router), "/sagas/{saga_id}"
     routes.a_list("/sagas", endpoints.page, SagaList, "List sagas")
-    routes.a_versioned_look(one, endpoints.show, SagaDetail, "See a saga")
+    routes.a_conditional_look(one, endpoints.show, SagaDetail, "See a saga")
     routes.a_look(f"{one}/explain", endpoints.explain, Explanation, "Why a saga stands where it stands")
     routes.an_action(f"{one}/actions/retry", endpoints.retry, Action, SagaDetail, "Retry a saga")
     routes.an_action(f"{one}/actions/cancel", endpoints.cancel, Action, SagaDetail, "Cancel a saga")
