@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
@@ -28,6 +29,8 @@ from contracts.envelope import TRACEPARENT
 from messaging.transport import Delivery, Message
 from oms.telemetry import Telemetry
 from participants.exchange import Call, Exchange, Reply
+
+VERSION: Final = version("oms-saga-orchestrator")
 
 _W3C: Final = TraceContextTextMapPropagator()
 _UNWATCHED: Final = frozenset({"/livez", "/readyz", "/metrics"})
@@ -155,9 +158,17 @@ class TracedExchange:
             "peer.service": self._provider,
         }
         with self._tracer.start_as_current_span(
-            call.method, kind=SpanKind.CLIENT, attributes=attributes
+            call.method,
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
-            reply = await self._exchange.perform(replace(call, traceparent=_traceparent(span)))
+            try:
+                reply = await self._exchange.perform(replace(call, traceparent=_traceparent(span)))
+            except BaseException as error:
+                _mark_failed(span, error)
+                raise
             span.set_attribute("http.response.status_code", reply.status)
             if reply.status >= 400:
                 span.set_attribute("error.type", str(reply.status))
@@ -171,10 +182,17 @@ class TracedExchange:
 
 def exported_telemetry(service: str) -> Telemetry:
     """Traces sent by OTLP over HTTP, as the `OTEL_*` variables say."""
-    resource = Resource.create({"service.name": f"oms-{service}", "service.namespace": "oms"})
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource_of(service))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return telemetry_over(provider)
+
+
+def resource_of(service: str) -> Resource:
+    """Who sends the traces; what the environment says comes first."""
+    name = service if service == "oms" else f"oms-{service}"
+    ours = {"service.name": name, "service.namespace": "oms", "service.version": VERSION}
+    said = OTELResourceDetector().detect().attributes
+    return Resource.create({name: value for name, value in ours.items() if name not in said})
 
 
 def telemetry_over(provider: TracerProvider) -> Telemetry:
@@ -241,8 +259,9 @@ def _traceparent(span: Span) -> str:
 
 
 def _mark_failed(span: Span, error: BaseException) -> None:
+    """Says what kind of error it was and no more: its text may repeat what a provider was told."""
     span.set_attribute("error.type", type(error).__name__)
-    span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"[:300]))
+    span.set_status(Status(StatusCode.ERROR))
 
 
 def _messaging(operation: str, destination: str, routing_key: str | None) -> dict[str, str]:

@@ -23,7 +23,7 @@ from messaging.retries import RetryPolicy
 from messaging.tracing import UNTRACED
 from messaging.transport import Delivery, Message
 from oms.telemetry import OFF, telemetry_of, wanted
-from oms.traces import OpenTelemetryTracing, TracedExchange
+from oms.traces import OpenTelemetryTracing, TracedExchange, resource_of
 from orchestrator.codec import dump_state, load_saga
 from orchestrator.core import machine, timers
 from orchestrator.core.definition import Registry, StepPolicy
@@ -82,6 +82,20 @@ def test_while_off_messages_and_deliveries_stay_as_they_are() -> None:
     assert outgoing[0] is before[0]
     assert (delivery.headers, delivery.span) == ({"traceparent": TRACEPARENT}, None)
     assert UNTRACED.current() is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [({}, "oms-api"), ({"OTEL_SERVICE_NAME": "shop"}, "shop")],
+)
+def test_a_process_is_named_by_its_service_unless_the_environment_names_it(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], name: str
+) -> None:
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    resource = resource_of("api")
+    assert resource.attributes["service.name"] == name
+    assert resource.attributes["service.namespace"] == "oms"
 
 
 # -- spans ------------------------------------------------------------------------------------------------
@@ -236,6 +250,25 @@ async def test_a_call_without_success_has_failed(spans: Spans, answer: Callable[
         await exchange.perform(Call("POST", "/shipments"))
     [span] = spans.exporter.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR
+
+
+def _repeating(_: Call) -> Reply:
+    raise ProviderUnavailable("pm_secret was refused")
+
+
+async def test_an_error_s_text_stays_out_of_traces(spans: Spans) -> None:
+    """A provider may repeat what is sensitive."""
+    delivery = a_delivery()
+    spans.tracing.began([delivery])
+    spans.tracing.failed(delivery, ProviderUnavailable("pm_secret was refused"))
+    spans.tracing.ended([delivery])
+    with suppress(ProviderUnavailable):
+        await TracedExchange(Provider(_repeating), "carrier", spans.tracer).perform(
+            Call("POST", "/shipments")
+        )
+    told = [span.to_json() for span in spans.exporter.get_finished_spans()]
+    assert len(told) == 2
+    assert "pm_secret" not in "".join(told)
 
 
 # -- what a saga keeps ------------------------------------------------------------------------------------
