@@ -56,7 +56,7 @@ class DeadLetterQueries:
 
         Of each group the newest `GROUP_COUNTED_TO` of a status are read, and no others.
         """
-        kinds = await self._reader.rows(_kinds(wanted.statuses or STILL_OPEN))
+        kinds = await self._reader.rows(kinds_of(wanted.statuses or STILL_OPEN))
         rows = await self._reader.rows(_groups(kinds, wanted)) if kinds else ()
         return DeadLetterGroups(items=tuple(DeadLetterGroup.model_validate(row._asdict()) for row in rows))
 
@@ -66,7 +66,7 @@ class DeadLetterQueries:
         return found.items
 
 
-def _kinds(statuses: Sequence[DeadLetterStatus]) -> Select[Any]:
+def kinds_of(statuses: Sequence[DeadLetterStatus]) -> Select[Any]:
     """Every status with every queue and error in it: one look into an index for each of them."""
     dead = dead_letters.c
     kind = (dead.status, dead.queue, dead.error_type)

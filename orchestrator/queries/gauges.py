@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ScalarSelect, Select, func, literal, select
+from sqlalchemy import Column, Row, ScalarSelect, Select, func, literal, select, union_all
 
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue
 from messaging.measures import OUTBOX, OUTBOX_AGE, Reading
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.jobs.job import JobState
 from orchestrator.measures import ACTIVE, DEAD_LETTERS, JOBS_RUNNING, OPEN_INCIDENTS, OVERDUE, WITH_INCIDENT
+from orchestrator.queries.dead_letters import kinds_of
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SOME_INCIDENT
 from orchestrator.storage import DeadLetterStatus
@@ -22,6 +23,9 @@ from orchestrator.tables import dead_letters, jobs, outbox, sagas
 
 COUNTED_TO: Final = 100_000
 """Counts stop here, so that a look at a system in trouble does not add to it."""
+
+KIND_COUNTED_TO: Final = 10_000
+"""Counting the dead letters of one status, queue and error stops here."""
 
 OTHER: Final = "other"
 """The label of queues that are none of ours: what a stranger names is no label."""
@@ -91,7 +95,8 @@ class GaugeQueries:
         letters: Counter[tuple[str, str]] = Counter(
             {(queue, status.value): 0 for queue in queues for status in _OPEN}
         )
-        for row in await self._reader.rows(_DEAD_LETTERS):
+        kinds = await self._reader.rows(kinds_of(_OPEN))
+        for row in await self._reader.rows(_counted(kinds)) if kinds else ():
             letters[row.queue if row.queue in queues else OTHER, row.status] += row.number
         for labels, count in letters.items():
             yield DEAD_LETTERS.of(*labels), count
@@ -143,10 +148,17 @@ _kinds = (
 )
 _INCIDENTS: Final = select(_kinds.c.kind, func.count().label("number")).group_by(_kinds.c.kind)
 
-_unsettled = (
-    select(dead_letters.c.queue, dead_letters.c.status)
-    .where(dead_letters.c.status.in_(_OPEN))
-    .limit(COUNTED_TO)
-    .subquery()
-)
-_DEAD_LETTERS: Final = select(_unsettled, func.count().label("number")).group_by(*_unsettled.c)
+
+def _counted(kinds: Sequence[Row[Any]]) -> Select[Any]:
+    """The dead letters of each kind, at most `KIND_COUNTED_TO`, along an index."""
+    dead = dead_letters.c
+    branches = [
+        select(dead.status, dead.queue)
+        .where(dead.status == kind.status, dead.queue == kind.queue, dead.error_type == kind.error_type)
+        .order_by(dead.dead_letter_id.desc())
+        .limit(KIND_COUNTED_TO)
+        .subquery()
+        for kind in kinds
+    ]
+    found = union_all(*map(select, branches)).subquery().c
+    return select(found.status, found.queue, func.count().label("number")).group_by(found.status, found.queue)

@@ -22,7 +22,7 @@ from oms.wiring import registry
 from orchestrator.core.state import OrderStatus, Status
 from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.explanation import Explainer
-from orchestrator.queries import Queries, endings
+from orchestrator.queries import Queries, endings, gauges
 from orchestrator.queries import dead_letters as dead_letter_queries
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.orders import OrderFilter
@@ -181,8 +181,15 @@ DETAILS: Final[Mapping[str, Look]] = {
     "a dead letter": one_dead_letter,
     "whether anything has changed": changes,
 }
+
+
+async def metrics(past: Past) -> None:
+    assert [reading async for reading in past.queries.gauges.readings(["payment"])]
+
+
 COUNTS: Final[Mapping[str, tuple[Look, int]]] = {
     "gauges": (lambda past: past.queries.gauges.read(COUNTED), 2 * COUNTED),
+    "metrics": (metrics, 3 * COUNTED),
     "what ended lately": (lambda past: past.queries.endings.by_minute(past.until), COUNTED),
     "groups of dead letters": (groups(), 3 * COUNTED),
     "groups of one queue": (groups(queues=("payment.commands",)), 3 * COUNTED),
@@ -282,6 +289,8 @@ async def test_a_count_stops_at_its_bound(
     past: Past, past_url: str, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letter_queries, "GROUP_COUNTED_TO", COUNTED)
+    monkeypatch.setattr(gauges, "KIND_COUNTED_TO", COUNTED)
+    monkeypatch.setattr(gauges.GaugeQueries.read, "__defaults__", (COUNTED,))
     monkeypatch.setattr(endings, "LOOKED_AT", COUNTED)
     count, most_rows = COUNTS[look]
     await count(past)

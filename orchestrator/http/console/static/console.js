@@ -21,7 +21,13 @@
   const opened = (part) =>
     new Set([...part.querySelectorAll("details[data-key][open]")].map((each) => each.dataset.key));
 
+  // A click is lost when what it began on is swapped before the button is let go.
+  let pressed = false;
+  addEventListener("pointerdown", () => { pressed = true; }, true);
+  for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = false; }, true);
+
   const busy = (part) => {
+    if (pressed) return true;
     const selection = getSelection();
     const selects = selection && !selection.isCollapsed && part.contains(selection.anchorNode);
     const fields = [...part.querySelectorAll("input:not([type=hidden]), select")];

@@ -1,0 +1,92 @@
+"""What the stories of the console begin with: orders in every kind of trouble, and people of every role."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from playwright.async_api import Page, expect
+
+from tests.system.deployment import ADMIN_TOKEN, Deployment, an_order
+
+NOWHERE: Final = {
+    "name": "A. Person",
+    "line1": "1 Street",
+    "city": "Town",
+    "postal_code": "00000",
+    "country": "DE",
+}
+"""An address that the sandbox's carrier refuses."""
+
+WITHIN_S: Final = 60
+EXPECT_MS: Final = 30_000
+
+
+@dataclass
+class Stage:
+    """A deployment with stock, and a token of each role by its role."""
+
+    deployment: Deployment
+    tokens: dict[str, str] = field(default_factory=lambda: {"admin": ADMIN_TOKEN})
+
+    @property
+    def url(self) -> str:
+        """Where the console is served."""
+        return self.deployment.url
+
+    async def set_up(self) -> None:
+        """Stock, and tokens of a viewer and an operator."""
+        async with self.deployment.client() as client:
+            answer = await client.put("/inventory/SKU-1", json={"on_hand": 100_000})
+            assert answer.status_code == 200, answer.text
+        for role in ("viewer", "operator"):
+            code, printed = await self.deployment.command(
+                "tokens", "create", "--name", f"{role}-jane", "--role", role
+            )
+            assert code == 0, printed
+            self.tokens[role] = printed.split()[-1]
+
+    async def order(self, **changes: Any) -> str:
+        """Submit an order; the id of its saga."""
+        async with self.deployment.client() as client:
+            answer = await client.post("/orders", json=an_order(**changes))
+            assert answer.status_code == 202, answer.text
+            return str(answer.json()["saga_id"])
+
+    async def saga(self, saga_id: str) -> dict[str, Any]:
+        """A saga as the API shows it."""
+        async with self.deployment.client() as client:
+            found: dict[str, Any] = (await client.get(f"/admin/sagas/{saga_id}")).json()
+        return found
+
+    async def ended(self, saga_id: str) -> dict[str, Any]:
+        """A saga once it has ended."""
+        return await self._once(saga_id, lambda saga: saga["ended_at"] is not None)
+
+    async def stuck(self, saga_id: str) -> dict[str, Any]:
+        """A saga once somebody has to look at it."""
+        return await self._once(saga_id, lambda saga: bool(saga["incidents"]))
+
+    async def retry(self, saga: dict[str, Any], reason: str) -> None:
+        """Retry a saga over the API, as somebody else would."""
+        async with self.deployment.client() as client:
+            answer = await client.post(
+                f"/admin/sagas/{saga['saga_id']}/actions/retry",
+                json={"reason": reason},
+                headers={"If-Match": f'"{saga["version"]}"'},
+            )
+            assert answer.status_code in (200, 202), answer.text
+
+    async def _once(self, saga_id: str, it_is: Any) -> dict[str, Any]:
+        async with asyncio.timeout(WITHIN_S):
+            while not it_is(found := await self.saga(saga_id)):
+                await asyncio.sleep(0.1)
+        return found
+
+    async def sign_in(self, page: Page, role: str, at: str = "/console") -> None:
+        """Open a page as somebody of this role, through the sign-in page."""
+        await page.goto(at)
+        await page.get_by_label("Token").fill(self.tokens[role])
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
