@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -64,13 +65,25 @@ def note(line: str | Text) -> None:
 
 def show_json(data: Any) -> None:
     """Print a document for programs, on stdout."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(_printable_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
 
 
 def show_json_line(data: Any) -> None:
     """Print one line of newline-delimited JSON, at once."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+    sys.stdout.write(_printable_json(json.dumps(data, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
+
+
+def _printable_json(text: str) -> str:
+    """The same document, with whatever could steer a terminal written as an escape of JSON's own."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", units))
 
 
 def plain(value: Any, style: str = "") -> Text:
@@ -146,7 +159,7 @@ def pairs(entries: Mapping[str, Text]) -> Table:
     grid.add_column(overflow="fold")
     for name, value in entries.items():
         if value.plain != NOTHING:
-            grid.add_row(name, value)
+            grid.add_row(plain(name), value)
     return grid
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -64,6 +65,7 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=visible,
         )
         self._environment.globals.update(static=static.address, version=version)
         self._environment.filters.update(
@@ -92,6 +94,16 @@ def redirect(path: str) -> Response:
     return Response(
         status_code=303, headers={**SECURITY_HEADERS, "Location": path, "Cache-Control": "no-store"}
     )
+
+
+def visible(value: Any) -> Any:
+    """Text in which nothing steers how the rest is read: no controls, no marks that turn its direction."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
+
+
+_STEERING: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
 
 
 def moment(at: datetime) -> str:
