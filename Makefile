@@ -10,6 +10,7 @@ CHECKED := $(PACKAGES) $(wildcard tests benchmarks)
 # Tiers that `make test` must have run; a chosen part (ARGS) is free of that.
 TIERS := unit,architecture,conformance,integration,system,simulation
 SEEDS ?= 50
+FAULTS ?= 50
 
 .PHONY: help setup
 help: ## Show this list
@@ -57,11 +58,11 @@ documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAP
 simulate: setup ## Run the seeded simulation (SEEDS=n)
 	@$(BIN)/oms simulate --seeds $(SEEDS)
 
-mutations: setup ## Remove one safety rule at a time; the simulation must notice each
-	@$(BIN)/python -m simulation.mutations
+mutations: setup ## Remove one safety rule at a time; the simulation must notice each (ARGS=--quick)
+	@$(BIN)/python -m oms.mutations $(ARGS)
 
-chaos: setup ## Kill, stop and cut off servers under load
-	@$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+chaos: setup ## Kill, stop and cut off everything under load (FAULTS=n SEED=s ORDERS=n)
+	@$(BIN)/python -m tests.chaos --faults $(FAULTS) $(if $(SEED),--seed $(SEED)) $(if $(ORDERS),--orders $(ORDERS)) $(ARGS)
 
 browser: setup ## Drive the console in Chromium
 	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)

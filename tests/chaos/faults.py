@@ -212,7 +212,7 @@ async def _slow_provider(way: str, stage: Stage, rng: random.Random) -> None:
 
 async def _late_provider(way: str, stage: Stage, rng: random.Random) -> None:
     """It does what it is asked, and answers when nobody waits any more."""
-    stage.proxies[way].reply_delay_s = rng.uniform(1.2, 2.0)
+    stage.proxies[way].reply_delay_s = rng.uniform(1.7, 2.5)
     await asyncio.sleep(rng.uniform(1, 4))
     stage.proxies[way].reply_delay_s = 0.0
 

@@ -29,7 +29,7 @@ SHORTENED: Final = {
     "OMS_RESEND_AFTER_S": "1",
     "OMS_STEP_DEADLINE_S": "20",
     "OMS_STEP_GRACE_S": "2",
-    "OMS_PROVIDER_TIMEOUT_S": "1",
+    "OMS_PROVIDER_TIMEOUT_S": "1.5",
 }
 """Patience for a run of minutes: deadlines are reached while a server is away, providers soon are late."""
 

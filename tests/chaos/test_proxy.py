@@ -11,8 +11,6 @@ import pytest
 from oms.servers.ports import LOOPBACK
 from tests.chaos.proxy import Frames, Proxy
 
-pytestmark = pytest.mark.chaos
-
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
