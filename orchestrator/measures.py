@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from contracts.envelope import Direction
 from contracts.events import OUTCOMES, Rejection, StepRefused, StepSettled
 from messaging.measures import SECONDS, Distribution, Kind, Measure, Reading
 from orchestrator.core.inputs import (
@@ -16,7 +17,7 @@ from orchestrator.core.inputs import (
     OutcomeUnknown,
     StepOverdue,
 )
-from orchestrator.core.state import END_STATUSES, ENDED, IncidentKind, Saga
+from orchestrator.core.state import END_STATUSES, IncidentKind, Saga
 
 Move = tuple["Saga | None", Input, Saga]
 """A saga before, what it accepted, and the saga after it; None before its start."""
@@ -112,7 +113,8 @@ class SagaMeasures:
             result.value: Distribution(SECONDS) for result in sorted(END_STATUSES)
         }
         self.attempts: Counter[tuple[str, str, str]] = Counter()
-        self.step_durations: dict[tuple[str, str], Distribution] = {}
+        self._answers: dict[tuple[str, bool, str], int] = {}
+        self._durations: dict[tuple[str, bool], Distribution] = {}
         self.incidents: Counter[IncidentKind] = Counter()
 
     def note(self, moves: Sequence[Move]) -> None:
@@ -121,8 +123,11 @@ class SagaMeasures:
             if before is None:
                 self.started += 1
                 continue
-            self._note_work(before, accepted, after)
-            if after.status in ENDED and before.status not in ENDED:
+            if type(accepted) is OutcomeReceived:
+                self._note_answer(before, accepted, after)
+            else:
+                self._note_other(before, accepted)
+            if after.ended_at is not None and before.ended_at is None:
                 took_s = (after.updated_at - after.created_at).total_seconds()
                 self.durations[after.order_status].add(took_s)
             if after.incidents and after.incidents != before.incidents:
@@ -134,28 +139,35 @@ class SagaMeasures:
         for result, durations in self.durations.items():
             yield ENDED_AS.of(result), sum(durations.counts)
             yield DURATION.of(result), durations
-        for labels, count in self.attempts.items():
+        attempts = self.attempts.copy()
+        for (step, forward, event), count in self._answers.items():
+            attempts[step, _DIRECTIONS[forward], _RESULTS[event]] += count
+        for labels, count in attempts.items():
             yield ATTEMPTS.of(*labels), count
-        for step, durations in self.step_durations.items():
-            yield STEP_DURATION.of(*step), durations
+        for (step, forward), durations in self._durations.items():
+            yield STEP_DURATION.of(step, _DIRECTIONS[forward]), durations
         for kind in IncidentKind:
             yield INCIDENTS.of(kind.value), self.incidents[kind]
 
-    def _note_work(self, before: Saga, accepted: Input, after: Saga) -> None:
+    def _note_answer(self, before: Saga, answer: OutcomeReceived, after: Saga) -> None:
+        """On the hot path: keys of plain texts and truths, which are compared and hashed without Python."""
+        step, forward = answer.step, answer.direction is Direction.FORWARD
+        key = (step, forward, answer.event)
+        self._answers[key] = self._answers.get(key, 0) + 1
         awaiting = before.awaiting
+        if awaiting is None or awaiting.step != step or awaiting.direction is not answer.direction:
+            return
+        durations = self._durations.get((step, forward))
+        if durations is None:
+            durations = self._durations[step, forward] = Distribution(SECONDS)
+        durations.add((after.updated_at - awaiting.since).total_seconds())
+
+    def _note_other(self, before: Saga, accepted: Input) -> None:
         match accepted:
-            case OutcomeReceived(event, step, direction):
-                self.attempts[step, direction.value, _RESULTS[event]] += 1
-                if awaiting is None or (awaiting.step, awaiting.direction) != (step, direction):
-                    return
-                durations = self.step_durations.get((step, direction.value))
-                if durations is None:
-                    durations = self.step_durations[step, direction.value] = Distribution(SECONDS)
-                durations.add((after.updated_at - awaiting.since).total_seconds())
             case CommandDeadLettered(step, direction):
                 self.attempts[step, direction.value, "dead_lettered"] += 1
-            case OutcomeUnknown(step) | StepOverdue(step) | CompensationStuck(step) if awaiting is not None:
-                self.attempts[step, awaiting.direction.value, _TIMED[type(accepted)]] += 1
+            case OutcomeUnknown(step) | StepOverdue(step) | CompensationStuck(step) if before.awaiting:
+                self.attempts[step, before.awaiting.direction.value, _TIMED[type(accepted)]] += 1
             case _:
                 pass
 
@@ -169,6 +181,7 @@ def _result(event: str) -> str:
     return "settled" if issubclass(kind, StepSettled) else "succeeded"
 
 
+_DIRECTIONS: Final = {True: Direction.FORWARD.value, False: Direction.COMPENSATING.value}
 _RESULTS: Final = {event: _result(event) for event in OUTCOMES}
 _TIMED: Final[dict[type, str]] = {
     OutcomeUnknown: "unknown",
