@@ -30,7 +30,7 @@ class Permission(Enum):
 
     ORDERS = "submit, see and cancel orders"
     VIEW = "see sagas, dead letters and the audit log"
-    OPERATE = "act on sagas and dead letters, set stock"
+    OPERATE = "act on sagas and dead letters, or set stock"
     DISCLOSE = "see payment methods and addresses"
 
 

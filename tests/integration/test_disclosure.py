@@ -190,3 +190,21 @@ async def test_the_console_does_not_offer_it_to_others_and_refuses_it(api: Api) 
     assert refused.status_code == 403
     assert "takes the role admin; this token has the role operator" in Page(refused.text).words
     assert await disclosures(api) == []
+
+
+async def test_the_console_shows_a_message_of_a_saga_masked_and_then_in_full(api: Api) -> None:
+    order = await api.order()
+    await api.completed()
+    await api.is_now(order, "completed")
+    await api.http.post("/console/login", data={"token": "admin-token"})
+    at = f"/console/sagas/{order['saga_id']}/messages/{(await sent(api, order))['ShipOrder']}"
+    masked = await api.http.get(at)
+    assert '"shipping_address": "***"' in Page(masked.text).words
+    form = Page(masked.text).forms[f"{at}/body"]
+    without = await api.http.post(f"{at}/body", data=form)
+    assert (without.status_code, "reason" in Page(without.text).words) == (422, True)
+    shown = await api.http.post(f"{at}/body", data={**form, **WHY})
+    assert f'"line1": "{AN_ORDER["shipping_address"]["line1"]}"' in Page(shown.text).words
+    assert [entry["action"] for entry in await disclosures(api)] == ["saga.disclose"]
+    assert (await api.http.get(f"{at}/body")).headers["Location"] == at
+    assert (await api.http.get(f"/console/sagas/{order['saga_id']}/messages/{uuid4()}")).status_code == 404

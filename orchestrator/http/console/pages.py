@@ -17,6 +17,7 @@ from orchestrator.http.console.health import HealthPages
 from orchestrator.http.console.jobs import JobPages
 from orchestrator.http.console.live import LivePages, Snapshot
 from orchestrator.http.console.login import Login
+from orchestrator.http.console.messages import MessagePages
 from orchestrator.http.console.overview import OverviewPages
 from orchestrator.http.console.rendering import Renderer, StaticFiles
 from orchestrator.http.console.sagas import SagaPages
@@ -51,6 +52,6 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
         "health": situations.readiness.recent,
     }
     yield from LivePages(desk, dependencies, snapshots).routes()
-    for pages in (SagaPages, DeadLetterPages, JobPages, AuditPages):
+    for pages in (SagaPages, MessagePages, DeadLetterPages, JobPages, AuditPages):
         yield from pages(desk, dependencies).routes()
     yield desk.page("/console/{rest:path}", nothing)
