@@ -30,6 +30,13 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Deadlocked:
+    """Transactions of a service waited for each other in a circle, and the database ended one of them."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A process gave a message to its connection."""
 
@@ -136,6 +143,7 @@ class Decided:
 
 Fact = (
     Committed
+    | Deadlocked
     | Published
     | Arrived
     | Delivered

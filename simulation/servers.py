@@ -13,7 +13,7 @@ from psycopg import OperationalError, errors
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from orchestrator.saga_cache import SagaCache
-from simulation.facts import Committed, Fact
+from simulation.facts import Committed, Deadlocked, Fact
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
 from simulation.storage.database import Change, Database, Disturbances, Session
@@ -89,6 +89,10 @@ class DatabaseServer:
         """A transaction has become durable and visible."""
         self._tell(Committed(self.service, changes))
 
+    def deadlocked(self) -> None:
+        """A circle of waiting had to be broken."""
+        self._tell(Deadlocked(self.service))
+
 
 class Line(Disturbances):
     """One process's connections to its database, and all that may happen on the way."""
@@ -151,7 +155,7 @@ class MemoryServer(DatabaseServer):
 
     def __init__(self, service: str, loop: SimulatedLoop, tell: Tell) -> None:
         super().__init__(service, loop, tell)
-        self.database = Database(self.clock, self.committed)
+        self.database = Database(self.clock, self.committed, self.deadlocked)
         self.rows = self.database
 
     def line(self, host: Host, rng: random.Random) -> MemoryLine:

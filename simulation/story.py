@@ -17,6 +17,7 @@ from simulation.facts import (
     Blundered,
     Charged,
     Committed,
+    Deadlocked,
     Decided,
     Delivered,
     Fact,
@@ -93,6 +94,10 @@ def _resent(before: Saga, after: Saga) -> Told:
         yield str(after.saga_id), f"saga       asks again for {step}, copy {after.sending.attempts}"
 
 
+def _deadlocked(fact: Deadlocked) -> Told:
+    yield None, f"  !! {fact.service}: transactions wait for each other in a circle"
+
+
 def _message(verb: str) -> Callable[[Any], Told]:
     def tell(fact: Any) -> Told:
         message: Message = fact.message
@@ -143,6 +148,7 @@ def _decided(fact: Decided) -> Told:
 
 _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Committed: _committed,
+    Deadlocked: _deadlocked,
     Published: _message("publishes"),
     Arrived: _message("broker has"),
     Delivered: _delivery("receives"),

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from contracts.commands import COMMANDS
 from contracts.envelope import EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
+from messaging.relay import LEASE_CAP_S, LEASE_S
 from messaging.retries import parse_id
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
-from simulation.facts import Acknowledged, Blundered, Committed, Decided, Delivered, Published, Submitted
+from simulation.facts import (
+    Acknowledged,
+    Blundered,
+    Committed,
+    Deadlocked,
+    Decided,
+    Delivered,
+    Published,
+    Submitted,
+)
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
+from simulation.storage.transaction import OUTBOX
 
 
 class SentFromTheOutbox(Checker):
@@ -167,6 +179,42 @@ class FailsOnlyInKnownWays(Checker):
                 yield str(change.key), f"a dead letter {change.after.dead.error_message}"
 
 
+class LocksAreTakenInOrder(Checker):
+    """Locks are taken in one order everywhere, so nobody ever waits in a circle (S18)."""
+
+    rule = "locks in order (S18)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Deadlocked: self._deadlocked}
+
+    def _deadlocked(self, fact: Deadlocked) -> Objections:
+        yield fact.service, "transactions have waited for each other in a circle"
+
+
+class LeasesAreKept(Checker):
+    """A row of the outbox is claimed only when nobody else's lease on it runs (M2)."""
+
+    rule = "an outbox row is one process's at a time (M2)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for change in fact.of(OUTBOX):
+            if change.before is None or change.after is None:
+                continue
+            before, after = change.before, change.after
+            lease_s = min(LEASE_S * 2 ** min(before.attempts, 10), LEASE_CAP_S)
+            claimed_at = after.claimed_until - timedelta(seconds=lease_s)
+            if after.attempts != before.attempts and claimed_at < before.claimed_until:
+                left_s = (before.claimed_until - claimed_at).total_seconds()
+                yield str(after.message.correlation_id), f"claimed while it is leased for {left_s:g} s more"
+
+
 class PeopleAreToldProperly(Checker):
     """Whoever calls gets what was promised: an answer, a refusal with its reason, or "come back" (S17)."""
 
@@ -195,6 +243,8 @@ KNOWN_FAILURES: Final = frozenset(
 
 ALL = (
     PeopleAreToldProperly,
+    LocksAreTakenInOrder,
+    LeasesAreKept,
     FailsOnlyInKnownWays,
     SentFromTheOutbox,
     AnswersBeforeAcknowledging,

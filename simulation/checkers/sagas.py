@@ -17,7 +17,8 @@ from contracts.commands import (
     ShipOrder,
 )
 from contracts.envelope import Direction
-from contracts.routing import COMMANDS_EXCHANGE
+from contracts.events import OUTCOMES
+from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, OUTCOMES_QUEUE
 from messaging.transport import Message
 from orchestrator.codec import dump_input, kind_of, load_input
 from orchestrator.core.definition import SagaDefinition
@@ -29,9 +30,10 @@ from orchestrator.storage import DeadLetterStatus, HistoryEntry
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import CHARGE, COMMIT, RESERVE, SHIP, Knowledge, added_messages
-from simulation.facts import Committed
+from simulation.facts import Arrived, Committed, Delivered, Struck
 from simulation.services import new_definition, old_definition
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
+from simulation.weather import Fault
 
 DEFINITIONS: Final = {each.version: each for each in (old_definition(), new_definition())}
 
@@ -110,6 +112,95 @@ class HistoryIsWhole(Checker):
             return
         if _folded(replayed) != _folded(saga):
             yield str(saga_id), f"its history leads to {_folded(replayed)}, stored is {_folded(saga)}"
+
+
+class TimeNeverGoesBack(Checker):
+    """Whatever the clocks do, a saga's history is in the order of its times (S11)."""
+
+    rule = "a saga's time never goes back (S11)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._latest: dict[UUID, datetime] = {}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for change in fact.of(HISTORY):
+            entry: HistoryEntry = change.after
+            latest = self._latest.setdefault(entry.saga_id, entry.at)
+            if entry.at < latest:
+                yield str(entry.saga_id), f"entry {entry.version} is of {entry.at}, one before it of {latest}"
+            self._latest[entry.saga_id] = max(latest, entry.at)
+
+
+class ReadsItsBacklog(Checker):
+    """What lies in our own queue is an answer: no step is given up whose outcome waits there (S4).
+
+    Told without our own clocks: an outcome that came within the grace of the last copy, and that nobody has
+    been given since, was in the queue whenever somebody looked after the grace. Where the database's clock
+    has jumped meanwhile, nothing is said.
+    """
+
+    rule = "no outcome is unknown while it waits in our own queue (S4)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._waiting: dict[str, tuple[float, Message]] = {}
+        self._copied_s: dict[tuple[UUID | None, str], float] = {}
+        self._jumped_s = -1.0
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {
+            Arrived: self._arrived,
+            Delivered: self._delivered,
+            Struck: self._struck,
+            Committed: self._committed,
+        }
+
+    def _arrived(self, fact: Arrived) -> Objections:
+        if fact.message.type in OUTCOMES and fact.message.exchange == EVENTS_EXCHANGE:
+            self._waiting[str(fact.message.message_id)] = (self.known.at_s, fact.message)
+        return ()
+
+    def _delivered(self, fact: Delivered) -> Objections:
+        if fact.delivery.queue == OUTCOMES_QUEUE:
+            self._waiting.pop(fact.delivery.message_id or "", None)
+        return ()
+
+    def _struck(self, fact: Struck) -> Objections:
+        if fact.fault is Fault.QUEUE_PURGED:
+            self._waiting.clear()
+        elif fact.fault is Fault.CLOCK_JUMPED:
+            self._jumped_s = self.known.at_s
+        return ()
+
+    def _committed(self, fact: Committed) -> Objections:
+        if fact.service != "orchestrator":
+            return
+        for change in fact.of(HISTORY):
+            if isinstance(change.after.accepted, OutcomeUnknown):
+                yield from self._given_up(change.after)
+        for message in added_messages(fact):
+            self._copied_s[message.correlation_id, message.type] = self.known.at_s
+
+    def _given_up(self, entry: HistoryEntry) -> Objections:
+        saga = self.known.sagas[entry.saga_id]
+        step = DEFINITIONS[saga.definition_version][entry.accepted.step]  # type: ignore[union-attr]
+        copied_s = self._copied_s.get((entry.saga_id, step.command.__name__), 0.0)
+        if self._jumped_s >= copied_s:
+            return
+        for arrived_s, message in self._waiting.values():
+            if message.correlation_id != entry.saga_id or arrived_s > copied_s + step.policy.grace_s:
+                continue
+            said = json.loads(message.body)
+            if (said.get("step"), said.get("direction")) == (step.name, Direction.FORWARD):
+                yield str(entry.saga_id), f"{step.name} is given up while {message.type} waits in the queue"
 
 
 class AsksInOrder(Checker):
@@ -348,6 +439,8 @@ def _json(text: str) -> dict[str, object]:
 ALL = (
     TerminalIsTerminal,
     HistoryIsWhole,
+    TimeNeverGoesBack,
+    ReadsItsBacklog,
     AsksInOrder,
     ResentOnlyAfterLeaving,
     GivesUpPatiently,

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from messaging import relay
+from messaging import postgresql, relay
 from messaging.consumer import Consumer
+from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
-from orchestrator import intake
-from orchestrator.core import course, rules, timers
+from orchestrator import intake, store
+from orchestrator.core import course, machine, rules, timers
+from orchestrator.core.definition import Registry
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector
 from orchestrator.intake import Intake
+from orchestrator.reconciler import Reconciler
 from participants import questions
 from participants.external import Patience, Planner
 from participants.fence import Move
@@ -204,5 +207,116 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "M2 relay",
         "what was left in the outbox stays there",
         (Patch(relay.Relay, "run_once", mutants.async_nothing),),
+    ),
+    Mutation(
+        "S4 our own backlog",
+        "the outcome queue is taken for empty whatever lies in it",
+        (Patch(Reconciler, "_look_at_outcome_queue", mutants.backlog_overlooked),),
+        adjust=settings.with_unread_answers,
+    ),
+    Mutation(
+        "S8 an end is final",
+        "a late success changes the status of an ended order",
+        (mutants.rule("late_success", mutants.ended_sagas_go_on),),
+        adjust=settings.with_rates(VOID_LIES=1.0, EFFECT_LATE=0.4),
+    ),
+    Mutation(
+        "S11 one clock",
+        "every other input is dated by a clock that is behind",
+        (Patch(machine, "decide", mutants.dated_by_another_clock),),
+    ),
+    Mutation(
+        "S13 unknown version",
+        "a replica takes the version that it knows for the one it does not",
+        (Patch(Registry, "find", mutants.any_version_is_the_first),),
+    ),
+    Mutation(
+        "S18 lock order",
+        "rows are locked in any order",
+        (Patch(Session, "lock_existing", mutants.locked_in_any_order),),
+    ),
+    Mutation(
+        "S19 the participant answers",
+        "a verdict ends the step before the participant has answered",
+        (mutants.rule("resolve", mutants.moved_by_the_person),),
+        adjust=settings.with_people_at_once,
+    ),
+    # -- what lives in the SQL, or in what a real server does --------------------------------------------
+    Mutation(
+        "S2 row lock (SQL)",
+        "sagas are read without FOR UPDATE; the version guard stays",
+        (Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),),
+        on_postgresql=True,
+        within=40,
+    ),
+    Mutation(
+        "S2 row lock and version guard (SQL)",
+        "nor is there a guard: whatever is there is written over",
+        (
+            Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),
+            Patch(store, "UPDATE_SAGAS", mutants.sql_with(mutants.VERSION_GUARD)),
+        ),
+        on_postgresql=True,
+        within=40,
+    ),
+    Mutation(
+        "S14 idempotency keys (SQL)",
+        "a key that stands is written over",
+        (Patch(store, "CLAIM_KEYS", mutants.sql_with(("k.created_at < %s", "%s IS NOT NULL"))),),
+        on_postgresql=True,
+        within=40,
+    ),
+    Mutation(
+        "S17 patience (SQL)",
+        "a unit of work is run once",
+        (Patch(PatientUnitOfWork, "run", mutants.never_again),),
+        on_postgresql=True,
+        within=40,
+    ),
+    Mutation(
+        "S17 ambiguous commits (SQL)",
+        "a repeated submission does not look for what was committed",
+        (Patch(Intake, "_committed", mutants.nothing_was_committed),),
+        adjust=settings.with_rates(COMMIT_AMBIGUOUS=0.3),
+        on_postgresql=True,
+        within=40,
+    ),
+    Mutation(
+        "S18 lock order (SQL)",
+        "sagas are locked in any order",
+        (Patch(store, "LOCK_SAGAS", mutants.sql_with(("ORDER BY s.saga_id", "ORDER BY random()"))),),
+        on_postgresql=True,
+        within=60,
+    ),
+    Mutation(
+        "M1 outbox (SQL)",
+        "what leaves is published, and not written down",
+        (Patch(SqlTransaction, "commit", mutants.rows_left_out),),
+        on_postgresql=True,
+        within=40,
+    ),
+    Mutation(
+        "M2 lease (SQL)",
+        "a relay takes rows whose lease is somebody else's",
+        (Patch(postgresql, "_CLAIM", mutants.sql_with(("claimed_until <= %s", "%s IS NOT NULL"))),),
+        on_postgresql=True,
+        within=40,
+    ),
+    Mutation(
+        "P11 stock code and CHECK (SQL)",
+        "whatever is asked for is reserved",
+        (
+            Patch(Shelf, "reserve", mutants.sold_whatever_is_there),
+            Patch(StockLevel, "__post_init__", mutants.always(value=None)),
+        ),
+        on_postgresql=True,
+        within=40,
+        ddl=(
+            (
+                "ALTER TABLE inventory.stock DROP CONSTRAINT ck_stock_never_oversold",
+                "ALTER TABLE inventory.stock ADD CONSTRAINT ck_stock_never_oversold"
+                " CHECK (0 <= reserved AND reserved <= on_hand)",
+            ),
+        ),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from functools import wraps
 from itertools import count
 from typing import Any
@@ -319,3 +320,96 @@ def rule(name: str, instead: Callable[[Any], Any]) -> Patch:
         }
 
     return Patch(machine, "TABLE", table)
+
+
+VERSION_GUARD = (" AND s.version = n.previous_version", "")
+"""What the guard of a saga's version is replaced with."""
+
+
+def sql_with(*changes: tuple[str, str]) -> Callable[[Any], Any]:
+    """A statement in which something stands otherwise."""
+
+    def instead(statement: str) -> str:
+        for before, after in changes:
+            assert before in statement, f"{before!r} is not in {statement!r}"
+            statement = statement.replace(before, after)
+        return statement
+
+    return instead
+
+
+def locked_in_any_order(original: Any) -> Any:
+    """S18: rows are locked as chance has it."""
+    turns = count()
+
+    async def lock_existing(self: Session, table: str, keys: Any) -> Any:
+        listed = list(keys)
+        return await original(self, table, reversed(listed) if next(turns) % 2 else listed)
+
+    return lock_existing
+
+
+def rows_left_out(original: Any) -> Any:
+    """M1: what leaves is published, and not written down."""
+
+    async def commit(self: Any, confirmed: Any) -> None:
+        outgoing, self.outgoing = self.outgoing, []
+        try:
+            await original(self, confirmed)
+        finally:
+            self.outgoing = outgoing
+
+    return commit
+
+
+def backlog_overlooked(original: Any) -> Any:
+    """S4: the queue is taken for empty whatever lies in it."""
+
+    async def look(self: Any) -> None:
+        self._outcomes_empty_at = await self._unit_of_work.run(lambda transaction: transaction.now())
+
+    return look
+
+
+def any_version_is_the_first(original: Any) -> Any:
+    """S13: a definition that is not known here is replaced by the one that is."""
+    return lambda self, name, version: original(self, name, version) or original(self, name, 1)
+
+
+def moved_by_the_person(original: Any) -> Any:
+    """S19: a verdict that there was no effect ends the step at once, and nobody asks the participant."""
+
+    def resolve(at: Any) -> Any:
+        decision = original(at)
+        saga = getattr(decision, "saga", None)
+        if saga is None or at.happened.verdict != "no_effect" or saga.awaiting is None:
+            return decision
+        if saga.awaiting.direction is not COMPENSATING:
+            return decision
+        step = replaced(at.saga.step(at.happened.step), undo=Undo.UNDONE)
+        return at.accept(*undo_next(at, replaced(at.saga, steps=at.saga.steps_with(step))))
+
+    return resolve
+
+
+def ended_sagas_go_on(original: Any) -> Any:
+    """S8: a late success takes an ended saga up again."""
+
+    def late_success(at: Any) -> Any:
+        decision = original(at)
+        saga = getattr(decision, "saga", None)
+        if saga is None or at.saga.ended_at is None:
+            return decision
+        return replace(decision, saga=replaced(saga, order_status=OrderStatus.PAID))
+
+    return late_success
+
+
+def dated_by_another_clock(original: Any) -> Any:
+    """S11: every other input is dated by a machine whose clock is behind."""
+    turns = count()
+
+    def decide(definition: Any, saga: Any, happened: Any, now: Any) -> Any:
+        return original(definition, saga, happened, now - timedelta(seconds=45 * (next(turns) % 2)))
+
+    return decide

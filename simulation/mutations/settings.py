@@ -49,3 +49,17 @@ def with_a_long_outage(plan: WorldPlan) -> WorldPlan:
 def with_hasty_people(plan: WorldPlan) -> WorldPlan:
     """Calls take effect late, keys cannot be closed, and an operator judges what is stuck at once."""
     return with_rates(EFFECT_LATE=0.6, PROVIDER_UNREACHED=0.3)(replace(plan, offers_void=False, meddling=40))
+
+
+def with_unread_answers(plan: WorldPlan) -> WorldPlan:
+    """Brokers come and go while everything else is slow, so that answers lie in queues for long."""
+    cuts = tuple(
+        Storm(float(at), Fault.BROKER_CUT_OFF, 12.0, everywhere=at % 2 == 0) for at in range(10, 72, 3)
+    )
+    return with_rates(PROVIDER_SLOW=0.3)(replace(plan, storms=(*plan.storms, *cuts)))
+
+
+def with_people_at_once(plan: WorldPlan) -> WorldPlan:
+    """Providers refuse for good, and somebody acts every other second."""
+    broken = tuple(Storm(float(at), Fault.PROVIDER_MISUSE, 1.0, everywhere=False) for at in range(5, 60, 6))
+    return replace(plan, meddling=40, storms=(*plan.storms, *broken))

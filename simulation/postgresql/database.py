@@ -191,6 +191,10 @@ class PostgresDatabase:
             )
         self.look()
 
+    def execute(self, statement: str) -> None:
+        """Change the database itself."""
+        self._eye.execute(statement.encode())
+
     def close(self) -> None:
         """Look no more."""
         self._eye.close()

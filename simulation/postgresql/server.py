@@ -102,6 +102,8 @@ class PostgresServer(DatabaseServer):
         def done(finished: asyncio.Task[Any]) -> None:
             loop.answered(backend)
             error = finished.exception()
+            if isinstance(error, psycopg.errors.DeadlockDetected):
+                self.deadlocked()
             if answer.done():
                 return
             if error is not None:
@@ -131,9 +133,7 @@ class PostgresStorage:
     def begin(self, names: tuple[str, ...], loop: SimulatedLoop, tell: Tell) -> dict[str, PostgresServer]:
         """Empty servers for a new world."""
         assert isinstance(loop, OutsideLoop)
-        for backend in self._connections.forget_taken():
-            self._database.end(backend)
-        self._database.begin(self._told)
+        self.empty()
         self._servers = {
             name: PostgresServer(name, loop, tell, self._database, self._connections) for name in names
         }
@@ -143,6 +143,16 @@ class PostgresStorage:
         """See `Storage.close`."""
         self._connections.close()
         self._database.close()
+
+    def empty(self) -> None:
+        """Nothing is under way any more, and no row is left."""
+        for backend in self._connections.forget_taken():
+            self._database.end(backend)
+        self._database.begin(self._told)
+
+    def execute(self, statement: str) -> None:
+        """Change the database itself."""
+        self._database.execute(statement)
 
     def _told(self, service: str, changes: list[Change]) -> None:
         self._servers[service].committed(changes)

@@ -74,15 +74,20 @@ class Database:
     """The committed rows of one service, and who has locked which."""
 
     def __init__(
-        self, clock: Callable[[], datetime], on_commit: Callable[[list[Change]], None] | None = None
+        self,
+        clock: Callable[[], datetime],
+        on_commit: Callable[[list[Change]], None] | None = None,
+        on_deadlock: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             clock: the database's own time.
             on_commit: called with every commit's changes, at the moment at which they become visible.
+            on_deadlock: called when a circle of waiting is broken.
         """
         self.clock = clock
         self._on_commit = on_commit
+        self._on_deadlock = on_deadlock
         self._tables: defaultdict[str, dict[Any, Any]] = defaultdict(dict)
         self._owners: dict[Key, Session] = {}
         self._waiting: dict[Key, deque[_Waiter]] = {}
@@ -121,6 +126,7 @@ class Database:
         if self.grant_at_once(session, key):
             return
         if self._would_deadlock(session, key):
+            self._on_deadlock()
             raise errors.DeadlockDetected("deadlock detected")
         waiter = _Waiter(session, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(key, deque()).append(waiter)

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from contracts.envelope import Direction
+from contracts.routing import OUTCOMES_QUEUE
 from messaging.compose import stored_event_message
+from messaging.relay import LEASE_S
 from messaging.transport import Message
 from orchestrator.core import machine
 from orchestrator.core.effects import Transition
@@ -22,9 +24,22 @@ from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatu
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
 from simulation.checkers import messages, sagas
-from simulation.facts import Acknowledged, Blundered, Decided, Delivered, Published, Submitted
+from simulation.facts import (
+    Acknowledged,
+    Arrived,
+    Blundered,
+    Deadlocked,
+    Decided,
+    Delivered,
+    Published,
+    Struck,
+    Submitted,
+)
 from simulation.servers import BEGINNING
 from simulation.services import old_definition
+from simulation.storage.database import Change
+from simulation.storage.transaction import OutboxRow
+from simulation.weather import Fault
 from tests.simulation.bad_traces import (
     ORDER,
     ORDER_ID,
@@ -312,3 +327,61 @@ def test_the_ledger_of_a_reservation_is_read_by_its_command() -> None:
     assert trace.commits("orchestrator", outgoing(command("ChargePayment"))) == [
         "ChargePayment is sent while ReserveInventory is rejected"
     ]
+
+
+def test_a_circle_of_waiting() -> None:
+    trace = begun(messages.LocksAreTakenInOrder)
+    assert trace.see(Deadlocked("orchestrator")) == ["transactions have waited for each other in a circle"]
+
+
+def test_a_row_claimed_while_its_lease_runs() -> None:
+    trace = begun(messages.LeasesAreKept)
+    letter = command("ReserveInventory")
+    mine, later = OutboxRow(letter, BEGINNING + timedelta(seconds=10)), timedelta(seconds=LEASE_S)
+
+    def claimed_at(seconds: float) -> list[str]:
+        until = BEGINNING + timedelta(seconds=seconds) + later
+        after = replace(mine, claimed_until=until, attempts=1)
+        return trace.commits("orchestrator", Change("outbox", letter.message_id, mine, after))
+
+    assert claimed_at(9) == ["claimed while it is leased for 1 s more"]
+    assert claimed_at(10) == []
+
+
+def test_a_time_that_goes_back() -> None:
+    trace = begun(sagas.TimeNeverGoesBack)
+    later = BEGINNING + timedelta(seconds=2)
+    assert trace.commits("orchestrator", entry(RESERVED, 2, at=later)) == []
+    [objection] = trace.commits("orchestrator", entry(RESERVED, 3, at=later - timedelta(seconds=1)))
+    assert objection.startswith("entry 3 is of")
+
+
+def waiting_answer(trace: Trace, after_s: float) -> Message:
+    """The answer to a reservation lies in the orchestrator's queue, so long after the last copy."""
+    answer = told(7, b'{"step": "reserve", "direction": "forward"}')
+    trace.commits("orchestrator", outgoing(command("ReserveInventory", at_s=PATIENCE.deadline_s)))
+    trace.at_s += after_s
+    trace.see(Arrived(answer))
+    trace.at_s += PATIENCE.grace_s
+    return answer
+
+
+def test_given_up_while_the_answer_waits_in_the_queue() -> None:
+    trace = begun(sagas.ReadsItsBacklog)
+    waiting_answer(trace, 0.0)
+    assert given_up(trace, PATIENCE.deadline_s + 60) == [
+        "reserve is given up while InventoryReservedEvent waits in the queue"
+    ]
+
+
+def test_given_up_when_the_answer_came_too_late_or_was_purged_or_is_in_hand() -> None:
+    for what in (None, Struck(Fault.QUEUE_PURGED, "broker"), Struck(Fault.CLOCK_JUMPED, "database")):
+        trace = begun(sagas.ReadsItsBacklog)
+        waiting_answer(trace, PATIENCE.grace_s + 5 if what is None else 0.0)
+        if what is not None:
+            trace.see(what)
+        assert given_up(trace, PATIENCE.deadline_s + 60) == []
+    trace = begun(sagas.ReadsItsBacklog)
+    answer = waiting_answer(trace, 0.0)
+    trace.see(Delivered("orchestrator-0.1", delivery_of(answer, OUTCOMES_QUEUE)))
+    assert given_up(trace, PATIENCE.deadline_s + 60) == []
