@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import messaging.measures
 import orchestrator.measures
 import orchestrator.metrics
+import orchestrator.queries.retention
 import participants.measures
 from contracts.routing import OUTCOMES_QUEUE, command_queue, dead_letter_queue
 from messaging.measures import OUTBOX, OUTBOX_AGE, Measure, Reading
@@ -24,6 +25,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     *messaging.measures.MEASURES,
     *participants.measures.MEASURES,
     *orchestrator.metrics.MEASURES,
+    *orchestrator.queries.retention.MEASURES,
 )
 """Every family of numbers of this project; `process_*` comes from the client library."""
 

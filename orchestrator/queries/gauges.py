@@ -15,6 +15,7 @@ from messaging.measures import OUTBOX, OUTBOX_AGE, Reading
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.jobs.job import JobState
 from orchestrator.measures import ACTIVE, DEAD_LETTERS, JOBS_RUNNING, OPEN_INCIDENTS, OVERDUE, WITH_INCIDENT
+from orchestrator.queries import retention
 from orchestrator.queries.dead_letters import kinds_of
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SOME_INCIDENT
@@ -100,6 +101,8 @@ class GaugeQueries:
             letters[row.queue if row.queue in queues else OTHER, row.status] += row.number
         for labels, count in letters.items():
             yield DEAD_LETTERS.of(*labels), count
+        for reading in retention.readings(await self._reader.rows(retention.STATEMENT)):
+            yield reading
 
 
 def _age_s(now: datetime, since: datetime | None) -> float:

@@ -167,6 +167,8 @@ async def test_old_orders_go_from_every_service_and_young_ones_stay(shop: Shop, 
     assert (await shop.http.get(f"/admin/sagas/{old[0]['saga_id']}")).status_code == 404
     assert (await shop.http.get(f"/orders/{young['order_id']}")).status_code == 200
     metrics = (await shop.http.get("/metrics")).text
+    assert 'oms_orchestrator_rows_pruned_total{table="sagas"} 4.0' in metrics
+    assert "oms_low_water_mark_age_seconds 2." in metrics
     assert 'oms_participant_rows_pruned_total{service="payment",table="ledger"} 4.0' in metrics
 
     await shop.prune()
