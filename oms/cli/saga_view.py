@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -68,6 +69,18 @@ def intention(saga: Document, action: str) -> Text:
     if saga.get("step"):
         line.append(" and awaits ").append_text(_awaited(saga))
     return line.append(f" (version {saga.get('version')})")
+
+
+def messages(found: Iterable[Document]) -> None:
+    """Each message with its body."""
+    for message in found:
+        line = Text(f"{message.get('seq', ''):>3}  ", style="dim").append_text(
+            output.plain(message.get("type"), "bold")
+        )
+        for name in ("kind", "message_id"):
+            if message.get(name):
+                line.append("  ").append_text(output.plain(message[name], "dim"))
+        output.show(line, output.plain(json.dumps(message.get("body"), indent=2, ensure_ascii=False)))
 
 
 def explain(explanation: Document) -> None:

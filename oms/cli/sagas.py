@@ -105,6 +105,44 @@ def show(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json: 
         saga_view.show(saga)
 
 
+@commands.command(
+    "messages",
+    epilog=example(
+        "oms sagas messages ID", 'oms sagas messages ID --full MESSAGE_ID --reason "where did it go"'
+    ),
+)
+def messages(
+    saga_id: SagaId,
+    full: Annotated[
+        UUID | None,
+        typer.Option(
+            "--full", metavar="ID", help="Only this one, nothing masked; takes the role admin and a reason."
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed with --full, audited.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a saga has sent and heard, oldest first; sensitive fields are masked."""
+    if full is not None and not reason:
+        raise typer.BadParameter("say why with --reason: it stands in the audit log")
+    path = f"/admin/sagas/{saga_id}/messages"
+
+    async def look(api: ApiClient) -> Document:
+        if full is None:
+            return await api.get(path)
+        return await api.get(f"{path}/{full}/body", {"reason": reason})
+
+    found = session.ask(url, token, look)
+    if as_json:
+        output.show_json(found)
+    else:
+        saga_view.messages(found.get("items", [found]))
+
+
 @commands.command("explain", epilog=example("oms sagas explain ID"))
 def explain(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """Tell why a saga stands where it stands, and what can be done."""

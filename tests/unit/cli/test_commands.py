@@ -192,3 +192,17 @@ def test_a_body_is_shown_in_full_for_a_reason(oms: Oms, api: FakeApi) -> None:
     without = oms("dead-letters", "show", DEAD_ID, "--full")
     assert (without.code, without.out) == (2, "")
     assert "say why with --reason" in without.err
+
+
+def test_the_messages_of_a_saga_are_shown_and_one_in_full_for_a_reason(oms: Oms, api: FakeApi) -> None:
+    path = f"/admin/sagas/{SAGA_ID}/messages"
+    message = {"seq": 3, "kind": "command", "type": "ShipOrder", "message_id": DEAD_ID}
+    api.on("GET", path, json_answer(page({**message, "body": {"shipping_address": "***"}})))
+    whole = {"type": "ShipOrder", "message_id": DEAD_ID, "body": {"shipping_address": {"city": "Town"}}}
+    api.on("GET", f"{path}/{DEAD_ID}/body", json_answer(whole))
+    ran = oms("sagas", "messages", SAGA_ID)
+    assert [words for words in ("ShipOrder", DEAD_ID, '"***"') if words not in ran.out] == []
+    ran = oms("sagas", "messages", SAGA_ID, "--full", DEAD_ID, "--reason", "where to")
+    assert '"city": "Town"' in ran.out
+    assert api.requests[-1].url.params["reason"] == "where to"
+    assert oms("sagas", "messages", SAGA_ID, "--full", DEAD_ID).code == 2
