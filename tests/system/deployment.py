@@ -40,11 +40,11 @@ class ServiceProcess:
         self._log = folder / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
+    async def start(self, command: Sequence[str] = OMS) -> None:
         """Start it; it need not be ready yet."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *OMS,
+                *command,
                 *self._arguments,
                 env={**_plain_environment(), **self._environment},
                 stdout=log,
@@ -86,6 +86,11 @@ class ServiceProcess:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(with_signal)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until it has ended by itself, return the exit code."""
+        assert self._process is not None
         async with asyncio.timeout(40):
             return await self._process.wait()
 

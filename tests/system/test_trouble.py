@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from uuid import UUID, uuid4
 
 import aio_pika
@@ -17,6 +18,19 @@ from tests.system.deployment import Deployment, an_order
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]
 
 ORDERS = 100
+
+KILLED_BEFORE_ITS_FIRST_PUBLISH = (
+    sys.executable,
+    "-c",
+    """
+import os, signal, sys
+from messaging.outbox import Outbox
+from oms.cli import main
+Outbox.publish = lambda self, messages: messages and os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(main())
+""",
+)
+"""The command `oms` that dies when it has committed and is about to send what it has committed."""
 
 
 @pytest.fixture
@@ -94,6 +108,22 @@ async def test_a_killed_process_is_made_up_for_when_it_is_back(stocked: Deployme
         await stocked.services[name].start()
         await stocked.services[name].ready()
         await all_completed(client, accepted)
+    await clean_audit(stocked)
+
+
+@pytest.mark.parametrize("name", ["payment", "orchestrator"])
+async def test_m1_a_process_killed_between_its_commit_and_its_publish_delays_and_loses_nothing(
+    stocked: Deployment, name: str
+) -> None:
+    service = stocked.services[name]
+    await service.end()
+    async with stocked.client() as client:
+        accepted = await submit(client, 20)
+        await service.start(KILLED_BEFORE_ITS_FIRST_PUBLISH)
+        assert await service.ended() == -signal.SIGKILL
+        await service.start()
+        await all_completed(client, accepted)
+        assert await dead_letters(client) == 0
     await clean_audit(stocked)
 
 
