@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from string import ascii_letters
 from typing import Final
 
 from simulation.facts import Decided, Fact, Struck
@@ -47,13 +48,26 @@ class Coverage:
         self.strikes += other.strikes
 
     def table(self) -> Iterator[str]:
-        """One line a rule and direction: how often, after how many kinds of faults, after which never."""
-        kinds = [fault.name for fault in Fault]
-        yield f"{'rule':32} {'direction':12} {'times':>9}  {'faults':>7}  never after"
+        """The cross product: a line for each rule and direction, a column for each fault.
+
+        A cell says how often the rule was kept after the fault had struck: nothing for never, else the number
+        of digits of the count.
+        """
+        kinds = list(Fault)
+        letters = dict(zip(kinds, ascii_letters, strict=False))
+        yield "after which fault a rule was kept; a cell is the number of digits of how often"
+        for fault in kinds:
+            yield f"  {letters[fault]}  {self.strikes[fault.name]:>9,} times  {fault}"
+        yield f"{'rule':32} {'direction':12} {'times':>9}  {''.join(letters.values())}"
         for rule, direction in sorted({(rule, direction) for rule, direction, _ in self.cells}):
-            counts = {kind: self.cells[rule, direction, kind] for kind in kinds}
-            missed = [kind.lower() for kind, count in counts.items() if not count]
-            times = max(*counts.values(), self.cells[rule, direction, NO_FAULT])
-            seen = f"{len(kinds) - len(missed)}/{len(kinds)}"
-            never = ", ".join(missed[:4]) + (", ..." if len(missed) > 4 else "")
-            yield f"{rule:32} {direction:12} {times:9,}  {seen:>7}  {never}"
+            counts = [self.cells[rule, direction, kind.name] for kind in kinds]
+            times = max(*counts, self.cells[rule, direction, NO_FAULT])
+            cells = "".join(str(len(str(count))) if count else "." for count in counts)
+            yield f"{rule:32} {direction:12} {times:9,}  {cells}"
+        yield f"{self.covered():.0%} of the cells"
+
+    def covered(self) -> float:
+        """The share of the cross product of seen rules and all faults that was seen."""
+        rules = {(rule, direction) for rule, direction, _ in self.cells}
+        seen = sum(1 for _, _, fault in self.cells if fault != NO_FAULT)
+        return seen / (len(rules) * len(Fault)) if rules else 0.0

@@ -6,15 +6,20 @@ import random
 from typing import Any, Final
 from uuid import UUID
 
+from contracts.commands import ReleaseInventory
+from contracts.envelope import Direction
 from contracts.routing import (
     COMMANDS_EXCHANGE,
     DEFAULT_EXCHANGE,
     EVENTS_EXCHANGE,
+    INVENTORY,
     OUTCOMES_QUEUE,
     PARTICIPANTS,
 )
+from messaging.compose import command_message
 from messaging.in_process import InProcessBroker
 from messaging.transport import Message
+from orchestrator.core.state import Saga
 from simulation.servers import BEGINNING
 
 _BODIES: Final = (
@@ -63,6 +68,17 @@ class Forger:
                 headers=headers,
             )
         )
+
+    def release_too_early(self, saga: Saga) -> None:
+        """Send a release of something that has not been asked for yet, as an old program might (P4, P5)."""
+        command = ReleaseInventory(
+            saga_id=saga.saga_id,
+            order_id=saga.order_id,
+            step="reserve",
+            direction=Direction.COMPENSATING,
+        )
+        message_id = UUID(int=self._rng.getrandbits(128))
+        self._broker.publish(command_message(command, INVENTORY, message_id, BEGINNING, "forger"))
 
     def _body(self, saga_id: UUID) -> bytes:
         if self._rng.random() < 0.7:

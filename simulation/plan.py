@@ -62,6 +62,9 @@ RATES: Final[Mapping[Fault, float]] = {
 }
 """How likely a fault is at each opportunity, in seeds that have it."""
 
+LIARS: Final = 0.08
+"""The share of seeds in which the gateway breaks its word whenever it can."""
+
 STORMS: Final = (
     Fault.BROKER_CUT_OFF,
     Fault.BROKER_RESTARTED,
@@ -120,6 +123,8 @@ class Plan:
     new_version_at_s: float | None
     """When the second version of the definition is deployed; None for never."""
     stock_changes: int
+    strays: int = 0
+    """How many orders' reservations are released, by somebody, before they were asked for (P5)."""
     faults: frozenset[Fault] = field(default_factory=frozenset)
 
 
@@ -134,17 +139,25 @@ def plan_of(seed: int) -> Plan:
     if kinds and rng.random() < 0.3:
         storms.append(_outage(rng))
     orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
+    replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
+    if rng.random() < LIARS:
+        rates |= {Fault.VOID_LIES: 1.0, Fault.EFFECT_LATE: 0.4, Fault.PROVIDER_UNREACHED: 0.2}
+    strays = 0
+    if eagerness == 0.0 and rng.random() < 0.7:
+        # Only where nothing overtakes anything is it certain that the release comes first.
+        strays, replicas[INVENTORY] = 2, 1
     return Plan(
         seed=seed,
         orders=orders,
-        replicas={name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)},
+        replicas=replicas,
         rates=rates,
         storms=tuple(sorted(storms, key=lambda storm: storm.at_s)),
-        offers_void=rng.random() < 0.5,
+        offers_void=rng.random() < 0.5 or Fault.VOID_LIES in rates,
         garbage=rng.choice((0, 0, 0, 2, 5)),
         meddling=rng.choice((0, 0, 3, 8)),
         new_version_at_s=rng.uniform(5, 60) if rng.random() < 0.3 else None,
         stock_changes=rng.choice((0, 0, 2)),
+        strays=strays,
         faults=frozenset(rates) | {storm.fault for storm in storms},
     )
 

@@ -90,15 +90,18 @@ def _rule(engine: Engine, saga: Saga | None, happened: Any, answer: Any) -> str:
         return "S16 unknown saga"
     if isinstance(answer, UnknownVersion):
         return "S13 unknown version"
+    definition = engine.registry.find(saga.definition, saga.definition_version)
+    assert definition is not None
+    trigger = machine.classify(definition, happened)
+    row = None if trigger is None else machine.TABLE.get((saga.status, trigger))
+    if row is not None and row.rule.__name__ == "cancel_again":
+        return RULES["cancel_again"]
     if isinstance(answer, Stale):
         return "S1 stale"
     if isinstance(answer, Refused):
         return "S9 S10 S19 refused"
-    definition = engine.registry.find(saga.definition, saga.definition_version)
-    assert definition is not None
-    trigger = machine.classify(definition, happened)
-    assert trigger is not None
-    return RULES[machine.TABLE[saga.status, trigger].rule.__name__]
+    assert row is not None
+    return RULES[row.rule.__name__]
 
 
 def _look(original: Callable[..., Any]) -> Callable[..., Any]:

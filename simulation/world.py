@@ -12,7 +12,7 @@ from messaging.topology import orchestrator_topology, participant_topology
 from orchestrator.core.definition import Registry
 from orchestrator.core.state import ENDED, Saga
 from orchestrator.storage import DeadLetter
-from simulation.facts import Fact, Struck
+from simulation.facts import Committed, Fact, Struck
 from simulation.garbage import Forger
 from simulation.loop import SimulatedLoop
 from simulation.network import Wire
@@ -86,6 +86,7 @@ class World:
         self.loop = loop
         self.chance = Chance(plan.seed)
         self._watcher = watcher
+        self._strays = plan.strays
         self.weather = Weather(self.chance, plan.rates, self._struck)
         self.broker = InProcessBroker()
         self.wire = Wire(self.broker, self.chance.stream("network"), self.tell)
@@ -96,6 +97,7 @@ class World:
             self._process(name, number) for name, count in plan.replicas.items() for number in range(count)
         ]
         self._upgraded: set[str] = set()
+        self._forger = Forger(self.broker, self.chance.stream("garbage"))
         self._storm_rng = self.chance.stream("storms")
         self._warehouse_rng = self.chance.stream("warehouse")
 
@@ -114,6 +116,11 @@ class World:
     def tell(self, fact: Fact) -> None:
         """See `Office.tell`."""
         self._watcher.see(self.loop.time(), fact)
+        if self._strays and isinstance(fact, Committed):
+            for change in fact.of(SAGAS):
+                if change.before is None and self._strays:
+                    self._strays -= 1
+                    self._forger.release_too_early(change.after)
 
     async def sagas(self) -> list[Saga]:
         """See `Office.sagas`."""
@@ -137,9 +144,8 @@ class World:
             self.loop.call_later(storm.at_s, self._storm, storm)
         operator = Operator(self, self.chance.stream("operator"))
         meddling = [self._later(at_s, operator.meddle) for at_s in self._times(self.plan.meddling)]
-        forger = Forger(self.broker, self.chance.stream("garbage"))
         for at_s in self._times(self.plan.garbage):
-            self.loop.call_later(at_s, forger.forge)
+            self.loop.call_later(at_s, self._forger.forge)
         changes = self._times(self.plan.stock_changes)
         meddling += [self._later(at_s, self._change_stock) for at_s in changes]
         if self.plan.new_version_at_s is not None:

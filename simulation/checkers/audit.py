@@ -47,7 +47,7 @@ class OutsideAudit(Checker):
 
     def _undone(self, saga: Saga) -> Objections:
         about, order_id = str(saga.saga_id), str(saga.order_id)
-        if self.known.money_kept(order_id):
+        if self.known.money_kept(order_id) and not self.known.could_not_know(saga):
             yield about, f"{saga.order_status}, but {self.known.money_kept(order_id)} are kept"
         if self.known.shipped[order_id]:
             yield about, f"{saga.order_status}, but shipped"

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.events import PaymentSuccessfulEvent
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from messaging.transport import Message
 from orchestrator.core.state import Saga
@@ -44,6 +45,8 @@ class Knowledge:
         """By SKU, what inventory's ledger holds."""
         self.movements: list[Movement] = []
         self.outbox: dict[str, dict[UUID, OutboxRow]] = defaultdict(dict)
+        self.said: set[tuple[UUID | None, str]] = set()
+        """By saga, the types of all messages that were ever committed about it."""
         self.dead_letters: dict[UUID, DeadLetterRow] = {}
         self.charges: dict[str, list[Charged]] = defaultdict(list)
         self.refunded: Counter[str] = Counter()
@@ -91,6 +94,14 @@ class Knowledge:
         """Whether a provider broke its word about an order."""
         return str(self.saga_of.get(order_id)) in self.lied_to
 
+    def could_not_know(self, saga: Saga) -> bool:
+        """Whether the gateway took money against its word, and nobody was ever told of it.
+
+        No program can put that right: it is what the audit is there to find.
+        """
+        told = (saga.saga_id, PaymentSuccessfulEvent.__name__) in self.said
+        return str(saga.saga_id) in self.lied_to and not told
+
     def name_of(self, order_id: str) -> str:
         """The saga of an order, for a person."""
         return str(self.saga_of.get(order_id, f"unknown saga of order {order_id}"))
@@ -128,6 +139,8 @@ class Knowledge:
             self.outbox[service].pop(change.key, None)
         else:
             self.outbox[service][change.key] = change.after
+            message: Message = change.after.message
+            self.said.add((message.correlation_id, message.type))
 
     def _dead_letter(self, service: str, change: Change) -> None:
         self.dead_letters[change.key] = change.after
