@@ -45,7 +45,10 @@ def participant_component(service: ParticipantService) -> Component:
     async def trouble() -> str | None:
         return "; ".join(service.troubles) or None
 
-    return Component(service.name, trouble, in_trouble=Condition.DEGRADED)
+    def breaker() -> str | None:
+        return service.breaker.value if service.breaker is not None else None
+
+    return Component(service.name, trouble, in_trouble=Condition.DEGRADED, breaker=breaker)
 
 
 def provider_components(parts: Parts) -> list[Component]:

@@ -20,6 +20,7 @@ from oms.health import (
     provider_components,
 )
 from oms.metrics import outbox_look, queue_look
+from oms.other_processes import OtherProcesses
 from oms.settings import PREFIX, SANDBOX
 from oms.wiring import Parts
 from orchestrator.explanation import Explainer
@@ -78,6 +79,7 @@ async def api_app(
         local: services that run in this process too, and so show in its health and metrics.
     """
     queries = Queries(deployment.database, deployment.registry)
+    others = OtherProcesses(parts.settings.health_urls)
     database_url = parts.settings.required_database_url("orchestrator")
     listener = ProgressListener(connector(database_url), queries.orders.standings, parts.rng)
     orders_token = parts.settings.orders_token
@@ -106,6 +108,7 @@ async def api_app(
         routers=_participant_routers(parts, access),
         missing_participants=_missing(parts),
         ledgers={name: LedgerReader(name, parts.database(name)).read for name in _at_hand(parts)},
+        others=others.readiness,
         tracing=parts.telemetry.tracing,
         telemetry=parts.telemetry.http(),
     )
@@ -117,6 +120,7 @@ async def api_app(
         yield Api(app, listener.say_goodbye)
     finally:
         await listener.stop()
+        await others.close()
 
 
 def _sources(

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     provider_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
+    health_urls: Annotated[dict[str, str], NoDecode] = {}
     health_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -91,6 +92,18 @@ class Settings(BaseSettings):
             _require(
                 url, ("amqp", "amqps"), "amqp://user:password@host:5672/vhost (several with commas between)"
             )
+        return urls
+
+    @field_validator("health_urls", mode="before")
+    @classmethod
+    def _health_urls(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        urls: dict[str, str] = {}
+        for part in filter(None, map(str.strip, value.split(","))):
+            name, _, url = part.partition("=")
+            _require(url.strip(), ("http", "https"), "payment=http://host:8080 (several with commas between)")
+            urls[name.strip()] = url.strip()
         return urls
 
     @field_validator("payment_gateway_url", "carrier_url")

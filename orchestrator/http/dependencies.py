@@ -17,7 +17,7 @@ from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.disclosure import Disclosures
 from orchestrator.explanation import Depth, Explainer
 from orchestrator.http.access import Access
-from orchestrator.http.health import Component
+from orchestrator.http.health import Component, Readiness
 from orchestrator.intake import Intake
 from orchestrator.jobs.operations import JobOperations
 from orchestrator.metrics import Metrics
@@ -34,6 +34,14 @@ def untraced() -> TelemetryConfig:
 ReadLedger = Callable[[UUID], Awaitable[BaseModel]]
 """What a participant knows of a saga. Raises StorageUnavailable."""
 
+ReadOthers = Callable[[], Awaitable[Mapping[str, Readiness]]]
+"""What other processes say of their health."""
+
+
+async def nobody_else() -> Mapping[str, Readiness]:
+    """Where no other process is known."""
+    return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
@@ -45,6 +53,7 @@ class Dependencies:
         routers: further routes, such as those of participants whose database this process was given. They
             raise `contracts.problems.ProblemError`; `access.guard` protects what needs a token.
         missing_participants: path prefix → the variable that would have to be set for its routes to be here.
+        others: what further processes of the installation say of their health, by their names.
         ledgers: participant → reads what it knows of a saga, where its database is at hand.
         telemetry: what the framework does about traces of requests; nothing unless asked to.
     """
@@ -67,5 +76,6 @@ class Dependencies:
     routers: Sequence[APIRouter] = ()
     missing_participants: Mapping[str, str] = field(default_factory=dict)
     ledgers: Mapping[str, ReadLedger] = field(default_factory=dict)
+    others: ReadOthers = nobody_else
     tracing: Tracing = UNTRACED
     telemetry: TelemetryConfig = field(default_factory=untraced)

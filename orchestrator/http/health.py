@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -41,6 +41,7 @@ class Finding(BaseModel):
 
     status: Condition
     detail: str | None = None
+    breaker: str | None = Field(None, description="Where the circuit breaker at its provider stands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Component:
     Attributes:
         trouble: looks at it; None when all is well, else what is wrong, in a person's words.
         in_trouble: what its trouble means for the service.
+        breaker: where the circuit breaker at its provider stands, for what has one.
         note: what a person should know of it even when all is well, such as that it is the sandbox.
     """
 
@@ -57,6 +59,7 @@ class Component:
     trouble: Callable[[], Awaitable[str | None]]
     in_trouble: Condition = Condition.DOWN
     note: str | None = None
+    breaker: Callable[[], str | None] = lambda: None
 
     async def look(self) -> Finding:
         """Look at it, not for long."""
@@ -68,8 +71,8 @@ class Component:
         except Exception as error:
             trouble = f"it cannot be used ({type(error).__name__})"
         if trouble is None:
-            return Finding(status=Condition.OK, detail=self.note)
-        return Finding(status=self.in_trouble, detail=trouble)
+            return Finding(status=Condition.OK, detail=self.note, breaker=self.breaker())
+        return Finding(status=self.in_trouble, detail=trouble, breaker=self.breaker())
 
 
 class Liveness(BaseModel):

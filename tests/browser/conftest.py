@@ -13,6 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from oms.servers.child import ServerError
 from tests import servers
 from tests.browser.chromium import chromium
+from tests.browser.pages import Pages, some_pages
 from tests.browser.stage import Stage
 from tests.servers import Databases
 from tests.system.deployment import Deployment, empty
@@ -44,6 +45,9 @@ async def stage(
     url = databases.create()
     folder: Path = tmp_path_factory.mktemp("logs")
     deployment = Deployment(own_broker_url, url, folder, **TROUBLE_SOON)
+    elsewhere = [name for name in deployment.services if name not in ("api", "sandbox")]
+    urls = ",".join(f"{name}=http://127.0.0.1:{deployment.services[name].port}" for name in elsewhere)
+    deployment.services["api"].give(OMS_HEALTH_URLS=urls)
     await deployment.start()
     made = Stage(deployment)
     await made.set_up()
@@ -84,3 +88,9 @@ async def page(context: BrowserContext) -> AsyncIterator[Page]:
     made.on("console", lambda said: troubles.append(said.text) if "Security Policy" in said.text else None)
     yield made
     assert troubles == []
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pages(stage: Stage) -> Pages:
+    """Every page, with something on it."""
+    return await some_pages(stage)

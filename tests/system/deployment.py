@@ -40,6 +40,10 @@ class ServiceProcess:
         self._log = folder / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
 
+    def give(self, **variables: str) -> None:
+        """Further variables, from its next start on."""
+        self._environment.update(variables)
+
     async def start(self, command: Sequence[str] = OMS) -> None:
         """Start it; it need not be ready yet."""
         with self._log.open("ab") as log:

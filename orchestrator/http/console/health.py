@@ -27,11 +27,12 @@ class HealthPages:
         yield self._desk.page("/console/health", self._show)
 
     async def _show(self, request: Request, session: Session) -> Response:
-        readiness = await self._situations.readiness.for_page(request)
+        health = await self._situations.health.for_page(request)
         return self._desk.show(
             "health.html",
             session,
-            readiness=readiness,
+            readiness=health.here,
+            others=health.others,
             missing=self._dependencies.missing_participants,
             definitions=self._dependencies.registry.known,
         )

@@ -49,7 +49,7 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
     yield from HealthPages(desk, dependencies, situations).routes()
     snapshots: dict[str, Snapshot] = {
         "overview": situations.situation.recent,
-        "health": situations.readiness.recent,
+        "health": situations.health.recent,
     }
     yield from LivePages(desk, dependencies, snapshots).routes()
     for pages in (SagaPages, MessagePages, DeadLetterPages, JobPages, AuditPages):

@@ -26,7 +26,7 @@ from orchestrator.http.console.flow import flow
 from orchestrator.http.console.forms import checked, chosen, query_of
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session
-from orchestrator.http.console.timeline import timeline
+from orchestrator.http.console.timeline import time_of, timeline
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.masking import masked
 from orchestrator.queries.orders import order_view
@@ -180,6 +180,7 @@ class SagaPages:
         explanation = await self._dependencies.explainer.explain(saga_id)
         if saga is None or detail is None or explanation is None:
             raise not_found("saga")
+        messages = await self._queries.messages.shown(saga_id)
         definition = self._dependencies.registry.find(saga.definition, saga.definition_version)
         return self._desk.show(
             "saga.html",
@@ -192,6 +193,8 @@ class SagaPages:
             timeline=timeline(saga, detail, explanation.awaited, explanation.now),
             flow=flow(definition, detail) if definition is not None else None,
             ledgers=await self._ledgers(saga_id),
+            messages=messages.items if messages is not None else (),
+            last_sent=time_of(saga.sending.message_id) if saga.sending.message_id else None,
             judged=self._judged(saga),
             verdicts=list(Verdict),
             ended=detail.status in ENDED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -64,12 +64,47 @@ def _failed(reading: asyncio.Task[T]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """The circuit breaker at a participant's provider, as one process has it."""
+
+    participant: str
+    process: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How this process is, and the others that are known."""
+
+    here: Readiness
+    others: Mapping[str, Readiness]
+
+    @property
+    def breakers(self) -> tuple[Breaker, ...]:
+        """Every breaker that somebody tells of."""
+        told = (("this process", self.here), *self.others.items())
+        return tuple(
+            Breaker(name, process, finding.breaker)
+            for process, readiness in told
+            for name, finding in readiness.components.items()
+            if finding.breaker is not None
+        )
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Other processes that do not answer."""
+        return tuple(name for name, each in self.others.items() if "process" in each.components)
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All that the overview shows."""
 
     gauges: Gauges
     endings: Endings
     queues: tuple[QueueView, ...]
+    breakers: tuple[Breaker, ...]
+    silent: tuple[str, ...]
 
 
 class Situations:
@@ -79,14 +114,21 @@ class Situations:
         self._dependencies = dependencies
         self._now = now
         self.situation: Shared[Situation] = Shared(self._read)
-        self.readiness: Shared[Readiness] = Shared(lambda: readiness_of(dependencies.components))
+        self.health: Shared[Health] = Shared(self._health)
 
     async def _read(self) -> Situation:
         queries = self._dependencies.queries
-        gauges, endings, queues = await asyncio.gather(
-            queries.gauges.read(SHOWN_TO), queries.endings.by_minute(self._now()), self._queues()
+        gauges, endings, queues, health = await asyncio.gather(
+            queries.gauges.read(SHOWN_TO),
+            queries.endings.by_minute(self._now()),
+            self._queues(),
+            self.health.recent(),
         )
-        return Situation(gauges, endings, tuple(queues))
+        return Situation(gauges, endings, tuple(queues), health.breakers, health.silent)
+
+    async def _health(self) -> Health:
+        components, others = self._dependencies.components, self._dependencies.others
+        return Health(*await asyncio.gather(readiness_of(components), others()))
 
     async def _queues(self) -> list[QueueView]:
         worked = [OUTCOMES_QUEUE, *map(command_queue, self._dependencies.registry.participants)]

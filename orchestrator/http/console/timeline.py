@@ -172,7 +172,7 @@ class _Drawing:
                 yield Mark(self._x(entry.at), self._y(entry.step, entry.direction), "sent", title)
         work, latest = self._saga.work, self._saga.sending.message_id
         if work is not None and latest is not None and (work.step, work.direction) in self._rows:
-            at = _time_of(latest)
+            at = time_of(latest)
             title = f"latest copy sent at {clock(at)}"
             yield Mark(self._x(at), self._y(work.step, work.direction), "sent", title)
 
@@ -217,6 +217,6 @@ def _outcome(entry: HistoryView) -> str:
     return str(entry.accepted.get("event") or words(entry.kind))
 
 
-def _time_of(identity: UUID) -> datetime:
+def time_of(identity: UUID) -> datetime:
     """When a time-ordered id was made."""
     return datetime.fromtimestamp((identity.int >> 80) / 1000, UTC)

@@ -1,0 +1,55 @@
+"""Every page of the console with something on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.browser.stage import NOWHERE, Stage
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Addresses of pages by what they show."""
+
+    addresses: dict[str, str]
+
+
+async def some_pages(stage: Stage) -> Pages:
+    """Sagas of every kind, dead letters, and the pages that show them."""
+    ended = await stage.order()
+    rejected = await stage.order(payment_method="pm_card_declined")
+    stuck = await stage.order(payment_method="pm_gateway_down")
+    undoing = await stage.order(payment_method="pm_refund_down", shipping_address=NOWHERE)
+    for saga_id in (ended, rejected):
+        await stage.ended(saga_id)
+    for saga_id in (stuck, undoing):
+        await stage.stuck(saga_id)
+    letter = await _dead_letter(stage, stuck)
+    return Pages(
+        {
+            "overview": "/console",
+            "sagas": "/console/sagas",
+            "stuck-sagas": "/console/sagas?incident=any",
+            "no-sagas": "/console/sagas?order_id=00000000-0000-0000-0000-000000000000",
+            "completed-saga": f"/console/sagas/{ended}",
+            "rejected-saga": f"/console/sagas/{rejected}",
+            "stuck-saga": f"/console/sagas/{stuck}",
+            "stuck-refund": f"/console/sagas/{undoing}",
+            "dead-letter-groups": "/console/dead-letters",
+            "dead-letters": "/console/dead-letters/messages",
+            "dead-letter": f"/console/dead-letters/{letter['dead_letter_id']}",
+            "jobs": "/console/jobs",
+            "audit-log": "/console/audit-log",
+            "health": "/console/health",
+            "sign-out": "/console/logout",
+            "nothing-there": "/console/nothing",
+        }
+    )
+
+
+async def _dead_letter(stage: Stage, saga_id: str) -> dict[str, Any]:
+    async with stage.deployment.client() as client:
+        answer = await client.get("/admin/dead-letters", params={"saga_id": saga_id})
+        found: dict[str, Any] = answer.json()["items"][0]
+    return found
