@@ -188,7 +188,7 @@ def _sentences(
     if queue is not None:
         yield from _about_the_queue(queue)
     for incident in saga.incidents:
-        yield f"Incident {incident.kind} of {incident.step}: {incident.message}."
+        yield f"Incident {incident.kind} of {incident.step}: {incident.message.rstrip('.')}."
     if dead:
         yield f"It has {len(dead)} open dead letter{'s' if len(dead) > 1 else ''}."
 
@@ -209,6 +209,11 @@ def _about_the_queue(queue: QueueView) -> Iterator[str]:
     if queue.trouble is not None:
         yield f"The broker cannot tell about {queue.name}: {queue.trouble}."
     elif queue.consumers == 0:
-        yield f"Nobody consumes {queue.name}, which holds {queue.ready} messages."
+        yield f"Nobody consumes {queue.name}, which holds {_counted(queue.ready, 'message')}."
     else:
-        yield f"{queue.name} holds {queue.ready} messages for {queue.consumers} consumers."
+        waiting, consumers = _counted(queue.ready, "message"), _counted(queue.consumers, "consumer")
+        yield f"{queue.name} holds {waiting} for {consumers}."
+
+
+def _counted(number: int | None, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
