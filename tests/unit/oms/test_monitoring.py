@@ -99,8 +99,8 @@ def test_the_dashboard_is_whole() -> None:
     shown = {
         measure_of(name).name for _, text in EXPRESSIONS for name, _ in SELECTOR.findall(text) if name != "up"
     }
-    unseen = {"oms_build_info", "oms_provider_calls_under_way"}
-    assert {measure.name for measure in MEASURES} - shown == unseen
+    missing = {measure.name for measure in MEASURES} - shown - {"oms_build_info"}
+    assert missing == set(), "these need a panel in deploy/grafana/dashboard.json"
 
 
 # -- alerts -----------------------------------------------------------------------------------------------
