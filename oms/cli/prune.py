@@ -76,6 +76,7 @@ def prune(
     if as_json:
         output.show_json(done)
     else:
+        output.note(f"of sagas that were taken in before {done['mark_time'][:16].replace('T', ' ')} UTC")
         output.show(_table(done))
 
 
@@ -138,8 +139,7 @@ def _table(done: dict[str, Any]) -> Table:
         "idempotency_keys": "expired idempotency keys",
     }
     rows = [(Text(said), Text(f"{done[name]:,}")) for name, said in names.items() if done[name] is not None]
-    title = "would be removed" if done["dry_run"] else "removed"
-    return output.table(("what", "#rows"), rows, f"{title} behind {done['mark_time']}")
+    return output.table(("what would be removed" if done["dry_run"] else "what was removed", "#rows"), rows)
 
 
 def _actor(reason: str) -> Actor:

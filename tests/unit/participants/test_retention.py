@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -64,10 +66,10 @@ def test_known_work_and_work_above_the_mark_are_not() -> None:
 # -- which marks are taken --------------------------------------------------------------------------------
 
 
-def told(mark: UUID, **changes: object) -> Delivery:
+def told(mark: UUID, **changes: Any) -> Delivery:
     sent = instruction_message(AdvanceLowWaterMark(mark=mark), "inventory", uuid4(), NOW, "orchestrator")
     delivery = delivery_of(sent, command_queue("inventory"))
-    return Delivery(**{**{name: getattr(delivery, name) for name in delivery.__slots__}, **changes})  # type: ignore[arg-type]
+    return replace(delivery, **changes)
 
 
 def test_an_instruction_is_understood_among_commands() -> None:
@@ -191,6 +193,6 @@ async def test_what_changes_behind_the_mark_stays_until_the_mark_rises_again() -
     shop.now += timedelta(minutes=1)
     await shop.sold(1)
     [(key, row)] = shop.database.table(LEDGER).items()
-    shop.database.table(LEDGER)[key] = LedgerRow(*key, row.order_id, row.command, State.TOMBSTONE, shop.now)
+    shop.database.table(LEDGER)[key] = replace(row, updated_at=shop.now)
     await to_the_end(shop.pruner())
     assert shop.left == (1, 1)
