@@ -15,7 +15,7 @@ Token = Annotated[
         "--token",
         envvar="OMS_ADMIN_TOKEN",
         metavar="TOKEN",
-        help="The admin token. On this machine, .oms/admin-token is used when nothing is given.",
+        help="A token (`oms tokens`). On this machine, .oms/admin-token is used when nothing is given.",
         show_default=False,
     ),
 ]
