@@ -1,6 +1,6 @@
 """``python -m oms.mutations``: the table of when each mutant was noticed, and by which rule.
 
-``--quick`` tries each with the seed that is known to notice it; ``--only TEXT`` tries those whose rule has
+``--quick`` tries each with the seed that is known to notice it; ``--only A,B`` tries those with one of
 the text in its name.
 """
 
@@ -19,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try every mutant; 0 when all were noticed and nobody complained about the unharmed code."""
     parser = ArgumentParser(prog="python -m oms.mutations", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--quick", action="store_true", help="each with the seed known to notice it")
-    parser.add_argument("--only", default="", metavar="TEXT", help="those whose rule has this in its name")
+    parser.add_argument(
+        "--only", default="", metavar="A,B", help="those with one of these in their name"
+    )
     parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="processes to run on")
     wanted = parser.parse_args(arguments)
     trials = []

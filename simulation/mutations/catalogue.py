@@ -250,11 +250,12 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         within=40,
     ),
     Mutation(
-        "S2 row lock and version guard (SQL)",
-        "nor is there a guard: whatever is there is written over",
+        "S2 row lock and guards (SQL)",
+        "nor are there guards: sagas and history are written over",
         (
             Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),
             Patch(store, "UPDATE_SAGAS", mutants.sql_with(mutants.VERSION_GUARD)),
+            Patch(store, "INSERT_HISTORY", lambda statement: statement + mutants.WRITTEN_OVER),
         ),
         on_postgresql=True,
         within=40,

@@ -22,7 +22,7 @@ from orchestrator.intake import Intake
 from participants import external, fence
 from participants.external import Plan, Planner
 from participants.fence import Cell, Move, State
-from participants.inventory.stock import Shelf, StockLevel
+from participants.inventory.stock import Shelf
 from simulation.patches import Patch
 from simulation.storage.database import Session
 from simulation.storage.orchestrator import SAGAS, MemoryOrchestratorTransaction
@@ -207,10 +207,12 @@ def not_consumed(original: Any) -> Any:
 def sold_whatever_is_there(original: Any) -> Any:
     """P11: nobody looks at what is available."""
 
-    def reserve(self: Shelf, lines: Any) -> None:
+    def reserve(self: Shelf, lines: Any) -> Any:
+        if any(sku not in self._levels for sku in lines):
+            return original(self, lines)
         for sku, quantity in lines.items():
-            self._levels.setdefault(sku, StockLevel(0, 0))
             self._change(sku, reserved=quantity)
+        return None
 
     return reserve
 
@@ -324,6 +326,13 @@ def rule(name: str, instead: Callable[[Any], Any]) -> Patch:
 
 VERSION_GUARD = (" AND s.version = n.previous_version", "")
 """What the guard of a saga's version is replaced with."""
+
+
+WRITTEN_OVER = """
+ON CONFLICT (saga_id, version) DO UPDATE
+SET at = excluded.at, kind = excluded.kind, accepted = excluded.accepted, led_to = excluded.led_to
+"""
+"""History whose entries are written over."""
 
 
 def sql_with(*changes: tuple[str, str]) -> Callable[[Any], Any]:

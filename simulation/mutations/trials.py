@@ -24,10 +24,12 @@ def all_trials(databases: Sequence[str], *, chosen: str = "", how: Try = on_tria
 
     Args:
         databases: URLs of prepared databases, one for each process to run on.
-        chosen: part of the names of those that are tried; all by default.
+        chosen: parts of the names of those that are tried, with commas between; all by default.
         how: `on_trial`, or `quick_trial` where there is little time.
     """
-    numbers = [number for number, each in enumerate(MUTATIONS) if chosen.lower() in each.rule.lower()]
+    parts = chosen.lower().split(",")
+    wanted = [any(part in each.rule.lower() for part in parts) for each in MUTATIONS]
+    numbers = [number for number, each in enumerate(wanted) if each]
     context = get_context("spawn")
     shared: Any = context.SimpleQueue()
     for url in databases:
