@@ -88,8 +88,8 @@ async def test_it_is_alive_and_ready(api: Api) -> None:
     assert ready.json() == {
         "status": "ok",
         "components": {
-            "database": {"status": "ok", "detail": None},
-            "broker": {"status": "ok", "detail": None},
+            "database": {"status": "ok", "detail": None, "breaker": None},
+            "broker": {"status": "ok", "detail": None, "breaker": None},
         },
     }
 
@@ -112,6 +112,7 @@ async def test_without_its_database_it_is_not_ready(api: Api, monkeypatch: pytes
     assert response.json()["components"]["database"] == {
         "status": "down",
         "detail": "the database cannot be used",
+        "breaker": None,
     }
     assert (await api.http.get("/metrics")).status_code == 200
 
