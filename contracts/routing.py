@@ -11,7 +11,7 @@ EVENTS_EXCHANGE: Final = "oms.events"
 """Topic exchange; the routing key is the event's own, such as ``inventory.reserved``."""
 
 DEFAULT_EXCHANGE: Final = ""
-"""The broker's own exchange: the routing key is a queue's name. Used for retry hops and dead letters."""
+"""The broker's own exchange: the routing key is any queue's name. Only the orchestrator's replays use it."""
 
 OUTCOMES_QUEUE: Final = "orchestrator.outcomes"
 
@@ -30,6 +30,15 @@ def command_queue(participant: str) -> str:
 def retry_queue(queue: str, delay_s: float) -> str:
     """The queue that hands its messages back to ``queue`` after ``delay_s`` seconds."""
     return f"{queue}.retry.{delay_s:g}s"
+
+
+def failure_exchange(queue: str) -> str:
+    """The direct exchange by which the consumer of ``queue`` sends on what failed; the key is a queue's name.
+
+    It leads to the retry queues and dead letters of this one queue and nowhere else, so that a service
+    needs no right on the default exchange, which leads everywhere.
+    """
+    return f"{queue}.failed"
 
 
 def dead_letter_queue(queue: str) -> str:

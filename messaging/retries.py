@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.envelope import ATTEMPT
-from contracts.routing import DEFAULT_EXCHANGE, dead_letter_queue, retry_queue
+from contracts.routing import dead_letter_queue, failure_exchange, retry_queue
 from contracts.sensitive import without_sensitive
 from messaging.errors import PermanentFailure
 from messaging.transport import Delivery, Message
@@ -153,7 +153,7 @@ def _hop(
     return Message(
         message_id=message_id,
         type=_short(delivery.type or ""),
-        exchange=DEFAULT_EXCHANGE,
+        exchange=failure_exchange(delivery.queue),
         routing_key=queue,
         body=delivery.body,
         correlation_id=parse_id(delivery.correlation_id),

@@ -11,6 +11,7 @@ from contracts.routing import (
     OUTCOMES_QUEUE,
     command_queue,
     dead_letter_queue,
+    failure_exchange,
     retry_queue,
 )
 from messaging.transport import Binding, Exchange, Queue, Topology
@@ -24,27 +25,29 @@ DEAD_LETTER_DELIVERY_LIMIT: Final = 1_000_000
 EXCHANGES: Final = (Exchange(COMMANDS_EXCHANGE, "direct"), Exchange(EVENTS_EXCHANGE, "topic"))
 
 
-def consumed_queue(name: str, retry_delays_s: Sequence[float]) -> tuple[Queue, ...]:
-    """A queue with its dead-letter queue and one retry queue a delay."""
-    return (
-        Queue(name, DELIVERY_LIMIT, dead_letter_queue=dead_letter_queue(name)),
-        Queue(dead_letter_queue(name), DEAD_LETTER_DELIVERY_LIMIT),
-        *(
-            Queue(retry_queue(name, delay_s), DELIVERY_LIMIT, dead_letter_queue=name, ttl_s=delay_s)
-            for delay_s in retry_delays_s
-        ),
+def consumed_queue(name: str, retry_delays_s: Sequence[float]) -> Topology:
+    """A queue with its dead-letter queue, one retry queue a delay, and the exchange that leads to these."""
+    dead_letters = Queue(dead_letter_queue(name), DEAD_LETTER_DELIVERY_LIMIT)
+    retries = tuple(
+        Queue(retry_queue(name, delay_s), DELIVERY_LIMIT, dead_letter_queue=name, ttl_s=delay_s)
+        for delay_s in retry_delays_s
+    )
+    exchange = failure_exchange(name)
+    return Topology(
+        (Exchange(exchange, "direct"),),
+        (Queue(name, DELIVERY_LIMIT, dead_letter_queue=dead_letters.name), dead_letters, *retries),
+        tuple(Binding(queue.name, exchange, queue.name) for queue in (dead_letters, *retries)),
     )
 
 
 def participant_topology(participant: str, retry_delays_s: Sequence[float]) -> Topology:
     """What one participant consumes: its commands, with retries and dead letters."""
     queue = command_queue(participant)
-    return Topology(
-        EXCHANGES, consumed_queue(queue, retry_delays_s), (Binding(queue, COMMANDS_EXCHANGE, participant),)
-    )
+    commands = Topology(EXCHANGES, bindings=(Binding(queue, COMMANDS_EXCHANGE, participant),))
+    return consumed_queue(queue, retry_delays_s) + commands
 
 
 def orchestrator_topology(outcome_keys: Iterable[str], retry_delays_s: Sequence[float]) -> Topology:
     """The outcome queue, bound for exactly the outcomes that the registered definitions await."""
     bindings = tuple(Binding(OUTCOMES_QUEUE, EVENTS_EXCHANGE, key) for key in sorted(set(outcome_keys)))
-    return Topology(EXCHANGES, consumed_queue(OUTCOMES_QUEUE, retry_delays_s), bindings)
+    return consumed_queue(OUTCOMES_QUEUE, retry_delays_s) + Topology(EXCHANGES, bindings=bindings)

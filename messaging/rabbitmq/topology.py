@@ -14,6 +14,7 @@ from messaging.transport import Binding, Exchange, Queue, Topology, TopologyMism
 
 NOT_FOUND: Final = 404
 _PRECONDITION_FAILED: Final = 406
+_ACCESS_REFUSED: Final = 403
 _ARGUMENT: Final = re.compile(r"inequivalent arg '([^']+)'")
 
 
@@ -73,18 +74,39 @@ async def declare(connection: Channels, topology: Topology, names: Names) -> lis
         TopologyMismatch: something of that name exists with other properties.
         BrokerError: the broker could not be asked.
     """
-    missing = [
-        f"{what} {named.name}"
-        for what, things in (("exchange", topology.exchanges), ("queue", topology.queues))
-        for named in things
-        if not await _exists(connection, named, names)
-    ]
+    missing = await _missing(connection, topology, names)
     await redeclare(connection, topology, names)
     return missing
 
 
 async def redeclare(connection: Channels, topology: Topology, names: Names) -> None:
-    """The same without looking what was there before. Raises as `declare` does."""
+    """The same without looking what was there before. Raises as `declare` does.
+
+    A user without the right to declare gets along with what somebody else has declared.
+    """
+    try:
+        await _declare_all(connection, topology, names)
+    except BrokerError as error:
+        if error.code != _ACCESS_REFUSED:
+            raise
+        if missing := await _missing(connection, topology, names):
+            raise BrokerError(
+                f"{missing[0]} does not exist, and this broker user may not make it: "
+                "run `oms broker setup` as a user who may",
+                error.code,
+            ) from error
+
+
+async def _missing(connection: Channels, topology: Topology, names: Names) -> list[str]:
+    return [
+        f"{what} {named.name}"
+        for what, things in (("exchange", topology.exchanges), ("queue", topology.queues))
+        for named in things
+        if not await _exists(connection, named, names)
+    ]
+
+
+async def _declare_all(connection: Channels, topology: Topology, names: Names) -> None:
     channel = await connection.plain_channel()
     try:
         for exchange in topology.exchanges:

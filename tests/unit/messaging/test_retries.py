@@ -74,7 +74,7 @@ def test_m1_a_hop_has_a_message_id_of_its_own_and_must_arrive() -> None:
 
     assert hop.message_id == ID
     assert hop.mandatory
-    assert hop.exchange == ""
+    assert hop.exchange == "payment.commands.failed"  # leads to no other queue's
     assert hop.correlation_id == UUID(int=9)
 
 
