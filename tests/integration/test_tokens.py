@@ -234,7 +234,7 @@ async def test_a_session_shows_name_and_role_and_ends_with_its_token(api: Api) -
     assert entered.status_code == 303
     assert secret not in str(entered.headers)
     shown = await api.http.get("/console/sagas")
-    assert "jane operator" in Page(shown.text).words
+    assert "jane (operator)" in Page(shown.text).words
     await keeper(api).revoke("jane", BOSS)
     gone = await api.http.get("/console/sagas")
     assert (gone.status_code, gone.headers["Location"]) == (303, "/console/login?next=%2Fconsole%2Fsagas")
