@@ -18,6 +18,9 @@ from tests.browser.stage import Stage
 from tests.servers import Databases
 from tests.system.deployment import Deployment, empty
 
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-extensions", "--disable-component-update"]
+"""Only pages of our own are opened, and root has no sandbox to offer; there is nothing to speed up either."""
+
 TROUBLE_SOON = {
     "OMS_RETRY_DELAYS_S": "0.2",
     "OMS_MAX_ATTEMPTS": "2",
@@ -64,8 +67,7 @@ async def browser() -> AsyncIterator[Browser]:
     except ServerError as error:
         pytest.fail(str(error), pytrace=False)
     async with async_playwright() as playwright:
-        # Only pages of our own are opened, and root has no sandbox to offer.
-        started = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        started = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield started
         await started.close()
 
