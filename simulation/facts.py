@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,11 +23,23 @@ class Committed:
 
     def __post_init__(self) -> None:
         for change in self.changes:
-            self._by_table.setdefault(change.table, []).append(change)
+            table = change.table if change.after is not None else f"-{change.table}"
+            self._by_table.setdefault(table, []).append(change)
 
     def of(self, table: str) -> Sequence[Change]:
-        """The changes of one table."""
+        """The rows of one table that were written."""
         return self._by_table.get(table, ())
+
+    def removed_from(self, table: str) -> Sequence[Change]:
+        """The rows of one table that were removed."""
+        return self._by_table.get(f"-{table}", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """Days go by in which nothing happens: every database's clock is set forward."""
+
+    by: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +156,7 @@ class Decided:
 
 Fact = (
     Committed
+    | Aged
     | Deadlocked
     | Published
     | Arrived

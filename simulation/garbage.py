@@ -6,7 +6,7 @@ import random
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.commands import ReleaseInventory
+from contracts.commands import ChargePayment, ItemQuantity, ReleaseInventory, ReserveInventory, ShipOrder
 from contracts.envelope import Direction
 from contracts.routing import (
     COMMANDS_EXCHANGE,
@@ -15,6 +15,8 @@ from contracts.routing import (
     INVENTORY,
     OUTCOMES_QUEUE,
     PARTICIPANTS,
+    PAYMENT,
+    SHIPPING,
 )
 from messaging.compose import command_message
 from messaging.in_process import InProcessBroker
@@ -79,6 +81,31 @@ class Forger:
         )
         message_id = UUID(int=self._rng.getrandbits(128))
         self._broker.publish(command_message(command, INVENTORY, message_id, BEGINNING, "forger"))
+
+    def repeat_the_past(self, saga: Saga) -> None:
+        """Send a command of a saga that ended long ago once more."""
+        identity: dict[str, Any] = {"saga_id": saga.saga_id, "order_id": saga.order_id}
+        identity["direction"] = Direction.FORWARD
+        lines = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in saga.order.lines)
+        address = saga.order.shipping_address
+        charged = ChargePayment(
+            **identity,
+            step="charge",
+            customer_id=saga.order.customer_id,
+            amount=saga.order.total,
+            currency=saga.order.currency,
+            payment_method=saga.order.payment_method,
+        )
+        for participant, command in (
+            (INVENTORY, ReserveInventory(**identity, step="reserve", lines=lines)),
+            (PAYMENT, charged),
+            (SHIPPING, ShipOrder(**identity, step="ship", lines=lines, shipping_address=address)),
+        ):
+            self._broker.publish(command_message(command, participant, self.new_id(), BEGINNING, "forger"))
+
+    def new_id(self) -> UUID:
+        """An id of a message."""
+        return UUID(int=self._rng.getrandbits(128))
 
     def _body(self, saga_id: UUID) -> bytes:
         if self._rng.random() < 0.7:

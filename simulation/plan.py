@@ -123,6 +123,8 @@ class Plan:
     new_version_at_s: float | None
     """When the second version of the definition is deployed; None for never."""
     stock_changes: int
+    is_pruned: bool = False
+    """Whether days go by at the end, after which everything is pruned and old commands come again (P7)."""
     strays: int = 0
     """How many orders' reservations are released, by somebody, before they were asked for (P5)."""
     faults: frozenset[Fault] = field(default_factory=frozenset)
@@ -158,6 +160,7 @@ def plan_of(seed: int) -> Plan:
         new_version_at_s=rng.uniform(5, 60) if rng.random() < 0.3 else None,
         stock_changes=rng.choice((0, 0, 2)),
         strays=strays,
+        is_pruned=rng.random() < 0.2,
         faults=frozenset(rates) | {storm.fault for storm in storms},
     )
 

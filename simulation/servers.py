@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from psycopg import OperationalError, errors
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from messaging.transport import Message
 from orchestrator.saga_cache import SagaCache
 from simulation.facts import Committed, Deadlocked, Fact
 from simulation.loop import SimulatedLoop
@@ -69,6 +71,10 @@ class DatabaseServer:
         Args:
             counted: given what is on hand and what is reserved, returns what is on hand from now on.
         """
+        raise NotImplementedError
+
+    async def raise_mark(self, mark: UUID, messages: Sequence[Message]) -> None:
+        """The orchestrator's low-water mark rises, and the participants are told (P7)."""
         raise NotImplementedError
 
     def restart(self, down_s: float) -> None:
@@ -168,6 +174,13 @@ class MemoryServer(DatabaseServer):
             await transaction.session.lock(STOCK_TABLE, sku)
             row = transaction.session.get(STOCK_TABLE, sku) or StockRow(0, 0)
             await transaction.adjust(sku, counted(row.on_hand, row.reserved))
+            await transaction.commit(())
+
+    async def raise_mark(self, mark: UUID, messages: Sequence[Message]) -> None:
+        """See `DatabaseServer.raise_mark`."""
+        async with MemoryOrchestratorTransaction(self.database) as transaction:
+            transaction.advance_mark(mark)
+            transaction.send(messages)
             await transaction.commit(())
 
     def end_transactions(self) -> None:

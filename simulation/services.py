@@ -31,7 +31,12 @@ from simulation.weather import Chance
 
 PACE: Final = Pace(due_s=2.0, relay_s=8.0, sweep_s=4.0, jobs_s=None)
 PARTICIPANT_PACE: Final = participant.Pace(
-    concurrency=4, longest_call_s=LONGEST_CALL_S, relay_s=8.0, sweep_s=4.0
+    concurrency=4,
+    longest_call_s=LONGEST_CALL_S,
+    relay_s=8.0,
+    sweep_s=4.0,
+    prune_s=15.0,
+    prune_after_s=5.0,
 )
 BREAKER: Final = BreakerPolicy(minimum_calls=4, cool_down_s=3.0, probe_patience_s=10.0)
 

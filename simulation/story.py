@@ -13,6 +13,7 @@ from participants.ledger import LedgerRow
 from simulation.facts import (
     Acknowledged,
     Acted,
+    Aged,
     Arrived,
     Blundered,
     Charged,
@@ -77,6 +78,8 @@ def _committed(fact: Committed) -> Told:
             yield str(entry.saga_id), f"saga       v{entry.version} {name} → {became}{arrow}"
         elif change.table == SAGAS and change.before is not None:
             yield from _resent(change.before, change.after)
+        elif change.table == LEDGER and change.after is None:
+            yield str(change.before.saga_id), f"{fact.service:10} ledger: {change.before.command} is pruned"
         elif change.table == LEDGER:
             row: LedgerRow = change.after
             before = change.before.state if change.before is not None else "no row"
@@ -92,6 +95,10 @@ def _resent(before: Saga, after: Saga) -> Told:
         work = after.work
         step = f"{work.step} ({work.direction})" if work else "?"
         yield str(after.saga_id), f"saga       asks again for {step}, copy {after.sending.attempts}"
+
+
+def _aged(fact: Aged) -> Told:
+    yield None, f"{fact.by.days} days go by"
 
 
 def _deadlocked(fact: Deadlocked) -> Told:
@@ -148,6 +155,7 @@ def _decided(fact: Decided) -> Told:
 
 _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Committed: _committed,
+    Aged: _aged,
     Deadlocked: _deadlocked,
     Published: _message("publishes"),
     Arrived: _message("broker has"),

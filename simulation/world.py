@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from contracts.commands import AdvanceLowWaterMark
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
+from messaging.compose import instruction_message
+from messaging.identifiers import first_id_at
 from messaging.in_process import InProcessBroker
 from messaging.topology import orchestrator_topology, participant_topology
 from orchestrator.core.definition import Registry
 from orchestrator.core.state import ENDED, Saga
 from orchestrator.storage import DeadLetter
-from simulation.facts import Committed, Fact, Struck
+from simulation.facts import Aged, Committed, Fact, Struck
 from simulation.garbage import Forger
 from simulation.loop import SimulatedLoop
 from simulation.network import Wire
@@ -41,6 +45,10 @@ RECOVERY_LASTS_S: Final = 3000.0
 """Seconds without faults after which everything must have ended."""
 
 LOOK_EVERY_S: Final = 5.0
+DAYS_GO_BY: Final = timedelta(days=9)
+KEPT_FOR: Final = timedelta(days=8)
+PRUNING_LASTS_S: Final = 60.0
+"""Seconds from the mark's rise until all behind it is gone: the relay's lease and some of the paces."""
 
 
 class Watcher(Protocol):
@@ -153,7 +161,30 @@ class World:
         await asyncio.sleep(STORM_LASTS_S)
         self._calm_down()
         await asyncio.gather(*busy, *meddling)
-        return await self._recover(operator)
+        unfinished = await self._recover(operator)
+        if unfinished is None and self.plan.is_pruned:
+            await self._forget()
+            unfinished = await self._recover(operator)
+        return unfinished
+
+    async def _forget(self) -> None:
+        """Days go by, everything is pruned, and then old commands come out of nowhere (P7)."""
+        self.tell(Aged(DAYS_GO_BY))
+        for server in self.servers.values():
+            server.clock_is_off_s += DAYS_GO_BY.total_seconds()
+        orchestrator = self.servers[ORCHESTRATOR_DATABASE]
+        now = orchestrator.clock()
+        mark = first_id_at(now - KEPT_FOR)
+        told = AdvanceLowWaterMark(mark=mark)
+        messages = [
+            instruction_message(told, name, self._forger.new_id(), now, ORCHESTRATOR_DATABASE)
+            for name in PARTICIPANTS
+        ]
+        await orchestrator.raise_mark(mark, messages)
+        await asyncio.sleep(PRUNING_LASTS_S)
+        for saga in await self.sagas():
+            self._forger.repeat_the_past(saga)
+        await asyncio.sleep(LOOK_EVERY_S)
 
     async def _recover(self, operator: Operator) -> str | None:
         """Faults are off: everything must come to its end, with an operator who does what incidents ask."""

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from simulation.checkers import audit, effects, messages, sagas
+from simulation.checkers import audit, effects, messages, retention, sagas
 from simulation.checkers.inspection import Checker
 
-EVERY_CHECKER: Final[tuple[type[Checker], ...]] = (*effects.ALL, *sagas.ALL, *messages.ALL, *audit.ALL)
+EVERY_CHECKER: Final[tuple[type[Checker], ...]] = (
+    *effects.ALL,
+    *sagas.ALL,
+    *messages.ALL,
+    *retention.ALL,
+    *audit.ALL,
+)

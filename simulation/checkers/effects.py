@@ -205,7 +205,7 @@ class ReducedAsReserved(Checker):
             saga = self.known.sagas.get(saga_id)
             if saga is not None and not self.known.shipped[str(saga.order_id)]:
                 yield str(saga_id), "stock is reduced for an order that was not shipped"
-            times = sum(movement.saga_id == saga_id for movement in self.known.movements)
+            times = sum(movement.saga_id == saga_id for movement in self.known.movements.values())
             if times != len(quantities):
                 yield str(saga_id), "stock is reduced again"
 

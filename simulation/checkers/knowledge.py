@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from orchestrator.core.state import Saga
 from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow
-from simulation.facts import Charged, Committed, Fact, Refunded, Shipped, Struck
+from simulation.facts import Aged, Charged, Committed, Fact, Refunded, Shipped, Struck
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
@@ -40,10 +41,14 @@ class Knowledge:
         self.history: dict[UUID, list[HistoryEntry]] = defaultdict(list)
         self.ledger: dict[tuple[str, str, UUID], LedgerRow] = {}
         """By participant, forward command and saga."""
+        self.let_pass = timedelta()
+        """Time that has passed for the databases alone, beside the world's (see `Aged`)."""
+        self.pruned: set[tuple[str, str, UUID]] = set()
+        """Rows of ledgers that were removed, by participant, forward command and saga."""
         self.stock: dict[str, StockRow] = {}
         self.held: Counter[str] = Counter()
         """By SKU, what inventory's ledger holds."""
-        self.movements: list[Movement] = []
+        self.movements: dict[Any, Movement] = {}
         self.outbox: dict[str, dict[UUID, OutboxRow]] = defaultdict(dict)
         self.said: set[tuple[UUID | None, str]] = set()
         """By saga, the types of all messages that were ever committed about it."""
@@ -59,6 +64,7 @@ class Knowledge:
             Refunded: self._refunded,
             Shipped: self._shipped,
             Struck: self._struck,
+            Aged: self._aged,
         }
         self._of_table: Mapping[str, Callable[[str, Change], None]] = {
             SAGAS: self._saga,
@@ -122,6 +128,10 @@ class Knowledge:
 
     def _row(self, service: str, change: Change) -> None:
         before, after = change.before, change.after
+        if after is None:
+            # What was pruned is remembered here as it stood: nothing about it may change any more (P7).
+            self.pruned.add((service, before.command, before.saga_id))
+            return
         self.ledger[service, after.command, after.saga_id] = after
         for row, sign in ((before, -1), (after, 1)):
             if row is not None and service == INVENTORY and holds(row):
@@ -132,7 +142,10 @@ class Knowledge:
         self.stock[change.key] = change.after
 
     def _movement(self, service: str, change: Change) -> None:
-        self.movements.append(change.after)
+        if change.after is None:
+            del self.movements[change.key]
+        else:
+            self.movements[change.key] = change.after
 
     def _message(self, service: str, change: Change) -> None:
         if change.after is None:
@@ -153,6 +166,9 @@ class Knowledge:
 
     def _shipped(self, fact: Shipped) -> None:
         self.shipped[fact.order_id] += 1
+
+    def _aged(self, fact: Aged) -> None:
+        self.let_pass += fact.by
 
     def _struck(self, fact: Struck) -> None:
         if fact.fault is Fault.VOID_LIES:

@@ -16,7 +16,7 @@ from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector
 from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
-from participants import questions
+from participants import provider_consumer, questions
 from participants.external import Patience, Planner
 from participants.fence import Move
 from participants.inventory import handlers
@@ -178,6 +178,15 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "not found is taken for proof at once",
         (Patch(Planner, "proves_nothing_happened", mutants.any_word_is_proof),),
         adjust=settings.with_hasty_people,
+    ),
+    Mutation(
+        "P7 behind the mark",
+        "a command without a row is new work, however old its saga is",
+        (
+            Patch(handlers, "check_not_expired", mutants.always(value=None)),
+            Patch(provider_consumer, "check_not_expired", mutants.always(value=None)),
+        ),
+        adjust=settings.with_days_that_go_by,
     ),
     Mutation(
         "P11 consumed",

@@ -63,3 +63,8 @@ def with_people_at_once(plan: WorldPlan) -> WorldPlan:
     """Providers refuse for good, and somebody acts every other second."""
     broken = tuple(Storm(float(at), Fault.PROVIDER_MISUSE, 1.0, everywhere=False) for at in range(5, 60, 6))
     return replace(plan, meddling=40, storms=(*plan.storms, *broken))
+
+
+def with_days_that_go_by(plan: WorldPlan) -> WorldPlan:
+    """At the end everything is pruned, and old commands come again."""
+    return replace(plan, is_pruned=True)

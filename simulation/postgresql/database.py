@@ -21,6 +21,7 @@ from sqlalchemy import make_url
 
 from contracts.orders import Order
 from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
+from messaging.transport import Message
 from migrations.run import migrate
 from simulation.postgresql import rows
 from simulation.storage.database import Change
@@ -189,6 +190,24 @@ class PostgresDatabase:
                 " VALUES (%s, 'adjustment', %s, %s)",
                 [sku, now - on_hand, at],
             )
+        self.look()
+
+    def raise_mark(self, mark: UUID, messages: Sequence[Message], now: datetime) -> None:
+        """Let the orchestrator's low-water mark stand here, and leave messages to its relay (P7)."""
+        with self._eye.transaction():
+            self._eye.execute(
+                "INSERT INTO orchestrator.retention (id, mark, advanced_at) VALUES (1, %s, %s)", [mark, now]
+            )
+            for message in messages:
+                self._eye.execute(
+                    "INSERT INTO orchestrator.outbox (message_id, type, exchange, routing_key, mandatory,"
+                    " app_id, headers, body, created_at, claimed_until)"
+                    " VALUES (%s, %s, %s, %s, true, %s, %s, %s, %s, %s)",
+                    [
+                        *(message.message_id, message.type, message.exchange, message.routing_key),
+                        *(message.app_id, json.dumps(dict(message.headers)), message.body, now, now),
+                    ],
+                )
         self.look()
 
     def execute(self, statement: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from messaging.transport import Message
 from simulation.loop import SimulatedLoop
 from simulation.postgresql.database import PostgresDatabase
 from simulation.postgresql.line import Connections, Lease, PostgresLine
@@ -54,6 +56,10 @@ class PostgresServer(DatabaseServer):
                 await asyncio.sleep(0.05)
             else:
                 return
+
+    async def raise_mark(self, mark: UUID, messages: Sequence[Message]) -> None:
+        """See `DatabaseServer.raise_mark`."""
+        self._database.raise_mark(mark, messages, self.clock())
 
     def end_transactions(self) -> None:
         """See `DatabaseServer.end_transactions`."""

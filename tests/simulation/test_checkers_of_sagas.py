@@ -8,6 +8,7 @@ from datetime import timedelta
 from contracts.envelope import Direction
 from contracts.routing import OUTCOMES_QUEUE
 from messaging.compose import stored_event_message
+from messaging.identifiers import first_id_at
 from messaging.relay import LEASE_S
 from messaging.transport import Message
 from orchestrator.core import machine
@@ -23,11 +24,13 @@ from orchestrator.core.inputs import (
 from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatus, Saga, Sending, Status
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
-from simulation.checkers import messages, sagas
+from simulation.checkers import messages, retention, sagas
 from simulation.facts import (
     Acknowledged,
+    Aged,
     Arrived,
     Blundered,
+    Charged,
     Deadlocked,
     Decided,
     Delivered,
@@ -63,6 +66,7 @@ ENDED = replace(
     version=2,
 )
 RESERVED = OutcomeReceived("InventoryReservedEvent", "reserve", Direction.FORWARD)
+YOUNG_ID = first_id_at(BEGINNING)
 CANCELLED = CancelRequested(Actor("customer", "why"))
 PATIENCE = old_definition()["reserve"].policy
 
@@ -385,3 +389,34 @@ def test_given_up_when_the_answer_came_too_late_or_was_purged_or_is_in_hand() ->
     answer = waiting_answer(trace, 0.0)
     trace.see(Delivered("orchestrator-0.1", delivery_of(answer, OUTCOMES_QUEUE)))
     assert given_up(trace, PATIENCE.deadline_s + 60) == []
+
+
+# -- what is let go of ------------------------------------------------------------------------------------
+
+
+def test_pruned_while_its_saga_runs_or_is_young() -> None:
+    trace = begun(retention.PrunesWhatIsAtRest)
+    trace.see(Aged(timedelta(days=9)))
+    running = replace(STARTED, saga_id=YOUNG_ID)
+    row = replace(trace.row("inventory", "ReserveInventory", State.REJECTED).after, saga_id=YOUNG_ID)
+    gone_row = Change("ledger", row.key, row, None)
+    trace.commits("orchestrator", Change("sagas", YOUNG_ID, None, running))
+    assert trace.commits("inventory", gone_row) == ["ReserveInventory is pruned while its saga is running"]
+    ended = replace(ENDED, saga_id=YOUNG_ID)
+    trace.commits("orchestrator", Change("sagas", YOUNG_ID, running, ended))
+    assert trace.commits("inventory", gone_row) == []
+
+    trace = begun(retention.PrunesWhatIsAtRest)
+    trace.commits("orchestrator", Change("sagas", YOUNG_ID, None, ended))
+    assert trace.commits("inventory", gone_row) == ["ReserveInventory is pruned although its saga is young"]
+
+
+def test_something_comes_of_what_was_pruned() -> None:
+    trace = begun(retention.NothingComesOfTheForgotten)
+    row = trace.row("payment", "ChargePayment", State.REJECTED).after
+    assert trace.commits("payment", Change("ledger", row.key, row, None)) == []
+    assert trace.commits("payment", Change("ledger", row.key, None, row)) == [
+        "ChargePayment was pruned, and is rejected again"
+    ]
+    charged = Charged(str(ORDER_ID), "key", 1000, "EUR")
+    assert trace.see(charged) == ["it is charged long after its end"]
