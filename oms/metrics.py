@@ -15,6 +15,7 @@ import orchestrator.metrics
 import orchestrator.queries.retention
 import participants.measures
 from contracts.routing import OUTCOMES_QUEUE, command_queue, dead_letter_queue
+from messaging.connecting import checked_out
 from messaging.measures import OUTBOX, OUTBOX_AGE, Measure, Reading
 from messaging.transport import BrokerUnavailable, Transport
 from orchestrator.measures import QUEUE_CONSUMERS, QUEUE_READY
@@ -44,7 +45,7 @@ def outbox_look(service: str, database: AsyncEngine) -> Look:
     )
 
     async def look() -> AsyncIterator[Reading]:
-        async with database.connect() as connection:
+        async with checked_out(database) as connection:
             [(number, age_s)] = await connection.execute(query)
         yield OUTBOX.of(service), number
         yield OUTBOX_AGE.of(service), max(0.0, age_s or 0.0)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from contracts.problems import ProblemError, parsed
+from messaging.connecting import checked_out
 from messaging.postgresql import is_transient
 from messaging.unit_of_work import StorageUnavailable
 from participants.tables import participant_metadata
@@ -77,7 +78,7 @@ class LedgerReader:
     async def read(self, saga_id: UUID) -> LedgerView:
         """All that the participant knows of a saga. Raises StorageUnavailable."""
         try:
-            async with self._database.connect() as connection:
+            async with checked_out(self._database) as connection:
                 rows = (await connection.execute(self._of_saga, {"wanted": saga_id})).all()
         except Exception as error:
             if is_transient(error) or isinstance(error, PoolExhausted):

@@ -11,6 +11,7 @@ from sqlalchemy import Executable, Row, literal, select
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from messaging.connecting import checked_out
 from messaging.postgresql import is_transient
 from messaging.unit_of_work import StorageUnavailable
 
@@ -60,7 +61,7 @@ class Reader:
     async def _tried(self, statement: Executable) -> Sequence[Row[Any]]:
         for tries in range(1, TRIES + 1):
             try:
-                async with self._engine.connect() as connection:
+                async with checked_out(self._engine) as connection:
                     return (await connection.execute(statement)).all()
             except Exception as error:
                 if isinstance(error, TimeoutError) or not is_transient(error):
