@@ -64,8 +64,8 @@ mutations: setup ## Remove one safety rule at a time; the simulation must notice
 chaos: setup ## Kill, stop and cut off everything under load (FAULTS=n SEED=s ORDERS=n)
 	@$(BIN)/python -m tests.chaos --faults $(FAULTS) $(if $(SEED),--seed $(SEED)) $(if $(ORDERS),--orders $(ORDERS)) $(ARGS)
 
-browser: setup ## Drive the console in Chromium
-	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+browser: setup ## Drive the console in Chromium, which is fetched where there is none (ARGS for pytest)
+	@$(BIN)/python -m pytest -m browser tests/browser $(if $(ARGS),$(ARGS),--tiers=browser)
 
 .PHONY: lock
 lock: ## Pin the packages anew in requirements/ (needs uv)

@@ -56,5 +56,5 @@ async def test_d5_a_group_is_replayed_and_the_progress_outlives_the_orchestrator
 
     # And with somebody in the warehouse, the orders go on.
     await stage.deployment.services[INVENTORY].start()
-    await page.get_by_role("link", name="Dead letters").click()
+    await page.get_by_role("link", name="Dead letters", exact=True).click()
     await expect(group).to_have_count(0, timeout=WHOLE_JOB_MS)

@@ -32,4 +32,5 @@ async def test_pictures_of_every_page(stage: Stage, pages: Pages, page: Page, sc
     await stage.sign_in(page, "admin")
     for name, address in pages.addresses.items():
         await page.goto(address)
+        await page.screenshot(path=folder / f"{name}-{view}-{scheme}-top.png")
         await page.screenshot(path=folder / f"{name}-{view}-{scheme}.png", full_page=True)
