@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -54,6 +55,7 @@ TRANSIENT: Final = (
     errors.CannotConnectNow,
     errors.ReadOnlySqlTransaction,
     errors.TooManyConnections,
+    PoolExhausted,
     OSError,
 )
 """Trouble that passes by itself (S17). A read-only server is one that has just lost a fail-over."""

@@ -13,7 +13,7 @@ from uuid import UUID
 from contracts.orders import Order
 from messaging.batching import Arrivals
 from messaging.measures import MESSAGES, Distribution
-from messaging.unit_of_work import UnitOfWork
+from messaging.unit_of_work import StorageUnavailable, UnitOfWork
 from orchestrator.core import machine
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
@@ -124,10 +124,13 @@ class Intake:
     async def _store(self, group: Sequence[_Waiting]) -> None:
         try:
             answers = await self.store([waiting.submission for waiting in group])
+        except StorageUnavailable as error:
+            # Nobody's fault: one by one they would wait the same time again, each after the other.
+            _refuse(group, error)
+            return
         except Exception as error:
             if len(group) == 1:
-                if not group[0].answer.done():
-                    group[0].answer.set_exception(error)
+                _refuse(group, error)
                 return
             for waiting in group:
                 await self._store([waiting])
@@ -178,6 +181,12 @@ class Intake:
             self._engine.start(transaction, started, now)
         stored = {transition.saga.order_id: transition.saga for transition, _ in started}
         return [_with_saga(answer, stored) for answer in answers]
+
+
+def _refuse(group: Iterable[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
 
 
 def _leading_claims(submissions: Iterable[Submission]) -> list[KeyClaim]:

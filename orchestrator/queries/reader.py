@@ -64,7 +64,7 @@ class Reader:
                 async with checked_out(self._engine) as connection:
                     return (await connection.execute(statement)).all()
             except Exception as error:
-                if isinstance(error, TimeoutError) or not is_transient(error):
+                if isinstance(error, TimeoutError | PoolExhausted) or not is_transient(error):
                     raise
                 if tries == TRIES:
                     raise StorageUnavailable("the database cannot be used") from error
