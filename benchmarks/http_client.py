@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Final, cast
 
 RETRY_S: Final = 0.1
+LOST: Final = 0
+"""The status of a request whose connection was closed before its answer came."""
+
 OnAnswer = Callable[[int, bytes], None]
 """Gets the status and the body."""
 
@@ -83,8 +86,11 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is none by its class
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`. A request that was under way shows as one that never ended."""
+        """See `asyncio.Protocol`. A request that was under way gets the status `LOST`."""
+        on_answer, self._on_answer = self._on_answer, None
         self._clients.replace(self)
+        if on_answer is not None:
+            on_answer(LOST, b"")
 
     def ask(self, request: bytes, on_answer: OnAnswer) -> None:
         """Send one request."""

@@ -80,7 +80,9 @@ class ProgressNotifier:
             self._pending.clear()
             self._overflowed = True
         if not self._overflowed:
-            self._pending.update((saga.order_id, saga.status in ENDED) for saga in sagas)
+            for saga in sagas:
+                # Commits are not always told in their order: what has ended stays so.
+                self._pending[saga.order_id] = saga.status in ENDED or self._pending.get(saga.order_id, False)
         self._something.set()
 
     async def run_once(self) -> bool:

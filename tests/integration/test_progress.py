@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from orchestrator.core.state import Saga, Status
+from orchestrator.core.values import replace
 from orchestrator.progress import (
     CHANNEL,
     PENDING_LIMIT,
@@ -58,6 +59,15 @@ async def test_what_comes_together_is_one_notification(database_url: str) -> Non
     payloads = await heard(database_url, 1, notifier, [running], [running, ended])
     await notifier.close()
     assert payloads == [f"{running.order_id.hex} {ended.order_id.hex}."]
+
+
+async def test_an_order_that_has_ended_stays_so_when_an_earlier_commit_is_told_late(
+    database_url: str,
+) -> None:
+    notifier, ended = ProgressNotifier(connector(database_url)), a_saga(status=Status.COMPLETED)
+    payloads = await heard(database_url, 1, notifier, [ended], [replace(ended, status=Status.RUNNING)])
+    await notifier.close()
+    assert payloads == [f"{ended.order_id.hex}."]
 
 
 async def test_many_orders_are_several_notifications(database_url: str) -> None:
