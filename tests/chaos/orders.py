@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from contextlib import suppress
@@ -169,12 +170,12 @@ class Shop:
         headers = {} if key is None else {"Idempotency-Key": key}
         try:
             async with session.post(path, json=document, headers=headers) as answer:
-                body = await answer.json(content_type=None)
+                text = await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.answers[type(error).__name__] += 1
             return None, {}
         self.answers[str(answer.status)] += 1
-        return answer.status, body
+        return answer.status, _object(text)
 
     def _document(self, order: Placed) -> dict[str, Any]:
         kind = order.kind
@@ -227,3 +228,12 @@ class Shop:
             for order in recent
             if order.kind is PLAIN and order.accepted_at > moment and order.status == "completed"
         )
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object of an answer; of another text what it says."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"said": text[:200]}

@@ -188,10 +188,19 @@ class _Passage:
         ]
         try:
             await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
+            if not any(task.exception() for task in carrying if task.done()):
+                await self._end_in_order()
         finally:
             for task in carrying:
                 task.cancel()
             await asyncio.gather(*carrying, return_exceptions=True)
+
+    async def _end_in_order(self) -> None:
+        """One side has hung up: so does the other, with all that was said before."""
+        for writer in (self._client, self._server):
+            with suppress(OSError):
+                writer.close()
+                await writer.wait_closed()
 
     def abort(self) -> None:
         """Reset both sides."""
@@ -219,7 +228,7 @@ class _Passage:
 
 def _abort(writer: asyncio.StreamWriter) -> None:
     """Close with a reset, whatever is under way."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, ValueError):  # it may be gone already
         opened: socket.socket = writer.get_extra_info("socket")
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
