@@ -11,6 +11,12 @@ from tests.browser.stage import EXPECT_MS, NOWHERE, Stage
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+IN_SIGHT = """inSight => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => !inSight });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""What a browser does when its tab is left, or come back to."""
+
 
 async def test_a_stuck_saga_is_found_understood_replayed_and_seen_to_complete(
     stage: Stage, page: Page
@@ -84,3 +90,21 @@ async def test_a_stuck_refund_is_settled_with_a_verdict(stage: Stage, page: Page
     code, printed = await stage.deployment.command("audit")
     assert code == 0, printed
     assert saga_id in printed
+
+
+async def test_a_page_that_is_out_of_sight_asks_for_nothing(stage: Stage, page: Page) -> None:
+    await stage.sign_in(page, "viewer", "/console/sagas")
+    await expect(page.locator("#live-state")).to_have_text("live")
+    await page.evaluate(IN_SIGHT, False)
+    await expect(page.locator("#live-state")).to_have_text("")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    saga_id = await stage.order()
+    await stage.ended(saga_id)
+    link = page.get_by_role("link", name=f"Saga {saga_id}")
+    await expect(link).to_have_count(0)
+    assert asked == []
+
+    await page.evaluate(IN_SIGHT, True)
+    await expect(link).to_be_visible(timeout=EXPECT_MS)

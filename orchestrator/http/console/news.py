@@ -119,11 +119,15 @@ class News:
             watch.tell(frozenset(changed))
 
     async def _keep_looking(self) -> None:
+        said = False
         while True:
             try:
                 await self.look_once()
+                said = False
             except StorageUnavailable as error:
-                log.warning("the console is not kept fresh until the database is back", error=str(error))
+                if not said:
+                    log.warning("the console is not kept fresh until the database is back", error=str(error))
+                said = True
             except Exception as error:
                 log.error("a look for news failed", exc_info=error)
             for watch in self._watches if self.stopping() else ():
