@@ -190,7 +190,7 @@ class SimulatedPublisher:
                 settle(message_id, receipt)
 
 
-class _BrokerSide:
+class BrokerSide:
     """A consumer as the broker sees it: what it was given and has not acknowledged."""
 
     def __init__(self, subscription: SimulatedSubscription, generation: int) -> None:
@@ -224,15 +224,20 @@ class SimulatedSubscription:
         self._connection = connection
         self._wire = connection.wire
         self._host = connection.host
-        self._queue = queue
+        self.queue = queue
         self._arrivals: Arrivals[Delivery] = Arrivals()
-        self._side: _BrokerSide | None = None
+        self._side: BrokerSide | None = None
         self._flowing = True
         self._closed = False
         connection.on_break.append(self._broke)
         connection.on_return.append(self._attach)
         if connection.up:
             self._host.loop.in_the_world(self._wire.latency_s(), self._attach)
+
+    @property
+    def now_s(self) -> float:
+        """The world's time."""
+        return self._host.loop.time()
 
     async def receive(self, limit: int) -> list[Delivery]:
         """See `Subscription.receive`."""
@@ -265,7 +270,7 @@ class SimulatedSubscription:
         self._detach()
         self._arrivals.clear()
 
-    def send(self, stored: Stored, tag: tuple[_BrokerSide, int]) -> None:
+    def send(self, stored: Stored, tag: tuple[BrokerSide, int]) -> None:
         """Put one message on its way to the process."""
         delay_s = LATENCY_S
         correlation_id = stored.message.correlation_id
@@ -273,12 +278,12 @@ class SimulatedSubscription:
             delay_s = self._host.weather.amount(Fault.REORDERED, 0.0, 5.0)
         self._host.loop.in_the_world(delay_s, self._arrive, stored, tag)
 
-    def _arrive(self, stored: Stored, tag: tuple[_BrokerSide, int]) -> None:
+    def _arrive(self, stored: Stored, tag: tuple[BrokerSide, int]) -> None:
         if self._host.alive and tag[0].generation == self._connection.generation and not self._closed:
-            delivery = _delivery(self._queue, stored, tag)
+            delivery = _delivery(self.queue, stored, tag)
             self._host.soon(lambda: self._arrivals.add(delivery))
 
-    def _acknowledged(self, tags: Sequence[tuple[_BrokerSide, int]]) -> None:
+    def _acknowledged(self, tags: Sequence[tuple[BrokerSide, int]]) -> None:
         for side, tag in tags:
             if side is self._side:
                 side.unacknowledged.pop(tag, None)
@@ -290,15 +295,15 @@ class SimulatedSubscription:
             # Always as long on its way: what is said later never overtakes what was said before.
             self._host.loop.in_the_world(LATENCY_S, self._set_flow, self._side, flowing)
 
-    def _set_flow(self, side: _BrokerSide, flowing: bool) -> None:  # noqa: FBT001 (called by the loop)
+    def _set_flow(self, side: BrokerSide, flowing: bool) -> None:  # noqa: FBT001 (called by the loop)
         side.flowing = flowing
         self._ask_for_more()
 
     def _attach(self) -> None:
         if self._side is None and self._connection.up and self._host.alive and not self._closed:
-            self._side = _BrokerSide(self, self._connection.generation)
+            self._side = BrokerSide(self, self._connection.generation)
             self._side.flowing = self._flowing
-            self._wire.broker.consumers(self._queue).append(self._side)
+            self._wire.broker.consumers(self.queue).append(self._side)
             self._ask_for_more()
 
     def _broke(self) -> None:
@@ -313,19 +318,19 @@ class SimulatedSubscription:
         if side is not None:
             self._host.loop.in_the_world(self._wire.latency_s(), self._give_back, side)
 
-    def _give_back(self, side: _BrokerSide) -> None:
-        self._wire.broker.consumers(self._queue).remove(side)
-        queue = self._wire.broker.queue(self._queue)
+    def _give_back(self, side: BrokerSide) -> None:
+        self._wire.broker.consumers(self.queue).remove(side)
+        queue = self._wire.broker.queue(self.queue)
         if queue is not None:
             queue.give_back(side.unacknowledged.values())
 
     def _ask_for_more(self) -> None:
-        queue = self._wire.broker.queue(self._queue)
+        queue = self._wire.broker.queue(self.queue)
         if queue is not None:
             queue.hand_out()
 
 
-def _delivery(queue: str, stored: Stored, tag: tuple[_BrokerSide, int]) -> Delivery:
+def _delivery(queue: str, stored: Stored, tag: tuple[BrokerSide, int]) -> Delivery:
     message = stored.message
     return Delivery(
         queue=queue,

@@ -123,6 +123,8 @@ class Plan:
     new_version_at_s: float | None
     """When the second version of the definition is deployed; None for never."""
     stock_changes: int
+    deployment_lasts_s: float = 20.0
+    """Within so many seconds every replica gets the second version."""
     is_pruned: bool = False
     """Whether days go by at the end, after which everything is pruned and old commands come again (P7)."""
     strays: int = 0
@@ -161,6 +163,7 @@ def plan_of(seed: int) -> Plan:
         stock_changes=rng.choice((0, 0, 2)),
         strays=strays,
         is_pruned=rng.random() < 0.2,
+        deployment_lasts_s=rng.choice((20.0, 20.0, 65.0)),
         faults=frozenset(rates) | {storm.fault for storm in storms},
     )
 

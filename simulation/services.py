@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -47,9 +47,11 @@ def old_definition() -> SagaDefinition:
 
 
 def new_definition() -> SagaDefinition:
-    """Its second version: more patient with every step."""
+    """Its second version: more patient with every step, and with another word for what is not in stock."""
     old = order_fulfillment.order_fulfillment(NEW_POLICY)
-    return SagaDefinition(name=old.name, version=2, steps=old.steps)
+    first, *others = old.steps
+    steps = (replace(first, failure_code="sold_out"), *others)
+    return SagaDefinition(name=old.name, version=2, steps=steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,10 +267,10 @@ class World:
 
     def _deploy(self, at_s: float) -> None:
         """Replicas get the second version one after the other, those that start sagas not always last."""
-        rng = self.chance.stream("deployment")
+        rng, lasts_s = self.chance.stream("deployment"), self.plan.deployment_lasts_s
         for process in self.processes:
             if process.service in (API, ORCHESTRATOR_DATABASE):
-                self.loop.call_later(at_s + rng.uniform(0, 20), self._upgrade, process)
+                self.loop.call_later(at_s + rng.uniform(0, lasts_s), self._upgrade, process)
 
     def _upgrade(self, process: Process) -> None:
         self._upgraded.add(process.name)

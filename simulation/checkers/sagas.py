@@ -218,12 +218,15 @@ class AsksInOrder(Checker):
             allowed = _BUILDS_ON.get(message.type)
             if allowed is None or fact.service != "orchestrator":
                 continue
+            if message.type in _GOES_BACK and str(message.correlation_id) in self.known.lied_to:
+                continue  # the charge was closed, the gateway had said; now it stands again
             for work, states in allowed:
                 state = self.known.state(work, message.correlation_id)
                 if state not in states:
                     yield str(message.correlation_id), f"{message.type} is sent while {work[1]} is {state}"
 
 
+_GOES_BACK: Final = (RefundPayment.__name__, ReleaseInventory.__name__)
 _UNHELD: Final = (None, State.REJECTED, State.UNDONE, State.TOMBSTONE, State.SETTLED)
 _DONE: Final = (State.DONE, State.SETTLED)
 _BUILDS_ON: Final = {

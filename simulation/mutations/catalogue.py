@@ -86,7 +86,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S5 late success",
         "a late success is ignored",
         (mutants.rule("late_success", mutants.late_success_ignored),),
-        adjust=settings.with_rates(VOID_LIES=1.0, EFFECT_LATE=0.4),
+        adjust=settings.with_lies_told_in_time,
     ),
     Mutation(
         "S7 compensation never fails silently",
@@ -221,13 +221,13 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S4 our own backlog",
         "the outcome queue is taken for empty whatever lies in it",
         (Patch(Reconciler, "_look_at_outcome_queue", mutants.backlog_overlooked),),
-        adjust=settings.with_unread_answers,
+        setting=settings.SELDOM_READ,
     ),
     Mutation(
         "S8 an end is final",
         "a late success changes the status of an ended order",
         (mutants.rule("late_success", mutants.ended_sagas_go_on),),
-        adjust=settings.with_rates(VOID_LIES=1.0, EFFECT_LATE=0.4),
+        adjust=settings.with_lies_told_in_time,
     ),
     Mutation(
         "S11 one clock",
@@ -238,6 +238,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S13 unknown version",
         "a replica takes the version that it knows for the one it does not",
         (Patch(Registry, "find", mutants.any_version_is_the_first),),
+        adjust=settings.with_a_slow_deployment,
     ),
     Mutation(
         "S18 lock order",

@@ -8,12 +8,16 @@ from typing import Final
 from orchestrator.reconciler import Reconciler
 from simulation.mutations import mutants
 from simulation.mutations.trial import Adjust
+from simulation.network import BrokerSide
 from simulation.patches import Patch
 from simulation.plan import Plan as WorldPlan
 from simulation.plan import Storm
 from simulation.weather import Fault
 
 NO_RECONCILER: Final = (Patch(Reconciler, "run_once", mutants.async_nothing),)
+
+SELDOM_READ: Final = (Patch(BrokerSide, "has_room", mutants.read_seldom),)
+"""Outcomes are read during a few seconds of every minute only."""
 
 
 def only_crashes_before_commits(plan: WorldPlan) -> WorldPlan:
@@ -51,14 +55,6 @@ def with_hasty_people(plan: WorldPlan) -> WorldPlan:
     return with_rates(EFFECT_LATE=0.6, PROVIDER_UNREACHED=0.3)(replace(plan, offers_void=False, meddling=40))
 
 
-def with_unread_answers(plan: WorldPlan) -> WorldPlan:
-    """Brokers come and go while everything else is slow, so that answers lie in queues for long."""
-    cuts = tuple(
-        Storm(float(at), Fault.BROKER_CUT_OFF, 12.0, everywhere=at % 2 == 0) for at in range(10, 72, 3)
-    )
-    return with_rates(PROVIDER_SLOW=0.3)(replace(plan, storms=(*plan.storms, *cuts)))
-
-
 def with_people_at_once(plan: WorldPlan) -> WorldPlan:
     """Providers refuse for good, and somebody acts every other second."""
     broken = tuple(Storm(float(at), Fault.PROVIDER_MISUSE, 1.0, everywhere=False) for at in range(5, 60, 6))
@@ -68,3 +64,20 @@ def with_people_at_once(plan: WorldPlan) -> WorldPlan:
 def with_days_that_go_by(plan: WorldPlan) -> WorldPlan:
     """At the end everything is pruned, and old commands come again."""
     return replace(plan, is_pruned=True)
+
+
+def with_a_slow_deployment(plan: WorldPlan) -> WorldPlan:
+    """Some replicas go on without the new version for long, while orders have to be given up."""
+    outage = Storm(8.0, Fault.PROVIDER_DOWN, 66.0, everywhere=True)
+    replicas = {**plan.replicas, "orchestrator": 3}
+    changed = replace(plan, storms=(*plan.storms, outage), replicas=replicas)
+    return replace(changed, new_version_at_s=1.0, deployment_lasts_s=140.0)
+
+
+def with_lies_told_in_time(plan: WorldPlan) -> WorldPlan:
+    """Orders are cancelled while they are charged, and the gateway says that it will not charge, and does."""
+    orders = tuple(
+        replace(each, cancels_after_s=0.8 + 0.25 * number) for number, each in enumerate(plan.orders)
+    )
+    calm = replace(plan, orders=orders, offers_void=True, storms=(), replicas={**plan.replicas, "payment": 3})
+    return with_rates(VOID_LIES=1.0, PROVIDER_SLOW=0.9)(replace(calm, rates={}))
