@@ -34,6 +34,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S1 match",
         "any outcome is taken for the one awaited",
         (Patch(Saga, "awaits", lambda original: lambda self, step, direction: self.awaiting is not None),),
+        known=2,
     ),
     Mutation(
         "S2 outbox",
@@ -55,6 +56,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
             Patch(MemoryOrchestratorTransaction, "save_sagas", mutants.written_over),
             Patch(MemoryOrchestratorTransaction, "add_history", mutants.history_written_over),
         ),
+        known=1,
     ),
     Mutation(
         "S3 reverse order",
@@ -76,6 +78,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S4 grace",
         "a step is given up at its deadline",
         (Patch(timers, "_look_past_deadline", mutants.given_up_at_the_deadline),),
+        known=1,
     ),
     Mutation(
         "S4 copy in the outbox",
@@ -92,11 +95,13 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S7 compensation never fails silently",
         "a compensation without an answer is taken for done",
         (mutants.rule("report_stuck", mutants.compensation_given_up),),
+        known=14,
     ),
     Mutation(
         "S9 no cancel after the pivot",
         "a cancel is always honoured",
         (Patch(rules, "cancellable", mutants.always(value=True)),),
+        known=5,
     ),
     Mutation(
         "S10 permanent failures hold",
@@ -123,6 +128,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S17 ambiguous commits",
         "a repeated submission does not look for what was committed",
         (Patch(Intake, "_committed", mutants.nothing_was_committed),),
+        known=4,
     ),
     Mutation(
         "P2 repeated commands are answered",
@@ -134,6 +140,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "P2 done once",
         "a repeated command is done again",
         (mutants.fence_with(done_forward=Move.ACT, consumed_forward=Move.ACT),),
+        known=1,
     ),
     Mutation(
         "P3 undo",
@@ -147,6 +154,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
             Patch(handlers.InventoryHandler, "_bury", mutants.nothing_is_buried),
             Patch(Planner, "_bury", mutants.nothing_is_buried),
         ),
+        known=1,
     ),
     Mutation(
         "P5 refusal",
@@ -156,6 +164,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
                 tombstone_forward=Move.ACT, undone_forward=Move.ACT, undoing_forward=Move.ACT_AGAIN
             ),
         ),
+        known=1,
     ),
     Mutation(
         "P6 idempotency key",
@@ -166,12 +175,14 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "P6 settle before undo",
         "a compensation that finds an intent buries it",
         (mutants.fence_with(intent_compensating=Move.BURY, undoing_compensating=Move.BURY),),
+        known=14,
     ),
     Mutation(
         "P6 old keys are looked up",
         "an old intent is called blind",
         (Patch(Patience, "key_is_old", mutants.always(value=False)),),
         adjust=settings.with_a_long_outage,
+        known=33,
     ),
     Mutation(
         "P10 proof",
@@ -239,6 +250,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "a replica takes the version that it knows for the one it does not",
         (Patch(Registry, "find", mutants.any_version_is_the_first),),
         adjust=settings.with_a_slow_deployment,
+        known=22,
     ),
     Mutation(
         "S18 lock order",
@@ -258,6 +270,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         (Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),),
         on_postgresql=True,
         within=40,
+        known=2,
     ),
     Mutation(
         "S2 row lock and guards (SQL)",
@@ -291,6 +304,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         adjust=settings.with_rates(COMMIT_AMBIGUOUS=0.3),
         on_postgresql=True,
         within=40,
+        known=1,
     ),
     Mutation(
         "S18 lock order (SQL)",
@@ -298,6 +312,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         (Patch(store, "LOCK_SAGAS", mutants.sql_with(("ORDER BY s.saga_id", "ORDER BY random()"))),),
         on_postgresql=True,
         within=60,
+        known=1,
     ),
     Mutation(
         "M1 outbox (SQL)",

@@ -61,7 +61,7 @@ def _try(how: Try, number: int) -> Trial:
 
 def _prepare(databases: Any) -> None:
     """What a worker has loaded by now stays: only a run's own objects are collected."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _postgresql[:] = [PostgresStorage(databases.get())]
     gc.collect()
     gc.freeze()
