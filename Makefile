@@ -67,6 +67,10 @@ chaos: setup ## Kill, stop and cut off everything under load (FAULTS=n SEED=s OR
 browser: setup ## Drive the console in Chromium, which is fetched where there is none (ARGS for pytest)
 	@$(BIN)/python -m pytest -m browser tests/browser $(if $(ARGS),$(ARGS),--tiers=browser)
 
+.PHONY: sbom
+sbom: setup ## Write the software bill of materials, sbom.cdx.json (CycloneDX)
+	@$(BIN)/python scripts/sbom.py > sbom.cdx.json
+
 .PHONY: lock
 lock: ## Pin the packages anew in requirements/ (needs uv)
 	@sh scripts/lock.sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -12,10 +13,25 @@ from sqlalchemy.exc import ArgumentError
 
 from messaging.retries import RetryPolicy
 from oms.failures import Failure
+from oms.secret_files import InvalidSecretFile, read_secrets
 from orchestrator.core.definition import StepPolicy
 
 PREFIX: Final = "OMS_"
 SANDBOX: Final = "sandbox"
+
+SECRETS: Final = (
+    "database_url",
+    "orchestrator_database_url",
+    "inventory_database_url",
+    "payment_database_url",
+    "shipping_database_url",
+    "sandbox_database_url",
+    "audit_database_url",
+    "broker_url",
+    "admin_token",
+    "orders_token",
+)
+"""Settings that may stand in a file, whose name is in the variable with ``_FILE`` at its end."""
 
 Url = Annotated[str, Field(max_length=2000)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=10_000_000)]
@@ -167,19 +183,28 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings of the environment, with ``overrides`` on top.
+    """The settings of the environment and of the files that it names, with ``overrides`` on top.
 
     Raises:
         InvalidSettings: naming the variable, never its value.
     """
     try:
-        return Settings(**overrides)
+        return Settings(**{**_secrets_in_files(), **overrides})
     except ValidationError as error:
         problems = (
             f"{PREFIX}{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {_said(problem['msg'])}"
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         )
         raise InvalidSettings("; ".join(dict.fromkeys(problems))) from None
+
+
+def _secrets_in_files() -> dict[str, Any]:
+    variables = {f"{PREFIX}{name.upper()}": name for name in SECRETS}
+    try:
+        found = read_secrets(os.environ, variables)
+    except InvalidSecretFile as error:
+        raise InvalidSettings(str(error)) from None
+    return {variables[variable]: secret for variable, secret in found.items()}
 
 
 def _said(message: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from oms.settings import InvalidSettings, MissingSettings, load_settings
@@ -85,3 +87,53 @@ def test_secrets_do_not_show() -> None:
     settings = load_settings(admin_token="very-secret-token")
 
     assert "very-secret" not in repr(settings)
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, text in (("url", "postgresql://own/db\n"), ("brokers", "amqp://a:1/,amqps://b/v\n")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("OMS_PAYMENT_DATABASE_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("OMS_BROKER_URL_FILE", str(tmp_path / "brokers"))
+    monkeypatch.setenv("OMS_BROKER_URL", "")
+
+    settings = load_settings()
+
+    assert settings.payment_database_url == "postgresql+psycopg://own/db"
+    assert settings.broker_url == ("amqp://a:1/", "amqps://b/v")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "must hold"),
+        (b"\n", "must hold"),
+        (b"s" * 70_000, "must hold"),
+        (b"\xff\xfe", "no text"),
+        (b"short", "8 to 512"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_named(
+    content: bytes | None, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    monkeypatch.setenv("OMS_ADMIN_TOKEN_FILE", str(tmp_path / "token"))
+
+    with pytest.raises(InvalidSettings, match=said) as refused:
+        load_settings()
+
+    assert "OMS_ADMIN_TOKEN" in str(refused.value)
+
+
+def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-secret-token")
+    monkeypatch.setenv("OMS_ORDERS_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("OMS_ORDERS_TOKEN", "another-secret")
+
+    with pytest.raises(
+        InvalidSettings, match="OMS_ORDERS_TOKEN and OMS_ORDERS_TOKEN_FILE are both set"
+    ) as refused:
+        load_settings()
+
+    assert "secret" not in str(refused.value)
