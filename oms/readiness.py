@@ -83,7 +83,13 @@ async def troubles(databases: Mapping[str, AsyncEngine]) -> dict[str, str]:
 
 def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
     text_of_error = _first_line(error)
-    refused = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
+    refused = (
+        "password authentication failed",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "certificate verify failed",
+        "server certificate for",  # another host than the URL names
+    )
     if isinstance(error.orig, _MISCONFIGURED) or any(phrase in text_of_error for phrase in refused):
         variable = f"{PREFIX}{service.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
         raise Failure(f"{variable}: {text_of_error}") from None

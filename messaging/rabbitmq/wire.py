@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, SupportsIndex
 
 from aiormq.abc import AbstractChannel
-from aiormq.connection import TransportFactory
+from aiormq.connection import SSLContextProvider, TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from pamqp import commands
 from yarl import URL
@@ -277,7 +278,7 @@ class TappedSocket(TransportFactory):
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """See `TransportFactory`."""
         tls = kwargs.pop("ssl_context_provider")
-        context = await tls.get_context() if url.scheme == "amqps" else None
+        context = await _trusted(tls) if url.scheme == "amqps" else None
         loop = asyncio.get_running_loop()
         tap = Tap(loop)
         protocol = asyncio.StreamReaderProtocol(tap, loop=loop)
@@ -287,8 +288,20 @@ class TappedSocket(TransportFactory):
             socket, _ = await loop.create_connection(
                 lambda: protocol, url.host, url.port, ssl=context, **kwargs
             )
+        except ssl.SSLCertVerificationError as error:
+            why = f"its certificate is not trusted ({error.verify_message}): check cafile in the broker URL"
+            raise AMQPConnectionError(why) from error
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
         tap.attach(socket)
         self.tap = tap
         return tap, asyncio.StreamWriter(socket, protocol, tap, loop)
+
+
+async def _trusted(tls: SSLContextProvider) -> ssl.SSLContext:
+    """What the URL says about certificates, read from its files."""
+    try:
+        return await tls.get_context()
+    except OSError as error:
+        why = f"the certificates that the broker URL names cannot be used: {error.strerror or error}"
+        raise AMQPConnectionError(why) from error

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.rabbitmq
 
 PROJECT: Final = Path(__file__).parents[2]
 OURS: Final = ("sandbox", "api", "orchestrator", "inventory", "payment", "shipping")
+ONCE: Final = ("migrate", "rights", "broker-setup")
+"""Services that do something and end."""
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +32,13 @@ def compose() -> dict[str, Any]:
 
 def test_it_has_every_service_with_a_health_check(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {*OURS, "migrate", "postgres", "rabbitmq"}
+    assert set(services) == {*OURS, *ONCE, "postgres", "rabbitmq"}
     assert services["orchestrator"]["deploy"]["replicas"] == 2
     for name, service in services.items():
-        assert name == "migrate" or service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+        assert name in ONCE or service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
     volumes = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
-    assert volumes == set(compose["volumes"])
+    assert {volume for volume in volumes if not volume.startswith(".")} == set(compose["volumes"])
+    assert all((PROJECT / volume).is_file() for volume in volumes if volume.startswith("."))
 
 
 def test_no_port_is_open_to_the_outside(compose: dict[str, Any]) -> None:
