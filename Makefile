@@ -55,8 +55,8 @@ bench: setup ## Measure throughput and latency beside peers (ARGS=--quick: a fir
 documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams
 	@$(BIN)/python -m oms.documents
 
-simulate: setup ## Run the seeded simulation (SEEDS=n)
-	@$(BIN)/oms simulate --seeds $(SEEDS)
+simulate: setup ## Run the seeded simulation (SEEDS=n; ARGS="--storage postgresql")
+	@$(BIN)/oms simulate --seeds $(SEEDS) $(ARGS)
 
 mutations: setup ## Remove one safety rule at a time; the simulation must notice each (ARGS=--quick)
 	@$(BIN)/python -m oms.mutations $(ARGS)
