@@ -88,7 +88,7 @@ async def test_a_list_is_replayed_as_it_is_filtered(api: Api) -> None:
 async def test_what_has_changed_since_the_dry_run_is_looked_at_again(api: Api) -> None:
     await dead_reservations(api, 1)
     form = (await page(api, NEW)).forms["/console/jobs"]
-    await dead_reservations(api, 2)
+    await dead_reservations(api, 2, already=1)
     fields = {**form, "reason": "mine", "rate_per_second": "7"}
     for late in (fields, {**fields, "expected_count": "2"}):
         answer = await api.http.post("/console/jobs", data=late)

@@ -45,8 +45,10 @@ def a_runner(api: Api, dead_letters: DeadLetterOperations | None = None) -> JobR
     return JobRunner(unit_of_work, dead_letters or api.front.dead_letters, api.deployment.new_id)
 
 
-async def dead_reservations(api: Api, count: int, error_type: str = "warehouse_closed") -> list[UUID]:
-    """So many sagas whose reservation died for good; their ids."""
+async def dead_reservations(
+    api: Api, count: int, error_type: str = "warehouse_closed", already: int = 0
+) -> list[UUID]:
+    """So many sagas whose reservation died for good, beside those that did ``already``; their ids."""
     sagas = await asyncio.gather(*(api.submit(an_order(customer_id=f"c-{n}")) for n in range(count)))
     for _ in sagas:
         delivery, _ = await api.command("inventory")
@@ -54,7 +56,7 @@ async def dead_reservations(api: Api, count: int, error_type: str = "warehouse_c
         error = PermanentFailure(error_type, "nobody is there")
         api.publish(after_failure(delivery, error, RetryPolicy(), message_id, NOON, "test"))
     query = "SELECT count(*) FROM orchestrator.dead_letters WHERE error_type = :error AND status = 'open'"
-    await api.eventually(query, (count,), error=error_type)
+    await api.eventually(query, (already + count,), error=error_type)
     return list(sagas)
 
 
