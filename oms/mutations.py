@@ -19,9 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try every mutant; 0 when all were noticed and nobody complained about the unharmed code."""
     parser = ArgumentParser(prog="python -m oms.mutations", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--quick", action="store_true", help="each with the seed known to notice it")
-    parser.add_argument(
-        "--only", default="", metavar="A,B", help="those with one of these in their name"
-    )
+    parser.add_argument("--only", default="", metavar="A,B", help="those with one of these in their name")
     parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="processes to run on")
     wanted = parser.parse_args(arguments)
     trials = []

@@ -99,9 +99,7 @@ async def test_replicas_that_start_together_migrate_once(database_url: str) -> N
         return len(await migrate_async("payment", database_url))
 
     *counts, most = sorted(
-        await asyncio.gather(
-            in_another_process(), in_another_process(), in_this_process(), in_this_process()
-        )
+        await asyncio.gather(in_another_process(), in_another_process(), in_this_process(), in_this_process())
     )
     assert counts == [0, 0, 0]
     assert most > 0
