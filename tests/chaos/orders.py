@@ -17,7 +17,7 @@ from oms.sample_orders import PRICES
 from tests.chaos.stage import Stage
 
 ANSWER_WITHIN_S: Final = 5.0
-IN_FLIGHT: Final = 600
+IN_FLIGHT: Final = 3000
 """Orders that are submitted or accepted and have not ended: beyond it customers wait."""
 
 STOCK: Final = {"TEA-ASSAM": 1_000_000, "TEAPOT-CLAY": 1_000_000, "MUG-BLUE": 1_000_000, "KETTLE-COPPER": 40}
