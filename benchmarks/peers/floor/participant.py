@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -77,7 +77,7 @@ class Participant:
         sagas: Sequence[UUID],
         outcomes: Sequence[Message],
         step: str,
-        requests: Iterable[bytes | None],
+        requests: Sequence[bytes | None],
         now: datetime,
     ) -> None:
         """New ledger rows."""

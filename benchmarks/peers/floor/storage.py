@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -57,7 +57,7 @@ class Batch:
     def __init__(self) -> None:
         self.statements: list[tuple[str, list[str]]] = []
 
-    def write(self, statement: str, *columns: Iterable[Any]) -> None:
+    def write(self, statement: str, *columns: Sequence[Any]) -> None:
         """A statement with one array a column."""
         self.statements.append((statement, [array_literal(column) for column in columns]))
 
