@@ -189,6 +189,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "not found is taken for proof at once",
         (Patch(Planner, "proves_nothing_happened", mutants.any_word_is_proof),),
         adjust=settings.with_hasty_people,
+        known=20,
     ),
     Mutation(
         "P7 behind the mark",
@@ -212,6 +213,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
             Patch(StockLevel, "__post_init__", mutants.always(value=None)),
             Patch(MemoryInventoryTransaction, "put_stock", mutants.unchecked_stock),
         ),
+        known=1,
     ),
     Mutation(
         "D2 dead letters tell their saga",
@@ -227,6 +229,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "M2 relay",
         "what was left in the outbox stays there",
         (Patch(relay.Relay, "run_once", mutants.async_nothing),),
+        known=1,
     ),
     Mutation(
         "S4 our own backlog",
@@ -256,12 +259,14 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S18 lock order",
         "rows are locked in any order",
         (Patch(Session, "lock_existing", mutants.locked_in_any_order),),
+        known=1,
     ),
     Mutation(
         "S19 the participant answers",
         "a verdict ends the step before the participant has answered",
         (mutants.rule("resolve", mutants.moved_by_the_person),),
         adjust=settings.with_people_at_once,
+        known=5,
     ),
     # -- what lives in the SQL, or in what a real server does --------------------------------------------
     Mutation(
@@ -304,14 +309,6 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         adjust=settings.with_rates(COMMIT_AMBIGUOUS=0.3),
         on_postgresql=True,
         within=40,
-        known=1,
-    ),
-    Mutation(
-        "S18 lock order (SQL)",
-        "sagas are locked in any order",
-        (Patch(store, "LOCK_SAGAS", mutants.sql_with(("ORDER BY s.saga_id", "ORDER BY random()"))),),
-        on_postgresql=True,
-        within=60,
         known=1,
     ),
     Mutation(
