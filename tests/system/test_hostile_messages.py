@@ -1,0 +1,200 @@
+"""Whatever a stranger puts on our queues blocks nothing and loops nowhere; orders go on beside it (S16)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from uuid import uuid4
+
+import aio_pika
+import httpx
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractChannel
+
+from contracts.commands import RefundPayment, ReserveInventory
+from contracts.events import InventoryReservedEvent
+from contracts.routing import (
+    COMMANDS_EXCHANGE,
+    EVENTS_EXCHANGE,
+    OUTCOMES_QUEUE,
+    PARTICIPANTS,
+    command_queue,
+    dead_letter_queue,
+)
+from tests.system.deployment import Deployment, an_order
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]
+
+WORK_QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))
+QUEUES: Final = (*WORK_QUEUES, *map(dead_letter_queue, WORK_QUEUES))
+EACH: Final = int(os.environ.get("OMS_TEST_HOSTILE_MESSAGES", "150"))
+"""Messages on every queue."""
+
+ORDERS: Final = 50
+LARGE: Final = 16 * 1024 * 1024
+
+
+def bodies(rng: random.Random) -> Iterator[bytes]:
+    """Bodies that no writer of ours would send, for ever."""
+    identity = {"saga_id": str(uuid4()), "order_id": str(uuid4()), "step": "reserve", "direction": "forward"}
+    good = json.dumps({**identity, "lines": [{"sku": "SKU-1", "quantity": 1}]}).encode()
+    wrong: tuple[Any, ...] = ({}, [], "", 7, None, True, -1, 1e308, "\x00", "x" * 10_000, {"a": {"b": [1]}})
+    while True:
+        yield good[: rng.randrange(len(good))]
+        yield b"[" * rng.randrange(1, 100_000)
+        yield b'{"a":' * 10_000 + b"1" + b"}" * 10_000
+        yield b'{"saga_id": ' + b"9" * rng.randrange(1, 5_000) + b"}"
+        yield json.dumps({**identity, "lines": [{"sku": "SKU\x00", "quantity": 10**30}]}).encode()
+        yield json.dumps({**identity, rng.choice(list(identity)): rng.choice(wrong)}).encode()
+        yield json.dumps({**identity, "lines": rng.choice(wrong)}).encode()
+        yield rng.randbytes(rng.randrange(200))
+        yield "\ufeff{}".encode("utf-16")
+        yield b'{"saga_id": "' + str(uuid4()).upper().encode() + b'", "saga_id": NaN}'
+
+
+def messages(rng: random.Random, count: int) -> Iterator[aio_pika.Message]:
+    """Hostile bodies under hostile, and under good, properties."""
+    types = (
+        *(model.__name__ for model in (ReserveInventory, RefundPayment, InventoryReservedEvent)),
+        "",
+        "\x00",
+        "DropTable",
+        "x" * 255,
+    )
+    ids = (lambda: str(uuid4()), lambda: "no id", lambda: "", lambda: "\x00" * 36)
+    headers: tuple[dict[str, Any], ...] = (
+        {"schema-version": 1},
+        {"schema-version": 2**62, "attempt": 10**15},
+        {"attempt": -1, "x-death": [{"count": 10**9}]},
+        {"schema-version": "one", "attempt": "\x00", "event-id": 7, "traceparent": "00-" + "f" * 200},
+        {},
+    )
+    source = bodies(rng)
+    for _ in range(count):
+        yield aio_pika.Message(
+            next(source),
+            type=rng.choice(types),
+            message_id=rng.choice(ids)(),
+            correlation_id=rng.choice(ids)(),
+            content_type=rng.choice(("application/json", "text/plain", "")),
+            headers=rng.choice(headers),
+            delivery_mode=2,
+        )
+
+
+@asynccontextmanager
+async def channel_of(deployment: Deployment) -> AsyncIterator[AbstractChannel]:
+    async with await aio_pika.connect(deployment.broker_url) as connection, connection.channel() as channel:
+        yield channel
+
+
+async def drained(channel: AbstractChannel) -> None:
+    """Wait until nothing is left on any queue."""
+    async with asyncio.timeout(180):
+        for name in QUEUES:
+            while (await channel.declare_queue(name, passive=True)).declaration_result.message_count:
+                await asyncio.sleep(0.2)
+
+
+async def accepted(client: httpx.AsyncClient, count: int = ORDERS) -> list[str]:
+    answers = await asyncio.gather(*(client.post("/orders", json=an_order()) for _ in range(count)))
+    assert {answer.status_code for answer in answers} == {202}
+    return [answer.json()["order_id"] for answer in answers]
+
+
+async def all_completed(client: httpx.AsyncClient, order_ids: list[str]) -> None:
+    async with asyncio.timeout(120):
+        for order_id in order_ids:
+            while (await client.get(f"/orders/{order_id}")).json()["status"] != "completed":
+                await asyncio.sleep(0.2)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(deployment: Deployment) -> AsyncIterator[httpx.AsyncClient]:
+    async with deployment.client() as client:
+        answer = await client.put("/inventory/SKU-1", json={"on_hand": 100_000})
+        assert answer.status_code == 200, answer.text
+        yield client
+
+
+async def clean_audit(deployment: Deployment) -> None:
+    code, printed = await deployment.command("audit")
+    assert code == 0, printed
+
+
+async def test_s16_orders_go_on_while_every_queue_is_flooded(
+    deployment: Deployment, client: httpx.AsyncClient
+) -> None:
+    rng = random.Random(16)
+    async with channel_of(deployment) as channel:
+        flooding = [
+            channel.default_exchange.publish(message, queue)
+            for queue in QUEUES
+            for message in messages(rng, EACH)
+        ]
+        rng.shuffle(flooding)
+        flood = asyncio.gather(*flooding)
+        order_ids = await accepted(client)
+        await flood
+        await all_completed(client, order_ids)
+        await drained(channel)
+    found = (await client.get("/admin/dead-letters?limit=200")).json()["items"]
+    assert len(found) == 200
+    for path in (f"/admin/dead-letters/{found[0]['dead_letter_id']}", "/admin/dead-letters/groups"):
+        assert (await client.get(path)).status_code == 200
+    await clean_audit(deployment)
+
+
+async def test_s16_a_body_of_16_megabytes_is_a_dead_letter(
+    deployment: Deployment, client: httpx.AsyncClient
+) -> None:
+    async with channel_of(deployment) as channel:
+        for queue in WORK_QUEUES:
+            large = aio_pika.Message(b"x" * LARGE, type="ReserveInventory", message_id=str(uuid4()))
+            await channel.default_exchange.publish(large, queue)
+        await drained(channel)
+        await all_completed(client, await accepted(client, 5))
+
+
+async def test_s1_p2_real_messages_again_and_out_of_order_change_nothing(
+    deployment: Deployment, client: httpx.AsyncClient
+) -> None:
+    rng = random.Random(12)
+    async with channel_of(deployment) as channel:
+        tap = await channel.declare_queue(exclusive=True)
+        await tap.bind(EVENTS_EXCHANGE, "#")
+        for participant in PARTICIPANTS:
+            await tap.bind(COMMANDS_EXCHANGE, participant)
+        order_ids = await accepted(client)
+        await all_completed(client, order_ids)
+        seen = [each async for each in taken(tap)]
+        assert len(seen) >= 8 * ORDERS
+        rng.shuffle(seen)
+        fresh = await accepted(client)
+        for each in seen:
+            again = aio_pika.Message(
+                each.body,
+                type=each.type,
+                message_id=each.message_id,
+                correlation_id=each.correlation_id,
+                content_type=each.content_type,
+                headers=each.headers,
+                delivery_mode=2,
+            )
+            exchange = await channel.get_exchange(str(each.exchange), ensure=False)
+            await exchange.publish(again, str(each.routing_key))
+        await all_completed(client, fresh)
+        await drained(channel)
+    await clean_audit(deployment)
+
+
+async def taken(queue: aio_pika.abc.AbstractQueue) -> AsyncIterator[aio_pika.abc.AbstractIncomingMessage]:
+    """All that lies in a queue."""
+    while (message := await queue.get(no_ack=True, fail=False)) is not None:
+        yield message
