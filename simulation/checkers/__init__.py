@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from simulation.checkers import audit, effects, messages, retention, sagas
+from simulation.checkers import audit, effects, messages, patience, retention, sagas
 from simulation.checkers.inspection import Checker
 
 EVERY_CHECKER: Final[tuple[type[Checker], ...]] = (
     *effects.ALL,
     *sagas.ALL,
+    *patience.ALL,
     *messages.ALL,
     *retention.ALL,
     *audit.ALL,

@@ -17,11 +17,14 @@ from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow
 from simulation.facts import Aged, Charged, Committed, Fact, Refunded, Shipped, Struck
+from simulation.services import new_definition, old_definition
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
 from simulation.storage.transaction import OUTBOX, OutboxRow
 from simulation.weather import Fault
+
+DEFINITIONS: Final = {each.version: each for each in (old_definition(), new_definition())}
 
 RESERVE: Final = (INVENTORY, ReserveInventory.__name__)
 COMMIT: Final = (INVENTORY, CommitInventory.__name__)

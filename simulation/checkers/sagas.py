@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from contracts.commands import (
-    COMMANDS,
     ChargePayment,
     CommitInventory,
     RefundPayment,
@@ -17,25 +16,26 @@ from contracts.commands import (
     ShipOrder,
 )
 from contracts.envelope import Direction
-from contracts.events import OUTCOMES
-from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, OUTCOMES_QUEUE
-from messaging.transport import Message
 from orchestrator.codec import dump_input, kind_of, load_input
 from orchestrator.core.definition import SagaDefinition
-from orchestrator.core.inputs import CancelRequested, CompensationStuck, OutcomeUnknown, StepOverdue
+from orchestrator.core.inputs import CancelRequested
 from orchestrator.core.machine import fold
 from orchestrator.core.state import ENDED, Incident, IncidentKind, Saga, Sending
 from orchestrator.core.values import replace
-from orchestrator.storage import DeadLetterStatus, HistoryEntry
+from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections, Reaction
-from simulation.checkers.knowledge import CHARGE, COMMIT, RESERVE, SHIP, Knowledge, added_messages
-from simulation.facts import Arrived, Committed, Delivered, Struck
-from simulation.services import new_definition, old_definition
-from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
-from simulation.weather import Fault
-
-DEFINITIONS: Final = {each.version: each for each in (old_definition(), new_definition())}
+from simulation.checkers.knowledge import (
+    CHARGE,
+    COMMIT,
+    DEFINITIONS,
+    RESERVE,
+    SHIP,
+    Knowledge,
+    added_messages,
+)
+from simulation.facts import Committed
+from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
 
 OUTLIVES_THE_END: Final = (
     IncidentKind.ORPHANED_EFFECT,
@@ -137,72 +137,6 @@ class TimeNeverGoesBack(Checker):
             self._latest[entry.saga_id] = max(latest, entry.at)
 
 
-class ReadsItsBacklog(Checker):
-    """What lies in our own queue is an answer: no step is given up whose outcome waits there (S4).
-
-    Told without our own clocks: an outcome that came within the grace of the last copy, and that nobody has
-    been given since, was in the queue whenever somebody looked after the grace. Where the database's clock
-    has jumped meanwhile, nothing is said.
-    """
-
-    rule = "no outcome is unknown while it waits in our own queue (S4)"
-
-    def __init__(self, known: Knowledge) -> None:
-        super().__init__(known)
-        self._waiting: dict[str, tuple[float, Message]] = {}
-        self._copied_s: dict[tuple[UUID | None, str], float] = {}
-        self._jumped_s = -1.0
-
-    @property
-    def reactions(self) -> Mapping[type, Reaction]:
-        """See `Checker.reactions`."""
-        return {
-            Arrived: self._arrived,
-            Delivered: self._delivered,
-            Struck: self._struck,
-            Committed: self._committed,
-        }
-
-    def _arrived(self, fact: Arrived) -> Objections:
-        if fact.message.type in OUTCOMES and fact.message.exchange == EVENTS_EXCHANGE:
-            self._waiting[str(fact.message.message_id)] = (self.known.at_s, fact.message)
-        return ()
-
-    def _delivered(self, fact: Delivered) -> Objections:
-        if fact.delivery.queue == OUTCOMES_QUEUE:
-            self._waiting.pop(fact.delivery.message_id or "", None)
-        return ()
-
-    def _struck(self, fact: Struck) -> Objections:
-        if fact.fault is Fault.QUEUE_PURGED:
-            self._waiting.clear()
-        elif fact.fault is Fault.CLOCK_JUMPED:
-            self._jumped_s = self.known.at_s
-        return ()
-
-    def _committed(self, fact: Committed) -> Objections:
-        if fact.service != "orchestrator":
-            return
-        for change in fact.of(HISTORY):
-            if isinstance(change.after.accepted, OutcomeUnknown):
-                yield from self._given_up(change.after)
-        for message in added_messages(fact):
-            self._copied_s[message.correlation_id, message.type] = self.known.at_s
-
-    def _given_up(self, entry: HistoryEntry) -> Objections:
-        saga = self.known.sagas[entry.saga_id]
-        step = DEFINITIONS[saga.definition_version][entry.accepted.step]  # type: ignore[union-attr]
-        copied_s = self._copied_s.get((entry.saga_id, step.command.__name__), 0.0)
-        if self._jumped_s >= copied_s:
-            return
-        for arrived_s, message in self._waiting.values():
-            if message.correlation_id != entry.saga_id or arrived_s > copied_s + step.policy.grace_s:
-                continue
-            said = json.loads(message.body)
-            if (said.get("step"), said.get("direction")) == (step.name, Direction.FORWARD):
-                yield str(entry.saga_id), f"{step.name} is given up while {message.type} waits in the queue"
-
-
 class AsksInOrder(Checker):
     """Each command goes out only when what it builds on is true in the ledgers of participants (S3, S6)."""
 
@@ -237,119 +171,6 @@ _BUILDS_ON: Final = {
     ReleaseInventory.__name__: ((CHARGE, _UNHELD), (SHIP, _UNHELD), (COMMIT, (None,))),
 }
 """Command → the works it builds on, and how they may stand at that moment."""
-
-
-class ResentOnlyAfterLeaving(Checker):
-    """No second copy of a command while the last one has not left the outbox, unless a person asks (S4)."""
-
-    rule = "no re-send while the last copy is in the outbox (S4)"
-
-    def __init__(self, known: Knowledge) -> None:
-        super().__init__(known)
-        self._latest: dict[UUID | None, Message] = {}
-
-    @property
-    def reactions(self) -> Mapping[type, Reaction]:
-        """See `Checker.reactions`."""
-        return {Committed: self._committed}
-
-    def _committed(self, fact: Committed) -> Objections:
-        if fact.service != "orchestrator":
-            return
-        moved = {change.after.saga_id for change in fact.of(HISTORY)}
-        for message in added_messages(fact):
-            if message.type not in COMMANDS or message.exchange != COMMANDS_EXCHANGE:
-                continue
-            last = self._latest.get(message.correlation_id)
-            self._latest[message.correlation_id] = message
-            repeated = last is not None and last.type == message.type and message.correlation_id not in moved
-            if last is not None and repeated and last.message_id in self.known.outbox[fact.service]:
-                yield str(message.correlation_id), f"{message.type} is sent again before it has left"
-
-
-class GivesUpPatiently(Checker):
-    """An outcome is unknown only a grace after one more copy that went out past the deadline (S4)."""
-
-    rule = "no answer is not a failure (S4)"
-
-    def __init__(self, known: Knowledge) -> None:
-        super().__init__(known)
-        self._latest_copy: dict[tuple[UUID | None, str], Message] = {}
-        self._began: dict[UUID, datetime] = {}
-
-    @property
-    def reactions(self) -> Mapping[type, Reaction]:
-        """See `Checker.reactions`."""
-        return {Committed: self._committed}
-
-    def _committed(self, fact: Committed) -> Objections:
-        if fact.service != "orchestrator":
-            return
-        for change in fact.of(HISTORY):
-            if isinstance(change.after.accepted, OutcomeUnknown):
-                yield from self._given_up(change.after)
-        for change in fact.of(SAGAS):
-            if change.after.awaiting is not None:
-                self._began[change.key] = change.after.awaiting.since
-        for message in added_messages(fact):
-            self._latest_copy[message.correlation_id, message.type] = message
-
-    def _given_up(self, entry: HistoryEntry) -> Objections:
-        saga = self.known.sagas[entry.saga_id]
-        step = DEFINITIONS[saga.definition_version][entry.accepted.step]  # type: ignore[union-attr]
-        copy = self._latest_copy[entry.saga_id, step.command.__name__]
-        deadline = self._began[entry.saga_id] + timedelta(seconds=step.policy.deadline_s)
-        if copy.timestamp < deadline:
-            yield str(entry.saga_id), f"{step.name} is given up without one more copy past its deadline"
-        if entry.at < copy.timestamp + timedelta(seconds=step.policy.grace_s):
-            yield str(entry.saga_id), f"{step.name} is given up without a grace"
-        if copy.message_id in self.known.outbox["orchestrator"]:
-            yield str(entry.saga_id), f"{step.name} is given up while its last copy has not left"
-
-
-class DeadLettersStopTheClock(Checker):
-    """A dead letter of what is awaited tells its saga; a permanent one stops re-sends and deadline (S10)."""
-
-    rule = "a dead-lettered command holds its saga (S10)"
-
-    @property
-    def reactions(self) -> Mapping[type, Reaction]:
-        """See `Checker.reactions`."""
-        return {Committed: self._committed}
-
-    def _committed(self, fact: Committed) -> Objections:
-        for change in fact.of(DEAD_LETTERS):
-            dead = change.after.dead
-            if change.before is None and change.after.is_open and dead.kind == "command":
-                saga = self.known.sagas[dead.saga_id]
-                direction = Direction(dead.direction)
-                if not saga.has_incident(IncidentKind.DEAD_LETTER, dead.step, direction):
-                    yield str(saga.saga_id), f"{dead.type} is dead and its saga has not been told"
-        for change in fact.of(HISTORY):
-            entry = change.after
-            if isinstance(entry.accepted, OutcomeUnknown | StepOverdue | CompensationStuck):
-                yield from self._held(entry.saga_id, type(entry.accepted).__name__)
-        for change in fact.of(SAGAS):
-            before, after = change.before, change.after
-            resent = before is not None and before.version == after.version
-            if resent and before.sending.attempts != after.sending.attempts and after.settling is None:
-                yield from self._held(after.saga_id, "another copy")
-
-    def _held(self, saga_id: UUID, what: str) -> Objections:
-        for row in self.known.dead_letters.values():
-            if row.dead.saga_id == saga_id and row.is_open and row.dead.permanent and not self._retried(row):
-                yield str(saga_id), f"{what} although {row.dead.type} has failed for good"
-
-    def _retried(self, row: DeadLetterRow) -> bool:
-        """A person has had it sent again since it died."""
-        if row.dead.status is DeadLetterStatus.REPLAYING:
-            return True
-        saga = self.known.sagas[row.dead.saga_id] if row.dead.saga_id else None
-        return (
-            saga is None
-            or saga.awaiting is None
-            or not saga.has_incident(IncidentKind.DEAD_LETTER, saga.awaiting.step, saga.awaiting.direction)
-        )
 
 
 class CancelledInTime(Checker):
@@ -443,11 +264,7 @@ ALL = (
     TerminalIsTerminal,
     HistoryIsWhole,
     TimeNeverGoesBack,
-    ReadsItsBacklog,
     AsksInOrder,
-    ResentOnlyAfterLeaving,
-    GivesUpPatiently,
-    DeadLettersStopTheClock,
     CancelledInTime,
     DeadLettersFollowTheSaga,
     IncidentsAreAboutSomething,

@@ -24,7 +24,7 @@ from orchestrator.core.inputs import (
 from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatus, Saga, Sending, Status
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
-from simulation.checkers import messages, retention, sagas
+from simulation.checkers import messages, patience, retention, sagas
 from simulation.facts import (
     Acknowledged,
     Aged,
@@ -131,7 +131,7 @@ def test_charged_before_it_is_reserved() -> None:
 
 
 def test_sent_again_while_the_last_copy_is_in_the_outbox() -> None:
-    trace = begun(sagas.ResentOnlyAfterLeaving)
+    trace = begun(patience.ResentOnlyAfterLeaving)
     first, second, third = (command("ReserveInventory") for _ in range(3))
     assert trace.commits("orchestrator", outgoing(first)) == []
     assert trace.commits("orchestrator", gone(first), outgoing(second)) == []
@@ -141,7 +141,7 @@ def test_sent_again_while_the_last_copy_is_in_the_outbox() -> None:
 
 
 def test_a_person_may_have_it_sent_again_at_any_time() -> None:
-    trace = begun(sagas.ResentOnlyAfterLeaving)
+    trace = begun(patience.ResentOnlyAfterLeaving)
     trace.commits("orchestrator", outgoing(command("ReserveInventory")))
     asked = entry(RetryRequested(Actor("ann", "why")), 2)
     assert trace.commits("orchestrator", asked, outgoing(command("ReserveInventory"))) == []
@@ -153,7 +153,7 @@ def given_up(trace: Trace, at_s: float) -> list[str]:
 
 
 def test_given_up_without_a_copy_past_the_deadline() -> None:
-    trace = begun(sagas.GivesUpPatiently)
+    trace = begun(patience.GivesUpPatiently)
     first = command("ReserveInventory", at_s=PATIENCE.deadline_s - 1)
     trace.commits("orchestrator", outgoing(first))
     trace.commits("orchestrator", gone(first))
@@ -163,7 +163,7 @@ def test_given_up_without_a_copy_past_the_deadline() -> None:
 
 
 def test_given_up_without_a_grace_while_the_copy_is_still_here() -> None:
-    trace = begun(sagas.GivesUpPatiently)
+    trace = begun(patience.GivesUpPatiently)
     trace.commits("orchestrator", outgoing(command("ReserveInventory", at_s=PATIENCE.deadline_s + 1)))
     assert given_up(trace, PATIENCE.deadline_s + PATIENCE.grace_s) == [
         "reserve is given up without a grace",
@@ -177,14 +177,14 @@ def held() -> Saga:
 
 
 def test_a_dead_letter_of_which_the_saga_has_not_heard() -> None:
-    trace = begun(sagas.DeadLettersStopTheClock)
+    trace = begun(patience.DeadLettersStopTheClock)
     assert trace.commits("orchestrator", trace.dead(dead_letter())) == [
         "ReserveInventory is dead and its saga has not been told"
     ]
 
 
 def test_time_goes_on_although_a_command_failed_for_good() -> None:
-    trace = begun(sagas.DeadLettersStopTheClock)
+    trace = begun(patience.DeadLettersStopTheClock)
     assert trace.commits("orchestrator", trace.dead(dead_letter()), trace.saga(held())) == []
     resent = replace(held(), sending=Sending(attempts=1))
     assert trace.commits("orchestrator", trace.saga(resent)) == [
@@ -371,7 +371,7 @@ def waiting_answer(trace: Trace, after_s: float) -> Message:
 
 
 def test_given_up_while_the_answer_waits_in_the_queue() -> None:
-    trace = begun(sagas.ReadsItsBacklog)
+    trace = begun(patience.ReadsItsBacklog)
     waiting_answer(trace, 0.0)
     assert given_up(trace, PATIENCE.deadline_s + 60) == [
         "reserve is given up while InventoryReservedEvent waits in the queue"
@@ -380,12 +380,12 @@ def test_given_up_while_the_answer_waits_in_the_queue() -> None:
 
 def test_given_up_when_the_answer_came_too_late_or_was_purged_or_is_in_hand() -> None:
     for what in (None, Struck(Fault.QUEUE_PURGED, "broker"), Struck(Fault.CLOCK_JUMPED, "database")):
-        trace = begun(sagas.ReadsItsBacklog)
+        trace = begun(patience.ReadsItsBacklog)
         waiting_answer(trace, PATIENCE.grace_s + 5 if what is None else 0.0)
         if what is not None:
             trace.see(what)
         assert given_up(trace, PATIENCE.deadline_s + 60) == []
-    trace = begun(sagas.ReadsItsBacklog)
+    trace = begun(patience.ReadsItsBacklog)
     answer = waiting_answer(trace, 0.0)
     trace.see(Delivered("orchestrator-0.1", delivery_of(answer, OUTCOMES_QUEUE)))
     assert given_up(trace, PATIENCE.deadline_s + 60) == []
