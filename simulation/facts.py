@@ -65,6 +65,14 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOut:
+    """The broker has given a message to a consumer: it is on its way, and no longer ready in its queue."""
+
+    queue: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """A process has received a message from the broker."""
 
@@ -160,6 +168,7 @@ Fact = (
     | Deadlocked
     | Published
     | Arrived
+    | HandedOut
     | Delivered
     | Acknowledged
     | Charged

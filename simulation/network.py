@@ -19,7 +19,7 @@ from messaging.transport import (
     Settle,
     Topology,
 )
-from simulation.facts import Acknowledged, Arrived, Delivered, Fact, Published
+from simulation.facts import Acknowledged, Arrived, Delivered, Fact, HandedOut, Published
 from simulation.process import Host
 from simulation.weather import Fault
 
@@ -160,8 +160,8 @@ class SimulatedPublisher:
             return Receipt.REFUSED
         if self._host.strikes(Fault.MESSAGE_FORGOTTEN, message.correlation_id):
             return Receipt.CONFIRMED
-        receipt = self._wire.broker.publish(message)
         self._wire.tell(Arrived(message))
+        receipt = self._wire.broker.publish(message)
         if self._host.strikes(Fault.MESSAGE_DUPLICATED, message.correlation_id):
             delay_s = self._host.weather.amount(Fault.MESSAGE_DUPLICATED, 0.0, 60.0)
             self._host.loop.in_the_world(delay_s, self._wire.broker.publish, message)
@@ -272,6 +272,7 @@ class SimulatedSubscription:
 
     def send(self, stored: Stored, tag: tuple[BrokerSide, int]) -> None:
         """Put one message on its way to the process."""
+        self._wire.tell(HandedOut(self.queue, stored.message))
         delay_s = LATENCY_S
         correlation_id = stored.message.correlation_id
         if self._host.strikes(Fault.REORDERED, correlation_id):

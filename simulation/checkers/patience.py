@@ -17,7 +17,7 @@ from orchestrator.core.state import IncidentKind
 from orchestrator.storage import DeadLetterStatus, HistoryEntry
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import DEFINITIONS, Knowledge, added_messages
-from simulation.facts import Arrived, Committed, Delivered, Struck
+from simulation.facts import Arrived, Committed, HandedOut, Struck
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.weather import Fault
 
@@ -25,9 +25,10 @@ from simulation.weather import Fault
 class ReadsItsBacklog(Checker):
     """What lies in our own queue is an answer: no step is given up whose outcome waits there (S4).
 
-    Told without our own clocks: an outcome that came within the grace of the last copy, and that nobody has
-    been given since, was in the queue whenever somebody looked after the grace. Where the database's clock
-    has jumped meanwhile, nothing is said.
+    Told without our own clocks: an outcome that came within the grace of the last copy, and that no consumer
+    has been handed since, was ready in the queue whenever somebody looked after the grace. What a consumer
+    was handed is beyond what the broker tells of its queue. Where the database's clock has jumped meanwhile,
+    nothing is said.
     """
 
     rule = "no outcome is unknown while it waits in our own queue (S4)"
@@ -43,7 +44,7 @@ class ReadsItsBacklog(Checker):
         """See `Checker.reactions`."""
         return {
             Arrived: self._arrived,
-            Delivered: self._delivered,
+            HandedOut: self._handed_out,
             Struck: self._struck,
             Committed: self._committed,
         }
@@ -53,9 +54,9 @@ class ReadsItsBacklog(Checker):
             self._waiting[str(fact.message.message_id)] = (self.known.at_s, fact.message)
         return ()
 
-    def _delivered(self, fact: Delivered) -> Objections:
-        if fact.delivery.queue == OUTCOMES_QUEUE:
-            self._waiting.pop(fact.delivery.message_id or "", None)
+    def _handed_out(self, fact: HandedOut) -> Objections:
+        if fact.queue == OUTCOMES_QUEUE:
+            self._waiting.pop(str(fact.message.message_id), None)
         return ()
 
     def _struck(self, fact: Struck) -> Objections:

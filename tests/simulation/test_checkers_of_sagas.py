@@ -34,6 +34,7 @@ from simulation.facts import (
     Deadlocked,
     Decided,
     Delivered,
+    HandedOut,
     Published,
     Struck,
     Submitted,
@@ -387,7 +388,7 @@ def test_given_up_when_the_answer_came_too_late_or_was_purged_or_is_in_hand() ->
         assert given_up(trace, PATIENCE.deadline_s + 60) == []
     trace = begun(patience.ReadsItsBacklog)
     answer = waiting_answer(trace, 0.0)
-    trace.see(Delivered("orchestrator-0.1", delivery_of(answer, OUTCOMES_QUEUE)))
+    trace.see(HandedOut(OUTCOMES_QUEUE, answer))
     assert given_up(trace, PATIENCE.deadline_s + 60) == []
 
 
