@@ -106,11 +106,13 @@ BEGIN
 
     GRANT SELECT ON orchestrator.schema_version, orchestrator.audit_log TO oms_prune;
     GRANT SELECT, DELETE ON orchestrator.sagas, orchestrator.orders, orchestrator.history,
-        orchestrator.dead_letters, orchestrator.idempotency_keys TO oms_prune;
+        orchestrator.dead_letters, orchestrator.idempotency_keys, orchestrator.jobs,
+        orchestrator.job_items TO oms_prune;
     -- FOR UPDATE, by which it holds the rows that are about to go, asks for the right to update a column of each.
     GRANT UPDATE (saga_id) ON orchestrator.sagas TO oms_prune;
     GRANT UPDATE (dead_letter_id) ON orchestrator.dead_letters TO oms_prune;
     GRANT UPDATE (customer_id) ON orchestrator.idempotency_keys TO oms_prune;
+    GRANT UPDATE (job_id) ON orchestrator.jobs TO oms_prune;
     GRANT SELECT, INSERT, UPDATE ON orchestrator.retention TO oms_prune;
     GRANT INSERT ON orchestrator.audit_log, orchestrator.outbox TO oms_prune;
 

@@ -92,7 +92,7 @@ async def _pruned(retention: Retention, keep: Keep, actor: Actor, batch: int) ->
 
 
 def _rows(removed: Removed) -> int:
-    return removed.sagas + removed.dead_letters + removed.idempotency_keys
+    return removed.sagas + removed.dead_letters + removed.idempotency_keys + removed.jobs
 
 
 def _tell(outlook: Outlook, keep: Keep, asked: timedelta) -> None:
@@ -107,9 +107,9 @@ def _tell(outlook: Outlook, keep: Keep, asked: timedelta) -> None:
 def _intention(outlook: Outlook) -> str:
     there = outlook.expected
     return (
-        f"{there.sagas:,} sagas with their orders and histories, {there.dead_letters:,} closed dead letters "
-        f"and {there.idempotency_keys:,} expired idempotency keys are removed for good, and what the "
-        "participants know of such sagas"
+        f"{there.sagas:,} sagas with their orders and histories, {there.dead_letters:,} closed dead letters, "
+        f"{there.idempotency_keys:,} expired idempotency keys and {there.jobs:,} ended jobs are removed for "
+        "good, and what the participants know of such sagas"
     )
 
 
@@ -128,6 +128,7 @@ def _document(outlook: Outlook, removed: Removed, *, dry_run: bool) -> dict[str,
         "history_entries": None if dry_run else removed.history,
         "dead_letters": removed.dead_letters,
         "idempotency_keys": removed.idempotency_keys,
+        "jobs": removed.jobs,
     }
 
 
@@ -137,6 +138,7 @@ def _table(done: dict[str, Any]) -> Table:
         "history_entries": "entries of their histories",
         "dead_letters": "closed dead letters",
         "idempotency_keys": "expired idempotency keys",
+        "jobs": "ended jobs, each with its list",
     }
     rows = [(Text(said), Text(f"{done[name]:,}")) for name, said in names.items() if done[name] is not None]
     return output.table(("what would be removed" if done["dry_run"] else "what was removed", "#rows"), rows)

@@ -91,6 +91,7 @@ class Retention:
             RetentionTransaction.prune_sagas,
             RetentionTransaction.prune_dead_letters,
             RetentionTransaction.prune_keys,
+            RetentionTransaction.prune_jobs,
         )
         for step in steps:
             after: Any | None = None

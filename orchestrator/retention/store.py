@@ -91,6 +91,25 @@ SELECT customer_id, key, (SELECT count(*) FROM page), (SELECT count(*) FROM gone
 FROM page ORDER BY customer_id DESC, key DESC LIMIT 1
 """
 
+_ENDED_JOBS: Final = "j.finished_at < %s"
+_COUNT_JOBS: Final = f"SELECT count(*) FROM orchestrator.jobs j WHERE {_ENDED_JOBS}"  # noqa: S608
+_PRUNE_JOB: Final = f"""
+WITH old AS (
+    SELECT j.job_id FROM orchestrator.jobs j WHERE {_ENDED_JOBS} AND j.job_id >= %s
+    ORDER BY j.job_id LIMIT 1 FOR UPDATE SKIP LOCKED),
+page AS (
+    SELECT i.job_id, i.dead_letter_id FROM orchestrator.job_items i JOIN old USING (job_id)
+    ORDER BY i.dead_letter_id LIMIT %s),
+items AS (
+    DELETE FROM orchestrator.job_items i USING page p
+    WHERE i.job_id = p.job_id AND i.dead_letter_id = p.dead_letter_id),
+gone AS (
+    DELETE FROM orchestrator.jobs j USING old WHERE j.job_id = old.job_id AND NOT EXISTS (
+        SELECT FROM orchestrator.job_items i WHERE i.job_id = old.job_id OFFSET %s)
+    RETURNING 1)
+SELECT (SELECT job_id FROM old), (SELECT count(*) FROM gone)
+"""  # noqa: S608 (constants of this module)
+
 _FIRST: Final = UUID(int=0)
 
 
@@ -105,12 +124,13 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How many rows went, or would go. A saga's order and its dead letters go with it."""
+    """How many rows went, or would go. A saga's order and its dead letters go with it, a job's items too."""
 
     sagas: int = 0
     history: int = 0
     dead_letters: int = 0
     idempotency_keys: int = 0
+    jobs: int = 0
 
     def __add__(self, other: Removed) -> Removed:
         return Removed(
@@ -118,6 +138,7 @@ class Removed:
             self.history + other.history,
             self.dead_letters + other.dead_letters,
             self.idempotency_keys + other.idempotency_keys,
+            self.jobs + other.jobs,
         )
 
 
@@ -165,7 +186,8 @@ class RetentionTransaction(SqlTransaction):
         sagas = await self.fetch(_COUNT_SAGAS, [behind.mark, behind.quiet_since])
         letters = await self.fetch(_COUNT_LETTERS, [behind.quiet_since])
         keys = await self.fetch(_COUNT_KEYS, [behind.keys_expired_before])
-        return Removed(sagas[0][0], dead_letters=letters[0][0], idempotency_keys=keys[0][0])
+        jobs = await self.fetch(_COUNT_JOBS, [behind.quiet_since])
+        return Removed(sagas[0][0], dead_letters=letters[0][0], idempotency_keys=keys[0][0], jobs=jobs[0][0])
 
     async def prune_sagas(self, behind: Behind, after: UUID | None, limit: int) -> Batch:
         """Remove ended sagas behind the mark with all that is theirs, lowest first; rows held are skipped."""
@@ -189,6 +211,12 @@ class RetentionTransaction(SqlTransaction):
         return self._counted(
             Removed(idempotency_keys=gone), (customer_id, key) if looked_at == limit else None
         )
+
+    async def prune_jobs(self, behind: Behind, after: UUID | None, limit: int) -> Batch:
+        """Remove some of the list of the first job that ended long ago, and with the last of it the job."""
+        parameters = [behind.quiet_since, after or _FIRST, limit, limit]
+        [(job_id, gone)] = await self.fetch(_PRUNE_JOB, parameters)
+        return Batch(Removed(jobs=gone), job_id)
 
     def _counted(self, removed: Removed, after: Any | None) -> Batch:
         if removed != Removed():

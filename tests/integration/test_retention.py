@@ -107,6 +107,28 @@ def dead_letter(books: Books, status: str, saga_id: UUID | None = None, correlat
     return dead_letter_id
 
 
+def job(books: Books, job_id: UUID, state: str, finished_at: datetime | None, letters: int) -> None:
+    """A job with a list of so many dead letters."""
+    books.execute(
+        "INSERT INTO orchestrator.jobs (job_id, kind, filter, reason, actor, rate_per_second, state, total,"
+        " succeeded, refused, refusals, next_at, leased_until, version, created_at, updated_at, finished_at)"
+        " VALUES (%(id)s, 'replay', '{}', 'r', 'ann', 1, %(state)s, %(letters)s, 0, 0, '{}', %(at)s, %(at)s,"
+        " 1, %(at)s, %(at)s, %(finished_at)s)",
+        id=job_id,
+        state=state,
+        letters=letters,
+        at=books.now,
+        finished_at=finished_at,
+    )
+    for number in range(letters):
+        books.execute(
+            "INSERT INTO orchestrator.job_items (job_id, dead_letter_id, seen_version, result)"
+            " VALUES (%(job)s, %(letter)s, 1, 'pending')",
+            job=job_id,
+            letter=UUID(int=number),
+        )
+
+
 async def test_what_ended_long_ago_goes_with_all_that_is_its(
     books: Books, retention: Retention, engine: AsyncEngine
 ) -> None:
@@ -241,6 +263,25 @@ async def test_closed_dead_letters_of_sagas_that_are_there_and_young_ones_stay(
     assert removed.dead_letters == 3
     left = await rows(engine, "SELECT dead_letter_id FROM orchestrator.dead_letters")
     assert {row.dead_letter_id for row in left} == kept
+
+
+async def test_jobs_that_ended_long_ago_go_with_their_lists_and_others_stay(
+    books: Books, retention: Retention, engine: AsyncEngine
+) -> None:
+    for name, state, days, letters in (
+        ("a", "finished", 50, 5),
+        ("b", "cancelled", 50, 0),
+        ("c", "failed", 2, 3),
+    ):
+        job(books, UUID(int=ord(name)), state, ago(days), letters)
+    job(books, UUID(int=ord("d")), "running", None, 2)
+
+    outlook, removed = await pruned(retention, batch=2)
+
+    assert (outlook.expected.jobs, removed.jobs) == (2, 2)
+    left = await rows(engine, "SELECT job_id, count(*) FROM orchestrator.job_items GROUP BY 1 ORDER BY 1")
+    assert [tuple(row) for row in left] == [(UUID(int=ord("c")), 3), (UUID(int=ord("d")), 2)]
+    assert len(await rows(engine, "SELECT 1 FROM orchestrator.jobs")) == 2
 
 
 async def test_every_participant_is_told_and_the_audit_log_says_who_and_why(
