@@ -65,9 +65,14 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Leave to make one call. What comes back from an earlier ``generation`` changes nothing."""
+    """Leave to make one call. What comes back from an earlier ``generation`` changes nothing.
+
+    Attributes:
+        probe: it is the one call that asks whether the provider is back.
+    """
 
     generation: int
+    probe: bool = False
 
 
 @dataclass(slots=True)
@@ -99,13 +104,12 @@ class CircuitBreaker:
     def admit(self, now: float) -> Admission | None:
         """Leave for a call, or None while open or while another probe is under way."""
         state = self.state(now)
-        if state is BreakerState.OPEN:
+        if state is BreakerState.CLOSED:
+            return Admission(self._generation)
+        if state is BreakerState.OPEN or self._probe_since is not None:
             return None
-        if state is BreakerState.HALF_OPEN:
-            if self._probe_since is not None:
-                return None
-            self._probe_since = now
-        return Admission(self._generation)
+        self._probe_since = now
+        return Admission(self._generation, probe=True)
 
     def record(self, admission: Admission, result: CallResult, now: float) -> None:
         """What became of an admitted call. Late results, of calls begun before a change, are ignored."""

@@ -301,7 +301,10 @@ class ProviderConsumer:
                     plan = self._planner.finish(one, call.question, result, row, now)
             except PermanentFailure as failure:
                 plan = Plan(failure=failure)
-            self._carry_out(transaction, batch, one, row, plan, admissions, now)
+            if plan.failure is not None and _probed_in_vain(call, result):
+                batch.postponed.append(one.delivery)
+            else:
+                self._carry_out(transaction, batch, one, row, plan, admissions, now)
         await self._close(transaction, batch)
         return batch
 
@@ -419,3 +422,12 @@ class ProviderConsumer:
     def _done_with(self, deliveries: Sequence[Delivery]) -> None:
         self._subscription.acknowledge(deliveries)
         self._tracing.ended(deliveries)
+
+
+def _probed_in_vain(call: Call, result: Finding | Exception) -> bool:
+    """Whether a probe found the provider still down: its command hops on, no attempt burnt (P9).
+
+    However long the outage, the same few commands must not be probed to death.
+    """
+    failed = isinstance(result, Exception) and judge(result) is CallResult.FAILED
+    return call.admission.probe and failed

@@ -445,6 +445,18 @@ async def test_an_open_breaker_pauses_consumption_and_resumes_by_itself(
         assert service.troubles == ()
 
 
+async def test_a_command_that_probes_in_vain_burns_no_attempt(engine: AsyncEngine, gateway: Gateway) -> None:
+    """P9: alone with its provider for a long outage, it is every probe, and still no dead letter."""
+    async with payment_stage(engine, gateway, replace(TRIPS, minimum_calls=2)) as stage:
+        await stage.replica()
+        gateway.before("charge", *[no_answer] * 15)
+        case = Case()
+        stage.send(case.charge(1))
+        [seen] = await stage.seen()
+        assert seen.body["saga_id"] == str(case.saga_id)
+        assert (gateway.count("charge"), gateway.balance) == (16, 1)
+
+
 async def test_calls_in_flight_are_answered_while_the_breaker_is_open(
     engine: AsyncEngine, gateway: Gateway
 ) -> None:
