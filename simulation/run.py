@@ -23,6 +23,7 @@ from simulation.world import MemoryStorage, Storage, World
 EXPECTED_ERRORS: Final = (
     "message not accepted by the broker",
     "outcome for a definition version that is not known here; a re-send will bring it again",
+    "dead letter for a definition version that is not known here; a re-send will bring it again",
 )
 """What services may complain about: it is what the weather does to them."""
 

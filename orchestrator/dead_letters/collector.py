@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
+import structlog
+
 from contracts.commands import COMMANDS
 from contracts.envelope import Direction
 from contracts.routing import dead_letter_queue
@@ -21,8 +23,10 @@ from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
 from orchestrator.core.inputs import CommandDeadLettered
 from orchestrator.core.state import Saga
-from orchestrator.engine import Engine, Happening, Work
+from orchestrator.engine import Engine, Happening, UnknownVersion, Work
 from orchestrator.storage import DeadLetter, DeadLetterStatus, OrchestratorTransaction
+
+log = structlog.get_logger(__name__)
 
 MAX_STORED_BODY_BYTES: Final = 256 * 1024
 """Longer bodies are cut, and such dead letters cannot be replayed (D2, S16)."""
@@ -86,8 +90,21 @@ class Collector:
             return replace(dead, status=DeadLetterStatus.RESOLVED, cause="not awaited when it arrived")
         error = f"{dead.error_type}: {dead.error_message}"
         happened = CommandDeadLettered(command.step, command.direction, dead.permanent, error)
-        self.engine.fold(work, Happening(command.saga_id, happened, delivery.message_id))
+        answer = self.engine.fold(work, Happening(command.saga_id, happened, delivery.message_id))
+        if isinstance(answer, UnknownVersion):
+            return self._untold(dead, answer)
         return dead
+
+    def _untold(self, dead: DeadLetter, unknown: UnknownVersion) -> DeadLetter:
+        """Its saga cannot be told here, so nothing would ever close it; a later death will be told (S13)."""
+        log.error(
+            "dead letter for a definition version that is not known here; a re-send will bring it again",
+            saga_id=str(dead.saga_id),
+            definition=unknown.definition,
+            version=unknown.version,
+        )
+        cause = "its saga's definition version was not known here; a re-send brings it again"
+        return replace(dead, status=DeadLetterStatus.RESOLVED, cause=cause)
 
 
 @dataclass(frozen=True, slots=True)

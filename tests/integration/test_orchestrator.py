@@ -344,6 +344,19 @@ async def test_d2_a_repeat_counts_on_the_open_row(world: World) -> None:
     await world.eventually("SELECT max(deaths), max(status) FROM orchestrator.dead_letters", (2, "open"))
 
 
+async def test_s13_a_dead_letter_of_an_unknown_version_is_not_left_open_for_ever(world: World) -> None:
+    await world.submit()
+    delivery, _ = await world.command("inventory")
+    async with world.deployment.database.begin() as connection:
+        await connection.execute(text("UPDATE orchestrator.sagas SET definition_version = 2, revision = 99"))
+
+    await dead_letter_the(world, delivery, RuntimeError("no luck"))
+
+    told = "SELECT max(status), max(cause) FROM orchestrator.dead_letters"
+    cause = "its saga's definition version was not known here; a re-send brings it again"
+    await world.eventually(told, ("resolved", cause))
+
+
 async def test_d4_a_dead_letter_whose_work_is_not_awaited_is_not_replayed(world: World) -> None:
     saga_id = await world.submit()
     delivery, _ = await world.command("inventory")
