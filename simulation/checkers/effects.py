@@ -122,7 +122,8 @@ class ReverseOrder(Checker):
 
     def _refunded(self, fact: Refunded) -> Objections:
         state = self.known.state(RESERVE, self.known.saga_of.get(fact.order_id))
-        if state is not State.DONE and not fact.by_hand:
+        excused = fact.by_hand or self.known.was_lied_to(fact.order_id)
+        if state is not State.DONE and not excused:
             yield self.known.name_of(fact.order_id), f"money goes back while the reservation is {state}"
 
     def _committed(self, fact: Committed) -> Objections:
