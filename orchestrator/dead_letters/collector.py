@@ -148,10 +148,13 @@ def command_work(delivery: Delivery) -> CommandWork | None:
 
 
 def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> DeadLetter:
-    """What is kept of a message from a dead-letter queue, whatever its state (D1)."""
+    """What is kept of a message from a dead-letter queue, whatever its state (D1).
+
+    A message id that is no UUID is a stranger's and tells nothing apart: each such message is kept by itself.
+    """
     headers = _discreet(delivery)
     by_broker = retries.ERROR_TYPE not in headers
-    death_id = _clean(delivery.message_id or str(dead_letter_id))
+    death_id = str(parse_id(delivery.message_id) or dead_letter_id)
     return DeadLetter(
         dead_letter_id=dead_letter_id,
         kind=MESSAGE,

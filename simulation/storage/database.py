@@ -145,6 +145,11 @@ class Database:
         session.locked[key] = None
         return True
 
+    def is_about_to_change(self, table: str, key: Any) -> bool:
+        """Whether an open transaction has written a row."""
+        owner = self._owners.get((table, key))
+        return owner is not None and (table, key) in owner.changed
+
     def leave(self, session: Session) -> None:
         """A transaction has ended: its locks go to those who wait."""
         self._open.pop(session, None)
@@ -267,8 +272,12 @@ class Session:
         return found
 
     async def insert(self, table: str, key: Any, row: Any, constraint: str) -> None:
-        """Add a row; raises UniqueViolation when there is one already."""
-        await self.lock(table, key)
+        """Add a row; raises UniqueViolation when there is one already.
+
+        One that is about to be written is waited for; one that is merely locked is in the way as it is.
+        """
+        if self.get(table, key) is None or self.database.is_about_to_change(table, key):
+            await self.lock(table, key)
         if self.get(table, key) is not None:
             raise errors.UniqueViolation(f'duplicate key value violates unique constraint "{constraint}"')
         self.changed[table, key] = row

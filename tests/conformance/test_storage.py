@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -501,6 +502,19 @@ async def test_a_row_that_came_into_being_meanwhile_makes_the_work_run_again(ben
         first.save([ledger_row(saga_id)])
         with pytest.raises(Exception, match="ledger") as clash:
             await first.commit([])
+        assert is_transient(clash.value)
+
+
+async def test_a_row_that_came_into_being_and_is_locked_is_not_waited_for(bench: Bench) -> None:
+    """Else two replicas with a repeated command in both their batches wait for each other (S18)."""
+    saga_id = new_id()
+    async with bench.inventory() as first, bench.inventory() as second:
+        assert list(await first.lock({saga_id})) == []
+        await noted(bench, ledger_row(saga_id))
+        assert len(await second.lock({saga_id})) == 1
+        first.save([ledger_row(saga_id)])
+        with pytest.raises(Exception, match="ledger") as clash:
+            await asyncio.wait_for(first.commit([]), 5)
         assert is_transient(clash.value)
 
 
