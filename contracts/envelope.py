@@ -16,6 +16,9 @@ SCHEMA_VERSION: Final = 1
 EVENT_ID: Final = "event-id"
 CAUSATION_ID: Final = "causation-id"
 ATTEMPT: Final = "attempt"
+REPLAY_OF: Final = "replay-of"
+"""On the replay of a dead letter that is no command: by which death its row is known (D3, D4)."""
+
 SCHEMA_VERSION_HEADER: Final = "schema-version"
 TRACEPARENT: Final = "traceparent"
 

@@ -17,6 +17,7 @@ from messaging.errors import Poison
 from messaging.log_context import ids_of
 from messaging.transport import Delivery
 from orchestrator.core.inputs import OutcomeReceived
+from orchestrator.dead_letters.collector import replay_of
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion
 from orchestrator.storage import OrchestratorTransaction
 
@@ -74,6 +75,7 @@ class OutcomeHandler:
                 failures.append(Failed(delivery, error))
         answers = await self.engine.apply(transaction, [happening for _, happening in understood])
         unknown: list[tuple[Delivery, UUID]] = []
+        replayed: list[str] = []
         for (delivery, happening), answer in zip(understood, answers, strict=True):
             if isinstance(answer, UnknownSaga):
                 unknown.append((delivery, happening.saga_id))
@@ -84,6 +86,10 @@ class OutcomeHandler:
                     version=answer.version,
                     **ids_of(delivery),
                 )
+            elif (work_key := replay_of(delivery)) is not None:
+                replayed.append(work_key)
+        if replayed:
+            transaction.resolve_replayed(replayed, "its replay was handled", await transaction.now())
         return [*failures, *await self._of_nobody(transaction, unknown)] if unknown else failures
 
     async def _of_nobody(

@@ -172,6 +172,9 @@ class OrchestratorTransaction(Protocol):
     def resolve_dead_letters(self, ended: Sequence[WorkEnded], now: datetime) -> None:
         """Close the open rows of work that is no longer awaited (D3)."""
 
+    def resolve_replayed(self, work_keys: Sequence[str], cause: str, now: datetime) -> None:
+        """Close the open rows of messages whose replay has been handled (D3)."""
+
     async def read_dead_letter(self, dead_letter_id: UUID) -> DeadLetter | None:
         """A dead letter, not locked: to learn which saga must be locked first (S18)."""
 

@@ -159,6 +159,14 @@ FROM (SELECT dead_letter_id, w.cause FROM orchestrator.dead_letters
 WHERE d.dead_letter_id = w.dead_letter_id
 """
 
+RESOLVE_REPLAYED: Final = """
+UPDATE orchestrator.dead_letters d
+SET status = 'resolved', cause = %s, version = d.version + 1, updated_at = %s
+FROM (SELECT dead_letter_id FROM orchestrator.dead_letters
+      WHERE work_key = ANY(%s) AND status IN ('open', 'replaying') ORDER BY dead_letter_id FOR UPDATE) w
+WHERE d.dead_letter_id = w.dead_letter_id
+"""
+
 SELECT_DEAD_LETTERS: Final = """
 SELECT dead_letter_id, kind, work_key, death_ids[cardinality(death_ids)], queue, type, error_type,
        error_message, error_stack, permanent, attempts, first_failed_at, last_failed_at, exchange,
@@ -337,6 +345,10 @@ class PostgresTransaction(SqlTransaction):
             [work.cause for work in ended],
         ]
         self.write(RESOLVE_DEAD_LETTERS, [now, *columns])
+
+    def resolve_replayed(self, work_keys: Sequence[str], cause: str, now: datetime) -> None:
+        """See the port."""
+        self.write(RESOLVE_REPLAYED, [cause, now, list(work_keys)])
 
     async def read_dead_letter(self, dead_letter_id: UUID) -> DeadLetter | None:
         """See the port."""

@@ -197,7 +197,7 @@ def report_dead_letter(at: Moment) -> Decision:
         saga = replace(saga, settling=replace(saga.settling, dead_lettered=True))
     message = f"{'permanent failure' if dead.permanent else 'gave up after its attempts'}: {dead.error}"
     if saga.awaiting is not None and dead.direction is COMPENSATING:
-        message = f"{message}; {still_held(at.definition, saga)}"
+        message = f"{message.removesuffix('.')}; {still_held(at.definition, saga)}"
     return at.accept(at.with_incident(saga, IncidentKind.DEAD_LETTER, dead.step, dead.direction, message))
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from contracts.commands import COMMANDS
-from contracts.envelope import Direction
+from contracts.envelope import REPLAY_OF, Direction
 from contracts.routing import dead_letter_queue
 from contracts.sensitive import without_sensitive
 from messaging import retries
@@ -36,6 +36,18 @@ CORRELATION: Final = "correlation-id"
 
 COMMAND: Final = "command"
 MESSAGE: Final = "message"
+
+
+def message_key(death_id: object) -> str:
+    """What deaths of a message that is no command are counted by: the id of its first (D2)."""
+    return f"{MESSAGE}:{death_id}"
+
+
+def replay_of(delivery: Delivery) -> str | None:
+    """The key of the dead letter whose replay a delivery is; None where it is none (D3)."""
+    first = delivery.headers.get(REPLAY_OF)
+    death_id = parse_id(first) if isinstance(first, str) else None
+    return message_key(death_id) if death_id else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +170,7 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
     return DeadLetter(
         dead_letter_id=dead_letter_id,
         kind=MESSAGE,
-        work_key=f"{MESSAGE}:{death_id}",
+        work_key=replay_of(delivery) or message_key(death_id),
         death_id=death_id,
         queue=_text(headers, retries.ORIGINAL_QUEUE, _original_queue(delivery)),
         type=_text(headers, retries.ORIGINAL_TYPE, delivery.type),

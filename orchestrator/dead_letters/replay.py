@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.envelope import ATTEMPT
+from contracts.envelope import ATTEMPT, REPLAY_OF
 from contracts.routing import DEFAULT_EXCHANGE, ORCHESTRATOR
 from messaging.identifiers import NewId
 from messaging.retries import parse_id
 from messaging.transport import Message
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor, RetryRequested
-from orchestrator.dead_letters.collector import COMMAND, CORRELATION
+from orchestrator.dead_letters.collector import COMMAND, CORRELATION, message_key
 from orchestrator.dead_letters.selection import STILL_OPEN
 from orchestrator.engine import Engine, Work
 from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion
@@ -202,6 +202,8 @@ def _check_open(dead: DeadLetter) -> None:
 
 def _as_it_was(dead: DeadLetter, message_id: UUID, now: datetime) -> Message:
     correlation_id = dead.saga_id or parse_id(str(dead.headers.get(CORRELATION, "")))
+    headers = {name: value for name, value in dead.headers.items() if name != CORRELATION}
+    first_death = dead.work_key.removeprefix(message_key(""))
     return Message(
         message_id=message_id,
         type=dead.type,
@@ -212,7 +214,7 @@ def _as_it_was(dead: DeadLetter, message_id: UUID, now: datetime) -> Message:
         app_id=ORCHESTRATOR,
         timestamp=now,
         mandatory=True,
-        headers={**{name: value for name, value in dead.headers.items() if name != CORRELATION}, ATTEMPT: 1},
+        headers={**headers, ATTEMPT: 1, REPLAY_OF: first_death},
     )
 
 

@@ -40,6 +40,9 @@ _OPEN_WORK: Final = "dead_letters_one_open"
 _OPEN: Final = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
 _REMEMBERED_DEATHS: Final = 100
 
+_Work = tuple[UUID | None, str | None, str | None]
+"""What a dead command was for: saga, step and direction."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
@@ -154,13 +157,20 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
         """See the port."""
 
         async def write() -> None:
-            causes = {(work.saga_id, work.step, work.direction): work.cause for work in ended}
-            concerned = sorted(row.dead.dead_letter_id for row in self._rows_of(causes) if row.is_open)
-            locked = await self.session.lock_existing(DEAD_LETTERS, concerned)
-            for key, row in locked.items():
-                if row.is_open:
-                    cause = causes[row.dead.saga_id, row.dead.step, row.dead.direction]
-                    self._put(key, row, status=DeadLetterStatus.RESOLVED, cause=cause)
+            causes: dict[_Work, str] = {(one.saga_id, one.step, one.direction): one.cause for one in ended}
+            for key, row in await self._lock_open(self._rows_of(causes)):
+                cause = causes[row.dead.saga_id, row.dead.step, row.dead.direction]
+                self._put(key, row, status=DeadLetterStatus.RESOLVED, cause=cause)
+
+        self.write(write)
+
+    def resolve_replayed(self, work_keys: Sequence[str], cause: str, now: datetime) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            rows = [row for _, row in self.session.all(DEAD_LETTERS) if row.dead.work_key in work_keys]
+            for key, row in await self._lock_open(rows):
+                self._put(key, row, status=DeadLetterStatus.RESOLVED, cause=cause)
 
         self.write(write)
 
@@ -222,6 +232,11 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
 
         self.write(write)
 
+    async def _lock_open(self, rows: Iterable[DeadLetterRow]) -> list[tuple[UUID, DeadLetterRow]]:
+        concerned = sorted(row.dead.dead_letter_id for row in rows if row.is_open)
+        locked: dict[UUID, DeadLetterRow] = await self.session.lock_existing(DEAD_LETTERS, concerned)
+        return [(key, row) for key, row in locked.items() if row.is_open]
+
     async def _record_death(self, dead: DeadLetter) -> None:
         """Open a row, or count a repeat on the open one; a death known to a closed row is no news (D2)."""
         same_work = [row for _, row in self.session.all(DEAD_LETTERS) if row.dead.work_key == dead.work_key]
@@ -250,7 +265,7 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
                 **{name: getattr(dead, name) for name in _OF_THE_LATEST_DEATH},
             )
 
-    def _rows_of(self, works: Collection[tuple[UUID, str, str]]) -> Iterable[DeadLetterRow]:
+    def _rows_of(self, works: Collection[_Work]) -> Iterable[DeadLetterRow]:
         for _, row in self.session.all(DEAD_LETTERS):
             if (row.dead.saga_id, row.dead.step, row.dead.direction) in works:
                 yield row

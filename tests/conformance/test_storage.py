@@ -447,6 +447,21 @@ async def test_dead_letters_end_with_their_work(bench: Bench) -> None:
     assert await found(bench, other) == other
 
 
+async def test_a_dead_message_ends_with_its_replay(bench: Bench) -> None:
+    replayed, discarded, other = (dead_letter(work_key=key) for key in ("replayed", "discarded", "other"))
+    await recorded(bench, replayed, discarded, other)
+    await saved(bench, replace(discarded, status=DeadLetterStatus.DISCARDED, cause="by hand", version=2))
+    async with bench.orchestrator() as transaction:
+        transaction.resolve_replayed(["replayed", "discarded"], "handled", NOW)
+        await transaction.commit([])
+    rows = [await found(bench, each) for each in (replayed, discarded, other)]
+    assert [(row.status, row.cause) for row in rows if row] == [
+        (DeadLetterStatus.RESOLVED, "handled"),
+        (DeadLetterStatus.DISCARDED, "by hand"),
+        (DeadLetterStatus.OPEN, None),
+    ]
+
+
 async def test_a_dead_letter_that_has_changed_is_not_written_over(bench: Bench) -> None:
     dead = dead_letter()
     await recorded(bench, dead)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -107,6 +108,10 @@ class World:
 
     async def answer(self, command: Command, event: type[OutcomeEvent], **fields: Any) -> None:
         """Answer a command as its participant would; returns when nothing else is to be done."""
+        self.publish(self.outcome(command, event, **fields))
+
+    def outcome(self, command: Command, event: type[OutcomeEvent], **fields: Any) -> Message:
+        """The message with which a participant would answer a command."""
         body = event(
             saga_id=command.saga_id,
             order_id=command.order_id,
@@ -115,7 +120,7 @@ class World:
             **fields,
         )
         message_id = self.deployment.new_id()
-        self.publish(event_message(body, message_id, message_id, datetime.now(UTC), "test"))
+        return event_message(body, message_id, message_id, datetime.now(UTC), "test")
 
     def publish(self, message: Message) -> None:
         self._publisher.publish([message], lambda _id, _receipt: None)
@@ -392,6 +397,48 @@ async def test_s16_garbage_on_the_outcome_queue_becomes_a_dead_letter(world: Wor
     query = "SELECT count(*), max(error_type) FROM orchestrator.dead_letters WHERE status = 'open'"
     await world.eventually(query, (1, "undecodable"))
     await to_the_charge(world)
+
+
+DEAD_MESSAGE = "SELECT status, deaths, cause FROM orchestrator.dead_letters"
+
+
+async def replay_the_only_dead_letter(world: World) -> None:
+    await world.eventually("SELECT count(*) FROM orchestrator.dead_letters", (1,))
+    (dead_letter_id,) = await world.row("SELECT dead_letter_id FROM orchestrator.dead_letters")
+    await world.front.dead_letters.replay(dead_letter_id, NOBODY)
+
+
+async def test_d3_a_dead_outcome_ends_when_its_replay_is_handled(world: World) -> None:
+    saga_id = await world.submit()
+    _, reserve = await world.command("inventory")
+    message = world.outcome(reserve, events.InventoryReservedEvent, lines=[{"sku": "SKU-1", "quantity": 2}])
+    given_up = replace(message, exchange=DEFAULT_EXCHANGE, routing_key=dead_letter_queue(OUTCOMES_QUEUE))
+    world.publish(given_up)
+
+    await replay_the_only_dead_letter(world)
+
+    await world.until(saga_id, lambda saga: saga.order_status is OrderStatus.RESERVED)
+    await world.eventually(DEAD_MESSAGE, ("resolved", 1, "its replay was handled"))
+
+
+async def test_d3_a_replay_that_dies_counts_on_its_row_which_is_open_again(world: World) -> None:
+    new_id = world.deployment.new_id
+    world.publish(
+        Message(
+            new_id(),
+            "InventoryReservedEvent",
+            DEFAULT_EXCHANGE,
+            OUTCOMES_QUEUE,
+            b"garbage",
+            new_id(),
+            "test",
+            datetime.now(UTC),
+            True,
+        )
+    )
+    for deaths in (2, 3):
+        await replay_the_only_dead_letter(world)
+        await world.eventually(DEAD_MESSAGE, ("open", deaths, None))
 
 
 async def test_garbage_put_on_a_dead_letter_queue_is_kept(world: World) -> None:
