@@ -34,7 +34,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S1 match",
         "any outcome is taken for the one awaited",
         (Patch(Saga, "awaits", lambda original: lambda self, step, direction: self.awaiting is not None),),
-        known=2,
+        known=6,
     ),
     Mutation(
         "S2 outbox",
@@ -65,6 +65,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
             Patch(rules, "undo_next", mutants.undone_in_order),
             Patch(course, "undo_next", mutants.undone_in_order),
         ),
+        known=2,
     ),
     Mutation(
         "S4 a pivot is never given up",
@@ -84,6 +85,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "S4 copy in the outbox",
         "a command is sent again while its last copy has not left",
         (Patch(MemoryTransaction, "outbox_holds", mutants.nothing_in_the_outbox),),
+        known=1,
     ),
     Mutation(
         "S5 late success",
@@ -175,7 +177,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "P6 settle before undo",
         "a compensation that finds an intent buries it",
         (mutants.fence_with(intent_compensating=Move.BURY, undoing_compensating=Move.BURY),),
-        known=14,
+        known=36,
     ),
     Mutation(
         "P6 old keys are looked up",
@@ -189,7 +191,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "not found is taken for proof at once",
         (Patch(Planner, "proves_nothing_happened", mutants.any_word_is_proof),),
         adjust=settings.with_hasty_people,
-        known=20,
+        known=161,
     ),
     Mutation(
         "P7 behind the mark",
@@ -266,7 +268,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "a verdict ends the step before the participant has answered",
         (mutants.rule("resolve", mutants.moved_by_the_person),),
         adjust=settings.with_people_at_once,
-        known=5,
+        known=7,
     ),
     # -- what lives in the SQL, or in what a real server does --------------------------------------------
     Mutation(
