@@ -11,6 +11,7 @@ CHECKED := $(PACKAGES) $(wildcard tests benchmarks)
 TIERS := unit,architecture,conformance,integration,system,simulation
 SEEDS ?= 50
 FAULTS ?= 50
+REQUESTS ?= 10000
 
 .PHONY: help setup
 help: ## Show this list
@@ -66,6 +67,10 @@ chaos: setup ## Kill, stop and cut off everything under load (FAULTS=n SEED=s OR
 
 browser: setup ## Drive the console in Chromium, which is fetched where there is none (ARGS for pytest)
 	@$(BIN)/python -m pytest -m browser tests/browser $(if $(ARGS),$(ARGS),--tiers=browser)
+
+.PHONY: fuzz
+fuzz: setup ## Make requests up for every route of the API, on real servers (REQUESTS=n SEED=s)
+	@$(BIN)/python -m tests.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: sbom
 sbom: setup ## Write the software bill of materials, sbom.cdx.json (CycloneDX)

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.children import ContenderFailed
-from benchmarks.environment import NoEnvironment, make_environment, peers_python
+from benchmarks.environment import PEERS, NoEnvironment
 from benchmarks.memory import Memory, watch_memory
 from benchmarks.report import as_json, show
 from benchmarks.running import FULL, QUICK, Pace, Runner
@@ -72,7 +72,7 @@ def _measure(
     wanted: Sequence[str], pace: Pace, broker_url: str | None, database_url: str | None, to: Path
 ) -> bool:
     """Measure, tell, and say whether the audit had no objection."""
-    make_environment()
+    PEERS.make()
     to.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="oms-bench-", ignore_cleanup_errors=True) as folder,
@@ -103,7 +103,7 @@ def _tell(
     results = folder / "results.json"
     results.write_text(json.dumps(as_json(runner, verdicts, memory), indent=1) + "\n")
     picture = folder / "picture.svg"
-    subprocess.run([peers_python(), "-m", "benchmarks.picture", results, picture], check=False)
+    subprocess.run([PEERS.python, "-m", "benchmarks.picture", results, picture], check=False)
     console.print(f"written: {results} {picture}")
     for objection in runner.objections:
         console.print(objection, style="red")

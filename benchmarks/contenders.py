@@ -9,7 +9,7 @@ from typing import Final
 import psycopg
 
 from benchmarks.children import Program
-from benchmarks.environment import peers_python
+from benchmarks.environment import PEERS
 from benchmarks.measuring import Contender
 from benchmarks.peers.floor import storage as floor_storage
 from benchmarks.servers import Servers, plain
@@ -118,7 +118,7 @@ def dbos(style: str, processes: int) -> Contender:
     """DBOS with workflows of one style in so many processes."""
 
     def programs(_: Servers, url: str, workload: str) -> list[Program]:
-        command = (peers_python(), "-m", "benchmarks.peers.dbos", style, plain(url), workload)
+        command = (PEERS.python, "-m", "benchmarks.peers.dbos", style, plain(url), workload)
         names = [f"dbos-{number + 1}" for number in range(processes)]
         return [Program(name, (*command, name), drives=True) for name in names]
 
@@ -136,7 +136,7 @@ def _prepare_faststream(url: str) -> None:
 
 
 def _faststream(servers: Servers, url: str, workload: str) -> list[Program]:
-    command = (peers_python(), "-m", "benchmarks.peers.faststream")
+    command = (PEERS.python, "-m", "benchmarks.peers.faststream")
     return [
         Program(
             service,
@@ -159,7 +159,7 @@ def _prepare_insert(url: str) -> None:
 
 def _insert(_: Servers, url: str, workload: str) -> list[Program]:
     (port,) = free_ports(1)
-    command = (peers_python(), "-m", "benchmarks.peers.fastapi_insert", plain(url), str(port))
+    command = (PEERS.python, "-m", "benchmarks.peers.fastapi_insert", plain(url), str(port))
     return [Program("endpoint", command), _load(port, workload)]
 
 

@@ -166,6 +166,9 @@ class OrchestratorTransaction(Protocol):
     async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these orders have been committed (S17)."""
 
+    async def known_deaths(self, deaths: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Which of these, as (work key, death id), stand on some row already (D2)."""
+
     def record_deaths(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Open rows, or count a repeat on the open row of the same work (D2)."""
 

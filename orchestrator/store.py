@@ -149,6 +149,12 @@ SET death_ids = (d.death_ids || excluded.death_ids)[greatest(1, cardinality(d.de
 WHERE NOT (excluded.death_ids <@ d.death_ids)
 """
 
+KNOWN_DEATHS: Final = """
+SELECT w.work_key, w.death_id FROM unnest(%s::text[], %s::text[]) AS w (work_key, death_id)
+WHERE EXISTS (SELECT FROM orchestrator.dead_letters d
+              WHERE d.work_key = w.work_key AND w.death_id = ANY(d.death_ids))
+"""
+
 RESOLVE_DEAD_LETTERS: Final = """
 UPDATE orchestrator.dead_letters d
 SET status = 'resolved', cause = w.cause, version = d.version + 1, updated_at = %s
@@ -330,6 +336,11 @@ class PostgresTransaction(SqlTransaction):
         """See the port."""
         query = "SELECT order_id FROM orchestrator.orders WHERE order_id = ANY(%s)"
         return {row[0] for row in await self.fetch(query, [list(order_ids)])}
+
+    async def known_deaths(self, deaths: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """See the port."""
+        rows = await self.fetch(KNOWN_DEATHS, [[key for key, _ in deaths], [death for _, death in deaths]])
+        return {(row[0], row[1]) for row in rows}
 
     def record_deaths(self, dead_letters: Sequence[DeadLetter]) -> None:
         """See the port."""

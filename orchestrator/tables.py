@@ -151,6 +151,7 @@ dead_letters: Final = Table(
         unique=True,
         postgresql_where=text("status IN ('open', 'replaying')"),
     ),
+    Index("dead_letters_by_work", "work_key"),
     Index("dead_letters_by_saga", "saga_id", postgresql_where=text("saga_id IS NOT NULL")),
     Index("dead_letters_by_status", "status", "dead_letter_id"),
     Index("dead_letters_by_kind", "status", "queue", "error_type", "dead_letter_id"),

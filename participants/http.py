@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, Table, bindparam, select
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -101,12 +101,26 @@ def ledger_router(
     @router.get(
         f"/participants/{name}/sagas/{{saga_id}}",
         summary=f"Show what {name} knows of a saga",
+        responses=refusals(401, 403, 404),
         dependencies=[Depends(may_see)],
     )
-    async def show_ledger(saga_id: str) -> LedgerView:
+    async def show_ledger(
+        saga_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
+    ) -> LedgerView:
         return await reader.read(_saga_id(saga_id))
 
     return router
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problems that a route may answer, for its description; whoever mounts it says what a problem is."""
+    return {status: {} for status in statuses}
+
+
+def takes(model: type[BaseModel]) -> dict[str, Any]:
+    """A JSON body that the route reads itself (`json_body`), for its description."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 async def json_body(request: Request, model: type[M]) -> M:

@@ -74,23 +74,33 @@ class Collector:
     async def __call__(
         self, transaction: OrchestratorTransaction, deliveries: Sequence[Delivery]
     ) -> Sequence[Failed]:
-        """Record every dead letter, and let the sagas concerned know in the same transaction."""
+        """Record every dead letter, and let the sagas concerned know in the same transaction.
+
+        A death that is known already is no news: its saga may have been sent on its way again since (D2).
+        """
         works = [command_work(delivery) for delivery in deliveries]
         saga_ids = {work.saga_id for work in works if work is not None}
         locked = await self.engine.lock(transaction, saga_ids)
-        recorded = [
-            self._record(delivery, work if work and work.saga_id in locked.sagas else None, locked)
+        died = [
+            (self._described(delivery, command, locked), delivery, command)
             for delivery, work in zip(deliveries, works, strict=True)
+            for command in [work if work and work.saga_id in locked.sagas else None]
+        ]
+        known = await transaction.known_deaths([(dead.work_key, dead.death_id) for dead, _, _ in died])
+        recorded = [
+            self._told(dead, delivery, command, locked) if command else dead
+            for dead, delivery, command in died
+            if (dead.work_key, dead.death_id) not in known
         ]
         transaction.record_deaths(recorded)
         self.engine.write(transaction, locked)
         return ()
 
-    def _record(self, delivery: Delivery, command: CommandWork | None, work: Work) -> DeadLetter:
+    def _described(self, delivery: Delivery, command: CommandWork | None, work: Work) -> DeadLetter:
         dead = dead_letter(delivery, self.new_id(), work.now)
         if command is None:
             return dead
-        dead = replace(
+        return replace(
             dead,
             kind=COMMAND,
             work_key=command.key,
@@ -98,6 +108,9 @@ class Collector:
             step=command.step,
             direction=command.direction.value,
         )
+
+    def _told(self, dead: DeadLetter, delivery: Delivery, command: CommandWork, work: Work) -> DeadLetter:
+        """A death that was not known yet, of which its saga has been told."""
         if not _awaited(work.sagas[command.saga_id], command):
             return replace(dead, status=DeadLetterStatus.RESOLVED, cause="not awaited when it arrived")
         error = f"{dead.error_type}: {dead.error_message}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -97,6 +98,7 @@ def describe(app: FastAPI, inputs: Sequence[type[BaseModel]], outputs: Sequence[
             for name in _OF_THE_FRAMEWORK:
                 schemas.pop(name, None)
             components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)
+            _link(document)
         return app.openapi_schema or {}
 
     app.openapi = described  # type: ignore[method-assign]
@@ -112,12 +114,48 @@ def _operations(document: Description) -> Iterator[Description]:
 
 
 def _complete(operation: Description) -> None:
-    """What is true of every operation, also of those that say nothing of it."""
+    """What is true of every operation, also of those that only name their problems or say nothing of them."""
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
         responses["422"] = _problem(422)
     for status in (500, 503):
         responses.setdefault(str(status), _problem(status))
+    for status, response in responses.items():
+        if int(status) >= 400 and "content" not in response:
+            responses[status] = _problem(int(status))
+    if "401" in responses:
+        operation.setdefault("security", NEEDS_TOKEN["security"])
+
+
+def _link(document: Description) -> None:
+    """Say of every answer that names a thing by its id which operations take that id."""
+    takers: dict[str, list[str]] = defaultdict(list)
+    for operation in _operations(document):
+        names = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "path"]
+        if len(names) == 1:
+            takers[names[0]].append(operation["operationId"])
+    schemas = document["components"]["schemas"]
+    for operation in _operations(document):
+        for status, response in operation["responses"].items():
+            schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+            if status.startswith("2") and "$ref" in schema:
+                response["links"] = _links(schema, schemas, takers)
+
+
+def _links(schema: Description, schemas: Description, takers: Mapping[str, Sequence[str]]) -> Description:
+    view, pointer = _properties(schema, schemas), "#"
+    if "items" in view:
+        view, pointer = _properties(view["items"].get("items", {}), schemas), "#/items/0"
+    return {
+        operation: {"operationId": operation, "parameters": {name: f"$response.body{pointer}/{name}"}}
+        for name in view
+        for operation in takers.get(name, ())
+    }
+
+
+def _properties(schema: Description, schemas: Description) -> Description:
+    properties: Description = schemas[schema["$ref"].rpartition("/")[2]].get("properties", {})
+    return properties
 
 
 def _schemas(inputs: Sequence[type[BaseModel]], outputs: Sequence[type[BaseModel]]) -> Description:

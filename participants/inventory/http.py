@@ -7,16 +7,17 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from contracts.limits import StockCount
 from contracts.problems import FieldError, ProblemError, unprocessable
-from participants.http import json_body
+from participants.http import json_body, refusals, takes
 from participants.inventory.stockroom import BelowReserved, StaleStock, StockItem, Stockroom
 
 _SKU: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+Sku = Annotated[str, Path(json_schema_extra={"pattern": f"^{_SKU.pattern}$"})]
 
 Guard = Callable[[Request], Awaitable[object]]
 """Raises ProblemError where the request may not be made."""
@@ -55,7 +56,7 @@ def inventory_router(stockroom: Stockroom, may_set: Guard) -> APIRouter:
     """`GET /inventory`, `GET /inventory/{sku}`, and `PUT /inventory/{sku}` for whom ``may_set`` lets pass."""
     router = APIRouter(tags=["inventory"])
 
-    @router.get("/inventory", summary="List products and their stock")
+    @router.get("/inventory", summary="List products and their stock", responses=refusals(400))
     async def list_stock(
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=100)] = None,
@@ -64,15 +65,21 @@ def inventory_router(stockroom: Stockroom, may_set: Guard) -> APIRouter:
         following = _cursor(items[-1].sku) if more else None
         return StockList(items=tuple(map(_view, items)), next_cursor=following)
 
-    @router.get("/inventory/{sku}", summary="Show a product's stock")
-    async def show_stock(sku: str) -> StockView:
+    @router.get("/inventory/{sku}", summary="Show a product's stock", responses=refusals(404))
+    async def show_stock(sku: Sku) -> StockView:
         item = await stockroom.find(sku) if _SKU.fullmatch(sku) else None
         if item is None:
             raise ProblemError(404, "not_found", "There is no such product.")
         return _view(item)
 
-    @router.put("/inventory/{sku}", summary="Set a product's book stock", dependencies=[Depends(may_set)])
-    async def set_stock(sku: str, request: Request) -> StockView:
+    @router.put(
+        "/inventory/{sku}",
+        summary="Set a product's book stock",
+        responses=refusals(400, 401, 403, 409, 412, 413, 415),
+        dependencies=[Depends(may_set)],
+        openapi_extra=takes(StockChange),
+    )
+    async def set_stock(sku: Sku, request: Request) -> StockView:
         if not _SKU.fullmatch(sku):
             detail = "1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"
             raise unprocessable([FieldError(pointer="/sku", code="invalid_sku", detail=detail)])

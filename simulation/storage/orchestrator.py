@@ -144,6 +144,14 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
         await self.statement()
         return {each for each in order_ids if self.session.get("orders", each) is not None}
 
+    async def known_deaths(self, deaths: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """See the port."""
+        await self.statement()
+        known = {
+            (row.dead.work_key, death) for _, row in self.session.all(DEAD_LETTERS) for death in row.death_ids
+        }
+        return known.intersection(deaths)
+
     def record_deaths(self, dead_letters: Sequence[DeadLetter]) -> None:
         """See the port."""
 

@@ -414,6 +414,17 @@ async def test_a_repeat_is_counted_on_the_open_row_once_for_each_message(bench: 
     assert await found(bench, repeat) is None
 
 
+async def test_deaths_are_known_also_after_their_row_is_closed(bench: Bench) -> None:
+    dead, other = dead_letter(), dead_letter(work_key="other", death_id="m-3")
+    await recorded(bench, dead, dead_letter(death_id="m-2"))
+    await saved(bench, replace(dead, status=DeadLetterStatus.DISCARDED, cause="by hand", version=3))
+    asked = [(dead.work_key, "m-1"), (dead.work_key, "m-2"), (dead.work_key, "m-3"), ("other", "m-1")]
+    await recorded(bench, other)
+    async with bench.orchestrator() as transaction:
+        assert await transaction.known_deaths(asked) == {(dead.work_key, "m-1"), (dead.work_key, "m-2")}
+        assert await transaction.known_deaths([]) == set()
+
+
 async def test_a_death_of_replayed_work_opens_its_row_again(bench: Bench) -> None:
     dead = dead_letter()
     await recorded(bench, dead)

@@ -208,8 +208,27 @@ async def test_the_routes_of_the_interface_are_described(api: Api) -> None:
 async def test_operators_routes_are_described_with_their_token(api: Api) -> None:
     document = (await api.http.get("/openapi.json")).json()
     for path, operations in document["paths"].items():
-        for operation in operations.values():
-            assert ("security" in operation) == path.startswith("/admin"), path
+        for method, operation in operations.items():
+            guarded = path.startswith(("/admin", "/participants")) or method == "put"
+            assert ("security" in operation) == guarded, path
+
+
+async def test_who_gets_an_id_is_told_what_it_is_good_for(api: Api) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    operations = {
+        operation["operationId"]: path
+        for path, each in document["paths"].items()
+        for operation in each.values()
+    }
+
+    def linked(path: str, method: str, status: str) -> dict[str, str]:
+        links = document["paths"][path][method]["responses"][status]["links"].values()
+        return {operations[link["operationId"]]: next(iter(link["parameters"].values())) for link in links}
+
+    submitted = linked("/orders", "post", "202")
+    assert submitted["/orders/{order_id}/cancel"] == "$response.body#/order_id"
+    listed = linked("/admin/dead-letters", "get", "200")
+    assert listed["/admin/dead-letters/{dead_letter_id}"] == "$response.body#/items/0/dead_letter_id"
 
 
 # -- what browsers are told --------------------------------------------------------------------------------

@@ -396,6 +396,16 @@ async def test_refusals_are_reported_with_their_reasons(api: Api) -> None:
     assert (len(page["items"]), len(rest["items"]), rest["next_cursor"]) == (3, 1, None)
 
 
+@pytest.mark.parametrize("wrong", [{"dry_run": 1}, {"dry_run": "off"}, {"expected_count": True}])
+async def test_a_job_is_not_begun_by_what_only_resembles_an_answer(api: Api, wrong: dict[str, Any]) -> None:
+    await dead_reservations(api, 1)
+    before = await everything(api)
+    answer = await api.http.post(REPLAY, json={"filter": {}, "reason": "x", **wrong})
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{next(iter(wrong))}")
+    assert await everything(api) == before
+
+
 async def test_a_dry_run_tells_what_would_be_refused_and_changes_nothing(api: Api) -> None:
     await dead_reservations(api, 3)
     await store_poison(api, b"poison")

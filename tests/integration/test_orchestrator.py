@@ -340,6 +340,25 @@ async def test_s10_d4_a_dead_command_opens_an_incident_and_its_replay_sends_it_a
     assert tuple(await world.row(found))[1] == "resolved"
 
 
+async def test_d2_a_death_that_comes_again_after_a_retry_is_no_news(world: World) -> None:
+    """Else the saga opens an incident for a copy that was given up before the retry."""
+    saga_id = await world.submit()
+    delivery, _ = await world.command("inventory")
+    now, new_id = datetime.now(UTC), world.deployment.new_id
+    death = after_failure(delivery, RuntimeError("no luck"), RetryPolicy((1,), 1), new_id(), now, "test")
+    other = after_failure(delivery, RuntimeError("bad luck"), RetryPolicy((1,), 1), new_id(), now, "test")
+    world.publish(death)
+    await world.until(saga_id, lambda saga: bool(saga.incidents))
+    await world.front.operations.retry(saga_id, NOBODY)
+
+    world.publish(death)
+    world.publish(other)
+
+    saga = await world.until(saga_id, lambda saga: bool(saga.incidents))
+    assert "bad luck" in saga.incidents[0].message
+    await world.eventually("SELECT max(deaths) FROM orchestrator.dead_letters", (2,))
+
+
 async def test_d2_a_repeat_counts_on_the_open_row(world: World) -> None:
     await world.submit()
     delivery, _ = await world.command("inventory")

@@ -29,6 +29,7 @@ from orchestrator.queries.orders import OrderFilter
 from orchestrator.queries.paging import Page
 from orchestrator.queries.sagas import SagaFilter
 from orchestrator.storage import DeadLetterStatus
+from orchestrator.store import KNOWN_DEATHS
 from tests.conftest import migrate_all
 from tests.integration.a_long_past import BEGINS_S, SPACING_S, add_a_past, saga_ids
 from tests.servers import Databases
@@ -282,6 +283,11 @@ async def test_a_look_reads_a_bounded_number_of_rows_by_index(past: Past, past_u
         assert plan.scanned == []
         assert plan.most_rows <= MOST_ROWS, plan.read
         assert plan.blocks <= MOST_BLOCKS
+
+
+async def test_a_death_finds_its_work_by_index(past: Past, past_url: str) -> None:
+    plan = await explained(past_url, KNOWN_DEATHS, [["command:none", "message:none"], ["m-1", "m-2"]])
+    assert (plan.scanned, plan.most_rows) == ([], 0)
 
 
 @pytest.mark.parametrize("look", COUNTS)

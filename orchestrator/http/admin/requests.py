@@ -32,7 +32,8 @@ _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UT
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 StepName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 Moment = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
-Version = Annotated[int, Field(ge=0, lt=2**31)]
+Version = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+DryRun = Annotated[bool, Field(strict=True, description='Only tell what would be done; no 0, "no" or "off"')]
 
 
 class ListQuery(BaseModel):
@@ -219,16 +220,16 @@ class Resolution(Action):
 class ReplayAction(Action):
     """Replay of a dead letter; a dry run only tells what it would do."""
 
-    dry_run: bool = False
+    dry_run: DryRun = False
 
 
 class BulkAction(Reasoned):
     """The same action on every dead letter of a selection, as a job; a dry run tells what it would do."""
 
     filter: DeadLetterSelection
-    dry_run: bool = False
-    rate_per_second: Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE)] = DEFAULT_RATE
-    expected_count: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+    dry_run: DryRun = False
+    rate_per_second: Annotated[float, Field(strict=True, ge=LOWEST_RATE, le=HIGHEST_RATE)] = DEFAULT_RATE
+    expected_count: Annotated[int, Field(strict=True, ge=0, lt=2**31)] | None = Field(
         None, description="How many were seen; with any other number nothing is done (412)"
     )
 

@@ -47,9 +47,9 @@ def query_of(request: Request, model: type[M]) -> M:
 
 
 def checked(model: type[M], fields: Mapping[str, object]) -> M:
-    """The model of what was filled in. Raises ProblemError (422), naming the fields that are wrong."""
+    """The model of what was filled in, where numbers are text. Raises ProblemError (422) naming fields."""
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, strict=False)
     except ValidationError as error:
         wrong = sorted({str(each["loc"][0]) for each in error.errors(include_input=False)})
         detail = f"This cannot be used: {_listed(wrong)}. Please look at what was filled in there."

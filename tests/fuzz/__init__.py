@@ -1,0 +1,1 @@
+"""The HTTP API under made-up requests, on the real stack (`make fuzz`)."""
