@@ -153,7 +153,7 @@ DBOS: Final = tuple(
     Side(contenders.dbos(style, processes), ONE_LINE, in_flight)
     for style, processes, in_flight in (("async", 1, 32), ("async", 2, 64), ("threads", 2, 64))
 )
-"""DBOS at its best: what was fastest of all styles with 8 to 128 at once, in one process and in two."""
+"""DBOS in one process and in two, as coroutines and as threads; the fastest of these counts."""
 
 FASTSTREAM: Final = Side(contenders.FASTSTREAM, ONE_LINE, 64)
 CLIENTS: Final = contenders.CLIENTS

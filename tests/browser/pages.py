@@ -20,12 +20,14 @@ async def some_pages(stage: Stage) -> Pages:
     ended = await stage.order()
     rejected = await stage.order(payment_method="pm_card_declined")
     stuck = await stage.order(payment_method="pm_gateway_down")
+    spare = await stage.order(payment_method="pm_gateway_down")
     undoing = await stage.order(payment_method="pm_refund_down", shipping_address=NOWHERE)
     for saga_id in (ended, rejected):
         await stage.ended(saga_id)
-    for saga_id in (stuck, undoing):
+    for saga_id in (stuck, spare, undoing):
         await stage.stuck(saga_id)
     letter = await _dead_letter(stage, stuck)
+    message_id, job_id = await _first_message(stage, ended), await _discarding(stage, spare)
     return Pages(
         {
             "overview": "/console",
@@ -39,7 +41,10 @@ async def some_pages(stage: Stage) -> Pages:
             "dead-letter-groups": "/console/dead-letters",
             "dead-letters": "/console/dead-letters/messages",
             "dead-letter": f"/console/dead-letters/{letter['dead_letter_id']}",
+            "message": f"/console/sagas/{ended}/messages/{message_id}",
             "jobs": "/console/jobs",
+            "new-job": "/console/jobs/new?kind=discard",
+            "job": f"/console/jobs/{job_id}",
             "audit-log": "/console/audit-log",
             "health": "/console/health",
             "sign-out": "/console/logout",
@@ -53,3 +58,19 @@ async def _dead_letter(stage: Stage, saga_id: str) -> dict[str, Any]:
         answer = await client.get("/admin/dead-letters", params={"saga_id": saga_id})
         found: dict[str, Any] = answer.json()["items"][0]
     return found
+
+
+async def _first_message(stage: Stage, saga_id: str) -> str:
+    async with stage.deployment.client() as client:
+        answer = await client.get(f"/admin/sagas/{saga_id}/messages")
+        message_id: str = answer.json()["items"][0]["message_id"]
+    return message_id
+
+
+async def _discarding(stage: Stage, saga_id: str) -> str:
+    """A job on one saga's dead letter, so that what the other pages show stays."""
+    asked = {"filter": {"saga_id": [saga_id]}, "reason": "to look at its page"}
+    async with stage.deployment.client() as client:
+        answer = await client.post("/admin/dead-letters/discard", json=asked)
+        job_id: str = answer.json()["job_id"]
+    return job_id
