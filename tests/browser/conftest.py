@@ -25,7 +25,6 @@ TROUBLE_SOON = {
     "OMS_RETRY_DELAYS_S": "0.2",
     "OMS_MAX_ATTEMPTS": "2",
     "OMS_RESEND_AFTER_S": "600",
-    "OMS_PROVIDER_TIMEOUT_S": "1",
 }
 """Whatever fails is given up at once, and nothing is sent again before a person says so."""
 

@@ -19,9 +19,9 @@ async def some_pages(stage: Stage) -> Pages:
     """Sagas of every kind, dead letters, and the pages that show them."""
     ended = await stage.order()
     rejected = await stage.order(payment_method="pm_card_declined")
-    stuck = await stage.order(payment_method="pm_gateway_down")
-    spare = await stage.order(payment_method="pm_gateway_down")
-    undoing = await stage.order(payment_method="pm_refund_down", shipping_address=NOWHERE)
+    stuck = await stage.troubled_order(payment_method="pm_gateway_down")
+    spare = await stage.troubled_order(payment_method="pm_gateway_down")
+    undoing = await stage.troubled_order(payment_method="pm_refund_down", shipping_address=NOWHERE)
     for saga_id in (ended, rejected):
         await stage.ended(saga_id)
     for saga_id in (stuck, spare, undoing):

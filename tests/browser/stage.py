@@ -19,6 +19,9 @@ NOWHERE: Final = {
 }
 """An address that the sandbox's carrier refuses."""
 
+HEALTHY: Final = 5
+"""Orders that go well before one that does not, which calls in vain twice, and twice more when retried."""
+
 WITHIN_S: Final = 60
 EXPECT_MS: Final = 30_000
 
@@ -53,6 +56,16 @@ class Stage:
             answer = await client.post("/orders", json=an_order(**changes))
             assert answer.status_code == 202, answer.text
             return str(answer.json()["saga_id"])
+
+    async def troubled_order(self, **changes: Any) -> str:
+        """The same of an order that will be in trouble, after several that have gone well.
+
+        Otherwise one trouble after the other opens the gateway's circuit breaker, and then this order's calls
+        are probes: they burn no attempt, so it never becomes a dead letter (P9).
+        """
+        for saga_id in await asyncio.gather(*(self.order() for _ in range(HEALTHY))):
+            await self.ended(saga_id)
+        return await self.order(**changes)
 
     async def saga(self, saga_id: str) -> dict[str, Any]:
         """A saga as the API shows it."""

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_a_viewer_sees_everything_and_is_offered_nothing(stage: Stage, page: Page) -> None:
-    saga_id = await stage.order(payment_method="pm_gateway_flaky")
+    saga_id = await stage.troubled_order(payment_method="pm_gateway_flaky")
     found = await stage.stuck(saga_id)
     await stage.sign_in(page, "viewer", f"/console/sagas/{saga_id}")
 
@@ -32,7 +32,7 @@ async def test_a_viewer_sees_everything_and_is_offered_nothing(stage: Stage, pag
 async def test_a_page_that_is_out_of_date_does_nothing_and_keeps_what_was_typed(
     stage: Stage, page: Page
 ) -> None:
-    saga_id = await stage.order(payment_method="pm_gateway_down")
+    saga_id = await stage.troubled_order(payment_method="pm_gateway_down")
     found = await stage.stuck(saga_id)
     await stage.sign_in(page, "operator", f"/console/sagas/{saga_id}")
     retry = page.locator("form", has=page.get_by_role("heading", name="Retry"))
@@ -48,7 +48,7 @@ async def test_a_page_that_is_out_of_date_does_nothing_and_keeps_what_was_typed(
 
 
 async def test_an_ended_saga_cannot_be_cancelled(stage: Stage, page: Page) -> None:
-    saga_id = await stage.order(payment_method="pm_gateway_flaky")
+    saga_id = await stage.troubled_order(payment_method="pm_gateway_flaky")
     found = await stage.stuck(saga_id)
     await stage.sign_in(page, "operator", f"/console/sagas/{saga_id}")
     cancel = page.locator("form", has=page.get_by_role("heading", name="Cancel"))

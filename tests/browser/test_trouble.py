@@ -21,7 +21,7 @@ IN_SIGHT = """inSight => {
 async def test_a_stuck_saga_is_found_understood_replayed_and_seen_to_complete(
     stage: Stage, page: Page
 ) -> None:
-    saga_id = await stage.order(payment_method="pm_gateway_flaky")
+    saga_id = await stage.troubled_order(payment_method="pm_gateway_flaky")
     await stage.stuck(saga_id)
     await stage.sign_in(page, "operator")
 
@@ -61,7 +61,7 @@ async def test_a_stuck_saga_is_found_understood_replayed_and_seen_to_complete(
 async def test_a_page_that_is_open_follows_its_saga_without_being_loaded_again(
     stage: Stage, page: Page
 ) -> None:
-    saga_id = await stage.order(payment_method="pm_gateway_flaky")
+    saga_id = await stage.troubled_order(payment_method="pm_gateway_flaky")
     found = await stage.stuck(saga_id)
     await stage.sign_in(page, "operator", f"/console/sagas/{saga_id}")
     await page.evaluate("window.loadedOnce = true")
@@ -74,7 +74,7 @@ async def test_a_page_that_is_open_follows_its_saga_without_being_loaded_again(
 
 
 async def test_a_stuck_refund_is_settled_with_a_verdict(stage: Stage, page: Page) -> None:
-    saga_id = await stage.order(payment_method="pm_refund_down", shipping_address=NOWHERE)
+    saga_id = await stage.troubled_order(payment_method="pm_refund_down", shipping_address=NOWHERE)
     await stage.stuck(saga_id)
     await stage.sign_in(page, "operator", f"/console/sagas/{saga_id}")
 

@@ -22,7 +22,7 @@ async def plain(browser: Browser, stage: Stage) -> AsyncIterator[Page]:
 
 
 async def test_trouble_is_found_and_settled_without_scripts(stage: Stage, plain: Page) -> None:
-    saga_id = await stage.order(payment_method="pm_gateway_flaky")
+    saga_id = await stage.troubled_order(payment_method="pm_gateway_flaky")
     await stage.stuck(saga_id)
     await stage.sign_in(plain, "operator", "/console")
     await plain.goto("/console/sagas?incident=any")
