@@ -81,15 +81,15 @@ class Collector:
         works = [command_work(delivery) for delivery in deliveries]
         saga_ids = {work.saga_id for work in works if work is not None}
         locked = await self.engine.lock(transaction, saga_ids)
+        commands = [work if work and work.saga_id in locked.sagas else None for work in works]
         died = [
-            (self._described(delivery, command, locked), delivery, command)
-            for delivery, work in zip(deliveries, works, strict=True)
-            for command in [work if work and work.saga_id in locked.sagas else None]
+            self._described(delivery, command, locked)
+            for delivery, command in zip(deliveries, commands, strict=True)
         ]
-        known = await transaction.known_deaths([(dead.work_key, dead.death_id) for dead, _, _ in died])
+        known = await transaction.known_deaths([(dead.work_key, dead.death_id) for dead in died])
         recorded = [
             self._told(dead, delivery, command, locked) if command else dead
-            for dead, delivery, command in died
+            for dead, delivery, command in zip(died, deliveries, commands, strict=True)
             if (dead.work_key, dead.death_id) not in known
         ]
         transaction.record_deaths(recorded)

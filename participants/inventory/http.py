@@ -18,6 +18,7 @@ from participants.inventory.stockroom import BelowReserved, StaleStock, StockIte
 
 _SKU: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Sku = Annotated[str, Path(json_schema_extra={"pattern": f"^{_SKU.pattern}$"})]
+"""A product in a path; the pattern is described here and checked by the route, which knows what to answer."""
 
 Guard = Callable[[Request], Awaitable[object]]
 """Raises ProblemError where the request may not be made."""

@@ -15,6 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from oms.servers.child import ServerError
+from tests.arguments import positive
 from tests.chaos.course import Course, Plan
 from tests.chaos.faults import CATALOGUE, drawn
 from tests.chaos.report import Screen, summary, table
@@ -77,10 +78,10 @@ async def _keep(course: Course, stage: Stage, folder: Path) -> None:
 
 def _asked() -> tuple[Plan, bool]:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--faults", type=_positive, default=50, metavar="N", help="how many (%(default)s)")
+    parser.add_argument("--faults", type=positive, default=50, metavar="N", help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, metavar="S", help="what is drawn; a random one by default")
     parser.add_argument(
-        "--orders", type=_positive, metavar="N", help=f"how many at least (faults x {ORDERS_A_FAULT})"
+        "--orders", type=positive, metavar="N", help=f"how many at least (faults x {ORDERS_A_FAULT})"
     )
     parser.add_argument("--rate", type=float, default=25.0, metavar="R", help="orders a second (%(default)s)")
     parser.add_argument("--only", default="", metavar="WORDS", help="faults whose name has these words in it")
@@ -94,12 +95,6 @@ def _asked() -> tuple[Plan, bool]:
         parser.error("--only: no fault has these words in its name")
     orders = given.orders or given.faults * ORDERS_A_FAULT
     return Plan(drawn(given.faults, random.Random(seed), faults), seed, orders, given.rate), given.keep
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from benchmarks.environment import Environment, NoEnvironment
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
 from oms.embedded import EmbeddedPostgres
 from oms.servers.child import ServerError
+from tests.arguments import positive
 from tests.servers import new_broker
 from tests.system.deployment import ADMIN_TOKEN, Deployment, an_order
 
@@ -170,18 +171,11 @@ async def _still_going(client: httpx.AsyncClient) -> list[dict[str, Any]]:
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
     parser.epilog = "Example: make fuzz REQUESTS=100000 SEED=1"
-    parser.add_argument("--requests", type=_positive, default=10_000, metavar="N", help="(%(default)s)")
+    parser.add_argument("--requests", type=positive, default=10_000, metavar="N", help="(%(default)s)")
     parser.add_argument(
         "--seed", type=int, default=random.randrange(2**31), metavar="S", help="default: a random one"
     )
     return parser.parse_args()
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 if __name__ == "__main__":
