@@ -9,6 +9,8 @@ PACKAGES := $(wildcard contracts messaging orchestrator participants oms migrati
 CHECKED := $(PACKAGES) $(wildcard tests benchmarks)
 # Tiers that `make test` must have run; a chosen part (ARGS) is free of that.
 TIERS := unit,architecture,conformance,integration,system,simulation
+# Files of tests that run side by side. On a broker that was given it is one: there the system tests share queues.
+WORKERS ?= $(if $(OMS_TEST_BROKER_URL),1,2)
 SEEDS ?= 50
 FAULTS ?= 50
 REQUESTS ?= 10000
@@ -39,7 +41,8 @@ engine:
 
 .PHONY: test lint format bench documents simulate mutations chaos browser
 test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL (ARGS for pytest)
-	@$(BIN)/python -m pytest -m "not chaos and not benchmark and not browser" $(if $(ARGS),$(ARGS),--tiers=$(TIERS))
+	@$(BIN)/python -m pytest -m "not chaos and not benchmark and not browser" \
+		$(if $(ARGS),$(ARGS),--tiers=$(TIERS) --numprocesses=$(WORKERS) --dist=loadfile)
 
 lint: setup ## Check style, formatting and types
 	@$(BIN)/ruff check .

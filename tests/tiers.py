@@ -56,5 +56,7 @@ class Tiers:
 
 
 def demanded_tiers(config: pytest.Config) -> list[str]:
-    """The tiers named by `--tiers`, separated by commas."""
+    """The tiers named by `--tiers`, separated by commas. A worker is asked for none: it runs a share."""
+    if hasattr(config, "workerinput"):
+        return []
     return [tier for tier in str(config.getoption("--tiers")).split(",") if tier]
