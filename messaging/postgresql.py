@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, errors
-from psycopg.pq import PipelineStatus
+from psycopg import errors
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import TupleRow
 from pydantic_core import to_json
 from sqlalchemy import (
@@ -32,16 +32,13 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from messaging.arrays import array_literal
 from messaging.connecting import connect
 from messaging.identifiers import AS_NUMBER
 from messaging.outbox import Outbox
 from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
+from messaging.round_trip import COMMIT, OUTGROWN, Connection, Statement
 from messaging.transport import Message
 from messaging.unit_of_work import PatientUnitOfWork
-
-Statement = tuple[str, Sequence[Any]]
-"""SQL with its parameters."""
 
 T = TypeVar("T", bound="SqlTransaction")
 
@@ -57,6 +54,7 @@ TRANSIENT: Final = (
     errors.TooManyConnections,
     PoolExhausted,
     OSError,
+    *OUTGROWN,
 )
 """Trouble that passes by itself (S17). A read-only server is one that has just lost a fail-over."""
 
@@ -114,7 +112,7 @@ class SqlTransaction:
     schema: str
     """The service's schema, which holds its outbox."""
 
-    def __init__(self, connection: SqlConnection, driver: AsyncConnection[TupleRow]) -> None:
+    def __init__(self, connection: SqlConnection, driver: Connection) -> None:
         self.connection = connection
         self.outgoing: list[Message] = []
         self._driver = driver
@@ -132,18 +130,12 @@ class SqlTransaction:
 
     async def fetch(self, query: str, parameters: Sequence[Any] = ()) -> list[TupleRow]:
         """The rows of one statement."""
-        cursor = await self._execute(query, parameters)
-        return await cursor.fetchall()
+        [rows] = await self.fetch_together((query, parameters))
+        return rows
 
     async def fetch_together(self, *statements: Statement) -> list[list[TupleRow]]:
         """The rows of several statements, executed in order within one round trip."""
-        async with self._driver.pipeline():
-            cursors = [await self._execute(query, values) for query, values in statements]
-        return [await cursor.fetchall() for cursor in cursors]
-
-    async def _execute(self, query: str, parameters: Sequence[Any]) -> AsyncCursor[TupleRow]:
-        values = [array_literal(value) if isinstance(value, list) else value for value in parameters]
-        return await self._driver.execute(query.encode(), values)
+        return await self._driver.ask(statements)
 
     def write(self, query: str, parameters: Sequence[Any], expected_rows: int | None = None) -> None:
         """Queue a statement; it is executed, in order, before the commit.
@@ -182,20 +174,16 @@ class SqlTransaction:
             statements.append((_INSERT.format(schema=self.schema), _columns(self.outgoing)))
         if confirmed:
             statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed, key=AS_NUMBER)]))
-        if statements:
-            await self._execute_and_commit(statements)
-        else:
-            await self._driver.commit()
+        await self._execute_and_commit(statements)
         for callback in self._after_commit:
             callback()
 
     async def _execute_and_commit(self, statements: Sequence[Statement]) -> None:
         """The first statement that fails makes the server skip all that follow, the commit included."""
+        if not statements and self._driver.pgconn.transaction_status == TransactionStatus.IDLE:
+            return
         try:
-            async with self._driver.pipeline():
-                for query, parameters in statements:
-                    await self._execute(query, parameters)
-                await self._driver.execute(b"COMMIT")
+            await self._driver.ask([*statements, COMMIT])
         except errors.DivisionByZero as error:
             raise LostUpdate("a write did not touch the rows that it was decided on") from error
 
@@ -259,7 +247,7 @@ class SqlUnitOfWork(PatientUnitOfWork[T]):
     def __init__(
         self,
         engine: AsyncEngine,
-        transaction: Callable[[SqlConnection, AsyncConnection[TupleRow]], T],
+        transaction: Callable[[SqlConnection, Connection], T],
         outbox: Outbox,
         rng: random.Random,
         patience_s: float | None = None,
@@ -276,11 +264,19 @@ class SqlUnitOfWork(PatientUnitOfWork[T]):
     async def _open(self) -> AsyncIterator[T]:
         async with self._engine.connect() as connection:
             raw = await connection.get_raw_connection()
-            driver: AsyncConnection[TupleRow] = raw.driver_connection  # type: ignore[assignment]
+            driver: Connection = raw.driver_connection  # type: ignore[assignment]
             try:
                 yield self._transaction(connection, driver)
             except BaseException as error:
-                # Torn in mid-pipeline, a connection would give its next user what was left of the results.
-                if not isinstance(error, Exception) or driver.pgconn.pipeline_status != PipelineStatus.OFF:
+                if not _reusable(driver, error):
                     await connection.invalidate()
                 raise
+
+
+def _reusable(driver: Connection, error: BaseException) -> bool:
+    """Whether a connection on which this happened is as good as new once it is rolled back.
+
+    Torn in mid-pipeline, it would give its next user what was left of the results.
+    """
+    torn = not isinstance(error, Exception) or driver.pgconn.pipeline_status != PipelineStatus.OFF
+    return not torn and not isinstance(error, OUTGROWN)

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
 from contracts.orders import Order
 from messaging.identifiers import AS_NUMBER
 from messaging.postgresql import SqlTransaction
+from messaging.round_trip import Connection
 from orchestrator.codec import dump_input, dump_json, dump_state, kind_of, load_saga
 from orchestrator.core.state import ENDED, Saga
 from orchestrator.saga_cache import UNKNOWN, SagaCache
@@ -207,7 +207,7 @@ class PostgresTransaction(SqlTransaction):
     def __init__(
         self,
         connection: SqlConnection,
-        driver: AsyncConnection[TupleRow],
+        driver: Connection,
         remembered: SagaCache | None = None,
     ) -> None:
         """

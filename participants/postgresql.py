@@ -53,8 +53,10 @@ _LOCK: Final = (
     f"SELECT {', '.join(_COLUMNS)} FROM {{schema}}.ledger "  # noqa: S608
     "WHERE saga_id = ANY(%s) ORDER BY saga_id, step FOR UPDATE"
 )
-_COUNT: Final = "SELECT count(*) FROM {schema}.ledger WHERE saga_id = ANY(%s)"
-_CLOCK_AND_MARK: Final = "SELECT clock_timestamp(), (SELECT mark FROM {schema}.retention)"
+_LOOK: Final = (
+    "SELECT count(*), clock_timestamp(), (SELECT mark FROM {schema}.retention) "
+    "FROM {schema}.ledger WHERE saga_id = ANY(%s)"
+)
 _READ_MARK: Final = "SELECT mark, advanced_at FROM {schema}.retention"
 
 _ADVANCE_MARK: Final = """
@@ -138,12 +140,10 @@ class SqlLedgerTransaction(SqlTransaction):
         """
         sagas = [sorted(saga_ids)]
         lock = (_LOCK.format(schema=self.schema), sagas)
-        count = (_COUNT.format(schema=self.schema), sagas)
-        clock_and_mark = (_CLOCK_AND_MARK.format(schema=self.schema), ())
-        found, counted, read = await self.fetch_together(lock, count, clock_and_mark)
-        if counted[0][0] != len(found):
+        look = (_LOOK.format(schema=self.schema), sagas)
+        found, [(standing, self._now, self.low_water_mark)] = await self.fetch_together(lock, look)
+        if standing != len(found):
             raise WrittenMeanwhile(f"{self.schema}.ledger: a row was added while its saga was waited for")
-        self._now, self.low_water_mark = read[0]
         rows = [_row(values) for values in found]
         self._locked = {row.key for row in rows}
         return rows

@@ -13,12 +13,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
-from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
-from messaging.postgresql import SqlTransaction, Statement
+from messaging.postgresql import SqlTransaction
+from messaging.round_trip import Connection, Statement
 from orchestrator.saga_cache import SagaCache
 from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
@@ -28,14 +28,13 @@ from simulation.process import Host
 from simulation.servers import Line, lost
 
 R = TypeVar("R")
-Driver = AsyncConnection[TupleRow]
 
 
 @dataclass(eq=False, slots=True)
 class Lease:
     """A connection while one transaction has it."""
 
-    driver: Driver
+    driver: Connection
     backend: int
     ended: bool = False
     lost: bool = False
@@ -48,11 +47,6 @@ class OverTheLine(SqlTransaction):
 
     line: PostgresLine
     lease: Lease
-
-    async def fetch(self, query: str, parameters: Sequence[Any] = ()) -> list[TupleRow]:
-        """See `SqlTransaction.fetch`."""
-        [rows] = await self.fetch_together((query, parameters))
-        return rows
 
     async def fetch_together(self, *statements: Statement) -> list[list[TupleRow]]:
         """See `SqlTransaction.fetch_together`; the clock is set in the same round trip."""
@@ -100,21 +94,6 @@ KINDS: Final[dict[str, Callable[..., OverTheLine]]] = {
 }
 
 
-class Wire:
-    """What a transaction has of its connection: a commit without writes travels over the line as well."""
-
-    def __init__(self, line: PostgresLine, lease: Lease) -> None:
-        self._line = line
-        self._lease = lease
-        self.execute = lease.driver.execute
-        self.pipeline = lease.driver.pipeline
-
-    async def commit(self) -> None:
-        """Commit a transaction that has only read."""
-        await self._line.ask(self._lease, self._lease.driver.commit)
-        self._lease.ended = True
-
-
 class PostgresLine(Line):
     """One process's connections to its database."""
 
@@ -131,8 +110,8 @@ class PostgresLine(Line):
 
     def clock(self) -> Statement:
         """Sets the database's clock to the world's time."""
-        at = microseconds(self._server.clock())
-        return f"SELECT setval('sim_{self._server.service}.clock', {at})", ()
+        clock = f"sim_{self._server.service}.clock"
+        return "SELECT setval(%s::regclass, %s)", (clock, microseconds(self._server.clock()))
 
     def look(self) -> None:
         """A commit has become visible: let everybody know."""
@@ -178,12 +157,11 @@ class PostgresLine(Line):
                 self._server.give_back(lease)
 
     def _transaction(self, lease: Lease, remembered: SagaCache | None) -> OverTheLine:
-        driver, nothing = cast(Driver, Wire(self, lease)), cast(SqlConnection, None)
-        service = self._server.service
+        nothing, service = cast(SqlConnection, None), self._server.service
         if service == ORCHESTRATOR:
-            transaction = KINDS[service](nothing, driver, remembered)
+            transaction = KINDS[service](nothing, lease.driver, remembered)
         else:
-            transaction = KINDS[service](nothing, driver)
+            transaction = KINDS[service](nothing, lease.driver)
         transaction.line, transaction.lease = self, lease
         return transaction
 
@@ -209,7 +187,7 @@ class Connections:
         self._conninfo = conninfo
         self._idle: dict[str, list[Lease]] = {}
         self._taken: dict[Lease, None] = {}
-        self._useless: list[Driver] = []
+        self._useless: list[Connection] = []
 
     async def take(self, service: str) -> Lease:
         """A connection for a transaction of a service."""
@@ -218,7 +196,7 @@ class Connections:
             lease = idle.pop()
         else:
             options = f"-c search_path={search_path(service).replace(' ', '')} -c timezone=UTC"
-            driver = await AsyncConnection.connect(self._conninfo, options=options)
+            driver = await Connection.connect(self._conninfo, options=options)
             lease = Lease(driver, driver.pgconn.backend_pid)
         fresh = Lease(lease.driver, lease.backend)
         self._taken[fresh] = None

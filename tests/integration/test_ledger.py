@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -147,6 +148,22 @@ async def test_the_time_is_read_after_the_locks(engine: AsyncEngine) -> None:
         unit_of_work(engine, SqlPaymentTransaction).run(second),
     )
     assert times == sorted(times)
+
+
+async def test_s17_a_plan_that_a_migration_has_outgrown_costs_a_connection_and_no_work(
+    migrated_database_url: str,
+) -> None:
+    engine = create_engine(migrated_database_url, pool_size=1)
+    work = unit_of_work(engine, SqlPaymentTransaction)
+
+    async def look(transaction: SqlPaymentTransaction) -> int:
+        return len(await transaction.lock({UUID(int=1)}))
+
+    await work.run(look)
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE payment.ledger ALTER step TYPE varchar(200)"))
+    assert await work.run(look) == 0
+    await engine.dispose()
 
 
 async def test_a_connection_that_was_torn_in_mid_pipeline_is_not_used_again(
