@@ -6,6 +6,7 @@ is the relay's (`messaging.relay`).
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
@@ -25,6 +26,8 @@ class Outbox:
         self.tracing = tracing
         self._publisher = publisher
         self._confirmed: list[UUID] = []
+        self._on_their_way = 0
+        self._settled = asyncio.Event()
         self.receipts: Counter[Receipt] = Counter()
         """How many messages got which receipt since the start."""
         self.relayed = 0
@@ -33,10 +36,24 @@ class Outbox:
     def publish(self, messages: Sequence[Message]) -> None:
         """Send what has just been committed. What is not confirmed stays in the table for the relay."""
         if messages:
+            self._on_their_way += len(messages)
             self._publisher.publish(messages, self.settle)
+
+    def note_relayed(self, number: int) -> None:
+        """Take note that the relay has published so many messages; `settle` is told of each."""
+        self._on_their_way += number
+        self.relayed += number
+
+    async def settled(self) -> None:
+        """Wait until there is a receipt for everything that was published."""
+        while self._on_their_way:
+            self._settled.clear()
+            await self._settled.wait()
 
     def settle(self, message_id: UUID, receipt: Receipt) -> None:
         """Take note of a receipt."""
+        self._on_their_way -= 1
+        self._settled.set()
         self.receipts[receipt] += 1
         if receipt is Receipt.CONFIRMED:
             self._confirmed.append(message_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -18,6 +20,8 @@ LEASE_S: Final = 30.0
 
 LEASE_CAP_S: Final = 300.0
 BATCH: Final = 200
+FINISH_WITHIN_S: Final = 5.0
+"""Seconds that the broker gets for its confirms, and the database for their rows, when a process ends."""
 
 
 class RelayTransaction(Protocol):
@@ -43,7 +47,7 @@ class Relay:
         claimed = await self._unit_of_work.run(lambda transaction: transaction.claim_outbox(BATCH))
         fresh = [message for message in claimed if message.message_id not in self._in_flight]
         self._in_flight.update(message.message_id for message in fresh)
-        self._outbox.relayed += len(fresh)
+        self._outbox.note_relayed(len(fresh))
         if fresh:
             self._publisher.publish(fresh, self._settle)
         return len(fresh)
@@ -58,6 +62,16 @@ class Relay:
             return False
         await self._unit_of_work.run(_nothing)
         return True
+
+    async def finish(self, within_s: float = FINISH_WITHIN_S) -> None:
+        """At the end of a process: wait for the broker's word, and delete the rows of what is confirmed.
+
+        What stays behind after so many seconds each is published once more by the relay of another process.
+        """
+        for work in (self._outbox.settled, self.sweep_once):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await work()
 
     def _settle(self, message_id: UUID, receipt: Receipt) -> None:
         self._in_flight.discard(message_id)

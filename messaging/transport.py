@@ -7,11 +7,12 @@ is the outbox relay's business (M1, M2), and a lost acknowledgement means a rede
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 
@@ -107,6 +108,21 @@ class Subscription(Protocol):
 
     async def close(self) -> None:
         """Leave. What was not acknowledged goes back to the queue."""
+
+
+PAUSED_WITHIN_S: Final = 3.0
+"""Seconds that the broker gets to stop deliveries when a process ends."""
+
+
+async def let_nothing_in(subscriptions: Iterable[Subscription], within_s: float = PAUSED_WITHIN_S) -> None:
+    """Pause before a process ends. Where the broker does not answer, what still comes goes back unread."""
+    pausing = [asyncio.ensure_future(subscription.pause()) for subscription in subscriptions]
+    if not pausing:
+        return
+    _, unanswered = await asyncio.wait(pausing, timeout=within_s)
+    for task in unanswered:
+        task.cancel()
+    await asyncio.gather(*pausing, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

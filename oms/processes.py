@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from contracts.routing import PARTICIPANTS
 from messaging.transport import TopologyMismatch
 from migrations.run import SERVICES
+from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
 from oms.failures import Failure
 from oms.garbage import collect_seldom
@@ -34,7 +35,6 @@ from oms.wiring import (
     over_rabbitmq,
     participant_service,
     parts_of,
-    registry,
     within_this_process,
 )
 from orchestrator.http.health import Component
@@ -55,8 +55,13 @@ Service = OrchestratorService | ParticipantService
 
 
 @asynccontextmanager
-async def started(services: Iterable[Service]) -> AsyncIterator[asyncio.Task[None]]:
+async def started(
+    services: Iterable[Service], finish_within_s: float = 10.0
+) -> AsyncIterator[asyncio.Task[None]]:
     """Services that start side by side while the block runs; gives the task that ends when all have.
+
+    Args:
+        finish_within_s: seconds that they get in the end for what they have begun.
 
     Raises:
         TopologyMismatch: from the task, when the broker's queues are not ours.
@@ -73,7 +78,11 @@ async def started(services: Iterable[Service]) -> AsyncIterator[asyncio.Task[Non
         if not starting.done():
             starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        await asyncio.gather(*(service.stop() for service in running))
+        try:
+            async with asyncio.timeout(finish_within_s):
+                await asyncio.gather(*(service.stop() for service in running))
+        except TimeoutError:
+            log.warning("stopping before everything is finished; it will be taken up again")
 
 
 async def run_orchestrator(settings: Settings) -> None:
@@ -101,7 +110,7 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
     telemetry = _observed(settings, "api")
     if settings.admin_token is None:
         raise Failure(f"{PREFIX}ADMIN_TOKEN must be set: it is what /admin asks for")
-    stop = until_told_to_stop()
+    stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, over_rabbitmq(settings), telemetry) as parts:
         if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
             return
@@ -123,7 +132,7 @@ async def run_migrate(settings: Settings) -> dict[str, tuple[str, ...]]:
 async def run_sandbox(settings: Settings, host: str, port: int) -> None:
     """`oms sandbox`: payment gateway and carrier to play against, as one HTTP server."""
     telemetry = _observed(settings, "sandbox")
-    stop = until_told_to_stop()
+    stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, within_this_process(), telemetry) as parts:
         sandbox = parts.sandbox()
         if not await _unless(stop, wait_for_schema(settings, "sandbox")):
@@ -138,7 +147,7 @@ async def run_sandbox(settings: Settings, host: str, port: int) -> None:
 async def run(settings: Settings, host: str, port: int) -> None:
     """`oms run`: everything in one process, on what is given and on embedded parts for the rest."""
     telemetry = _observed(settings, "oms")
-    stop = until_told_to_stop()
+    stop = until_told_to_stop(settings.stop_within_s)
     async with stack(settings, host, port, FOLDER, telemetry) as running:
         collect_seldom()
         log.info("ready", url=running.api_url, console=f"{running.api_url}/console")
@@ -188,7 +197,7 @@ async def stack(
         await migrate(settings)
         services: list[Service] = [participant_service(parts, name) for name in PARTICIPANTS]
         services.append(orchestrator_service(parts, exits))
-        starting = await exits.enter_async_context(started(services))
+        starting = await exits.enter_async_context(started(services, settings.finish_within_s))
         starting.add_done_callback(_report)
         url = await exits.enter_async_context(serving_api(parts, host, port, token, services))
         yield Running(url, token.get_secret_value(), settings)
@@ -229,7 +238,7 @@ async def broker_setup(settings: Settings) -> list[str]:
 async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExitStack], Service]) -> None:
     """A process without an HTTP API of its own."""
     telemetry = _observed(settings, name)
-    stop = until_told_to_stop()
+    stop = until_told_to_stop(settings.stop_within_s)
     async with AsyncExitStack() as exits:
         parts = await exits.enter_async_context(parts_of(settings, over_rabbitmq(settings), telemetry))
         service = make(parts, exits)
@@ -239,7 +248,7 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
             await exits.enter_async_context(served(app, *address))
         if not await _unless(stop, wait_for_schema(settings, name)):
             return
-        starting = await exits.enter_async_context(started([service]))
+        starting = await exits.enter_async_context(started([service], settings.finish_within_s))
         if not await _unless(stop, _waited(starting)):
             return
         collect_seldom()

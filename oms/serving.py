@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
+import structlog
 import uvicorn
 
 from oms.failures import Failure
 
-GRACE_S: Final = 10
+log = structlog.get_logger(__name__)
+
+GRACE_S: Final = 5
 """Seconds that open requests get when the process stops."""
+
+CUT_OFF: Final = 1
+"""Exit code of a process that was not done when its time to stop had run out."""
 
 IDLE_CONNECTIONS: Final = 2000
 """Connections served at once; beyond it uvicorn answers 503."""
@@ -67,8 +75,12 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def until_told_to_stop(on_signal: Callable[[], None] | None = None) -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+def until_told_to_stop(within_s: float, on_signal: Callable[[], None] | None = None) -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once.
+
+    Args:
+        within_s: seconds after the first signal at which the process ends, whatever it is waiting for.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -76,9 +88,24 @@ def until_told_to_stop(on_signal: Callable[[], None] | None = None) -> asyncio.E
         stop.set()
         if on_signal is not None:
             on_signal()
+        _leave_after(within_s)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
     return stop
+
+
+def _leave_after(within_s: float) -> None:
+    """In a thread of its own: the event loop may be what does not come to its end."""
+    timer = threading.Timer(within_s, _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    """As after a crash, on which nothing depends: others, or the next start, take up what is left."""
+    log.error("not done in time, leaving all the same")
+    os._exit(CUT_OFF)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -33,6 +34,8 @@ SECRETS: Final = (
 )
 """Settings that may stand in a file, whose name is in the variable with ``_FILE`` at its end."""
 
+_NAMED_FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
 Url = Annotated[str, Field(max_length=2000)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=10_000_000)]
 
@@ -60,12 +63,14 @@ class Settings(BaseSettings):
     broker_url: Annotated[tuple[str, ...], NoDecode] = ()
     payment_gateway_url: Url | None = None
     carrier_url: Url | None = None
+    saga_definitions: Annotated[tuple[str, ...], NoDecode] = ()
     provider_timeout_s: PositiveSeconds = 5
     provider_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
     health_urls: Annotated[dict[str, str], NoDecode] = {}
     health_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    stop_within_s: Annotated[float, Field(ge=5, le=3600)] = 25
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     step_deadline_s: PositiveSeconds = 300
@@ -122,6 +127,16 @@ class Settings(BaseSettings):
             urls[name.strip()] = url.strip()
         return urls
 
+    @field_validator("saga_definitions", mode="before")
+    @classmethod
+    def _saga_definitions(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not all(_NAMED_FUNCTION.fullmatch(name) for name in names):
+            raise ValueError("allowed is package.module:function (several with commas between)")
+        return names
+
     @field_validator("payment_gateway_url", "carrier_url")
     @classmethod
     def _provider_url(cls, value: str | None) -> str | None:
@@ -169,6 +184,11 @@ class Settings(BaseSettings):
         if not self.broker_url:
             raise MissingSettings(f"{PREFIX}BROKER_URL must be set to an AMQP URL")
         return self.broker_url
+
+    @property
+    def finish_within_s(self) -> float:
+        """What a stopping process gives to work that has begun; the rest is for taking leave of everybody."""
+        return self.stop_within_s / 2
 
     @property
     def step_policy(self) -> StepPolicy:

@@ -16,10 +16,10 @@ from messaging.postgresql import create_engine
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Transport
 from migrations.run import SERVICES, MigrationFailed, migrate_async
+from oms.definitions import registry
 from oms.failures import Failure
 from oms.settings import PREFIX, SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry
-from orchestrator.core.definition import Registry
 from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment
 from participants import service as participant_parts
@@ -150,11 +150,6 @@ def within_this_process() -> Callable[[str], Transport]:
     return lambda _service: InProcessTransport(broker)
 
 
-def registry(settings: Settings) -> Registry:
-    """Every saga definition that this program knows. A further saga is one more line."""
-    return Registry([order_fulfillment.order_fulfillment(settings.step_policy)])
-
-
 def deployment(parts: Parts) -> Deployment:
     """What the orchestrator's services are made with."""
     settings = parts.settings
@@ -182,7 +177,9 @@ def participant_service(parts: Parts, name: str) -> ParticipantService:
         raise Failure(f"there is no participant {name!r}; there are {', '.join(PARTICIPANTS)}")
     storage = postgresql_storage(name, parts.database(name), parts.rng)
     pace = Pace(
-        concurrency=settings.provider_concurrency, longest_call_s=settings.provider_timeout_s + CALL_MARGIN_S
+        concurrency=settings.provider_concurrency,
+        longest_call_s=settings.provider_timeout_s + CALL_MARGIN_S,
+        finish_within_s=settings.finish_within_s,
     )
     made_with = participant_parts.Deployment(
         parts.transport_of(name),

@@ -23,7 +23,7 @@ from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
 from messaging.topology import orchestrator_topology, participant_topology
 from messaging.tracing import UNTRACED, Tracing
-from messaging.transport import Subscription, Topology, Transport
+from messaging.transport import Subscription, Topology, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.definition import Registry
 from orchestrator.core.state import Saga
@@ -143,8 +143,9 @@ class Front:
         yield from self.engine.readings()
 
     async def stop(self) -> None:
-        """Finish what has begun."""
+        """Finish what has begun, and have it confirmed."""
         await self._loops.stop()
+        await self._relay.finish()
 
 
 class OrchestratorService:
@@ -187,10 +188,10 @@ class OrchestratorService:
         yield from self._jobs.readings()
 
     async def stop(self) -> None:
-        """Finish the batch, acknowledge, leave."""
-        for subscription in self._subscriptions:
-            await subscription.pause()
+        """Finish the batch, have it confirmed, acknowledge, leave."""
+        await let_nothing_in(self._subscriptions)
         await self._loops.stop()
+        await self._relay.finish()
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 
     async def _consume(

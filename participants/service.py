@@ -21,7 +21,7 @@ from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
 from messaging.topology import participant_topology
 from messaging.tracing import UNTRACED, Tracing
-from messaging.transport import Subscription, Transport
+from messaging.transport import Subscription, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import BreakerPolicy, BreakerState, CircuitBreaker
 from participants.inventory.handlers import InventoryHandler
@@ -148,15 +148,16 @@ class ParticipantService:
         self._consuming.start(f"consumer of {queue}", self._worker.run_once)
 
     async def stop(self) -> None:
-        """Finish the batch and the calls under way, acknowledge, leave."""
-        if self._subscription is not None:
-            await self._subscription.pause()
+        """Finish the batch and the calls under way, have it confirmed, acknowledge, leave."""
+        subscriptions = [] if self._subscription is None else [self._subscription]
+        await let_nothing_in(subscriptions)
         await self._consuming.stop()
         if isinstance(self._worker, ProviderConsumer):
             await self._worker.stop(self._deployment.pace.finish_within_s)
         await self._settling.stop()
-        if self._subscription is not None:
-            await self._subscription.close()
+        await self._relay.finish()
+        for subscription in subscriptions:
+            await subscription.close()
 
     def readings(self) -> Iterator[Reading]:
         """What this participant has counted."""

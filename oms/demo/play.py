@@ -85,7 +85,7 @@ def demo_settings() -> Settings:
 async def run_with_samples(settings: Settings, host: str, port: int) -> None:
     """`oms run --demo`: serve, with stock and one round of sample orders to look at. Raises Failure."""
     configure_logs(settings, "oms")
-    stop = until_told_to_stop()
+    stop = until_told_to_stop(settings.stop_within_s)
     async with stack(settings, host, port, FOLDER) as running:
         async with ApiClient(running.api_url, running.admin_token) as api:
             await _set_stock(api)

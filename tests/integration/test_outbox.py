@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -47,12 +48,30 @@ class PlayedPublisher:
         """Nothing to give back."""
 
 
+class SlowPublisher(PlayedPublisher):
+    """Keeps the receipts back until the test wants them."""
+
+    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+        self.published += messages
+        self._settle = settle
+
+    def answer(self) -> None:
+        for message in self.published:
+            self._settle(message.message_id, self.receipt)
+
+
 class Service:
     """One process with an outbox."""
 
-    def __init__(self, database: AsyncEngine, receipt: Receipt, patience_s: float | None = None) -> None:
+    def __init__(
+        self,
+        database: AsyncEngine,
+        receipt: Receipt,
+        patience_s: float | None = None,
+        publisher: PlayedPublisher | None = None,
+    ) -> None:
         self.database = database
-        self.publisher = PlayedPublisher(receipt)
+        self.publisher = publisher or PlayedPublisher(receipt)
         self.outbox = Outbox(self.publisher)
         self.unit_of_work = SqlUnitOfWork(database, PostgresTransaction, self.outbox, RNG, patience_s)
         self.relaying = PlayedPublisher()
@@ -233,3 +252,27 @@ async def test_s2_only_the_culprit_of_a_batch_fails(database: AsyncEngine) -> No
     assert hop.headers["original-message-id"] == culprit
     assert (await transport.depth("inventory.commands")).ready == 0
     await transport.close()
+
+
+async def test_m1_a_process_that_ends_waits_for_its_confirms_and_leaves_no_row(database: AsyncEngine) -> None:
+    slow = SlowPublisher()
+    service = Service(database, Receipt.CONFIRMED, publisher=slow)
+    await service.send(a_message(), a_message())
+
+    ending = asyncio.create_task(service.relay.finish(within_s=60))
+    await asyncio.sleep(0)
+    slow.answer()
+    await ending
+
+    assert await service.rows() == 0
+
+
+async def test_m2_what_is_not_confirmed_when_a_process_ends_is_left_to_others(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.CONFIRMED, publisher=SlowPublisher())
+    await service.send(a_message())
+
+    await service.relay.finish(within_s=0.01)
+
+    assert await service.rows() == 1
+    await service.leases_run_out()
+    assert await Service(database, Receipt.CONFIRMED).relay.run_once() == 1

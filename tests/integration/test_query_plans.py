@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from messaging.connecting import connect
 from messaging.transport import QueueDepth
+from oms.definitions import registry
 from oms.settings import load_settings
-from oms.wiring import registry
 from orchestrator.core.state import OrderStatus, Status
 from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.explanation import Explainer

@@ -18,11 +18,12 @@ from pydantic import SecretStr
 
 from contracts.routing import PARTICIPANTS
 from messaging.rabbitmq import RabbitMqTransport
+from oms.definitions import registry
 from oms.processes import Service, orchestrator_service, serving_api, started
 from oms.settings import load_settings
 from oms.telemetry import Telemetry
 from oms.traces import telemetry_over
-from oms.wiring import Parts, participant_service, parts_of, registry
+from oms.wiring import Parts, participant_service, parts_of
 from orchestrator.service import topology
 from tests.conformance.leftovers import remove
 from tests.orders import AN_ORDER

@@ -11,8 +11,8 @@ import pytest
 from contracts import events
 from contracts.routing import EVENTS_EXCHANGE, OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_letter_queue
 from migrations.run import SERVICES
+from oms.definitions import registry
 from oms.settings import load_settings
-from oms.wiring import registry
 from orchestrator.service import topology
 from tests.servers import PROJECT
 

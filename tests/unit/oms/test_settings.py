@@ -39,6 +39,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OMS_RETRY_DELAYS_S", "0"),
         ("OMS_MAX_ATTEMPTS", "0"),
         ("OMS_IDEMPOTENCY_TTL_S", "60"),
+        ("OMS_SAGA_DEFINITIONS", "secret"),
+        ("OMS_SAGA_DEFINITIONS", "a.module:function,secret.module:"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_echoed(
