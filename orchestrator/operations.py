@@ -46,6 +46,10 @@ class NotAllowed(Exception):
         self.allowed_actions = allowed
 
 
+class UnknownHere(NotAllowed):
+    """The saga runs a definition version that this process does not know; a newer one may act on it (S13)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The saga after the action; ``changed`` is false when the action was a repeat that changed nothing."""
@@ -115,7 +119,7 @@ class Operations:
                 return Done(saga, changed=False)
             case UnknownVersion(definition, version):
                 reason = f"this process does not know {definition} version {version}"
-                raise NotAllowed("unknown_version", reason)
+                raise UnknownHere("unknown_version", reason)
             case UnknownSaga():
                 raise NotFound(f"there is no saga {saga.saga_id}")
             case _:

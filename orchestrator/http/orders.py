@@ -37,7 +37,7 @@ from orchestrator.http.openapi import (
 )
 from orchestrator.http.routing import DirectRoute
 from orchestrator.intake import Accepted, KeyReused, Submission
-from orchestrator.operations import NotAllowed
+from orchestrator.operations import NotAllowed, UnknownHere
 from orchestrator.progress import Interest, TooManyWatches
 from orchestrator.queries.orders import OrderFilter, order_view
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
@@ -124,6 +124,8 @@ class OrderEndpoints:
         saga_id = await self._saga_id(order_id)
         try:
             done = await self._operations.cancel(saga_id, Actor(principal.name, asked.reason))
+        except UnknownHere:
+            raise
         except NotAllowed as refused:
             # What operators may do is none of the customer's business.
             raise NotAllowed(refused.code, str(refused)) from None

@@ -17,7 +17,7 @@ from messaging.unit_of_work import StorageUnavailable
 from orchestrator.http.security import guarded_headers
 from orchestrator.intake import Overloaded
 from orchestrator.jobs.operations import CountChanged
-from orchestrator.operations import NotAllowed, NotFound, StaleVersion
+from orchestrator.operations import NotAllowed, NotFound, StaleVersion, UnknownHere
 from orchestrator.progress import TooManyWatches
 from orchestrator.queries.paging import InvalidCursor
 
@@ -114,6 +114,7 @@ HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
     ),
     NotFound: _handler(lambda _: ProblemError(404, "not_found", "There is nothing of this id.")),
     NotAllowed: _handler(_not_allowed),
+    UnknownHere: _handler(lambda error: ProblemError(503, error.code, f"{error}.", headers=RETRY_SOON)),
     StaleVersion: _handler(_stale),
     CountChanged: _handler(_count_changed),
     Overloaded: _handler(
