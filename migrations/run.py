@@ -1,22 +1,39 @@
-"""Brings the schema of a service to its newest revision; any number of processes may try at once."""
+"""Brings the schema of a service to its newest revision, beneath running services; many may try at once."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import zlib
 from pathlib import Path
 from typing import Final
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, NullPool, create_engine, text
+from alembic.script.revision import RevisionError
+from psycopg import errors
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from messaging.connecting import ALIVE
+
+log = structlog.get_logger(__name__)
 
 SERVICES: Final = ("orchestrator", "inventory", "payment", "shipping", "sandbox")
 """The services that have a schema; a service's name is its schema's."""
+
+LOCKED_WITHIN_S: Final = 1.0
+"""Seconds that a revision waits for a table, and with it everybody who comes to the table after it."""
+
+PAUSE_S: Final = 2.0
+"""Seconds in between, in which services work."""
+
+PATIENCE_S: Final = 600.0
+"""Seconds after which a revision is given up: somebody holds a table in a very long transaction."""
 
 _HERE: Final = Path(__file__).parent
 _ALEMBIC: Final = threading.Lock()
@@ -27,30 +44,42 @@ class MigrationFailed(Exception):
     """The schema cannot be brought to this program's revision; the message says why."""
 
 
-def migrate(service: str, url: str) -> tuple[str, ...]:
+class NewerSchema(MigrationFailed):
+    """A newer version of the program has migrated the schema; code of this version can work on it still."""
+
+
+def revisions(service: str) -> tuple[str, ...]:
+    """All revisions of a service's schema, oldest first."""
+    return _following(configured(service), None)
+
+
+def migrate(service: str, url: str, up_to: str = "head") -> tuple[str, ...]:
     """Create or upgrade the schema of ``service`` in the database at ``url``.
 
-    All of it happens in one transaction, under a lock that replicas starting together wait for.
+    Each revision has a transaction of its own; replicas that start together wait for whoever is first.
+
+    Args:
+        up_to: the last revision to apply.
 
     Returns:
         The revisions that were applied, oldest first; nothing when the schema was up to date.
 
     Raises:
-        MigrationFailed: the database was migrated by a newer version of the program.
+        NewerSchema: the database was migrated by a newer version of the program.
+        MigrationFailed: its tables were in use for too long.
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
-    config = _config(service)
-    engine = create_engine(url, poolclass=NullPool)
-    with _ALEMBIC, engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(service)})
-        _create_schema(connection, service)
-        before = _revision(connection, service)
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as unknown:
-            raise _unknown(service, before) from unknown
-        return _applied(config, before)
+    config = configured(service)
+    engine = _engine(url)
+    with _ALEMBIC, engine.begin() as alone:
+        alone.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(service)})
+        with engine.begin() as connection:
+            _create_schema(connection, service)
+            before = _revision(connection, service)
+        todo = _known(service, config, before, up_to)
+        for revision in todo:
+            _apply(engine, config, revision)
+        return todo
 
 
 async def migrate_async(service: str, url: str) -> tuple[str, ...]:
@@ -62,17 +91,12 @@ def pending(service: str, url: str) -> tuple[str, ...]:
     """The revisions that `migrate` would apply, oldest first; nothing when the schema is up to date.
 
     Raises:
-        MigrationFailed: the database was migrated by a newer version of the program.
+        NewerSchema: the database was migrated by a newer version of the program.
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
-    config = _config(service)
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
+    with _engine(url).connect() as connection:
         before = _revision(connection, service)
-    try:
-        return _applied(config, before)
-    except CommandError as unknown:
-        raise _unknown(service, before) from unknown
+    return _known(service, configured(service), before)
 
 
 async def pending_async(service: str, url: str) -> tuple[str, ...]:
@@ -80,14 +104,34 @@ async def pending_async(service: str, url: str) -> tuple[str, ...]:
     return await asyncio.to_thread(pending, service, url)
 
 
-def _unknown(service: str, revision: str | None) -> MigrationFailed:
-    return MigrationFailed(
-        f"schema {service} is at revision {revision}, which this version does not know: "
-        f"a newer version has migrated it"
-    )
+def _engine(url: str) -> Engine:
+    return create_engine(url, poolclass=NullPool, connect_args=ALIVE)
 
 
-def _config(service: str) -> Config:
+def _apply(engine: Engine, config: Config, revision: str) -> None:
+    """One revision, all or nothing; while its tables are in use it steps back, for others to work."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(f"SET LOCAL lock_timeout = '{LOCKED_WITHIN_S:g}s'"))
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
+        except OperationalError as error:
+            if not isinstance(error.orig, errors.LockNotAvailable | errors.DeadlockDetected):
+                raise
+            if time.monotonic() > give_up_at:
+                raise MigrationFailed(
+                    f"{revision} was not applied: its tables were in use for {PATIENCE_S:g} s; end the long"
+                    " transaction that holds them (pg_stat_activity), then try again"
+                ) from error
+            log.warning("a table is in use, trying again", revision=revision)
+            time.sleep(PAUSE_S)
+        else:
+            return
+
+
+def configured(service: str) -> Config:
     """Alembic's configuration without a file, so that it works wherever the package is installed."""
     if service not in SERVICES:
         raise ValueError(f"{service!r} is none of {', '.join(SERVICES)}")
@@ -119,7 +163,18 @@ def _revision(connection: Connection, service: str) -> str | None:
     return MigrationContext.configure(connection, opts=options).get_current_revision()
 
 
-def _applied(config: Config, before: str | None) -> tuple[str, ...]:
+def _known(service: str, config: Config, before: str | None, up_to: str = "head") -> tuple[str, ...]:
+    """What follows ``before``; raises NewerSchema where this program does not know it."""
+    try:
+        return _following(config, before, up_to)
+    except RevisionError as unknown:
+        raise NewerSchema(
+            f"schema {service} is at revision {before}, which this version does not know: "
+            f"a newer version has migrated it"
+        ) from unknown
+
+
+def _following(config: Config, before: str | None, up_to: str = "head") -> tuple[str, ...]:
     scripts = ScriptDirectory.from_config(config)
-    newest_first = scripts.iterate_revisions("head", before or "base")
+    newest_first = scripts.iterate_revisions(up_to, before or "base")
     return tuple(script.revision for script in newest_first)[::-1]

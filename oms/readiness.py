@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations.run import pending_async
+from migrations.run import NewerSchema, pending_async
 from oms.failures import Failure
 from oms.settings import PREFIX, Settings
 
@@ -40,6 +40,8 @@ async def wait_for_database(settings: Settings, service: str) -> None:
     while True:
         try:
             await pending_async(service, url)
+        except NewerSchema:
+            return
         except DBAPIError as error:
             _fail_if_misconfigured(error, service)
             if not isinstance(error, OperationalError):
@@ -53,14 +55,26 @@ async def wait_for_database(settings: Settings, service: str) -> None:
 
 
 async def wait_for_schema(settings: Settings, service: str) -> None:
-    """Return once the service's schema is at this program's revision; says what it waits for."""
+    """Return once the service's schema is at this program's revision; says what it waits for.
+
+    One that a newer version has migrated will do: migrations only add while older code may run, which must
+    be able to start again in the middle of an upgrade, or after one that was taken back.
+    """
     await wait_for_database(settings, service)
     said = False
-    while await pending_async(service, settings.required_database_url(service)):
+    while await _pending(settings, service):
         if not said:
             log.warning("waiting for `oms migrate`: the schema is not up to date", schema=service)
             said = True
         await asyncio.sleep(PAUSE_S)
+
+
+async def _pending(settings: Settings, service: str) -> bool:
+    try:
+        return bool(await pending_async(service, settings.required_database_url(service)))
+    except NewerSchema as newer:
+        log.warning("the schema is newer than this program", schema=service, said=str(newer))
+        return False
 
 
 async def database_trouble(database: AsyncEngine) -> str | None:

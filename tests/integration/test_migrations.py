@@ -7,6 +7,7 @@ import importlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,21 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, NullPool, create_engine, inspect, text
 
-from migrations.run import SERVICES, MigrationFailed, migrate, migrate_async
+from migrations import run
+from migrations.run import SERVICES, MigrationFailed, migrate, migrate_async, revisions
+from oms.readiness import wait_for_schema
+from oms.settings import load_settings
 
 pytestmark = pytest.mark.postgresql
+
+WANTED = """
+SELECT count(*) FROM pg_locks
+WHERE NOT granted AND relation = 'inventory.stock_movements'::regclass AND mode = 'AccessExclusiveLock'
+"""
+
+A_DELIVERY = """
+INSERT INTO inventory.stock_movements (sku, kind, quantity, recorded_at) VALUES (:sku, 'adjustment', 1, now())
+"""
 
 TABLES = {
     "orchestrator": "orchestrator.tables",
@@ -105,6 +118,44 @@ async def test_replicas_that_start_together_migrate_once(database_url: str) -> N
     assert most > 0
 
 
+def test_a_migration_that_waits_for_a_table_lets_others_work_on_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long transaction holds a table that a revision wants to itself: writers must not queue behind it."""
+    monkeypatch.setattr(run, "LOCKED_WITHIN_S", 0.05)
+    monkeypatch.setattr(run, "PAUSE_S", 0.05)
+    first, *later = revisions("inventory")
+    migrate("inventory", database_url, first)
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.connect() as reader, ThreadPoolExecutor() as threads:
+        reader.execute(text("SELECT * FROM inventory.stock_movements"))
+        migrating = threads.submit(migrate, "inventory", database_url)
+        with engine.begin() as looker:
+            while not looker.scalar(text(WANTED)):
+                looker.execute(text("SELECT pg_sleep(0.01)"))
+        for sku in range(20):
+            with engine.begin() as writer:
+                writer.execute(text(A_DELIVERY), {"sku": f"SKU-{sku}"})
+        assert not migrating.done()
+        reader.rollback()
+        assert migrating.result() == tuple(later)
+
+
+def test_a_migration_that_never_gets_its_table_says_so_and_changes_nothing(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "LOCKED_WITHIN_S", 0.05)
+    monkeypatch.setattr(run, "PATIENCE_S", 0)
+    first, *later = revisions("inventory")
+    migrate("inventory", database_url, first)
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.connect() as reader:
+        reader.execute(text("SELECT * FROM inventory.stock_movements"))
+        with pytest.raises(MigrationFailed, match="inventory_0002 was not applied: its tables were in use"):
+            migrate("inventory", database_url)
+    assert migrate("inventory", database_url) == tuple(later)
+
+
 def test_services_are_migrated_independently(database_url: str) -> None:
     migrate("shipping", database_url)
     engine = create_engine(database_url, poolclass=NullPool)
@@ -131,6 +182,16 @@ def test_a_schema_of_a_newer_version_is_named_and_left_alone(database_url: str) 
         connection.execute(text("UPDATE payment.schema_version SET version_num = 'payment_9999'"))
     with pytest.raises(MigrationFailed, match="payment is at revision payment_9999"):
         migrate("payment", database_url)
+
+
+async def test_a_service_starts_on_a_schema_that_a_newer_version_has_migrated(database_url: str) -> None:
+    """In the middle of an upgrade, or after one that was taken back: migrations expand first."""
+    await migrate_async("payment", database_url)
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE payment.schema_version SET version_num = 'payment_9999'"))
+
+    await wait_for_schema(load_settings(database_url=database_url), "payment")
 
 
 def test_an_unknown_service_is_a_bug(database_url: str) -> None:
