@@ -64,6 +64,13 @@ class ServiceProcess:
         except TimeoutError:
             raise AssertionError(f"{self.name} is not ready:\n{self.said[-3000:]}") from None
 
+    async def replaced(self, **variables: str) -> None:
+        """End it as an operator would, and start its successor, with further variables; it is ready then."""
+        assert await self.end() == 0, f"{self.name} ended badly:\n{self.said[-3000:]}"
+        self.give(**variables)
+        await self.start()
+        await self.ready()
+
     async def up(self) -> None:
         """Return when it answers at all, ready or not; fails as `ready` does."""
         try:
@@ -124,20 +131,21 @@ class Deployment:
         }
         self.services: dict[str, ServiceProcess] = {}
         self._folder = folder
-        sandbox = self._add("sandbox", ["sandbox", "--port", "{port}"])
+        sandbox = self.add("sandbox", ["sandbox", "--port", "{port}"])
         providers = {
             "OMS_PAYMENT_GATEWAY_URL": f"http://127.0.0.1:{sandbox.port}",
             "OMS_CARRIER_URL": f"http://127.0.0.1:{sandbox.port}",
         }
         self.environment = {**providers, **self.environment}
-        api = self._add("api", ["api", "--port", "{port}"])
-        self._add("orchestrator", ["orchestrator"])
+        api = self.add("api", ["api", "--port", "{port}"])
+        self.add("orchestrator", ["orchestrator"])
         for participant in PARTICIPANTS:
-            self._add(participant, ["participant", participant])
+            self.add(participant, ["participant", participant])
         self.url = f"http://127.0.0.1:{api.port}"
         self.sandbox_url = f"http://127.0.0.1:{sandbox.port}"
 
-    def _add(self, name: str, arguments: list[str]) -> ServiceProcess:
+    def add(self, name: str, arguments: list[str]) -> ServiceProcess:
+        """A further process, started and stopped with the others; ``{port}`` stands for its port."""
         port = free_port()
         given = [argument.format(port=port) for argument in arguments]
         environment = {**self.environment, "OMS_HEALTH_PORT": str(port)}
