@@ -78,11 +78,16 @@ async def started(
         if not starting.done():
             starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        try:
-            async with asyncio.timeout(finish_within_s):
-                await asyncio.gather(*(service.stop() for service in running))
-        except TimeoutError:
-            log.warning("stopping before everything is finished; it will be taken up again")
+        await _stopped(running, finish_within_s)
+
+
+async def _stopped(running: Iterable[Service | Front], within_s: float) -> None:
+    """All have finished what they had begun, or have had their time for it."""
+    try:
+        async with asyncio.timeout(within_s):
+            await asyncio.gather(*(each.stop() for each in running))
+    except TimeoutError:
+        log.warning("stopping before everything is finished; it will be taken up again")
 
 
 async def run_orchestrator(settings: Settings) -> None:
@@ -216,7 +221,7 @@ async def serving_api(
     async with AsyncExitStack() as exits:
         exits.push_async_callback(_cancelled, declaring)
         await front.start()
-        exits.push_async_callback(front.stop)
+        exits.push_async_callback(_stopped, [front], parts.settings.finish_within_s)
         api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
         url = await exits.enter_async_context(served(api.app, host, port))
         exits.callback(api.say_goodbye)

@@ -188,7 +188,7 @@ class ProgressListener:
     async def stop(self) -> None:
         """End all waits, and listen no more."""
         self.say_goodbye()
-        await self._loops.stop()
+        await self._loops.stop(1.0)
 
     def say_goodbye(self) -> None:
         """End all waits: the process is about to stop."""

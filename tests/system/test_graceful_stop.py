@@ -16,6 +16,7 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 from yarl import URL
 
 from contracts.routing import PARTICIPANTS
+from oms.serving import CUT_OFF
 from tests.chaos.proxy import Proxy
 from tests.servers import Databases
 from tests.system.customers import Customers
@@ -140,10 +141,11 @@ async def lines(client: httpx.AsyncClient, path: str, on_event: Callable[[], Non
     return read
 
 
-@pytest.mark.parametrize("silent", ["broker", "database"])
+@pytest.mark.parametrize(("silent", "allowed"), [("broker", {0}), ("database", {0, CUT_OFF})])
 async def test_a_silent_server_keeps_nobody_from_stopping_and_costs_no_order(
-    stage: Stage, silent: str
+    stage: Stage, silent: str, allowed: set[int]
 ) -> None:
+    """Without its database a batch cannot be finished: it may be left as a crash would leave it."""
     customers = Customers([stage.services.url])
     async with asyncio.TaskGroup() as together:
         ordering = together.create_task(ordered(customers, 20))
@@ -155,7 +157,7 @@ async def test_a_silent_server_keeps_nobody_from_stopping_and_costs_no_order(
         await stage.start_again()
         await ordering
 
-    assert set(codes) == {0}
+    assert set(codes) <= allowed
     await stage.all_ended()
     code, printed = await stage.services.command("audit")
     assert code == 0, printed
