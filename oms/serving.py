@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -14,6 +16,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
+from oms.connections import Connection
 from oms.failures import Failure
 
 log = structlog.get_logger(__name__)
@@ -24,8 +27,8 @@ GRACE_S: Final = 5
 CUT_OFF: Final = 1
 """Exit code of a process that was not done when its time to stop had run out."""
 
-IDLE_CONNECTIONS: Final = 2000
-"""Connections served at once; beyond it uvicorn answers 503."""
+UNREAD_S: Final = 30
+"""Seconds after which a client that takes nothing of its answer is given up by the kernel."""
 
 
 class _Server(uvicorn.Server):
@@ -44,13 +47,15 @@ async def served(app: Any, host: str, port: int) -> AsyncIterator[str]:
         Failure: the address cannot be listened on.
     """
     listener = _listen(host, port)
+    _allow_many_files()
     config = uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=GRACE_S,
-        limit_concurrency=IDLE_CONNECTIONS,
         server_header=False,
     )
     server = _Server(config)
@@ -69,10 +74,19 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)
         listener.bind(address)
+        listener.listen()
     except OSError as error:
         raise Failure(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     return listener
+
+
+def _allow_many_files() -> None:
+    """A connection is a file, of which a process may have a thousand by default, and more when it asks."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def until_told_to_stop(within_s: float, on_signal: Callable[[], None] | None = None) -> asyncio.Event:

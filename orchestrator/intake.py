@@ -22,8 +22,11 @@ from orchestrator.storage import KeyClaim, OrchestratorTransaction
 GROUP_LIMIT: Final = 200
 """Submissions that share one transaction at most."""
 
-WAITING_LIMIT: Final = 2000
-"""Submissions that wait at most; beyond it the caller is told to come back (backpressure)."""
+WAITING_LIMIT: Final = 1000
+"""Submissions that wait at most; beyond it the caller is told to come back (backpressure).
+
+With those that are being stored it is less than the requests that may be open, or it would never be reached.
+"""
 
 
 @dataclass(frozen=True, slots=True)

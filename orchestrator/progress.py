@@ -41,8 +41,8 @@ IDS_IN_PAYLOAD: Final = 200
 PENDING_LIMIT: Final = 10_000
 """Orders remembered for the next notification; beyond it everybody who waits is told to look."""
 
-WATCH_LIMIT: Final = 5_000
-"""Watches that one process holds at most."""
+WATCH_LIMIT: Final = 1_000
+"""Watches that one process holds at most: half of the requests that may be open."""
 
 EVERYBODY: Final = "*"
 _ENDED: Final = "."

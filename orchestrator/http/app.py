@@ -21,6 +21,7 @@ from orchestrator.http.admin.requests import Action, BulkAction, ReplayAction, R
 from orchestrator.http.admin.sagas import add_saga_routes
 from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
+from orchestrator.http.crowd import Crowd
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
 from orchestrator.http.openapi import describe
@@ -79,6 +80,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
         telemetry=dependencies.telemetry,
     )
     app.add_middleware(BodyLimit)
+    app.add_middleware(Crowd)
     app.add_middleware(RequestTimes, requests=dependencies.metrics.requests)
     app.add_middleware(SecurityHeaders)
     app.router.routes.extend(order_routes(dependencies))

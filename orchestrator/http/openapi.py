@@ -29,6 +29,7 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     401: "No valid token",
     403: "The token does not permit this",
     404: "There is no such thing",
+    408: "The request did not come in time",
     409: "Not allowed now; `code` says why, `allowed_actions` what is allowed instead",
     412: "It has changed since the version that was expected",
     413: "The body is too large",
@@ -36,6 +37,7 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     422: "Fields are not as they must be; `errors` names them",
     428: "`expected_version` or `If-Match` is missing",
     429: "Too many orders are waiting",
+    431: "The head of the request is too large",
     500: "Something went wrong here",
     503: "Something that is needed cannot be used just now",
 }
@@ -118,7 +120,7 @@ def _complete(operation: Description) -> None:
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
         responses["422"] = _problem(422)
-    for status in (500, 503):
+    for status in (408, 431, 500, 503):
         responses.setdefault(str(status), _problem(status))
     for status, response in responses.items():
         if int(status) >= 400 and "content" not in response:

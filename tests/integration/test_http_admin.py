@@ -250,6 +250,8 @@ async def test_an_action_needs_the_version_that_was_seen(api: Api) -> None:
         {"reason": "", "expected_version": 1},
         {"reason": " \t ", "expected_version": 1},
         {"reason": "a\x00b", "expected_version": 1},
+        {"reason": "a\x0b", "expected_version": 1},
+        {"reason": " " + "x" * 500, "expected_version": 1},
         {"reason": "x" * 501, "expected_version": 1},
         {"reason": 7, "expected_version": 1},
         {"reason": "x", "expected_version": 1, "force": True},

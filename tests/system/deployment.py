@@ -111,6 +111,12 @@ class ServiceProcess:
             self._process.send_signal(number)
 
     @property
+    def pid(self) -> int:
+        """Its process, as long as it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def said(self) -> str:
         """Everything that it has logged."""
         return self._log.read_text() if self._log.exists() else ""
