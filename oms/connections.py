@@ -31,6 +31,7 @@ CONNECTIONS: Final = 4_000
 class Connection(HttpToolsProtocol):
     """A connection that ends when its client is too slow, too large or too far ahead."""
 
+    _asked = False
     _asked_in_full = False
     _in_body = False
     _beside_body = 0
@@ -71,7 +72,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """See the parser: the head is here."""
         super().on_headers_complete()
-        self._in_body = True
+        self._asked = self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """See the parser: a part of the body."""
@@ -106,7 +107,7 @@ class Connection(HttpToolsProtocol):
 
     def _client_waits(self) -> bool:
         """Whether it is our turn: a request is being answered, or nothing is read."""
-        answering = not self._in_body and self.cycle is not None and not self.cycle.response_complete
+        answering = self._asked and not self._in_body and not self.cycle.response_complete
         return answering or self.flow.read_paused
 
     def _end(self, problem: bytes) -> None:
@@ -117,7 +118,7 @@ class Connection(HttpToolsProtocol):
 
     def _is_answering(self) -> bool:
         """Whether an earlier request's answer is under way, or this one's has begun."""
-        if self.cycle is None:
+        if not self._asked:
             return False
         begun = self.cycle.response_started if self._in_body else not self.cycle.response_complete
         return begun or bool(self.pipeline)
