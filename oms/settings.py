@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from messaging.retries import RetryPolicy
+from oms.database_url import database_url
 from oms.failures import Failure
 from oms.secret_files import InvalidSecretFile, read_secrets
 from orchestrator.core.definition import StepPolicy
@@ -91,17 +90,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _database_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        scheme, _, rest = value.partition("://")
-        try:
-            url = make_url(f"postgresql+psycopg://{rest}")
-            sound = scheme in ("postgresql", "postgres", "postgresql+psycopg") and bool(url.database)
-        except (ArgumentError, ValueError):
-            sound = False
-        if not sound:
-            raise ValueError("allowed is a URL such as postgresql://user:password@host:5432/database")
-        return f"postgresql+psycopg://{rest}"
+        return None if value is None else database_url(value)
 
     @field_validator("broker_url", mode="before")
     @classmethod
