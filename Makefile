@@ -41,7 +41,7 @@ engine:
 
 .PHONY: test lint format bench documents simulate mutations chaos browser
 test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL (ARGS for pytest)
-	@$(BIN)/python -m pytest -m "not chaos and not benchmark and not browser" \
+	@$(BIN)/python -m pytest -m "not chaos and not failover and not benchmark and not browser" \
 		$(if $(ARGS),$(ARGS),--tiers=$(TIERS) --numprocesses=$(WORKERS) --dist=loadfile)
 
 lint: setup ## Check style, formatting and types
@@ -70,6 +70,10 @@ chaos: setup ## Kill, stop and cut off everything under load (FAULTS=n SEED=s OR
 
 browser: setup ## Drive the console in Chromium, which is fetched where there is none (ARGS for pytest)
 	@$(BIN)/python -m pytest -m browser tests/browser $(if $(ARGS),$(ARGS),--tiers=browser)
+
+.PHONY: failover
+failover: setup ## Lose nodes of a RabbitMQ cluster and a PostgreSQL primary under load (ARGS for pytest)
+	@$(BIN)/python -m pytest -s -m failover tests/failover $(if $(ARGS),$(ARGS),--tiers=failover)
 
 .PHONY: fuzz
 fuzz: setup ## Make requests up for every route of the API, on real servers (REQUESTS=n SEED=s)

@@ -8,6 +8,8 @@ import json
 import random
 import shutil
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
@@ -16,7 +18,7 @@ from rich.console import Console
 
 from oms.servers.child import ServerError
 from tests.arguments import positive
-from tests.chaos.course import Course, Plan
+from tests.chaos.course import Course, Plan, S
 from tests.chaos.faults import CATALOGUE, drawn
 from tests.chaos.report import Screen, summary, table
 from tests.chaos.stage import Stage, staged
@@ -34,7 +36,7 @@ def main() -> int:
     folder = Path(mkdtemp(prefix=f"oms-chaos-{plan.seed}-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
     try:
-        sound = asyncio.run(run(plan, folder, console, keep=keep))
+        sound = asyncio.run(run(plan, staged, folder, console, keep=keep))
     except KeyboardInterrupt:
         console.print("stopped; everything that was started has been ended")
         shutil.rmtree(folder, ignore_errors=True)
@@ -49,7 +51,14 @@ def main() -> int:
     return 0 if sound else 1
 
 
-async def run(plan: Plan, folder: Path, console: Console, *, keep: bool = False) -> bool:
+async def run(
+    plan: Plan[S],
+    staged: Callable[[Path], AbstractAsyncContextManager[S]],
+    folder: Path,
+    console: Console,
+    *,
+    keep: bool = False,
+) -> bool:
     """One run with everything that it shows; says whether all was as it must be."""
     screen = Screen(console, plan.size)
     with screen.live:
@@ -69,14 +78,14 @@ async def run(plan: Plan, folder: Path, console: Console, *, keep: bool = False)
     return not course.objections
 
 
-async def _keep(course: Course, stage: Stage, folder: Path) -> None:
+async def _keep(course: Course[S], stage: S, folder: Path) -> None:
     """What a person needs to find the cause; the servers' and services' logs lie there anyway."""
     await asyncio.to_thread(stage.dump, folder)
     told = {"seed": course.plan.seed, "objections": course.objections, "faults": course.suffered}
     (folder / "run.json").write_text(json.dumps(told, indent=1, default=str))
 
 
-def _asked() -> tuple[Plan, bool]:
+def _asked() -> tuple[Plan[Stage], bool]:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--faults", type=positive, default=50, metavar="N", help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, metavar="S", help="what is drawn; a random one by default")

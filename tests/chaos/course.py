@@ -7,11 +7,11 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from tests.chaos.faults import Fault
 from tests.chaos.orders import STOCK, Shop
-from tests.chaos.stage import Stage
+from tests.chaos.scene import Scene
 from tests.chaos.verdict import verdict
 
 RECOVERED_ORDERS: Final = 3
@@ -25,11 +25,14 @@ FINISHING_RATE: Final = 100.0
 """Orders a second where some are left when the faults are over."""
 
 
+S = TypeVar("S", bound=Scene)
+
+
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Generic[S]):
     """What a run is: everything but the timing of processes follows from the seed."""
 
-    rounds: Sequence[Sequence[Fault]]
+    rounds: Sequence[Sequence[Fault[S]]]
     seed: int
     orders: int
     rate: float
@@ -47,17 +50,17 @@ class Suffered:
     ``recovered_s`` counts from its end; None when orders did not complete again in time.
     """
 
-    fault: Fault
+    fault: Fault[Any]
     lasted_s: float
     accepted: int
     ended: int
     recovered_s: float | None = None
 
 
-class Course:
+class Course(Generic[S]):
     """One run of a plan on a stage; `tell` is called with every round that is over."""
 
-    def __init__(self, plan: Plan, stage: Stage, tell: Callable[[list[Suffered]], None]) -> None:
+    def __init__(self, plan: Plan[S], stage: S, tell: Callable[[list[Suffered]], None]) -> None:
         self.plan = plan
         self.now = "the first orders"
         self.suffered: list[Suffered] = []
@@ -104,7 +107,7 @@ class Course:
             self.shop.rate = max(self.plan.rate, FINISHING_RATE)
             await asyncio.sleep(0.1)
 
-    async def _suffer(self, together: Sequence[Fault]) -> None:
+    async def _suffer(self, together: Sequence[Fault[S]]) -> None:
         """One round: the faults side by side, then until orders complete again."""
         over = await asyncio.gather(*(self._one(fault) for fault in together))
         self.now += ": recovering"
@@ -118,7 +121,7 @@ class Course:
                 )
         self._tell(self.suffered[-len(over) :])
 
-    async def _one(self, fault: Fault) -> tuple[Fault, float, int, int]:
+    async def _one(self, fault: Fault[S]) -> tuple[Fault[S], float, int, int]:
         began, accepted, ended = self._clock(), self.shop.accepted, self.shop.ended
         await fault.play(self._stage, self._rng)
         shop = self.shop

@@ -12,12 +12,13 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from contracts.routing import COMMANDS_EXCHANGE, PARTICIPANTS, command_queue
 from tests.chaos.stage import WORK_QUEUES, Stage
 
-Play = Callable[[Stage, random.Random], Awaitable[None]]
+S = TypeVar("S", contravariant=True)
+Play = Callable[[S, random.Random], Awaitable[None]]
 
 SETTLED_S: Final = 3.0
 """A quorum queue must be so old before its node is killed: RabbitMQ 3.10 may forget a younger one."""
@@ -26,8 +27,8 @@ SERVICES: Final = ("api", "orchestrator", *PARTICIPANTS, "sandbox")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One kind of trouble.
+class Fault(Generic[S]):
+    """One kind of trouble on a stage `S`.
 
     Attributes:
         target: what it is done to; two faults at once never have the same.
@@ -36,7 +37,7 @@ class Fault:
 
     name: str
     target: str
-    play: Play
+    play: Play[S]
     weight: int = 2
 
 
@@ -217,8 +218,8 @@ async def _late_provider(way: str, stage: Stage, rng: random.Random) -> None:
     stage.proxies[way].reply_delay_s = 0.0
 
 
-def _catalogue() -> tuple[Fault, ...]:
-    faults: list[Fault] = []
+def _catalogue() -> tuple[Fault[Stage], ...]:
+    faults: list[Fault[Stage]] = []
     for name in SERVICES:
         faults += [
             Fault(f"{name}: SIGKILL", name, partial(_kill, name), 3),
@@ -260,16 +261,16 @@ CATALOGUE: Final = _catalogue()
 """All faults. Their names are the lines of the table."""
 
 
-def drawn(count: int, rng: random.Random, of: Sequence[Fault] = CATALOGUE) -> list[list[Fault]]:
+def drawn(count: int, rng: random.Random, of: Sequence[Fault[Stage]] = CATALOGUE) -> list[list[Fault[Stage]]]:
     """`count` faults in rounds of one, sometimes of two at once."""
-    bag: list[Fault] = []
-    order: list[Fault] = []
+    bag: list[Fault[Stage]] = []
+    order: list[Fault[Stage]] = []
     while len(order) < count:
         if not bag:
             bag = [fault for fault in of for _ in range(fault.weight)]
             rng.shuffle(bag)
         order.append(bag.pop())
-    rounds: list[list[Fault]] = []
+    rounds: list[list[Fault[Stage]]] = []
     for fault in order:
         together = rounds and len(rounds[-1]) == 1 and rng.random() < 0.25
         if together and rounds[-1][0].target != fault.target:

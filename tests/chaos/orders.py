@@ -14,7 +14,7 @@ import aiohttp
 import psycopg
 
 from oms.sample_orders import PRICES
-from tests.chaos.stage import Stage
+from tests.chaos.scene import Scene
 
 ANSWER_WITHIN_S: Final = 5.0
 IN_FLIGHT: Final = 3000
@@ -79,7 +79,7 @@ class Placed:
 class Shop:
     """All orders of a run, and what was wrong with the answers to them."""
 
-    stage: Stage
+    stage: Scene
     rate: float
     rng: random.Random
     prefix: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,7 +24,7 @@ class Screen:
 
     def __init__(self, console: Console, faults: int) -> None:
         self._console = console
-        self._course: Course | None = None
+        self._course: Course[Any] | None = None
         self._progress = Progress(
             TextColumn("faults"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
@@ -33,7 +33,7 @@ class Screen:
             get_renderable=self._shown, console=console, refresh_per_second=4, transient=True, screen=False
         )
 
-    def look_at(self, course: Course) -> None:
+    def look_at(self, course: Course[Any]) -> None:
         """Show this one from now on."""
         self._course = course
 
@@ -70,7 +70,7 @@ def table(suffered: Iterable[Suffered]) -> Table:
         shown.columns[column].justify = "right"
     by_name: dict[str, list[Suffered]] = {fault.name: [] for fault in CATALOGUE}
     for each in suffered:
-        by_name[each.fault.name].append(each)
+        by_name.setdefault(each.fault.name, []).append(each)
     for name, times in by_name.items():
         if times:
             recovered = [each.recovered_s for each in times if each.recovered_s is not None]
@@ -92,7 +92,7 @@ def _effect(times: list[Suffered]) -> str:
     return f"{accepted:.0f} orders/s accepted, {ended:.0f} ended"
 
 
-def summary(course: Course) -> list[str]:
+def summary(course: Course[Any]) -> list[str]:
     """The run in a few lines."""
     shop, plan = course.shop, course.plan
     ends = Counter(order.status or "not ended" for order in shop.placed)

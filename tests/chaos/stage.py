@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aio_pika
-import psycopg
 from sqlalchemy import make_url
 from yarl import URL
 
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
-from oms.embedded import EmbeddedPostgres, program
+from oms.embedded import EmbeddedPostgres
+from oms.servers.rabbitmq.cluster import RabbitCluster
 from oms.servers.rabbitmq.node import RabbitNode
 from tests.chaos.proxy import Proxy
+from tests.chaos.scene import Scene
 from tests.servers import new_broker
 from tests.system.deployment import Deployment
 
@@ -34,8 +34,8 @@ SHORTENED: Final = {
 """Patience for a run of minutes: deadlines are reached while a server is away, providers soon are late."""
 
 
-class Stage:
-    """The servers, the proxies and the services. `calm` ends every fault that is going on."""
+class Stage(Scene):
+    """The servers, the proxies and the services."""
 
     def __init__(
         self,
@@ -44,23 +44,21 @@ class Stage:
         proxies: dict[str, Proxy],
         services: Deployment,
     ) -> None:
+        super().__init__(services)
         self.broker = broker
         self.database = database
         self.proxies = proxies
-        self.services = services
         self.declared_at = 0.0
         """When a queue was last declared anew, by the loop's clock."""
+
+    @property
+    def database_url(self) -> str:
+        """Past the proxy."""
+        return self.database.url
 
     async def control(self, *arguments: str) -> str:
         """`rabbitmqctl` on the private node."""
         return await asyncio.to_thread(self.broker.control, *arguments)
-
-    async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Ask the database past the proxy. Raises psycopg.OperationalError while it is away."""
-        url = make_url(self.database.url).set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5)
-        async with connection:
-            return await (await connection.execute(query.encode(), parameters)).fetchall()
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
@@ -75,12 +73,6 @@ class Stage:
         for service in self.services.services.values():
             service.signal(signal.SIGCONT)
 
-    def dump(self, folder: Path) -> None:
-        """Write the whole database down, as `pg_dump` does."""
-        url = make_url(self.database.url).set(drivername="postgresql").render_as_string(hide_password=False)
-        with (folder / "database.sql").open("wb") as file:
-            subprocess.run([program("pg_dump"), "--dbname", url], stdout=file, check=False)
-
 
 @asynccontextmanager
 async def staged(folder: Path) -> AsyncIterator[Stage]:
@@ -89,7 +81,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         broker = new_broker(folder / "rabbitmq")
         assert isinstance(broker, RabbitNode), "chaos needs RabbitMQ's programs, a container will not do"
         database = EmbeddedPostgres(folder / "postgres")
-        await asyncio.gather(_started(exits, broker), exits.enter_async_context(database))
+        await asyncio.gather(started(exits, broker), exits.enter_async_context(database))
         proxies = {
             "broker": Proxy(broker.port, amqp=True),
             "database": Proxy(make_url(database.url).port or 0),
@@ -100,7 +92,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
             await exits.enter_async_context(proxy)
         services = _services(broker, database, proxies, folder / "logs")
         stage = Stage(broker, database, proxies, services)
-        exits.push_async_callback(_end, services)
+        exits.push_async_callback(end, services)
         exits.push_async_callback(stage.calm)
         await services.start()
         yield stage
@@ -125,12 +117,13 @@ def _services(
     return services
 
 
-async def _started(exits: AsyncExitStack, broker: RabbitNode) -> None:
+async def started(exits: AsyncExitStack, broker: RabbitNode | RabbitCluster) -> None:
+    """Start a broker that `exits` stops, also when it does not come up."""
     exits.push_async_callback(asyncio.to_thread, broker.stop)
     await asyncio.to_thread(broker.start)
 
 
-async def _end(services: Deployment) -> None:
+async def end(services: Deployment) -> None:
     """As an operator would; who does not listen is killed."""
     for service in services.services.values():
         service.signal(signal.SIGTERM)

@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.chaos.__main__ import run
 from tests.chaos.course import Plan
 from tests.chaos.faults import CATALOGUE, drawn
+from tests.chaos.stage import staged
 
 FAULTS, SEED, ORDERS, RATE = 12, 7, 400, 25.0
 
@@ -38,4 +39,4 @@ def test_faults_at_once_have_different_targets() -> None:
 async def test_nothing_is_lost_or_done_twice_whatever_fails(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder: Path = tmp_path_factory.mktemp("chaos")
     rounds = drawn(FAULTS, random.Random(SEED))
-    assert await run(Plan(rounds, SEED, ORDERS, RATE), folder, Console(width=120)), f"see {folder}"
+    assert await run(Plan(rounds, SEED, ORDERS, RATE), staged, folder, Console(width=120)), f"see {folder}"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from tests.chaos.orders import STOCK, Placed, Shop
-from tests.chaos.stage import Stage
+from tests.chaos.scene import Scene
 
 SHOWN: Final = 5
 DRAINS_WITHIN_S: Final = 120.0
@@ -17,7 +17,7 @@ DRAINS_WITHIN_S: Final = 120.0
 _OUTBOXES: Final = ("orchestrator", "inventory", "payment", "shipping")
 
 
-async def verdict(stage: Stage, shop: Shop) -> list[str]:
+async def verdict(stage: Scene, shop: Shop) -> list[str]:
     """Everything that is wrong; empty when nothing is."""
     found = list(shop.wrongs)
     found += _never_ended(shop)
@@ -42,7 +42,7 @@ def _listed(what: str, orders: list[Placed]) -> str:
     return f"{len(orders)} {what}: {shown}" if orders else ""
 
 
-async def _lost_or_doubled(stage: Stage, shop: Shop) -> AsyncIterator[str]:
+async def _lost_or_doubled(stage: Scene, shop: Shop) -> AsyncIterator[str]:
     """One order for each customer, each with one saga, and just those that were accepted."""
     rows = await stage.rows(
         "SELECT o.order_id::text, o.customer_id, (SELECT count(*) FROM orchestrator.sagas s "
@@ -60,7 +60,7 @@ async def _lost_or_doubled(stage: Stage, shop: Shop) -> AsyncIterator[str]:
         yield f"{len(strange)} orders have not one saga: {sorted(strange)[:SHOWN]}"
 
 
-async def _stock(stage: Stage, shop: Shop) -> AsyncIterator[str]:
+async def _stock(stage: Scene, shop: Shop) -> AsyncIterator[str]:
     """What is left is what there was, less what was sold: by the customers' own count."""
     sold: Counter[str] = Counter()
     for order in shop.placed:
@@ -72,7 +72,7 @@ async def _stock(stage: Stage, shop: Shop) -> AsyncIterator[str]:
             yield f"{sku}: {on_hand} on hand and {reserved} reserved, instead of {expected} and 0"
 
 
-async def _left_behind(stage: Stage) -> AsyncIterator[str]:
+async def _left_behind(stage: Scene) -> AsyncIterator[str]:
     """Rows in outboxes and messages in queues, ready or held by somebody, that nobody works on any more."""
     give_up_at = asyncio.get_running_loop().time() + DRAINS_WITHIN_S
     while True:
@@ -86,12 +86,12 @@ async def _left_behind(stage: Stage) -> AsyncIterator[str]:
         yield f"{name}: {what} left behind"
 
 
-async def _outboxes(stage: Stage) -> dict[str, str]:
+async def _outboxes(stage: Scene) -> dict[str, str]:
     counts = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {name}.outbox" for name in _OUTBOXES)
     return {f"{name}.outbox": f"{count} rows" for name, count in await stage.rows(counts) if count}
 
 
-async def _queues(stage: Stage) -> dict[str, str]:
+async def _queues(stage: Scene) -> dict[str, str]:
     listed = await stage.control(
         "-q", "list_queues", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged"
     )
@@ -103,7 +103,7 @@ async def _queues(stage: Stage) -> dict[str, str]:
     return found
 
 
-async def _unsettled(stage: Stage) -> AsyncIterator[str]:
+async def _unsettled(stage: Scene) -> AsyncIterator[str]:
     dead = await stage.rows(
         "SELECT queue, type, error_type, error_message, count(*), min(saga_id::text) "
         "FROM orchestrator.dead_letters WHERE status IN ('open', 'replaying') GROUP BY 1, 2, 3, 4"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from oms.servers.rabbitmq.erlang import ErlangNeighbourhood
 from oms.servers.rabbitmq.installation import Installation
 from oms.servers.rabbitmq.node import RabbitNode
+
+_JOINS_THE_FIRST: Final = """\
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = rabbit1@localhost
+cluster_formation.classic_config.nodes.2 = rabbit{number}@localhost
+"""
 
 
 class RabbitCluster:
@@ -25,7 +31,7 @@ class RabbitCluster:
                 installation,
                 folder / f"node{number}",
                 name=f"rabbit{number}",
-                config=config,
+                config=config + (_JOINS_THE_FIRST.format(number=number) if number > 1 else ""),
                 neighbourhood=self._neighbourhood,
             )
             for number in range(1, size + 1)
@@ -37,17 +43,11 @@ class RabbitCluster:
         return ",".join(node.url for node in self.nodes)
 
     def start(self) -> None:
-        """Start the nodes one after the other; each new one joins the first."""
+        """Start the nodes one after the other; each new one joins the first before it accepts connections."""
         self._neighbourhood.start()
         try:
-            first, *others = self.nodes
-            first.start()
-            for node in others:
+            for node in self.nodes:
                 node.start()
-                if first.name not in node.control("cluster_status"):
-                    node.control("stop_app")
-                    node.control("join_cluster", first.name)
-                    node.control("start_app")
         except BaseException:
             self.stop()
             raise

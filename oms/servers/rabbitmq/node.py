@@ -129,14 +129,17 @@ class RabbitNode:
         """SIGCONT after `suspend`."""
         self._signal(signal.SIGCONT)
 
-    def control(self, *arguments: str) -> str:
-        """Run `rabbitmqctl` on this node and return what it prints; ServerError when it fails."""
-        result = run_tool(self._installation.command("rabbitmqctl", *arguments), env=self._environment())
+    def control(self, *arguments: str, tool: str = "rabbitmqctl") -> str:
+        """Run `rabbitmqctl`, or a tool beside it, on this node; returns what it prints.
+
+        Raises ServerError when it fails.
+        """
+        result = run_tool(self._installation.command(tool, *arguments), env=self._environment())
         if result.returncode != 0:
             said = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()] or [
                 "no output"
             ]
-            raise ServerError(f"rabbitmqctl {' '.join(arguments)} failed: {said[0]}")
+            raise ServerError(f"{tool} {' '.join(arguments)} failed: {said[0]}")
         return result.stdout
 
     def __enter__(self) -> Self:
