@@ -61,8 +61,12 @@ TRANSIENT: Final = (
 
 def is_transient(error: BaseException) -> bool:
     """Whether running the unit of work again can help (S17)."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return isinstance(cause, TRANSIENT)
+    return isinstance(_cause(error), TRANSIENT)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the driver raised, whoever wrapped it."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
@@ -276,7 +280,8 @@ class SqlUnitOfWork(PatientUnitOfWork[T]):
 def _reusable(driver: Connection, error: BaseException) -> bool:
     """Whether a connection on which this happened is as good as new once it is rolled back.
 
-    Torn in mid-pipeline, it would give its next user what was left of the results.
+    Torn in mid-pipeline, it would give its next user what was left of the results. To a server that has become a
+    standby, or with plans that it has outgrown, it would have each of them refused again.
     """
     torn = not isinstance(error, Exception) or driver.pgconn.pipeline_status != PipelineStatus.OFF
-    return not torn and not isinstance(error, OUTGROWN)
+    return not torn and not isinstance(_cause(error), (errors.ReadOnlySqlTransaction, *OUTGROWN))

@@ -217,6 +217,26 @@ async def test_s17_a_lost_connection_runs_the_unit_of_work_again(database: Async
     assert await service.rows() == 1
 
 
+async def test_s17_a_server_that_may_not_be_written_to_any_more_is_left(
+    database: AsyncEngine, database_url: str
+) -> None:
+    """Its sessions stay as they are; at the same address another server, or the same by now, takes writes."""
+    service = Service(database, Receipt.CONFIRMED, patience_s=5)
+    operator = create_engine(database_url, pool_size=1)
+    name = operator.url.database
+    async with operator.connect() as connection:
+        await connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        await connection.commit()
+        await service.rows()  # by a session that remains in the pool
+        await connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+        await connection.commit()
+
+    await service.send(a_message())
+
+    assert await service.rows() == 1
+    await operator.dispose()
+
+
 async def test_s17_a_caller_is_told_when_the_database_stays_away() -> None:
     away = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     service = Service(away, Receipt.CONFIRMED, patience_s=0.01)
