@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from oms.servers.child import wait_until
 from oms.servers.folder_lock import FolderInUseError
+from oms.servers.ports import LOOPBACK, free_ports
 from oms.servers.rabbitmq.broker import PrivateBroker
 from oms.servers.rabbitmq.node import RabbitNode, answers_amqp
 from tests.servers import PROJECT, new_broker
@@ -96,6 +98,22 @@ def test_a_suspended_broker_says_nothing_until_it_is_resumed(broker: PrivateBrok
     finally:
         broker.resume()
     assert wait_until(lambda: answers_amqp(broker.port), timeout_s=30)
+
+
+@pytest.mark.parametrize("taken", [0, 1], ids=["for clients", "among nodes"])
+def test_a_port_that_somebody_took_meanwhile_is_chosen_again(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server((LOOPBACK, 0)) as somebody:
+        unlucky = free_ports(2)
+        unlucky[taken] = somebody.getsockname()[1]
+        choices = iter([unlucky, free_ports(2)])
+        monkeypatch.setattr("oms.servers.rabbitmq.node.free_ports", lambda _: next(choices))
+        broker = new_broker(tmp_path / "node")
+        if not isinstance(broker, RabbitNode):
+            pytest.skip("a container publishes one port, which the engine chooses")
+        with broker:
+            assert broker.port != unlucky[0]
 
 
 OWNER_THAT_IS_KILLED = """

@@ -32,6 +32,8 @@ log.console = true
 log.console.level = warning
 raft.wal_max_size_bytes = 67108864
 """
+# Somebody took a port between our choice and the server's start: the AMQP one, or the one among nodes.
+_PORT_TAKEN: Final = ("eaddrinuse", "dist_port_already_used")
 _PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME: Final = b"\x01"
 
@@ -177,7 +179,8 @@ class RabbitNode:
                 return
             reason = last_words(self._log, "error", "failed")
             self._end_process()
-            if kept_ports is not None or "eaddrinuse" not in self._log.read_text(errors="replace"):
+            said = self._log.read_text(errors="replace")
+            if kept_ports is not None or not any(trouble in said for trouble in _PORT_TAKEN):
                 raise ServerError(f"RabbitMQ in {self._folder} does not start: {reason}")
 
     def _launch(self, amqp: int, distribution: int) -> subprocess.Popen[bytes]:
