@@ -79,6 +79,10 @@ failover: setup ## Lose nodes of a RabbitMQ cluster and a PostgreSQL primary und
 fuzz: setup ## Make requests up for every route of the API, on real servers (REQUESTS=n SEED=s)
 	@$(BIN)/python -m tests.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: versions
+versions: setup ## Run the suites on other RabbitMQs and PostgreSQLs (ARGS=--help; docs/reliability.md)
+	@$(BIN)/python -m tests.versions $(ARGS)
+
 .PHONY: sbom
 sbom: setup ## Write the software bill of materials, sbom.cdx.json (CycloneDX)
 	@$(BIN)/python scripts/sbom.py > sbom.cdx.json

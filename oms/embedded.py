@@ -111,7 +111,7 @@ class EmbeddedPostgres:
     def _start(self, port: int | None) -> None:
         self._occupy_folder()
         try:
-            self._account = _account_for(self._folder, program("postgres"))
+            self._account = account_for(self._folder, program("postgres"))
             end_leftover(self._data / "postmaster.pid", str(self._data), _ENDING)
             if not self._data.exists():
                 self._create_cluster()
@@ -298,7 +298,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def _account_for(folder: Path, program: Path) -> Account | None:
+def account_for(folder: Path, program: Path) -> Account | None:
     """None when we are not root; else the owner of the folder or of what it lies in, or `nobody`.
 
     The folder is given to that account. Where it lies below a folder that only root may enter, one capability

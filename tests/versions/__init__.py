@@ -1,0 +1,1 @@
+"""Tests on several versions of RabbitMQ and PostgreSQL (`make versions`)."""
