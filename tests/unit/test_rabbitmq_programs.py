@@ -142,6 +142,16 @@ def test_a_folder_without_an_unpacked_system_is_named(tmp_path: Path) -> None:
         in_unpacked_system(tmp_path)
 
 
+def test_an_unpacked_system_that_sees_no_processes_is_refused(tmp_path: Path) -> None:
+    """Its RabbitMQ would start without its watch over memory, and so never raise an alarm."""
+    write_program(tmp_path / "usr/lib/rabbitmq/bin/rabbitmq-server")
+    (tmp_path / "usr/lib/rabbitmq/plugins/rabbit-4.3.6").mkdir(parents=True)
+    with pytest.raises(ServerError, match=f"mount --bind /proc {tmp_path}/proc"):
+        in_unpacked_system(tmp_path)
+    write_program(tmp_path / "proc/meminfo")
+    assert in_unpacked_system(tmp_path).version() == (4, 3, 6)
+
+
 def test_a_container_is_the_last_way_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,9 @@ HERE: Final = "here"
 """In place of a folder: what the tests take otherwise, this machine's RabbitMQ and the wheel's PostgreSQL."""
 
 SUITES: Final = ("tests/conformance", "tests/integration")
+MARKED: Final = "rabbitmq or postgresql"
+"""Tests without a server say nothing about its version."""
+
 NOT_RUN: Final = "tests/integration/test_embedded_postgresql.py"
 """It is about the wheel's PostgreSQL alone."""
 
@@ -61,7 +64,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for rabbitmq, postgresql in pairs(asked.rabbitmq, asked.postgresql):
-            outcomes.append(outcome(rabbitmq, postgresql, asked.tests))
+            outcomes.append(outcome(rabbitmq, postgresql, (*asked.tests, "-m", asked.marked)))
     except KeyboardInterrupt:
         print("stopped; everything that was started has been ended")
         return 130
@@ -80,7 +83,7 @@ def pairs(rabbitmq: Sequence[str], postgresql: Sequence[str]) -> Iterator[tuple[
 
 
 def outcome(rabbitmq: str, postgresql: str, tests: Sequence[str]) -> Outcome:
-    """Run the tests on two servers that are started for that; pytest's output is shown as it comes."""
+    """Run tests, chosen as pytest takes it, on two servers; what pytest prints is shown as it comes."""
     root = "" if rabbitmq == HERE else str(Path(rabbitmq).absolute())
     with (
         temporary_folder(root) as folder,
@@ -176,7 +179,10 @@ def _asked() -> argparse.Namespace:
         metavar="FOLDER",
         help="unpacked packages of PostgreSQL; or `here`, the wheel's",
     )
-    parser.add_argument("--tests", nargs="+", default=SUITES, metavar="PATH", help="(the two suites)")
+    parser.add_argument("--tests", nargs="+", default=SUITES, metavar="PATH", help="(both suites)")
+    parser.add_argument(
+        "--marked", default=MARKED, metavar="MARKERS", help="which of them, as for pytest -m (%(default)s)"
+    )
     return parser.parse_args()
 
 

@@ -63,11 +63,15 @@ class Installation:
 def in_unpacked_system(root: Path) -> Installation:
     """The RabbitMQ of another Debian that was unpacked into a folder, as debootstrap does; needs root to run.
 
-    So newer versions than this machine's run beside it. Raises ServerError when there is none.
+    So newer versions than this machine's run beside it. Raises ServerError when there is none, or when
+    it cannot see processes: RabbitMQ then starts, but its watch over memory does not.
     """
-    installation = Installation(_DEBIAN_SCRIPTS, chroot=root.absolute())
+    root = root.absolute()
+    installation = Installation(_DEBIAN_SCRIPTS, chroot=root)
     if not installation.version():
         raise ServerError(f"{root} holds no unpacked system with RabbitMQ")
+    if not (root / "proc/meminfo").exists():
+        raise ServerError(f"{root} has no /proc: mount --bind /proc {root}/proc")
     return installation
 
 

@@ -138,10 +138,9 @@ class RabbitNode:
         """
         result = run_tool(self._installation.command(tool, *arguments), env=self._environment())
         if result.returncode != 0:
-            said = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()] or [
-                "no output"
-            ]
-            raise ServerError(f"{tool} {' '.join(arguments)} failed: {said[0]}")
+            said = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()]
+            reason = " ".join(said[:2]) or "no output"  # the first may say no more than "Error:"
+            raise ServerError(f"{tool} {' '.join(arguments)} failed: {reason}")
         return result.stdout
 
     def __enter__(self) -> Self:
