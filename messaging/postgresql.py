@@ -280,8 +280,8 @@ class SqlUnitOfWork(PatientUnitOfWork[T]):
 def _reusable(driver: Connection, error: BaseException) -> bool:
     """Whether a connection on which this happened is as good as new once it is rolled back.
 
-    Torn in mid-pipeline, it would give its next user what was left of the results. To a server that has become
-    a standby, or with plans that it has outgrown, it would have each of them refused again.
+    Torn in mid-pipeline, it would give its next user what was left of the results. To a server that has
+    become a standby, or with plans that it has outgrown, it would have each of them refused again.
     """
     torn = not isinstance(error, Exception) or driver.pgconn.pipeline_status != PipelineStatus.OFF
     return not torn and not isinstance(_cause(error), (errors.ReadOnlySqlTransaction, *OUTGROWN))
