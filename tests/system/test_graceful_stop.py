@@ -83,7 +83,7 @@ async def test_under_load_each_service_in_turn_finishes_and_leaves_nothing_to_be
     stage: Stage,
 ) -> None:
     services = stage.services.services
-    customers = Customers([stage.services.url])
+    customers = Customers([stage.services.url], number=2)
     async with customers.ordering():
         for name in PARTICIPANTS:
             await customers.until_accepted(10)
@@ -146,7 +146,7 @@ async def test_a_silent_server_keeps_nobody_from_stopping_and_costs_no_order(
     stage: Stage, silent: str, allowed: set[int]
 ) -> None:
     """Without its database a batch cannot be finished: it may be left as a crash would leave it."""
-    customers = Customers([stage.services.url])
+    customers = Customers([stage.services.url], number=2)
     async with asyncio.TaskGroup() as together:
         ordering = together.create_task(ordered(customers, 20))
         while len(customers.accepted) < 10:

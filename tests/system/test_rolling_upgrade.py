@@ -72,7 +72,7 @@ async def test_s13_sagas_end_on_the_version_they_began_with_while_replicas_are_r
 ) -> None:
     services = old.services
     urls = [f"http://127.0.0.1:{services[name].port}" for name in ("api", "api-2")]
-    customers = Customers(urls)
+    customers = Customers(urls, number=2, pause_s=0.4)
     async with old.client() as client:
         answer = await client.put("/inventory/SKU-1", json={"on_hand": 100_000})
         assert answer.status_code == 200, answer.text
