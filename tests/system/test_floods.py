@@ -235,8 +235,9 @@ async def followed(limited: Deployment, api: ServiceProcess) -> AsyncIterator[li
     await limited.services["inventory"].end()
     order_ids = await ordered(limited, STREAMS)
     async with connected(api.port, STREAMS) as talks:
-        for (reader, writer), order_id in zip(talks, order_ids, strict=True):
+        for (_, writer), order_id in zip(talks, order_ids, strict=True):
             writer.write(f"GET /orders/{order_id}/events HTTP/1.1\r\nHost: oms\r\n\r\n".encode())
+        for reader, _ in talks:
             await reader.readuntil(b"event: order.pending\n")
         yield talks
     await all_completed(limited, order_ids)
@@ -245,12 +246,13 @@ async def followed(limited: Deployment, api: ServiceProcess) -> AsyncIterator[li
 async def test_idle_streams_are_bounded_and_take_nothing_from_others(
     limited: Deployment, api: ServiceProcess
 ) -> None:
+    before = database_connections(limited)
     async with followed(limited, api) as talks, limited.client() as client:
         [order_id] = await ordered(limited, 1)
         refused = await client.get(f"/orders/{order_id}/events")
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
         assert refused.headers["Retry-After"].isdigit()
-        assert database_connections(limited) < STREAMS
+        assert database_connections(limited) < before + STREAMS // 2
         assert (await client.get("/readyz")).status_code == 200
         await limited.services["inventory"].start()
         await all_completed(limited, [order_id])
@@ -378,8 +380,9 @@ async def test_strangers_leave_no_trace(limited: Deployment, api: ServiceProcess
             token = {"Authorization": f"Bearer {a_wrong_token()}"}
             for path in ("/admin/sagas", f"/{uuid4()}", f"/orders/{uuid4()}/x", f"/console/{uuid4()}"):
                 method = secrets.choice(("GET", "POST", f"M{secrets.token_hex(4).upper()}"))
-                async with session.request(method, path, headers=token, allow_redirects=False) as answer:
-                    answers[answer.status] += 1
+                with suppress(aiohttp.ClientConnectionError):  # a kept connection may end at any moment
+                    async with session.request(method, path, headers=token, allow_redirects=False) as answer:
+                        answers[answer.status] += 1
 
     async with AsyncExitStack() as exits:
         session = await exits.enter_async_context(many_requests(limited.url))
