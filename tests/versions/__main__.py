@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -61,7 +61,8 @@ def main() -> int:
     """Run the tests on one pair of servers after the other."""
     asked = _asked()
     outcomes: list[Outcome] = []
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stopping in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stopping, signal.default_int_handler)
     try:
         for rabbitmq, postgresql in pairs(asked.rabbitmq, asked.postgresql):
             outcomes.append(outcome(rabbitmq, postgresql, (*asked.tests, "-m", asked.marked)))
@@ -95,12 +96,20 @@ def outcome(rabbitmq: str, postgresql: str, tests: Sequence[str]) -> Outcome:
         variables = {BROKER_VARIABLE: broker.url, DATABASE_VARIABLE: database_url, ROOT_VARIABLE: root}
         report = folder / "report.xml"
         kept = (f"--basetemp={folder / 'tests'}", f"--junitxml={report}")
-        code = subprocess.call(
-            [sys.executable, "-m", "pytest", "-q", *tests, f"--ignore={NOT_RUN}", *kept],
-            cwd=PROJECT,
-            env={**os.environ, **variables},
-        )
+        code = pytest((*tests, f"--ignore={NOT_RUN}", *kept), variables)
         return Outcome(*versions, *counts(report), good=code == 0)
+
+
+def pytest(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Its exit code. When we are stopped, it is waited for, so that it ends what its tests have started."""
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    with subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **variables}, process_group=0) as running:
+        try:
+            return running.wait()
+        except KeyboardInterrupt:
+            running.send_signal(signal.SIGINT)
+            running.wait()
+            raise
 
 
 @contextmanager
