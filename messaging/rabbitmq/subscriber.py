@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiormq.abc import DeliveredMessage
@@ -79,12 +80,12 @@ class RabbitMqSubscription:
     async def pause(self) -> None:
         """See `Subscription.pause`."""
         self._flowing = False
-        await self._follow()
+        await self._ask_to_follow()
 
     async def resume(self) -> None:
         """See `Subscription.resume`."""
         self._flowing = True
-        await self._follow()
+        await self._ask_to_follow()
 
     async def close(self) -> None:
         """See `Subscription.close`."""
@@ -156,6 +157,11 @@ class RabbitMqSubscription:
         self.trouble = None
         self._started.set()
         self._log.info("consuming")
+
+    async def _ask_to_follow(self) -> None:
+        """Without an answer the channel and its flow end; the next one begins as is wanted by then."""
+        with suppress(BrokerError):
+            await self._follow()
 
     async def _follow(self) -> None:
         """Make the broker's side agree with whether deliveries are to flow."""

@@ -67,6 +67,32 @@ async def test_a_pause_that_the_broker_does_not_answer_leaves_no_dead_consumer(
         assert bodies(await receive(subscription, 1)) == [b"after"]
 
 
+async def test_a_pause_outlives_the_connection_that_is_lost_over_it(
+    broker_url: str, unique_prefix: str
+) -> None:
+    """Whoever stops a service pauses first: a lost connection must not keep it from the rest."""
+    journal, name = Journal(), unique_prefix + QUEUE
+    async with (
+        open_proxy(broker_url) as line,
+        transport_to(line.url, prefix=unique_prefix, journal=journal, tidy_at=broker_url) as transport,
+        _library(broker_url) as library,
+    ):
+        await transport.declare(PLAIN)
+        subscription = await transport.subscribe(QUEUE, 100)
+        await journal.says("consuming", queue=QUEUE)
+        line.mute()
+        pausing = asyncio.ensure_future(subscription.pause())
+        await asyncio.sleep(0)
+        line.cut()
+        await pausing
+
+        await journal.says("consuming", queue=QUEUE)
+        await library.basic_publish(b"later", routing_key=name)
+        assert (await library.queue_declare(name, passive=True)).consumer_count == 0
+        await subscription.resume()
+        assert bodies(await receive(subscription, 1)) == [b"later"]
+
+
 async def test_a_consumer_waits_for_a_queue_that_does_not_exist_and_says_so(
     broker_url: str, unique_prefix: str
 ) -> None:
