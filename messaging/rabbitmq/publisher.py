@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +24,9 @@ from messaging.transport import Message, Receipt, Settle
 
 MAX_UNCONFIRMED: Final = 10_000
 """Messages that may be on their way at once; more are settled UNKNOWN and left to the relay."""
+
+SETTLED_WITHIN_S: Final = 2.0
+"""How long a channel that is to be replaced is waited for, until the fate of all that it took is known."""
 
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """What the socket may hold back before the broker counts as having stopped reading."""
@@ -100,6 +104,10 @@ class RabbitMqPublisher:
         self._unusable: Connection | None = None
         """The connection on which no channel is to be had just now."""
         self._waiting: list[tuple[Message, Settle]] = []
+        self._spoilt = asyncio.Event()
+        """The channel has ended, or has refused something."""
+        self._settled = asyncio.Event()
+        self._retiring = False
         self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
@@ -143,6 +151,7 @@ class RabbitMqPublisher:
                 self._refuse(message, settle, error)
             else:
                 self._unconfirmed.add(message.message_id, settle)
+        self._settled.clear()
         channel.write(b"".join(parts))
 
     def _frames(self, number: int, message: Message) -> list[bytes]:
@@ -164,8 +173,11 @@ class RabbitMqPublisher:
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.CONFIRMED)
         elif index == frames.NACK:
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.REFUSED)
+            self._spoilt.set()
         else:
             return False
+        if not self._unconfirmed:
+            self._settled.set()
         return True
 
     def content(self, index: int, arguments: bytes, properties: bytes, body: bytes) -> None:
@@ -175,6 +187,9 @@ class RabbitMqPublisher:
 
     def ended(self) -> None:
         """The channel is gone, and with it every word on what was sent."""
+        if self._retiring:
+            return
+        self._spoilt.set()
         self._channel, self._unusable = None, self._connection
         self._abandon()
 
@@ -190,6 +205,7 @@ class RabbitMqPublisher:
     async def _keep_open(self) -> None:
         """One channel's life."""
         connection = await self._link.connected()
+        self._spoilt.clear()
         try:
             channel = await connection.channel(self, confirms=True)
         except BrokerError as error:
@@ -198,7 +214,9 @@ class RabbitMqPublisher:
             self._log.warning("publisher has no channel", trouble=str(error))
         else:
             self._begin(channel, connection)
-            await channel.ended.wait()
+            await self._spoilt.wait()
+            if not channel.ended.is_set() and await self._retired(channel, connection):
+                return
         if not connection.lost.is_set():
             await self._recover(connection)
         self._unusable = None
@@ -210,6 +228,33 @@ class RabbitMqPublisher:
         waiting, self._waiting = self._waiting, []
         if waiting:
             self._send(channel, waiting)
+
+    async def _retired(self, channel: Channel, connection: Connection) -> bool:
+        """Give up a channel that has refused something, as soon as the fate of all that it took is known.
+
+        A queue may be full, and then the next channel does no better. But one that was opened while the
+        leader of a queue was dying knows no other: RabbitMQ refuses all it gets, until that node is back.
+        False when the channel has ended by itself meanwhile. What is published in between waits for the next.
+        """
+        await self._backoff.pause()
+        self._channel = None
+        if self._unconfirmed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLED_WITHIN_S):
+                    await self._settled.wait()
+        if channel.ended.is_set():
+            return False
+        self._retiring = True
+        try:
+            await close_quietly(channel)
+        finally:
+            self._retiring = False
+        left, self._unconfirmed = self._unconfirmed, Unconfirmed()
+        left.give_up()
+        if connection.lost.is_set():
+            self._abandon()
+        self._log.info("publisher takes another channel, its last one refused messages")
+        return True
 
     async def _recover(self, connection: Connection) -> None:
         """The broker closed the channel: an exchange is gone, as a rule. Put things right, then go on."""

@@ -53,7 +53,8 @@ async def test_what_was_lost_is_found_and_a_repeated_order_begins_again(
         await asyncio.to_thread(stage.pair.fail_over)
         stage.services.services[frozen].signal(signal.SIGCONT)
 
-        assert await dead_letters(client, len(begun)) == {("unknown_saga", saga) for saga in sagas(begun)}
+        unknown = {("unknown_saga", f"there is no saga {saga}") for saga in sagas(begun)}
+        assert await dead_letters(client, len(begun)) == unknown
         assert {await status(client, order) for order in (ended | begun).values()} == {404}
 
         again = await submitted(client, "ended", "begun")
@@ -118,12 +119,13 @@ async def _queues(stage: StandbyStage) -> Sequence[str]:
 
 
 async def dead_letters(client: httpx.AsyncClient, count: int) -> set[tuple[str, str]]:
-    """Error and saga of each open dead letter, once there are as many."""
+    """Error and message of each open dead letter, once there are as many."""
     async with asyncio.timeout(WITHIN_S):
         while True:
             answer = await client.get("/admin/dead-letters", params={"status": "open"})
             if answer.status_code == 200 and len(answer.json()["items"]) >= count:
-                return {(letter["error_type"], letter["saga_id"]) for letter in answer.json()["items"]}
+                items = answer.json()["items"]
+                return {(letter["error_type"], letter["error_message"]) for letter in items}
             await asyncio.sleep(0.2)
 
 

@@ -64,6 +64,29 @@ async def test_a_full_queue_refuses_and_the_publisher_goes_on(broker_url: str, u
         await library.queue_delete(full)
 
 
+async def test_a_channel_that_has_refused_is_replaced_and_nothing_waits_for_that(
+    broker_url: str, unique_prefix: str
+) -> None:
+    """One that was opened while a queue's leader died would refuse for as long as that node is away."""
+    journal = Journal()
+    async with (
+        transport_to(broker_url, prefix=unique_prefix, journal=journal, tidy_at=broker_url) as transport,
+        _library(broker_url) as library,
+    ):
+        await transport.declare(PLAIN)
+        full = f"{unique_prefix}full"
+        limits: FieldTable = {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"}
+        await library.queue_declare(full, durable=True, arguments=limits)
+        publisher, receipts = transport.publisher(), []
+
+        while Receipt.REFUSED not in receipts:
+            receipts = await send(publisher, message(routing_key="full"))
+        while not journal.wrote("publisher takes another channel, its last one refused messages"):
+            assert await send(publisher, message()) == [Receipt.CONFIRMED]
+        assert await send(publisher, *numbered(500)) == [Receipt.CONFIRMED] * 500
+        await library.queue_delete(full)
+
+
 async def test_a_channel_that_breaks_in_mid_batch_leaves_fates_unknown_and_is_opened_again(
     broker_url: str, unique_prefix: str
 ) -> None:
