@@ -16,7 +16,8 @@ from oms.servers.rabbitmq.cluster import RabbitCluster
 from oms.servers.rabbitmq.node import RabbitNode
 from tests.chaos.faults import Fault
 from tests.chaos.scene import Scene
-from tests.chaos.stage import SHORTENED, end, started
+from tests.chaos.stage import end, started
+from tests.failover import PATIENCE
 from tests.servers import PROJECT
 from tests.system.deployment import Deployment
 
@@ -68,7 +69,7 @@ async def staged(folder: Path) -> AsyncIterator[ClusterStage]:
         database = EmbeddedPostgres(folder / "postgres")
         await asyncio.gather(started(exits, cluster), exits.enter_async_context(database))
         (folder / "logs").mkdir(parents=True)
-        services = Deployment(cluster.url, database.url, folder / "logs", **SHORTENED)
+        services = Deployment(cluster.url, database.url, folder / "logs", **PATIENCE)
         stage = ClusterStage(cluster, database, services)
         exits.push_async_callback(end, services)
         exits.push_async_callback(stage.calm)

@@ -15,7 +15,8 @@ from oms.embedded import EmbeddedPostgres
 from oms.servers.rabbitmq.node import RabbitNode
 from tests.chaos.faults import Fault
 from tests.chaos.scene import Scene
-from tests.chaos.stage import SHORTENED, end, started
+from tests.chaos.stage import end, started
+from tests.failover import PATIENCE
 from tests.failover.replication import Pair
 from tests.servers import new_broker
 from tests.system.deployment import Deployment
@@ -56,7 +57,7 @@ async def asynchronous(folder: Path, *, participants_apart: bool = False) -> Asy
         (folder / "logs").mkdir(parents=True)
         apart = ("sandbox", *PARTICIPANTS) if participants_apart else ("sandbox",)
         databases = {f"OMS_{service.upper()}_DATABASE_URL": elsewhere.url for service in apart}
-        services = Deployment(broker.url, pair.url, folder / "logs", **databases, **SHORTENED)
+        services = Deployment(broker.url, pair.url, folder / "logs", **databases, **PATIENCE)
         exits.push_async_callback(end, services)
         await services.start()
         yield StandbyStage(broker, pair, services)
