@@ -18,6 +18,8 @@ from oms.servers.child import ServerError
 from tests.arguments import positive
 from tests.chaos.course import Course, Plan
 from tests.chaos.faults import CATALOGUE, drawn
+from tests.chaos.gauges import Gauges
+from tests.chaos.growth import growth, growth_table
 from tests.chaos.report import Screen, summary, table
 from tests.chaos.stage import Stage, staged
 
@@ -54,12 +56,16 @@ async def run(plan: Plan, folder: Path, console: Console, *, keep: bool = False)
     screen = Screen(console, plan.size)
     with screen.live:
         async with staged(folder) as stage:
-            course = Course(plan, stage, screen.tell)
+            gauges = Gauges(stage, folder / "samples.jsonl")
+            course = Course(plan, stage, gauges, screen.tell)
             screen.look_at(course)
             await course.play()
+            held = growth(gauges.samples)
+            course.objections += [line.objection for line in held if line.objection]
             if course.objections or keep:
                 await _keep(course, stage, folder)
     console.print(table(course.suffered))
+    console.print(growth_table(held))
     for line in summary(course):
         console.print(line, highlight=False)
     for objection in course.objections:
@@ -84,17 +90,24 @@ def _asked() -> tuple[Plan, bool]:
         "--orders", type=positive, metavar="N", help=f"how many at least (faults x {ORDERS_A_FAULT})"
     )
     parser.add_argument("--rate", type=float, default=25.0, metavar="R", help="orders a second (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="how long at least")
     parser.add_argument("--only", default="", metavar="WORDS", help="faults whose name has these words in it")
+    parser.add_argument(
+        "--lasting", action="store_true", help="no service's process is ended: what it holds on to shows"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all was well")
     given = parser.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed
     if given.rate <= 0:
         parser.error("--rate: more than 0")
-    faults = tuple(fault for fault in CATALOGUE if given.only in fault.name)
+    faults = tuple(
+        fault for fault in CATALOGUE if given.only in fault.name and not (given.lasting and fault.ends)
+    )
     if not faults:
         parser.error("--only: no fault has these words in its name")
     orders = given.orders or given.faults * ORDERS_A_FAULT
-    return Plan(drawn(given.faults, random.Random(seed), faults), seed, orders, given.rate), given.keep
+    rounds = drawn(given.faults, random.Random(seed), faults)
+    return Plan(rounds, seed, orders, given.rate, given.minutes), given.keep
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, takewhile
 from typing import Final
 
 from tests.chaos.faults import Fault
+from tests.chaos.gauges import Gauges
 from tests.chaos.orders import STOCK, Shop
 from tests.chaos.stage import Stage
 from tests.chaos.verdict import verdict
@@ -33,6 +35,8 @@ class Plan:
     seed: int
     orders: int
     rate: float
+    minutes: float = 0.0
+    """At least so long, the rounds over and over."""
 
     @property
     def size(self) -> int:
@@ -57,7 +61,9 @@ class Suffered:
 class Course:
     """One run of a plan on a stage; `tell` is called with every round that is over."""
 
-    def __init__(self, plan: Plan, stage: Stage, tell: Callable[[list[Suffered]], None]) -> None:
+    def __init__(
+        self, plan: Plan, stage: Stage, gauges: Gauges, tell: Callable[[list[Suffered]], None]
+    ) -> None:
         self.plan = plan
         self.now = "the first orders"
         self.suffered: list[Suffered] = []
@@ -66,6 +72,7 @@ class Course:
         self.shop = Shop(stage, plan.rate, random.Random(plan.seed + 1), f"chaos-{plan.seed}")
         self._rng = random.Random(plan.seed)
         self._stage = stage
+        self._gauges = gauges
         self._tell = tell
         self._clock = asyncio.get_running_loop().time
 
@@ -75,16 +82,23 @@ class Course:
         watching = asyncio.create_task(self.shop.watch())
         ordering = asyncio.create_task(self.shop.keep_ordering())
         faults = asyncio.create_task(self._faults())
+        reading = asyncio.create_task(self._gauges.keep_reading(lambda: (self.now, self.shop.ended)))
+        tasks = {watching, ordering, faults, reading}
         try:
-            await asyncio.wait({watching, ordering, faults}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.objections += [self._broken_off(error) for task in done if (error := task.exception())]
+            reading.cancel()
             await self._stage.calm()
             await self._quiet(faults, ordering)
             self.now = "judging"
             self.objections += await verdict(self._stage, self.shop)
         finally:
-            for task in (faults, ordering, watching):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(faults, ordering, watching, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _broken_off(self, error: BaseException) -> str:
+        return f"the run broke off at {self.now}: {type(error).__name__}: {error}"
 
     async def _fill_shelves(self) -> None:
         async with self._stage.services.client() as client:
@@ -96,13 +110,19 @@ class Course:
 
     async def _faults(self) -> None:
         await self._recovers(self._clock())
-        for together in self.plan.rounds:
+        for together in self._rounds():
             self.now = " + ".join(fault.name for fault in together)
             await self._suffer(together)
         self.now = "the last orders"
         while len(self.shop.placed) < self.plan.orders:
             self.shop.rate = max(self.plan.rate, FINISHING_RATE)
             await asyncio.sleep(0.1)
+
+    def _rounds(self) -> Iterator[Sequence[Fault]]:
+        """All rounds once, and over and over until the time is over."""
+        until = self._clock() + 60 * self.plan.minutes
+        yield from self.plan.rounds
+        yield from takewhile(lambda _: self._clock() < until, cycle(self.plan.rounds))
 
     async def _suffer(self, together: Sequence[Fault]) -> None:
         """One round: the faults side by side, then until orders complete again."""
@@ -137,11 +157,8 @@ class Course:
 
     async def _quiet(self, faults: asyncio.Task[None], ordering: asyncio.Task[None]) -> None:
         """No more faults, no more orders: what was accepted ends."""
-        if not faults.done():
-            faults.cancel()
+        faults.cancel()
         await asyncio.wait({faults})
-        if not faults.cancelled() and (error := faults.exception()) is not None:
-            self.objections.append(f"the run broke off at {self.now}: {type(error).__name__}: {error}")
         self.now = "quiet"
         since = self._clock()
         ordering.cancel()

@@ -32,12 +32,14 @@ class Fault:
     Attributes:
         target: what it is done to; two faults at once never have the same.
         weight: how often it is drawn, beside the others.
+        ends: whether a process of a service ends, and with it all that it held.
     """
 
     name: str
     target: str
     play: Play
     weight: int = 2
+    ends: bool = False
 
 
 # -- services -------------------------------------------------------------------------------------------
@@ -221,8 +223,8 @@ def _catalogue() -> tuple[Fault, ...]:
     faults: list[Fault] = []
     for name in SERVICES:
         faults += [
-            Fault(f"{name}: SIGKILL", name, partial(_kill, name), 3),
-            Fault(f"{name}: SIGTERM, restart", name, partial(_restart, name), 1),
+            Fault(f"{name}: SIGKILL", name, partial(_kill, name), 3, ends=True),
+            Fault(f"{name}: SIGTERM, restart", name, partial(_restart, name), 1, ends=True),
             Fault(f"{name}: SIGSTOP, SIGCONT", name, partial(_freeze, name), 2),
         ]
     faults += [

@@ -23,6 +23,8 @@ from tests.servers import new_broker
 from tests.system.deployment import Deployment
 
 WORK_QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))
+OUTBOXES: Final = ("orchestrator", *PARTICIPANTS)
+"""Schemas with an outbox of their own."""
 
 SHORTENED: Final = {
     "OMS_RETRY_DELAYS_S": "0.2,0.5",

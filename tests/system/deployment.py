@@ -40,6 +40,12 @@ class ServiceProcess:
         self._log = folder / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None while it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
     def give(self, **variables: str) -> None:
         """Further variables, from its next start on."""
         self._environment.update(variables)
