@@ -12,7 +12,7 @@ from tests.chaos.orders import STOCK, Placed, Shop
 from tests.chaos.stage import OUTBOXES, Stage
 
 SHOWN: Final = 5
-DRAINS_WITHIN_S: Final = 120.0
+DRAINS_WITHIN_S: Final = 600.0
 """For outboxes and queues, once every order has ended: above the longest lease of a row sent twice."""
 
 

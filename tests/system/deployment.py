@@ -17,7 +17,7 @@ from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_
 from oms.servers.ports import free_ports
 
 ADMIN_TOKEN: Final = "a-token-for-tests"
-READY_WITHIN_S: Final = 180
+READY_WITHIN_S: Final = 600
 OMS: Final = (sys.executable, "-c", "import sys; from oms.cli import main; sys.exit(main())")
 """The command `oms` of the Python that runs the tests."""
 
