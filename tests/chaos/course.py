@@ -21,9 +21,10 @@ RECOVERED_ORDERS: Final = 3
 
 RECOVERS_WITHIN_S: Final = 900.0
 ENDS_WITHIN_S: Final = 900.0
-"""From the last fault on, for every order that was accepted: longer than re-sends wait at most. Both only tell
-what hangs from what is slow: on a machine with far too much to do a service takes minutes to start, and what
-has piled up meanwhile comes first."""
+"""From the last fault on, for every order that was accepted: longer than re-sends wait at most.
+
+Both only tell what hangs from what is slow: on a machine with far too much to do a service takes minutes to
+start, and what has piled up meanwhile comes first."""
 
 FINISHING_RATE: Final = 100.0
 """Orders a second where some are left when the faults are over."""

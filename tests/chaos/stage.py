@@ -26,6 +26,9 @@ WORK_QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))
 OUTBOXES: Final = ("orchestrator", *PARTICIPANTS)
 """Schemas with an outbox of their own."""
 
+STARTED_WITHIN_S: Final = 300.0
+"""For PostgreSQL: recovery after a crash on a machine with much else to do."""
+
 SHORTENED: Final = {
     "OMS_RETRY_DELAYS_S": "0.2,0.5",
     "OMS_RESEND_AFTER_S": "1",
@@ -90,7 +93,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as exits:
         broker = new_broker(folder / "rabbitmq")
         assert isinstance(broker, RabbitNode), "chaos needs RabbitMQ's programs, a container will not do"
-        database = EmbeddedPostgres(folder / "postgres")
+        database = EmbeddedPostgres(folder / "postgres", start_timeout_s=STARTED_WITHIN_S)
         await asyncio.gather(_started(exits, broker), exits.enter_async_context(database))
         proxies = {
             "broker": Proxy(broker.port, amqp=True),

@@ -18,6 +18,7 @@ from oms.servers.ports import free_ports
 
 ADMIN_TOKEN: Final = "a-token-for-tests"
 READY_WITHIN_S: Final = 600
+ENDED_WITHIN_S: Final = 120
 OMS: Final = (sys.executable, "-c", "import sys; from oms.cli import main; sys.exit(main())")
 """The command `oms` of the Python that runs the tests."""
 
@@ -101,7 +102,7 @@ class ServiceProcess:
     async def ended(self) -> int:
         """Wait until it has ended by itself, return the exit code."""
         assert self._process is not None
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(ENDED_WITHIN_S):
             return await self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
