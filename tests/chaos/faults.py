@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from contracts.routing import COMMANDS_EXCHANGE, PARTICIPANTS, command_queue
-from tests.chaos.stage import WORK_QUEUES, Stage
+from tests.chaos.stage import PROVIDER_TIMEOUT_S, WORK_QUEUES, Stage
 
 Play = Callable[[Stage, random.Random], Awaitable[None]]
 
@@ -214,7 +214,7 @@ async def _slow_provider(way: str, stage: Stage, rng: random.Random) -> None:
 
 async def _late_provider(way: str, stage: Stage, rng: random.Random) -> None:
     """It does what it is asked, and answers when nobody waits any more."""
-    stage.proxies[way].reply_delay_s = rng.uniform(1.7, 2.5)
+    stage.proxies[way].reply_delay_s = PROVIDER_TIMEOUT_S + rng.uniform(0.2, 1)
     await asyncio.sleep(rng.uniform(1, 4))
     stage.proxies[way].reply_delay_s = 0.0
 

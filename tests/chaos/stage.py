@@ -29,12 +29,13 @@ OUTBOXES: Final = ("orchestrator", *PARTICIPANTS)
 STARTED_WITHIN_S: Final = 300.0
 """For PostgreSQL: recovery after a crash on a machine with much else to do."""
 
+PROVIDER_TIMEOUT_S: Final = 3.0
 SHORTENED: Final = {
     "OMS_RETRY_DELAYS_S": "0.2,0.5",
-    "OMS_RESEND_AFTER_S": "1",
-    "OMS_STEP_DEADLINE_S": "20",
-    "OMS_STEP_GRACE_S": "2",
-    "OMS_PROVIDER_TIMEOUT_S": "1.5",
+    "OMS_RESEND_AFTER_S": "2",
+    "OMS_STEP_DEADLINE_S": "30",
+    "OMS_STEP_GRACE_S": "3",
+    "OMS_PROVIDER_TIMEOUT_S": str(PROVIDER_TIMEOUT_S),
 }
 """Patience for a run of minutes: deadlines are reached while a server is away, providers soon are late."""
 

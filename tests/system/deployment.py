@@ -52,7 +52,11 @@ class ServiceProcess:
         self._environment.update(variables)
 
     async def start(self, command: Sequence[str] = OMS) -> None:
-        """Start it; it need not be ready yet."""
+        """Start it; it need not be ready yet.
+
+        In a session of its own, as a service manager does: Linux then shares the processors out to it as to
+        any other program, and Ctrl-C at the terminal reaches us alone.
+        """
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -60,6 +64,7 @@ class ServiceProcess:
                 env={**_plain_environment(), **self._environment},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
 
     async def ready(self) -> None:
