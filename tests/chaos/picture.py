@@ -1,4 +1,4 @@
-"""Draws a run: `python -m tests.chaos.picture SAMPLES.jsonl PICTURE.svg`, in the environment of benchmarks."""
+"""Draws a run: `python -m tests.chaos.picture SAMPLES.jsonl PICTURE.svg`, where matplotlib is installed."""
 
 from __future__ import annotations
 
