@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ import psutil
 import psycopg
 
 from tests.chaos.stage import OUTBOXES, WORK_QUEUES, Stage
+
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+"""That the broker is away is no news here."""
 
 EVERY_S: Final = 5.0
 PATIENCE_S: Final = 4.0
