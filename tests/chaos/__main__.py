@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 import shutil
 import sys
@@ -91,6 +92,13 @@ def _asked() -> tuple[Plan, bool]:
     )
     parser.add_argument("--rate", type=float, default=25.0, metavar="R", help="orders a second (%(default)s)")
     parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="how long at least")
+    parser.add_argument(
+        "--at-most",
+        type=float,
+        default=math.inf,
+        metavar="M",
+        help="minutes; then it is judged as far as it got",
+    )
     parser.add_argument("--only", default="", metavar="WORDS", help="faults whose name has these words in it")
     parser.add_argument(
         "--lasting", action="store_true", help="no service's process is ended: what it holds on to shows"
@@ -107,7 +115,7 @@ def _asked() -> tuple[Plan, bool]:
         parser.error("--only: no fault has these words in its name")
     orders = given.orders or given.faults * ORDERS_A_FAULT
     rounds = drawn(given.faults, random.Random(seed), faults)
-    return Plan(rounds, seed, orders, given.rate, given.minutes), given.keep
+    return Plan(rounds, seed, orders, given.rate, given.minutes, given.at_most), given.keep
 
 
 if __name__ == "__main__":

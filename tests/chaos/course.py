@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import cycle, takewhile
+from itertools import chain, cycle, takewhile
 from typing import Final
 
 from tests.chaos.faults import Fault
@@ -40,6 +41,8 @@ class Plan:
     rate: float
     minutes: float = 0.0
     """At least so long, the rounds over and over."""
+    at_most_minutes: float = math.inf
+    """Then no further fault and order, whatever is left of them: what was accepted ends and is judged."""
 
     @property
     def size(self) -> int:
@@ -78,6 +81,7 @@ class Course:
         self._gauges = gauges
         self._tell = tell
         self._clock = asyncio.get_running_loop().time
+        self._give_up_at = self._clock() + 60 * plan.at_most_minutes
 
     async def play(self) -> None:
         """Everything; what is wrong in the end stands in `objections`."""
@@ -117,15 +121,15 @@ class Course:
             self.now = " + ".join(fault.name for fault in together)
             await self._suffer(together)
         self.now = "the last orders"
-        while len(self.shop.placed) < self.plan.orders:
+        while len(self.shop.placed) < self.plan.orders and self._clock() < self._give_up_at:
             self.shop.rate = max(self.plan.rate, FINISHING_RATE)
             await asyncio.sleep(0.1)
 
     def _rounds(self) -> Iterator[Sequence[Fault]]:
-        """All rounds once, and over and over until the time is over."""
+        """All rounds once, and over and over until the time is over; none when it is up."""
         until = self._clock() + 60 * self.plan.minutes
-        yield from self.plan.rounds
-        yield from takewhile(lambda _: self._clock() < until, cycle(self.plan.rounds))
+        again = takewhile(lambda _: self._clock() < until, cycle(self.plan.rounds))
+        yield from takewhile(lambda _: self._clock() < self._give_up_at, chain(self.plan.rounds, again))
 
     async def _suffer(self, together: Sequence[Fault]) -> None:
         """One round: the faults side by side, then until orders complete again."""
