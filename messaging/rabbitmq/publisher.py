@@ -27,6 +27,13 @@ MAX_UNCONFIRMED: Final = 10_000
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """What the socket may hold back before the broker counts as having stopped reading."""
 
+REFUSED_FOR_S: Final = 10.0
+"""How long a channel may go on being refused messages before another one is opened.
+
+RabbitMQ remembers with each publishing channel that a quorum queue was full. Up to 3.13 it does not forget it
+when the policy that limited the queue is taken away (rabbitmq-server issue 12206).
+"""
+
 Restore = Callable[[Connection], Awaitable[None]]
 
 
@@ -97,6 +104,10 @@ class RabbitMqPublisher:
         self._connection: Connection | None = None
         self._frame_max = 4096
         self._unconfirmed = Unconfirmed()
+        self._refused_since: float | None = None
+        """When the channel was first refused a message, by the loop's clock."""
+        self._outdated: Channel | None = None
+        """A channel in good order that is given up for a new one."""
         self._unusable: Connection | None = None
         """The connection on which no channel is to be had just now."""
         self._waiting: list[tuple[Message, Settle]] = []
@@ -164,6 +175,7 @@ class RabbitMqPublisher:
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.CONFIRMED)
         elif index == frames.NACK:
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.REFUSED)
+            self._renew_if_refused_for_long()
         else:
             return False
         return True
@@ -175,8 +187,18 @@ class RabbitMqPublisher:
 
     def ended(self) -> None:
         """The channel is gone, and with it every word on what was sent."""
-        self._channel, self._unusable = None, self._connection
+        outdated = self._channel is not None and self._channel is self._outdated
+        self._unusable = None if outdated else self._connection
+        self._channel = None
         self._abandon()
+
+    def _renew_if_refused_for_long(self) -> None:
+        now = self._loop.time()
+        if self._refused_since is None:
+            self._refused_since = now
+        if self._channel is not None and now - self._refused_since >= REFUSED_FOR_S:
+            self._outdated = self._channel
+            self._channel.end()
 
     def _abandon(self) -> None:
         unconfirmed, self._unconfirmed = self._unconfirmed, Unconfirmed()
@@ -199,6 +221,9 @@ class RabbitMqPublisher:
         else:
             self._begin(channel, connection)
             await channel.ended.wait()
+            if channel is self._outdated:
+                await close_quietly(channel)
+                return
         if not connection.lost.is_set():
             await self._recover(connection)
         self._unusable = None
@@ -207,6 +232,7 @@ class RabbitMqPublisher:
         if channel.ended.is_set():
             return
         self._channel, self._connection, self._frame_max = channel, connection, connection.frame_max
+        self._refused_since = None
         waiting, self._waiting = self._waiting, []
         if waiting:
             self._send(channel, waiting)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import uuid4
 
 import aiormq
+import pytest
 from aiormq.abc import AbstractChannel
 from pamqp.common import FieldTable
 
 from messaging.rabbitmq import publisher as publishing
 from messaging.transport import Exchange, Message, Receipt, Topology
-from tests.conformance.correspondence import PLAIN, QUEUE, Receipts, message, numbered, send
+from oms.servers.rabbitmq.broker import PrivateBroker
+from tests.conformance.correspondence import PATIENCE_S, PLAIN, QUEUE, Receipts, message, numbered, send
 from tests.integration.rabbitmq_line import Journal, open_proxy, transport_to
 
 
@@ -62,6 +66,26 @@ async def test_a_full_queue_refuses_and_the_publisher_goes_on(broker_url: str, u
             refused, to_orders = await send(publisher, message(routing_key="full"), message())
             assert to_orders is Receipt.CONFIRMED
         await library.queue_delete(full)
+
+
+async def test_a_queue_whose_limit_was_taken_away_takes_messages_again(
+    private_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ up to 3.13 goes on refusing what comes over a channel that it has refused before."""
+    control = partial(asyncio.to_thread, private_broker.control)
+    monkeypatch.setattr(publishing, "REFUSED_FOR_S", 0.1)
+    async with transport_to(private_broker.url, prefix="") as transport:
+        await transport.declare(PLAIN)
+        publisher = transport.publisher()
+        assert await send(publisher, message()) == [Receipt.CONFIRMED]
+        await control("set_policy", "full", f"^{QUEUE}$", '{"max-length":0}', "--apply-to", "queues")
+        while await send(publisher, message()) != [Receipt.REFUSED]:
+            pass
+        await control("clear_policy", "full")
+
+        async with asyncio.timeout(PATIENCE_S):
+            while await send(publisher, message()) != [Receipt.CONFIRMED]:
+                pass
 
 
 async def test_a_channel_that_breaks_in_mid_batch_leaves_fates_unknown_and_is_opened_again(

@@ -11,7 +11,10 @@ from typing import Any, cast
 import pytest
 import structlog
 from aiormq.abc import AbstractChannel
+from pamqp import commands
+from pamqp.frame import marshal
 
+from messaging.rabbitmq import publisher as publishing
 from messaging.rabbitmq.connection import Backoff, Connection, Link
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
@@ -51,6 +54,10 @@ class Peer:
         if name == self._last_word:
             self._tap.set_exception(ConnectionResetError())
         return SimpleNamespace(consumer_tag=name)
+
+    def refuse(self, tag: int) -> None:
+        """Say no to the message with this delivery tag."""
+        self._tap.feed_data(marshal(commands.Basic.Nack(tag), 1))
 
 
 class Peers:
@@ -123,4 +130,21 @@ async def test_a_publisher_goes_on_when_its_channel_was_the_last_word() -> None:
     publisher = RabbitMqPublisher(link, names, backoff, _restore, structlog.get_logger())
     async with asyncio.timeout(10):
         await second.has_answered("channel").wait()
+    await publisher.close()
+
+
+async def test_a_channel_that_is_refused_messages_for_long_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publishing, "REFUSED_FOR_S", 0.0)
+    peer = Peer()
+    link, names, backoff = _parts(Peers(peer))
+    publisher = RabbitMqPublisher(link, names, backoff, _restore, structlog.get_logger())
+    async with asyncio.timeout(10):
+        await peer.has_answered("channel").wait()
+        peer.answered.clear()
+        await asyncio.sleep(0)
+        peer.refuse(1)
+        await peer.has_answered("close").wait()
+        await peer.has_answered("channel").wait()
     await publisher.close()
