@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from uuid import uuid4
 
 import aiormq
@@ -72,16 +71,16 @@ async def test_a_queue_whose_limit_was_taken_away_takes_messages_again(
     private_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RabbitMQ up to 3.13 goes on refusing what comes over a channel that it has refused before."""
-    control = partial(asyncio.to_thread, private_broker.control)
+    limit = ("full", f"^{QUEUE}$", '{"max-length":0}', "--apply-to", "queues")
     monkeypatch.setattr(publishing, "REFUSED_FOR_S", 0.1)
     async with transport_to(private_broker.url, prefix="") as transport:
         await transport.declare(PLAIN)
         publisher = transport.publisher()
         assert await send(publisher, message()) == [Receipt.CONFIRMED]
-        await control("set_policy", "full", f"^{QUEUE}$", '{"max-length":0}', "--apply-to", "queues")
+        await asyncio.to_thread(private_broker.control, "set_policy", *limit)
         while await send(publisher, message()) != [Receipt.REFUSED]:
             pass
-        await control("clear_policy", "full")
+        await asyncio.to_thread(private_broker.control, "clear_policy", "full")
 
         async with asyncio.timeout(PATIENCE_S):
             while await send(publisher, message()) != [Receipt.CONFIRMED]:
