@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.chaos.faults import Fault
 from tests.chaos.gauges import Gauges
-from tests.chaos.orders import STOCK, Shop
+from tests.chaos.orders import LOOK_EVERY_S, STOCK, Shop
 from tests.chaos.stage import Stage
 from tests.chaos.verdict import verdict
 
@@ -156,7 +156,7 @@ class Course:
         with suppress(TimeoutError):
             async with asyncio.timeout(RECOVERS_WITHIN_S):
                 while self.shop.completed_after(since) < RECOVERED_ORDERS:
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(LOOK_EVERY_S)
                 return self._clock() - since
         return None
 

@@ -25,8 +25,11 @@ MEMORY_SLACK: Final = 1.05
 SIZE_SLACK: Final = 1.25
 """Of the bytes that an order takes: tables grow by pages, and vacuum comes when it comes."""
 
-COUNT_SLACK: Final = 5
-"""Handles, threads and connections come and go with the load, within the bounds of pools."""
+COUNT_SLACK: Final = 20
+"""Handles, threads and connections come and go with the load, within the bounds of pools.
+
+One that is lost at every fault would be far more in a third of an hour.
+"""
 
 _HELD: Final[dict[str, Callable[[Held], float]]] = {
     "file handles": attrgetter("handles"),

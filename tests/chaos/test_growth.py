@@ -52,11 +52,11 @@ def test_memory_that_settles_in_the_first_third_is_right() -> None:
 
 
 def test_a_handle_lost_now_and_then_is_wrong() -> None:
-    assert objected(samples(handles=lambda at: 30 + at // 15)) == ["api: file handles"]
+    assert objected(samples(handles=lambda at: 30 + at // 4)) == ["api: file handles"]
 
 
 def test_sessions_that_pile_up_are_wrong() -> None:
-    assert objected(samples(sessions=lambda at: 20 + at // 15)) == ["PostgreSQL: sessions"]
+    assert objected(samples(sessions=lambda at: 20 + at // 4)) == ["PostgreSQL: sessions"]
 
 
 def test_tables_that_grow_with_orders_are_right_and_faster_is_wrong() -> None:
