@@ -71,13 +71,13 @@ async def test_a_queue_whose_limit_was_taken_away_takes_messages_again(
     private_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RabbitMQ up to 3.13 goes on refusing what comes over a channel that it has refused before."""
-    limit = ("full", f"^{QUEUE}$", '{"max-length":0}', "--apply-to", "queues")
+    limit = '{"max-length":0, "overflow":"reject-publish"}'
     monkeypatch.setattr(publishing, "REFUSED_FOR_S", 0.1)
     async with transport_to(private_broker.url, prefix="") as transport:
         await transport.declare(PLAIN)
         publisher = transport.publisher()
         assert await send(publisher, message()) == [Receipt.CONFIRMED]
-        await asyncio.to_thread(private_broker.control, "set_policy", *limit)
+        await asyncio.to_thread(private_broker.control, "set_policy", "full", f"^{QUEUE}$", limit)
         while await send(publisher, message()) != [Receipt.REFUSED]:
             pass
         await asyncio.to_thread(private_broker.control, "clear_policy", "full")
