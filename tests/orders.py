@@ -46,3 +46,7 @@ def a_saga(**changes: Any) -> Saga:
         version=1,
     )
     return replace(saga, **changes)
+
+
+NOBODYS: Final = "7a1e1d0c-5a0b-4f6e-9b1e-3f0e8f6b2c11"
+"""An id that nothing has; always the same, as it stands in the names of tests."""

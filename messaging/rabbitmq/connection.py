@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiormq
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPConnectionError, AMQPError
 from yarl import URL
 
 from messaging.rabbitmq.wire import Channel, OnBlocked, Receiver, Refusal, Tap, TappedSocket
@@ -63,11 +63,14 @@ async def asking(channel: Channel | None = None, timeout_s: float = ANSWER_TIMEO
     """Turn whatever the client library raises into one `BrokerError`, and wait only so long.
 
     A dying connection makes the library cancel whoever waits for an answer; that is told apart here
-    from a cancellation that is meant for the task.
+    from a cancellation that is meant for the task. An answer that was the last word of a dying connection
+    may be heard after its end: it holds no longer, and is the same as none.
     """
     try:
         async with asyncio.timeout(timeout_s):
             yield
+        if channel is not None and channel.ended.is_set():
+            raise AMQPConnectionError("the connection was lost")
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,11 +24,15 @@ from messaging.transport import Message, Receipt, Settle
 MAX_UNCONFIRMED: Final = 10_000
 """Messages that may be on their way at once; more are settled UNKNOWN and left to the relay."""
 
-SETTLED_WITHIN_S: Final = 2.0
-"""How long a channel that is to be replaced is waited for, until the fate of all that it took is known."""
-
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """What the socket may hold back before the broker counts as having stopped reading."""
+
+REFUSED_FOR_S: Final = 10.0
+"""How long a channel may go on being refused messages before another one is opened.
+
+RabbitMQ remembers with each publishing channel that a quorum queue was full. Up to 3.13 it does not forget it
+when the policy that limited the queue is taken away (rabbitmq-server issue 12206).
+"""
 
 Restore = Callable[[Connection], Awaitable[None]]
 
@@ -101,13 +104,13 @@ class RabbitMqPublisher:
         self._connection: Connection | None = None
         self._frame_max = 4096
         self._unconfirmed = Unconfirmed()
+        self._refused_since: float | None = None
+        """When the channel was first refused a message, by the loop's clock."""
+        self._outdated: Channel | None = None
+        """A channel in good order that is given up for a new one."""
         self._unusable: Connection | None = None
         """The connection on which no channel is to be had just now."""
         self._waiting: list[tuple[Message, Settle]] = []
-        self._spoilt = asyncio.Event()
-        """The channel has ended, or has refused something."""
-        self._settled = asyncio.Event()
-        self._retiring = False
         self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
@@ -151,7 +154,6 @@ class RabbitMqPublisher:
                 self._refuse(message, settle, error)
             else:
                 self._unconfirmed.add(message.message_id, settle)
-        self._settled.clear()
         channel.write(b"".join(parts))
 
     def _frames(self, number: int, message: Message) -> list[bytes]:
@@ -173,11 +175,9 @@ class RabbitMqPublisher:
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.CONFIRMED)
         elif index == frames.NACK:
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.REFUSED)
-            self._spoilt.set()
+            self._renew_if_refused_for_long()
         else:
             return False
-        if not self._unconfirmed:
-            self._settled.set()
         return True
 
     def content(self, index: int, arguments: bytes, properties: bytes, body: bytes) -> None:
@@ -187,11 +187,18 @@ class RabbitMqPublisher:
 
     def ended(self) -> None:
         """The channel is gone, and with it every word on what was sent."""
-        if self._retiring:
-            return
-        self._spoilt.set()
-        self._channel, self._unusable = None, self._connection
+        outdated = self._channel is not None and self._channel is self._outdated
+        self._unusable = None if outdated else self._connection
+        self._channel = None
         self._abandon()
+
+    def _renew_if_refused_for_long(self) -> None:
+        now = self._loop.time()
+        if self._refused_since is None:
+            self._refused_since = now
+        if self._channel is not None and now - self._refused_since >= REFUSED_FOR_S:
+            self._outdated = self._channel
+            self._channel.end()
 
     def _abandon(self) -> None:
         unconfirmed, self._unconfirmed = self._unconfirmed, Unconfirmed()
@@ -205,7 +212,6 @@ class RabbitMqPublisher:
     async def _keep_open(self) -> None:
         """One channel's life."""
         connection = await self._link.connected()
-        self._spoilt.clear()
         try:
             channel = await connection.channel(self, confirms=True)
         except BrokerError as error:
@@ -214,8 +220,9 @@ class RabbitMqPublisher:
             self._log.warning("publisher has no channel", trouble=str(error))
         else:
             self._begin(channel, connection)
-            await self._spoilt.wait()
-            if not channel.ended.is_set() and await self._retired(channel, connection):
+            await channel.ended.wait()
+            if channel is self._outdated:
+                await close_quietly(channel)
                 return
         if not connection.lost.is_set():
             await self._recover(connection)
@@ -225,36 +232,10 @@ class RabbitMqPublisher:
         if channel.ended.is_set():
             return
         self._channel, self._connection, self._frame_max = channel, connection, connection.frame_max
+        self._refused_since = None
         waiting, self._waiting = self._waiting, []
         if waiting:
             self._send(channel, waiting)
-
-    async def _retired(self, channel: Channel, connection: Connection) -> bool:
-        """Give up a channel that has refused something, as soon as the fate of all that it took is known.
-
-        A queue may be full, and then the next channel does no better. But one that was opened while the
-        leader of a queue was dying knows no other: RabbitMQ refuses all it gets, until that node is back.
-        False when the channel has ended by itself meanwhile. What is published in between waits for the next.
-        """
-        await self._backoff.pause()
-        self._channel = None
-        if self._unconfirmed:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLED_WITHIN_S):
-                    await self._settled.wait()
-        if channel.ended.is_set():
-            return False
-        self._retiring = True
-        try:
-            await close_quietly(channel)
-        finally:
-            self._retiring = False
-        left, self._unconfirmed = self._unconfirmed, Unconfirmed()
-        left.give_up()
-        if connection.lost.is_set():
-            self._abandon()
-        self._log.info("publisher takes another channel, its last one refused messages")
-        return True
 
     async def _recover(self, connection: Connection) -> None:
         """The broker closed the channel: an exchange is gone, as a rule. Put things right, then go on."""

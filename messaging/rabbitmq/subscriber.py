@@ -78,12 +78,12 @@ class RabbitMqSubscription:
             channel.write(frames.acknowledgements(channel.number, tags))
 
     async def pause(self) -> None:
-        """See `Subscription.pause`."""
+        """See `Subscription.pause`. A channel that fails at this is given up, so nothing flows either."""
         self._flowing = False
         await self._ask_to_follow()
 
     async def resume(self) -> None:
-        """See `Subscription.resume`."""
+        """See `Subscription.resume`. A channel that fails at this is given up; the next one follows."""
         self._flowing = True
         await self._ask_to_follow()
 
@@ -171,19 +171,20 @@ class RabbitMqSubscription:
                 return
             try:
                 async with asking(channel):
-                    await self._start_or_stop(channel)
+                    consumer = await self._start_or_stop(channel)
             except BaseException:
                 channel.end()  # the library has given it up: a new one follows what is wanted by then
                 raise
+            self._consumer = consumer
 
-    async def _start_or_stop(self, channel: Channel) -> None:
-        if self._flowing:
+    async def _start_or_stop(self, channel: Channel) -> str | None:
+        """The consumer that there is now, if any."""
+        if self._consumer is None:
             queue = self._names.queue(self._queue)
             answer = await channel.rpc.basic_consume(queue, _library_sees_none)
-            self._consumer = answer.consumer_tag
-        elif self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await channel.rpc.basic_cancel(consumer)
+            return answer.consumer_tag
+        await channel.rpc.basic_cancel(self._consumer)
+        return None
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:

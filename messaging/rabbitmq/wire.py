@@ -66,7 +66,7 @@ class Refusal(Exception):
 
 
 class Channel:
-    """An open channel whose load goes past the library."""
+    """An open channel whose load goes past the library. On a connection that is lost by now it has ended."""
 
     def __init__(self, rpc: AbstractChannel, tap: Tap, receiver: Receiver) -> None:
         self.rpc = rpc
@@ -82,6 +82,8 @@ class Channel:
         self._missing = 0
         self._body: list[bytes] = []
         tap.channels[self.number] = self
+        if tap.lost:
+            self.end()
 
     @property
     def writable(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 import shutil
 import sys
@@ -20,6 +21,8 @@ from oms.servers.child import ServerError
 from tests.arguments import positive
 from tests.chaos.course import Course, Plan, S
 from tests.chaos.faults import CATALOGUE, drawn
+from tests.chaos.gauges import Gauges
+from tests.chaos.growth import growth, growth_table
 from tests.chaos.report import Screen, summary, table
 from tests.chaos.stage import Stage, staged
 
@@ -36,7 +39,7 @@ def main() -> int:
     folder = Path(mkdtemp(prefix=f"oms-chaos-{plan.seed}-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
     try:
-        sound = asyncio.run(run(plan, staged, folder, console, keep=keep))
+        sound = asyncio.run(run(plan, staged, folder, console, gauged=Gauges, keep=keep))
     except KeyboardInterrupt:
         console.print("stopped; everything that was started has been ended")
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,18 +60,27 @@ async def run(
     folder: Path,
     console: Console,
     *,
+    gauged: Callable[[S, Path], Gauges] | None = None,
     keep: bool = False,
 ) -> bool:
-    """One run with everything that it shows; says whether all was as it must be."""
+    """One run with everything that it shows; says whether all was as it must be.
+
+    With `gauged` the samples that it makes of the stage are judged too: nothing may grow without end.
+    """
     screen = Screen(console, plan.size)
     with screen.live:
         async with staged(folder) as stage:
-            course = Course(plan, stage, screen.tell)
+            gauges = gauged and gauged(stage, folder / "samples.jsonl")
+            course = Course(plan, stage, screen.tell, gauges)
             screen.look_at(course)
             await course.play()
+            held = growth(gauges.samples) if gauges else []
+            course.objections += [line.objection for line in held if line.objection]
             if course.objections or keep:
                 await _keep(course, stage, folder)
     console.print(table(course.suffered))
+    if held:
+        console.print(growth_table(held))
     for line in summary(course):
         console.print(line, highlight=False)
     for objection in course.objections:
@@ -93,17 +105,31 @@ def _asked() -> tuple[Plan[Stage], bool]:
         "--orders", type=positive, metavar="N", help=f"how many at least (faults x {ORDERS_A_FAULT})"
     )
     parser.add_argument("--rate", type=float, default=25.0, metavar="R", help="orders a second (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="how long at least")
+    parser.add_argument(
+        "--at-most",
+        type=float,
+        default=math.inf,
+        metavar="M",
+        help="minutes; then it is judged as far as it got",
+    )
     parser.add_argument("--only", default="", metavar="WORDS", help="faults whose name has these words in it")
+    parser.add_argument(
+        "--lasting", action="store_true", help="no service's process is ended: what it holds on to shows"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all was well")
     given = parser.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed
     if given.rate <= 0:
         parser.error("--rate: more than 0")
-    faults = tuple(fault for fault in CATALOGUE if given.only in fault.name)
+    faults = tuple(
+        fault for fault in CATALOGUE if given.only in fault.name and not (given.lasting and fault.ends)
+    )
     if not faults:
         parser.error("--only: no fault has these words in its name")
     orders = given.orders or given.faults * ORDERS_A_FAULT
-    return Plan(drawn(given.faults, random.Random(seed), faults), seed, orders, given.rate), given.keep
+    rounds = drawn(given.faults, random.Random(seed), faults)
+    return Plan(rounds, seed, orders, given.rate, given.minutes, given.at_most), given.keep
 
 
 if __name__ == "__main__":

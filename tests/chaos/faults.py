@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from contracts.routing import COMMANDS_EXCHANGE, PARTICIPANTS, command_queue
-from tests.chaos.stage import WORK_QUEUES, Stage
+from tests.chaos.stage import PROVIDER_TIMEOUT_S, WORK_QUEUES, Stage
 
 S = TypeVar("S", contravariant=True)
 Play = Callable[[S, random.Random], Awaitable[None]]
@@ -33,12 +33,14 @@ class Fault(Generic[S]):
     Attributes:
         target: what it is done to; two faults at once never have the same.
         weight: how often it is drawn, beside the others.
+        ends: whether a process of a service ends, and with it all that it held.
     """
 
     name: str
     target: str
     play: Play[S]
     weight: int = 2
+    ends: bool = False
 
 
 # -- services -------------------------------------------------------------------------------------------
@@ -213,7 +215,7 @@ async def _slow_provider(way: str, stage: Stage, rng: random.Random) -> None:
 
 async def _late_provider(way: str, stage: Stage, rng: random.Random) -> None:
     """It does what it is asked, and answers when nobody waits any more."""
-    stage.proxies[way].reply_delay_s = rng.uniform(1.7, 2.5)
+    stage.proxies[way].reply_delay_s = PROVIDER_TIMEOUT_S + rng.uniform(0.2, 1)
     await asyncio.sleep(rng.uniform(1, 4))
     stage.proxies[way].reply_delay_s = 0.0
 
@@ -222,8 +224,8 @@ def _catalogue() -> tuple[Fault[Stage], ...]:
     faults: list[Fault[Stage]] = []
     for name in SERVICES:
         faults += [
-            Fault(f"{name}: SIGKILL", name, partial(_kill, name), 3),
-            Fault(f"{name}: SIGTERM, restart", name, partial(_restart, name), 1),
+            Fault(f"{name}: SIGKILL", name, partial(_kill, name), 3, ends=True),
+            Fault(f"{name}: SIGTERM, restart", name, partial(_restart, name), 1, ends=True),
             Fault(f"{name}: SIGSTOP, SIGCONT", name, partial(_freeze, name), 2),
         ]
     faults += [

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 import aiohttp
@@ -17,8 +18,13 @@ from oms.sample_orders import PRICES
 from tests.chaos.scene import Scene
 
 ANSWER_WITHIN_S: Final = 5.0
-IN_FLIGHT: Final = 3000
+IN_FLIGHT: Final = 1000
 """Orders that are submitted or accepted and have not ended: beyond it customers wait."""
+
+LONGEST_PAUSE_S: Final = 5.0
+"""Between two tries of one customer: tries share this process with the proxies that all else goes through."""
+
+LOOK_EVERY_S: Final = 0.25
 
 STOCK: Final = {"TEA-ASSAM": 1_000_000, "TEAPOT-CLAY": 1_000_000, "MUG-BLUE": 1_000_000, "KETTLE-COPPER": 40}
 SCARCE: Final = "KETTLE-COPPER"
@@ -151,17 +157,17 @@ class Shop:
                 return str(body["order_id"])
             if status is not None and status not in (429, 503):
                 self.wrongs.append(f"order {order.number} was answered {status}: {body}")
-            await asyncio.sleep(random.uniform(0.1, 0.4))
+            await _pause(order.tries)
 
     async def _cancel(self, session: aiohttp.ClientSession, order_id: str) -> None:
         """Until it is done, or refused for good because the parcel is under way."""
-        while True:
+        for tries in count(1):
             status, body = await self._ask(session, f"/orders/{order_id}/cancel", {})
             if status in (200, 202, 409):
                 return
             if status is not None and status not in (429, 503):
                 self.wrongs.append(f"cancelling {order_id} was answered {status}: {body}")
-            await asyncio.sleep(random.uniform(0.1, 0.4))
+            await _pause(tries)
 
     async def _ask(
         self, session: aiohttp.ClientSession, path: str, document: dict[str, Any], key: str | None = None
@@ -201,7 +207,7 @@ class Shop:
         while True:
             with suppress(psycopg.Error, OSError):
                 await self._look()
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> None:
         waiting = list(self.open)
@@ -228,6 +234,11 @@ class Shop:
             for order in recent
             if order.kind is PLAIN and order.accepted_at > moment and order.status == "completed"
         )
+
+
+async def _pause(tries: int) -> None:
+    """Longer after each try, and never the same for all."""
+    await asyncio.sleep(random.uniform(0.5, 1) * min(LONGEST_PAUSE_S, 0.2 * 2 ** min(tries, 10)))
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import make_url
 
+from contracts.routing import PARTICIPANTS
 from oms.embedded import program
 from tests.system.deployment import Deployment
+
+OUTBOXES: Final = ("orchestrator", *PARTICIPANTS)
+"""Schemas with an outbox of their own."""
 
 
 class Scene(ABC):

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
+from contracts.routing import PARTICIPANTS
 from tests.chaos.orders import STOCK, Placed, Shop
-from tests.chaos.scene import Scene
+from tests.chaos.scene import OUTBOXES, Scene
 
 SHOWN: Final = 5
-DRAINS_WITHIN_S: Final = 120.0
+DRAINS_WITHIN_S: Final = 600.0
 """For outboxes and queues, once every order has ended: above the longest lease of a row sent twice."""
-
-_OUTBOXES: Final = ("orchestrator", "inventory", "payment", "shipping")
 
 
 async def verdict(stage: Scene, shop: Shop) -> list[str]:
@@ -87,7 +86,7 @@ async def _left_behind(stage: Scene) -> AsyncIterator[str]:
 
 
 async def _outboxes(stage: Scene) -> dict[str, str]:
-    counts = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {name}.outbox" for name in _OUTBOXES)
+    counts = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {name}.outbox" for name in OUTBOXES)
     return {f"{name}.outbox": f"{count} rows" for name, count in await stage.rows(counts) if count}
 
 
@@ -115,7 +114,7 @@ async def _unsettled(stage: Scene) -> AsyncIterator[str]:
     )
     for saga, kinds in incidents[:SHOWN]:
         yield f"saga {saga} has open incidents: {kinds} ({len(incidents)} in all)"
-    for name in _OUTBOXES[1:]:
+    for name in PARTICIPANTS:
         open_rows = await stage.rows(
             f"SELECT state, count(*) FROM {name}.ledger "
             "WHERE state IN ('intent', 'undoing', 'reversing') GROUP BY 1"

@@ -43,10 +43,6 @@ class Journal:
                 self._written.clear()
                 await self._written.wait()
 
-    def wrote(self, event: str) -> bool:
-        """Whether there is such a line."""
-        return any(line[0] == event for line in self._lines)
-
     def clear(self) -> None:
         """Cross out everything written so far."""
         self._lines.clear()

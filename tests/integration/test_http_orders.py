@@ -15,7 +15,7 @@ from contracts.limits import MAX_BODY_BYTES
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.intake import Overloaded, Submission
 from tests.api import ADMIN, ORDERS, Api, an_api
-from tests.orders import AN_ORDER
+from tests.orders import AN_ORDER, NOBODYS
 
 pytestmark = pytest.mark.postgresql
 
@@ -337,7 +337,7 @@ async def test_what_nobody_foresaw_is_told_without_details(api: Api, monkeypatch
 
 
 @pytest.mark.parametrize("path", ["", "/events"])
-@pytest.mark.parametrize("order_id", [str(uuid4()), "7", "%00", "x" * 36, "{" + uuid4().hex + "}"])
+@pytest.mark.parametrize("order_id", [NOBODYS, "7", "%00", "x" * 36, f"{{{NOBODYS}}}"])
 async def test_an_order_that_is_not_there_is_not_found(api: Api, order_id: str, path: str) -> None:
     response = await api.http.get(f"/orders/{order_id}{path}")
     assert (response.status_code, response.json()["code"]) == (404, "not_found")

@@ -17,7 +17,8 @@ from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_
 from oms.servers.ports import free_ports
 
 ADMIN_TOKEN: Final = "a-token-for-tests"
-READY_WITHIN_S: Final = 180
+READY_WITHIN_S: Final = 600
+ENDED_WITHIN_S: Final = 120
 OMS: Final = (sys.executable, "-c", "import sys; from oms.cli import main; sys.exit(main())")
 """The command `oms` of the Python that runs the tests."""
 
@@ -40,12 +41,22 @@ class ServiceProcess:
         self._log = folder / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None while it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
     def give(self, **variables: str) -> None:
         """Further variables, from its next start on."""
         self._environment.update(variables)
 
     async def start(self, command: Sequence[str] = OMS) -> None:
-        """Start it; it need not be ready yet."""
+        """Start it; it need not be ready yet.
+
+        In a session of its own, as a service manager does: Linux then shares the processors out to it as to
+        any other program, and Ctrl-C at the terminal reaches us alone.
+        """
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -53,6 +64,7 @@ class ServiceProcess:
                 env={**_plain_environment(), **self._environment},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
 
     async def ready(self) -> None:
@@ -102,19 +114,13 @@ class ServiceProcess:
     async def ended(self) -> int:
         """Wait until it has ended by itself, return the exit code."""
         assert self._process is not None
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(ENDED_WITHIN_S):
             return await self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it, and do not wait for what comes of that; harmless when it has ended."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
-
-    @property
-    def pid(self) -> int:
-        """Its process, as long as it runs."""
-        assert self._process is not None
-        return self._process.pid
 
     @property
     def said(self) -> str:

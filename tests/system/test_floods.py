@@ -93,8 +93,10 @@ async def started(api: ServiceProcess) -> None:
 async def api(limited: Deployment) -> AsyncIterator[ServiceProcess]:
     """The API, which must not grow without bound, or lose a request, whatever the test does to it."""
     api = limited.services["api"]
+    assert api.pid is not None
     before = psutil.Process(api.pid).memory_info().rss
     yield api
+    assert api.pid is not None
     after = psutil.Process(api.pid).memory_info().rss
     log.info("the API has grown from %d by %d bytes", before, after - before)
     assert after < before + GROWTH
@@ -188,6 +190,7 @@ async def test_slow_clients_are_let_go_while_others_order(limited: Deployment, a
 
 async def nobody_is_connected(api: ServiceProcess, ports: set[int]) -> None:
     """Wait until the API holds no connection to any of these ports."""
+    assert api.pid is not None
     process = psutil.Process(api.pid)
     async with asyncio.timeout(200):
         while ports & {
