@@ -104,7 +104,8 @@ class _Submission:
         self._api = api
         self._plan = plan
         self._view = view
-        self._waiting: list[Accepted] = []
+        self._waiting: dict[int, Accepted] = {}
+        """By line: taken, not known to have ended."""
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(self._is_worth_another_try),
             stop=stop_after_attempt(_TRIES),
@@ -124,12 +125,11 @@ class _Submission:
         try:
             async with asyncio.timeout(timeout_s):
                 while self._waiting:
-                    asked, self._waiting = self._waiting, []
-                    await self._at_once(self._look, iter(asked))
+                    await self._at_once(self._look, iter(list(self._waiting.values())))
                     if self._waiting:
                         await asyncio.sleep(_POLL_S)
         except TimeoutError:
-            for each in self._waiting:
+            for each in self._waiting.values():
                 self._fail(each.line, f"order {each.order.get('order_id')} has not ended in time")
 
     async def _at_once(self, work: Callable[[Any], Awaitable[None]], items: Iterator[Any]) -> None:
@@ -173,17 +173,14 @@ class _Submission:
         try:
             order = await self._api.get(f"/orders/{accepted.order['order_id']}")
         except ApiFailure:
-            self._waiting.append(accepted)
             return
-        except BaseException:  # cancelled at the end of the time: it is still waited for
-            self._waiting.append(accepted)
-            raise
         self._settle(Accepted(accepted.line, order, accepted.replayed))
 
     def _settle(self, done: Accepted) -> None:
         if not done.ended:
-            self._waiting.append(done)
+            self._waiting[done.line] = done
             return
+        self._waiting.pop(done.line, None)
         status = str(done.order.get("status"))
         self.outcome.by_status[status] = self.outcome.by_status.get(status, 0) + 1
         self._view.ended(done)

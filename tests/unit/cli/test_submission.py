@@ -198,3 +198,12 @@ def test_an_order_that_does_not_end_in_time_is_a_failure(oms: Oms, api: FakeApi)
     ran = oms("orders", "submit", "-", "--wait", "--timeout", "0.5", stdin=json.dumps(DOCUMENT))
     assert ran.code == 1
     assert "has not ended in time" in ran.err
+
+
+def test_orders_that_were_not_even_asked_for_in_time_are_failures(oms: Oms, api: FakeApi) -> None:
+    pending = {**ORDER, "status": "pending", "ended_at": None}
+    api.on("POST", "/orders", json_answer(pending, 202))
+    api.on("GET", f"/orders/{ORDER['order_id']}", json_answer(pending))
+    orders = lines(*[{"n": n} for n in range(5)])
+    ran = oms("orders", "submit", "-", "--wait", "--timeout", "0", stdin=orders)
+    assert (ran.code, ran.err.count("has not ended in time")) == (1, 5)
