@@ -40,6 +40,10 @@ class BrokerError(Exception):
         self.code = code
 
 
+class NoAnswer(BrokerError):
+    """The broker said neither yes nor no in time."""
+
+
 class Backoff:
     """Growing, jittered pauses between tries. Seconds."""
 
@@ -77,7 +81,7 @@ async def asking(channel: Channel | None = None, timeout_s: float = ANSWER_TIMEO
             raise
         raise BrokerError("the connection was lost") from None
     except TimeoutError:
-        raise BrokerError(f"no answer within {timeout_s:g} s") from None
+        raise NoAnswer(f"no answer within {timeout_s:g} s") from None
     except (AMQPError, OSError, RuntimeError) as error:
         refusal = channel.refusal if channel is not None else None
         if refusal is not None:
@@ -170,9 +174,19 @@ class Connection:
         return Channel(await self.plain_channel(confirms=confirms), self._tap, receiver)
 
     async def plain_channel(self, *, confirms: bool = False) -> AbstractChannel:
-        """Open a channel for questions only. Raises BrokerError."""
-        async with asking():
-            return await self._amqp.channel(publisher_confirms=confirms)
+        """Open a channel for questions only. Raises BrokerError.
+
+        That takes nobody but the node at the other end. A connection on which it is not answered is cut,
+        for another to take its place: its node may still send heartbeats while it waits for one that hangs,
+        and then would never be given up. While an alarm lasts, no answer is to be expected.
+        """
+        try:
+            async with asking():
+                return await self._amqp.channel(publisher_confirms=confirms)
+        except NoAnswer:
+            if self.blocked is None:
+                self._tap.abort()
+            raise
 
     async def close(self) -> None:
         """Say goodbye, or cut the connection when the broker does not answer."""

@@ -249,6 +249,24 @@ async def test_a_killed_broker_is_found_again_with_what_it_had_confirmed(
         await _confirmed(publisher_of=transport)
 
 
+async def test_a_connection_that_answers_nothing_is_given_up_though_its_heart_beats(
+    broker_url: str, unique_prefix: str
+) -> None:
+    journal = Journal()
+    async with open_proxy(broker_url) as proxy:
+        url = str(URL(proxy.url).update_query(heartbeat="600"))
+        async with transport_to(url, prefix=unique_prefix, journal=journal, tidy_at=broker_url) as transport:
+            await transport.declare(PLAIN)
+            journal.clear()
+            proxy.deafen()
+            publisher = transport.publisher()
+            await journal.says("broker trouble", **PUBLISHING)
+            proxy.restore()
+            await journal.says("broker connected", **PUBLISHING)
+            await publisher.close()
+            await _confirmed(publisher_of=transport)
+
+
 async def _trouble(url: str, prefix: str) -> str:
     """What the transport says instead of getting ready."""
     journal = Journal()
