@@ -132,7 +132,7 @@ class Proxy:
             return
         try:
             server_reader, server_writer = await asyncio.open_connection(LOOPBACK, self.target)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             _abort(writer)
             return
         passage = _Passage(self, writer, server_writer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 import pytest
 
@@ -31,9 +32,9 @@ class Server:
         self.says: bytes | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1000):
-            writer.write(data if self.says is None else self.says)
-        writer.close()
+        with closing(writer):
+            while data := await reader.read(1000):
+                writer.write(data if self.says is None else self.says)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from random import Random
 from typing import Any
 
@@ -114,11 +114,13 @@ class Proxy:
         self._from_broker.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        broker, to_broker = await asyncio.open_connection(self._broker.host, self._broker.port)
-        self._ends += (writer, to_broker)
-        await asyncio.gather(
-            _pass_on(reader, to_broker, self._to_broker), _pass_on(broker, writer, self._from_broker)
-        )
+        with closing(writer):
+            broker, to_broker = await asyncio.open_connection(self._broker.host, self._broker.port)
+            with closing(to_broker):
+                self._ends += (writer, to_broker)
+                await asyncio.gather(
+                    _pass_on(reader, to_broker, self._to_broker), _pass_on(broker, writer, self._from_broker)
+                )
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, may: asyncio.Event) -> None:

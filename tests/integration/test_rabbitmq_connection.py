@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import closing
 
 import pytest
 from yarl import URL
@@ -178,9 +179,9 @@ async def test_a_missing_virtual_host_is_named(broker_url: str, unique_prefix: s
 
 async def test_what_does_not_speak_amqp_is_no_broker(unique_prefix: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(8)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
+        with closing(writer):
+            await reader.read(8)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]

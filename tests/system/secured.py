@@ -7,7 +7,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -145,13 +145,13 @@ async def tls_before(port: int, made: Certificates) -> AsyncIterator[int]:
     context.load_cert_chain(made.certificate, made.key)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        with closing(writer), suppress(OSError, asyncio.IncompleteReadError):
             if await reader.readexactly(8) == _SSL_REQUEST:
                 writer.write(b"S")
                 await writer.start_tls(context)
                 from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
-                await asyncio.gather(_pass_on(reader, to_server), _pass_on(from_server, writer))
-        writer.close()
+                with closing(to_server):
+                    await asyncio.gather(_pass_on(reader, to_server), _pass_on(from_server, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1")
     try:

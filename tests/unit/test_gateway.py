@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 from uuid import UUID
 
@@ -210,8 +210,8 @@ async def served(handler: Handler) -> AsyncIterator[str]:
         task = asyncio.current_task()
         assert task is not None
         connections.add(task)
-        await handler(reader, writer)
-        writer.close()
+        with closing(writer):
+            await handler(reader, writer)
         with suppress(ConnectionError):
             await writer.wait_closed()
 
