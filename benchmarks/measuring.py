@@ -146,7 +146,8 @@ def _footprint(contender: Contender, wrote: Written, sagas: int) -> Footprint:
 async def at_work(
     contender: Contender, workload: str, servers: Servers, folder: Path, database: str
 ) -> AsyncIterator[Bench]:
-    """Start a contender on a database; end it afterwards, and only then count what it has written."""
+    """Start a contender on a database, its queues empty; end it, and only then count what it has written."""
+    await servers.empty_queues()
     await asyncio.to_thread(servers.execute, "CHECKPOINT")
     before = await asyncio.to_thread(written, plain(database))
     programs = contender.programs(servers, database, workload)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import aio_pika
 import psycopg
+from aio_pika.exceptions import ChannelNotFoundEntity
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
+from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
 from oms.embedded import EmbeddedPostgres
 from oms.servers.rabbitmq.broker import private_broker
 from oms.servers.rabbitmq.node import RabbitNode
@@ -53,6 +56,14 @@ class Servers:
         """Leave a server that was given as it was found."""
         for name in list(self._made):
             self.drop(self.url_of(name))
+
+    async def empty_queues(self) -> None:
+        """Throw away commands and outcomes that nobody worked on: they would be the next one's load."""
+        async with await aio_pika.connect(self.broker_url) as connection:
+            for name in (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS)):
+                async with connection.channel() as channel:
+                    with suppress(ChannelNotFoundEntity):
+                        await (await channel.get_queue(name)).purge()
 
     def execute(self, statement: Any) -> None:
         """Run one statement on the server's own database."""
