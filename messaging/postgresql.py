@@ -179,7 +179,8 @@ class SqlTransaction:
         if confirmed:
             statements.append((_DELETE.format(schema=self.schema), [sorted(confirmed, key=AS_NUMBER)]))
         await self._execute_and_commit(statements)
-        for callback in self._after_commit:
+        callbacks, self._after_commit = self._after_commit, []  # they know us: all would stay until collected
+        for callback in callbacks:
             callback()
 
     async def _execute_and_commit(self, statements: Sequence[Statement]) -> None:

@@ -86,14 +86,16 @@ class MemoryTransaction:
         if self._writes or self.outgoing or confirmed or self.session.changed:
             await self._disturbances.at_commit()
             self.session.check_open()
-            for write in self._writes:
+            writes, self._writes = self._writes, []
+            for write in writes:
                 await write()
             await self._write_outbox(confirmed)
             self.session.commit()
             await self._disturbances.after_commit()
         else:
             self.session.commit()
-        for callback in self._after_commit:
+        callbacks, self._after_commit = self._after_commit, []
+        for callback in callbacks:
             callback()
 
     async def statement(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -178,6 +180,23 @@ async def test_callbacks_are_called_once_it_is_durable(bench: Bench) -> None:
     async with bench.orchestrator() as transaction:
         transaction.after_commit(lambda: called.append("rolled back"))
     assert called == ["committed"]
+
+
+async def test_what_was_committed_is_let_go_without_the_garbage_collector(bench: Bench) -> None:
+    """Collections are rare in services: a batch that a cycle holds on to would stay for minutes."""
+    gc.disable()
+    try:
+        saga = new_saga()
+        await stored(bench, saga)
+        async with bench.orchestrator() as transaction:
+            await transaction.lock_sagas([saga.saga_id])
+            transaction.save_sagas([SagaChange(replace(saga, version=saga.version + 1), saga.version)])
+            await transaction.commit([])
+        gone = weakref.ref(transaction)
+        del transaction
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_who_wants_a_locked_row_waits_and_then_sees_what_was_written(bench: Bench) -> None:
