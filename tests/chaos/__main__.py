@@ -8,6 +8,7 @@ import json
 import math
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -33,6 +34,7 @@ PLAIN_WIDTH: Final = 120
 
 def main() -> int:
     """Play one run."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan, keep = _asked()
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(f"seed {plan.seed}: {plan.size} faults, at least {plan.orders:,} orders", highlight=False)

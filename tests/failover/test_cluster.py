@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,15 +17,23 @@ from tests.failover.cluster import INCIDENTS, ClusterStage, staged
 pytestmark = [pytest.mark.failover, pytest.mark.rabbitmq, pytest.mark.postgresql, pytest.mark.timeout(900)]
 
 NODES, SEED, ORDERS, RATE = 3, 1, 300, 15.0
+CAUGHT_UP_WITHIN_S = 120.0
 
 
 @asynccontextmanager
 async def on_all_nodes(folder: Path) -> AsyncIterator[ClusterStage]:
     """Every queue stands on every node, before and after."""
     async with staged(folder) as stage:
-        assert set((await stage.members()).values()) == {NODES}
+        await everywhere(stage)
         yield stage
-        assert set((await stage.members()).values()) == {NODES}
+        await everywhere(stage)
+
+
+async def everywhere(stage: ClusterStage) -> None:
+    """Every queue has an online member on every node, or has once those that were away have caught up."""
+    async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
+        while set((await stage.members()).values()) != {NODES}:
+            await asyncio.sleep(1)
 
 
 async def test_nothing_is_lost_or_done_twice_whichever_node_is_lost(

@@ -13,6 +13,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -52,6 +53,7 @@ _HEADINGS: Final = f"{'round':>5}  {'requests':>9}  {'wrong':>6}  {'a second':>8
 
 def main() -> int:
     """Play rounds until there were so many requests."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     asked = _asked()
     folder = Path(mkdtemp(prefix=f"oms-fuzz-{asked.seed}-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
