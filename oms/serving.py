@@ -27,6 +27,13 @@ GRACE_S: Final = 5
 CUT_OFF: Final = 1
 """Exit code of a process that was not done when its time to stop had run out."""
 
+IDLE_S: Final = 75
+"""Seconds for which a connection without a request is kept.
+
+Load balancers and clients keep theirs for 60 at most, as a rule: they hang up first, and no request of theirs
+meets a connection that is being closed.
+"""
+
 UNREAD_S: Final = 30
 """Seconds after which a client that takes nothing of its answer is given up by the kernel."""
 
@@ -56,6 +63,7 @@ async def served(app: Any, host: str, port: int) -> AsyncIterator[str]:
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=IDLE_S,
         server_header=False,
     )
     server = _Server(config)

@@ -142,6 +142,26 @@ async def test_a_long_answer_is_waited_for(hasty: None, talk: Talk, application:
     assert (await one_of(reader, 1)).endswith(b"\r\n\r\n0")
 
 
+async def test_an_idle_connection_is_there_when_the_client_comes_back(talk: Talk) -> None:
+    """Clients keep theirs for five seconds and more: who closes first must not be us."""
+    reader, writer = await talk()
+    for pause_s in (0, 6):
+        await asyncio.sleep(pause_s)
+        writer.write(GET)
+        assert (await one_of(reader, 1)).endswith(b"\r\n\r\n0")
+
+
+async def test_a_connection_is_not_kept_idle_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "IDLE_S", 1)
+    async with served(PlainTextResponse("x"), "127.0.0.1", 0) as url:
+        address = urlsplit(url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(GET)
+        await one_of(reader, 1)
+        assert await all_of(reader) == b""
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("start", "more"),
     [
