@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ NOWHERE: Final = {
 HEALTHY: Final = 5
 """Orders that go well before one that does not, which calls in vain twice, and twice more when retried."""
 
-WITHIN_S: Final = 60
+WITHIN_S: Final = 180
 EXPECT_MS: Final = 30_000
 
 
@@ -92,10 +93,19 @@ class Stage:
             assert answer.status_code in (200, 202), answer.text
 
     async def _once(self, saga_id: str, it_is: Any) -> dict[str, Any]:
-        async with asyncio.timeout(WITHIN_S):
-            while not it_is(found := await self.saga(saga_id)):
-                await asyncio.sleep(0.1)
+        found = await self.saga(saga_id)
+        waiting_since = time.monotonic()
+        while not it_is(found):
+            assert time.monotonic() - waiting_since < WITHIN_S, await self._story(saga_id)
+            await asyncio.sleep(0.1)
+            found = await self.saga(saga_id)
         return found
+
+    async def _story(self, saga_id: str) -> str:
+        """What a saga is about, and what payment, where its trouble is made, has said."""
+        async with self.deployment.client() as client:
+            explained = (await client.get(f"/admin/sagas/{saga_id}/explain")).text
+        return f"{explained}\n\npayment:\n{self.deployment.services['payment'].said[-5000:]}"
 
     async def sign_in(self, page: Page, role: str, at: str = "/console") -> None:
         """Open a page as somebody of this role, through the sign-in page."""
