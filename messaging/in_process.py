@@ -7,6 +7,7 @@ depends on the calls alone, and time is the running loop's, so a loop with a sim
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -259,6 +260,11 @@ class InProcessPublisher:
         self.closed = False
         self._broker = broker
         self._open: deque[tuple[Settle, list[tuple[UUID, Receipt]]]] = deque()
+
+    @property
+    def room(self) -> int:
+        """See `Publisher.room`: there is no bound."""
+        return 0 if self.closed else sys.maxsize
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
         """See `Publisher.publish`."""

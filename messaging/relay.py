@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from messaging.outbox import Outbox
-from messaging.transport import Message, Publisher, Receipt, Transport
+from messaging.transport import Message, Publisher, Receipt
 from messaging.unit_of_work import UnitOfWork
 
 FIRST_LEASE_S: Final = 10.0
@@ -43,18 +43,21 @@ class Relay:
         self._in_flight: set[UUID] = set()
 
     async def run_once(self) -> int:
-        """Claim and publish one batch; returns how many were published. Receipts come later."""
-        claimed = await self._unit_of_work.run(lambda transaction: transaction.claim_outbox(BATCH))
+        """Claim and publish one batch; returns how many were published. Receipts come later.
+
+        No more rows are claimed than are taken just now: while the broker is away they would only wait for
+        the end of their lease, and for longer each time.
+        """
+        limit = min(BATCH, self._publisher.room)
+        if limit == 0:
+            return 0
+        claimed = await self._unit_of_work.run(lambda transaction: transaction.claim_outbox(limit))
         fresh = [message for message in claimed if message.message_id not in self._in_flight]
         self._in_flight.update(message.message_id for message in fresh)
         self._outbox.note_relayed(len(fresh))
         if fresh:
             self._publisher.publish(fresh, self._settle)
         return len(fresh)
-
-    async def run_if_reachable(self, transport: Transport) -> int:
-        """`run_once`, but not while the broker is away: rows leased then would only wait for longer."""
-        return 0 if transport.trouble is not None else await self.run_once()
 
     async def sweep_once(self) -> bool:
         """Delete the rows of confirmed messages when no batch came along to do it; says whether it did."""

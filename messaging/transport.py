@@ -77,6 +77,10 @@ class Publisher(Protocol):
     A message id must not be published again here while its receipt is outstanding.
     """
 
+    @property
+    def room(self) -> int:
+        """How many messages would be sent just now: none while the broker is away or has stopped reading."""
+
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
         """Send a batch in one write. Never waits and never raises for the broker's sake.
 

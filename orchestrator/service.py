@@ -176,7 +176,7 @@ class OrchestratorService:
             await self._consume(dead_letter_queue(queue), collector, BareRecords(self._deployment.new_id))
         pace = self._deployment.pace
         self._loops.start("due sagas", self._reconciler.run_once, pace.due_s)
-        self._loops.start("outbox relay", self._relay_once, pace.relay_s)
+        self._loops.start("outbox relay", self._relay.run_once, pace.relay_s)
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, pace.sweep_s)
         if pace.jobs_s is not None:
             self._loops.start("jobs", self._jobs.run_once, pace.jobs_s)
@@ -209,6 +209,3 @@ class OrchestratorService:
         operations = Operations(self._unit_of_work, self.engine, new_id)
         dead_letters = DeadLetterOperations(self._unit_of_work, self.engine, operations, new_id)
         return JobRunner(self._deployment.job_unit_of_work(self.outbox, None), dead_letters, new_id)
-
-    async def _relay_once(self) -> int:
-        return await self._relay.run_if_reachable(self._deployment.transport)

@@ -142,7 +142,7 @@ class ParticipantService:
         self._worker = self._make_worker(self._subscription, self._unit_of_work, self._hops)
         if isinstance(self._worker, ProviderConsumer):
             self._settling.start(f"answers to {self.name}", self._worker.settle_once)
-        self._settling.start(f"outbox relay of {self.name}", self._relay_once, pace.relay_s)
+        self._settling.start(f"outbox relay of {self.name}", self._relay.run_once, pace.relay_s)
         self._settling.start(f"confirmed outbox rows of {self.name}", self._relay.sweep_once, pace.sweep_s)
         self._settling.start(f"pruning of {self.name}", self._prune_once, pace.prune_s)
         self._consuming.start(f"consumer of {queue}", self._worker.run_once)
@@ -189,9 +189,6 @@ class ParticipantService:
         if self.breaker not in (None, BreakerState.CLOSED):
             troubles.append(f"{self.name}: its provider does not answer (circuit breaker {self.breaker})")
         return tuple(troubles)
-
-    async def _relay_once(self) -> int:
-        return await self._relay.run_if_reachable(self._deployment.transport)
 
     async def _prune_once(self) -> bool:
         """One batch of pruning, and a breath after it."""

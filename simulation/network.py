@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
@@ -106,6 +107,11 @@ class SimulatedPublisher:
         self._host = connection.host
         self._outstanding: dict[UUID, Settle] = {}
         connection.on_break.append(self._broke)
+
+    @property
+    def room(self) -> int:
+        """See `Publisher.room`."""
+        return sys.maxsize if self._connection.up else 0
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
         """See `Publisher.publish`."""

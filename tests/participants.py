@@ -117,6 +117,7 @@ class Sent:
     def __init__(self, receipt: Receipt = Receipt.CONFIRMED) -> None:
         self.messages: list[Message] = []
         self.receipt = receipt
+        self.room = 1000
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
         self.messages.extend(messages)

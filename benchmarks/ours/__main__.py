@@ -141,6 +141,7 @@ def profiled(name: str) -> Iterator[None]:
     profile.enable()
     yield
     profile.disable()
+    Path(folder).mkdir(parents=True, exist_ok=True)
     profile.dump_stats(Path(folder) / f"{name}.prof")
 
 

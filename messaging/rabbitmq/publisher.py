@@ -113,9 +113,21 @@ class RabbitMqPublisher:
         self._waiting: list[tuple[Message, Settle]] = []
         self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
 
+    @property
+    def room(self) -> int:
+        """See `Publisher.room`."""
+        connection = self._link.connection
+        if self.closed or connection is None or connection is self._unusable or connection.blocked:
+            return 0
+        if self._channel is None:
+            return max(0, MAX_UNCONFIRMED - len(self._waiting))
+        if not self._channel.writable or self._channel.unsent_bytes > MAX_UNSENT_BYTES:
+            return 0
+        return max(0, MAX_UNCONFIRMED - len(self._unconfirmed))
+
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
         """See `Publisher.publish`."""
-        room = self._room()
+        room = self.room
         batch = [(message, settle) for message in messages[:room]]
         if self._channel is None:
             self._waiting += batch
@@ -133,17 +145,6 @@ class RabbitMqPublisher:
         self._abandon()
         if channel is not None:
             await close_quietly(channel)
-
-    def _room(self) -> int:
-        """How many messages may be sent now."""
-        connection = self._link.connection
-        if self.closed or connection is None or connection is self._unusable or connection.blocked:
-            return 0
-        if self._channel is None:
-            return max(0, MAX_UNCONFIRMED - len(self._waiting))
-        if not self._channel.writable or self._channel.unsent_bytes > MAX_UNSENT_BYTES:
-            return 0
-        return max(0, MAX_UNCONFIRMED - len(self._unconfirmed))
 
     def _send(self, channel: Channel, batch: Sequence[tuple[Message, Settle]]) -> None:
         parts: list[bytes] = []

@@ -53,6 +53,7 @@ class RabbitMqTransport:
         self._publishing = Link(f"{name} publishing", nodes, self._rng, self._log, _nothing_to_prepare)
         self._topology = Topology()
         self._topology_trouble: str | None = None
+        self._mending: asyncio.Task[None] | None = None
         self._publishers: list[RabbitMqPublisher] = []
         self._subscriptions: list[RabbitMqSubscription] = []
         self._asked: tuple[Connection, AbstractChannel] | None = None
@@ -123,25 +124,43 @@ class RabbitMqTransport:
             *(subscription.close() for subscription in self._subscriptions),
             *(publisher.close() for publisher in self._publishers),
         )
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.gather(self._mending, return_exceptions=True)
         await asyncio.gather(self._consuming.close(), self._publishing.close())
 
     async def restore(self, connection: Connection) -> None:
         """Declare everything again, after a reconnect or when something turned out to be missing.
 
-        A mismatch or refusal becomes the transport's trouble; it is no reason to drop the connection.
+        A mismatch, a refusal or silence becomes the transport's trouble, and is tried again until it is none;
+        it is no reason to drop the connection.
         """
         try:
             await redeclare(connection, self._topology, self._names)
         except (TopologyMismatch, BrokerError) as error:
             if not connection.lost.is_set():
                 self._note_topology(str(error))
+                self._mend()
         else:
+            if self._topology_trouble is not None:
+                self._log.info("topology in order again")
             self._topology_trouble = None
 
     async def _restore_from_publishing(self, _: Connection) -> None:
         """Declared over the consuming connection: an alarm makes the broker deaf to the other one."""
         if (connection := self._consuming.connection) is not None:
             await self.restore(connection)
+
+    def _mend(self) -> None:
+        if self._mending is None or self._mending.done():
+            self._mending = asyncio.create_task(self._try_again(), name="topology")
+
+    async def _try_again(self) -> None:
+        """Nobody else would: what has no answer, or is amiss, need not break a connection or a channel."""
+        backoff = Backoff(self._rng)
+        while self._topology_trouble is not None:
+            await backoff.pause()
+            await self.restore(await self._consuming.connected())
 
     async def _channel_for_questions(self) -> AbstractChannel:
         connection = self._consuming.connection

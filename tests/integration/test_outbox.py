@@ -37,6 +37,7 @@ class PlayedPublisher:
 
     def __init__(self, receipt: Receipt = Receipt.CONFIRMED) -> None:
         self.receipt = receipt
+        self.room = 1000
         self.published: list[Message] = []
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
@@ -184,6 +185,16 @@ async def test_m2_two_relays_do_not_publish_one_row(database: AsyncEngine) -> No
 
     assert await first.relay.run_once() == 1
     assert await second.relay.run_once() == 0
+
+
+async def test_m2_no_more_is_leased_than_can_be_sent(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.UNKNOWN)
+    await service.send(a_message(), a_message(), a_message())
+    await service.leases_run_out()
+
+    for room, published in ((0, 0), (1, 1), (10, 2)):
+        service.relaying.room = room
+        assert await service.relay.run_once() == published
 
 
 async def test_m2_a_refused_row_waits_for_its_next_lease(database: AsyncEngine) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from contracts.routing import command_queue
 from messaging.rabbitmq.topology import Names, queue_arguments
 from messaging.topology import participant_topology
-from messaging.transport import Exchange, Queue, Topology
+from messaging.transport import Exchange, Queue, Topology, TopologyMismatch
 from tests.conformance.leftovers import remove
 from tests.integration.rabbitmq_line import Journal, open_proxy, transport_to
 
@@ -45,7 +47,7 @@ def test_names_are_prefixed_on_the_wire_alone() -> None:
     assert NAMES.read("p.oms.events", "inventory.reserved") == ("oms.events", "inventory.reserved")
 
 
-async def test_a_mismatch_found_at_a_reconnect_is_trouble_and_no_reconnect_loop(
+async def test_a_mismatch_found_at_a_reconnect_is_trouble_until_it_is_mended_and_no_reconnect_loop(
     broker_url: str, unique_prefix: str
 ) -> None:
     journal = Journal()
@@ -67,6 +69,13 @@ async def test_a_mismatch_found_at_a_reconnect_is_trouble_and_no_reconnect_loop(
         await journal.says("broker connected", link="oms consuming")
         await journal.says("broker connected", link="oms publishing")
         assert transport.trouble == told["trouble"]
+        assert transport.publisher().room > 0, "the relay goes on with what can be sent"
+
+        await _delete(broker_url, unique_prefix, "e")
+        await journal.says("topology in order again")
+        assert transport.trouble is None
+        with pytest.raises(TopologyMismatch):
+            await other.declare(theirs)
 
 
 async def test_everything_is_declared_again_at_a_reconnect(broker_url: str, unique_prefix: str) -> None:
