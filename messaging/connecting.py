@@ -23,9 +23,14 @@ async def connect(url: str, **options: Any) -> Connection:
 
     Cancelled in mid-connect, it goes on until there is something to close. Left half-way, it would hold a
     backend of the server, and whatever waits for all backends, until the server loses patience (a minute).
+
+    The driver prepares nothing of its own accord: at every rollback it would have the server forget all that
+    is prepared, what `Connection.ask` relies on too.
     """
     conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connecting = asyncio.ensure_future(Connection.connect(conninfo, **ALIVE, **options))
+    connecting = asyncio.ensure_future(
+        Connection.connect(conninfo, prepare_threshold=None, **ALIVE, **options)
+    )
     try:
         return await asyncio.shield(connecting)
     except asyncio.CancelledError:

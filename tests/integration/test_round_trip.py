@@ -96,6 +96,16 @@ async def test_a_statement_is_prepared_once_and_not_without_limit(
     assert prepared == 10
 
 
+async def test_what_the_driver_is_asked_besides_makes_the_server_forget_nothing(
+    connection: Connection,
+) -> None:
+    assert await names(connection) == []
+    for _ in range(20):
+        await connection.execute("SELECT name FROM things")
+    await connection.rollback()
+    assert await names(connection) == []
+
+
 async def test_a_failure_forgets_nothing_that_the_server_has_prepared(connection: Connection) -> None:
     ask = [("SELECT %s::int", (1,)), ("SELECT 1 / %s::int", (0,)), ("SELECT %s::text", ("skipped",))]
     for _ in range(3):
