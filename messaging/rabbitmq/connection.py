@@ -67,8 +67,10 @@ async def asking(channel: Channel | None = None, timeout_s: float = ANSWER_TIMEO
     """Turn whatever the client library raises into one `BrokerError`, and wait only so long.
 
     A dying connection makes the library cancel whoever waits for an answer; that is told apart here
-    from a cancellation that is meant for the task. An answer that was the last word of a dying connection
-    may be heard after its end: it holds no longer, and is the same as none.
+    from a cancellation that is meant for the task. The other way round, the library tells a task that is
+    cancelled just then of the connection's end instead; it is cancelled all the same. An answer that was
+    the last word of a dying connection may be heard after its end: it holds no longer, and is the same as
+    none.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -76,17 +78,23 @@ async def asking(channel: Channel | None = None, timeout_s: float = ANSWER_TIMEO
         if channel is not None and channel.ended.is_set():
             raise AMQPConnectionError("the connection was lost")
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _is_cancelled():
             raise
         raise BrokerError("the connection was lost") from None
     except TimeoutError:
         raise NoAnswer(f"no answer within {timeout_s:g} s") from None
     except (AMQPError, OSError, RuntimeError) as error:
+        if _is_cancelled():
+            raise asyncio.CancelledError from error
         refusal = channel.refusal if channel is not None else None
         if refusal is not None:
             raise BrokerError(refusal.text, refusal.code) from error
         raise BrokerError(_words(error), _code(error)) from error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 _CODES: Final = {
@@ -190,10 +198,12 @@ class Connection:
 
     async def close(self) -> None:
         """Say goodbye, or cut the connection when the broker does not answer."""
-        with suppress(BrokerError):
-            async with asking(timeout_s=CLOSE_TIMEOUT_S):
-                await self._amqp.close()
-        self._tap.abort()
+        try:
+            with suppress(BrokerError):
+                async with asking(timeout_s=CLOSE_TIMEOUT_S):
+                    await self._amqp.close()
+        finally:
+            self._tap.abort()
 
 
 def _explained(url: URL, error: BrokerError, tap: Tap | None) -> BrokerError:

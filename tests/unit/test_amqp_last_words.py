@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from random import Random
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from pamqp import commands
 from pamqp.frame import marshal
 
 from messaging.rabbitmq import publisher as publishing
-from messaging.rabbitmq.connection import Backoff, Connection, Link
+from messaging.rabbitmq.connection import Backoff, BrokerError, Connection, Link, asking
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
 from messaging.rabbitmq.topology import Names
@@ -148,3 +149,26 @@ async def test_a_channel_that_is_refused_messages_for_long_is_replaced(
         await peer.has_answered("close").wait()
         await peer.has_answered("channel").wait()
     await publisher.close()
+
+
+async def test_who_is_cancelled_is_not_told_of_the_end_of_the_connection_instead() -> None:
+    """As the library has it that loses its connection in that moment: its own error takes the place of the
+    cancellation, and whoever waits for the end of the cancelled would do so for ever."""
+    dying = asyncio.Event()
+
+    async def answer() -> None:
+        try:
+            await dying.wait()
+        except asyncio.CancelledError:
+            raise ConnectionResetError from None
+
+    async def ask() -> None:
+        with contextlib.suppress(BrokerError):
+            async with asking():
+                await answer()
+
+    asked = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert asked.cancelled()
