@@ -107,16 +107,12 @@ async def _go_on(stage: ClusterStage, rng: random.Random) -> None:
     stage.away = None
 
 
-async def _drain(number: int, stage: ClusterStage, rng: random.Random) -> None:
-    """As before an upgrade: its listeners and connections are closed, its leaders go to other nodes."""
+async def _take_out(number: int, stage: ClusterStage, rng: random.Random) -> None:
+    """As for an upgrade: listeners and connections are closed, leaders go to others, it is stopped."""
     node = stage.cluster.nodes[number]
     await asyncio.to_thread(partial(node.control, "drain", tool="rabbitmq-upgrade"))
     assert node.name not in (await stage.leaders()).values()
-
-
-async def _revive(number: int, stage: ClusterStage, rng: random.Random) -> None:
-    node = stage.cluster.nodes[number]
-    await asyncio.to_thread(partial(node.control, "revive", tool="rabbitmq-upgrade"))
+    await _stop(number, stage, rng)
 
 
 async def _spread_leaders(stage: ClusterStage, rng: random.Random) -> None:
@@ -132,8 +128,8 @@ INCIDENTS: Final[tuple[Fault[ClusterStage], ...]] = (
     Fault("the stopped node started", "cluster", _start),
     Fault("a node hangs", "cluster", partial(_hang, 2)),
     Fault("the node goes on", "cluster", _go_on),
-    Fault("a node drained", "cluster", partial(_drain, 0)),
-    Fault("the drained node revived", "cluster", partial(_revive, 0)),
+    Fault("a node drained and stopped", "cluster", partial(_take_out, 0)),
+    Fault("the drained node started", "cluster", _start),
     Fault("leaders spread over the nodes", "cluster", _spread_leaders),
 )
 """In this order every node is lost once while connections are on it: services take the URLs in turn."""
