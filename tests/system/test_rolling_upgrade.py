@@ -47,7 +47,8 @@ async def old(
     await empty(own_broker_url)
     url = databases.create()
     folder: Path = tmp_path_factory.mktemp("logs")
-    made = Deployment(own_broker_url, url, folder, OMS_RETRY_DELAYS_S="0.2,0.5", OMS_RESEND_AFTER_S="1")
+    # Calls are repeated for longer than it takes the providers to be back, on however busy a machine.
+    made = Deployment(own_broker_url, url, folder, OMS_RETRY_DELAYS_S="0.5,5,30", OMS_RESEND_AFTER_S="1")
     made.add("api-2", ["api", "--port", "{port}"])
     made.add("orchestrator-2", ["orchestrator"])
     await made.start()
