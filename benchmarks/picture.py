@@ -16,12 +16,13 @@ mpl.use("Agg")
 LABELS: Final = {
     "ours": "this project",
     "ours-http": "this project over HTTP",
-    "ours-past": "this project, with a past",
     "floor": "floor",
     "faststream": "FastStream by hand",
 }
 COLOURS: Final = {"ours": "#0b6e4f", "ours-http": "#6fb98f", "floor": "#444444", "faststream": "#c06014"}
 PEER: Final = "#7a5195"
+ELSEWHERE: Final = ("ours-past", "ours-accepting", "fastapi-insert")
+"""Contenders whose figures are none of the first two panels."""
 
 Side = dict[str, Any]
 
@@ -34,19 +35,17 @@ def label(name: str) -> str:
 def draw(results: dict[str, Any], target: Path) -> None:
     """Three panels: throughput over in-flight, latency over throughput, growth with history."""
     figure, panels = pyplot.subplots(1, 3, figsize=(16, 4.8), layout="constrained")
-    sides = [
-        side
-        for side in results["sides"]
-        if side["workload"] == "one-line" and side["contender"] not in ("ours-accepting", "fastapi-insert")
-    ]
+    one_line = [side for side in results["sides"] if side["workload"] == "one-line"]
+    sides = [side for side in one_line if side["contender"] not in ELSEWHERE]
     _curves(panels[0], sides, lambda side: side["in_flight"], lambda side: side["per_second"])
     panels[0].set(xscale="log", xlabel="sagas in flight", ylabel="sagas per second", ylim=(0, None))
     panels[0].set_title("Throughput over what is in flight")
-    panels[0].legend(fontsize="small")
+    if sides:
+        panels[0].legend(fontsize="small")
     _curves(panels[1], sides, lambda side: side["per_second"], lambda side: side["p50_ms"])
     panels[1].set(yscale="log", xlabel="sagas per second", ylabel="median latency, ms")
     panels[1].set_title("Latency over throughput")
-    _history(panels[2], results, sides)
+    _history(panels[2], results, one_line)
     figure.savefig(target)
 
 

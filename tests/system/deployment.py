@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aio_pika
 import httpx
+from sqlalchemy import NullPool, create_engine, text
 
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_letter_queue
 from oms.servers.ports import free_ports
@@ -178,6 +179,14 @@ class Deployment:
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run `oms ...` in this environment; returns exit code and what it printed."""
         return await run_oms(arguments, {**self.environment, "OMS_API_URL": self.url})
+
+    async def rows(self, query: str, **parameters: Any) -> list[Any]:
+        """What a query finds in the database, past all services."""
+        return await asyncio.to_thread(self._rows, query, parameters)
+
+    def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[Any]:
+        with create_engine(self.database_url, poolclass=NullPool).connect() as connection:
+            return list(connection.execute(text(query), parameters))
 
     def client(self) -> httpx.AsyncClient:
         """A client of the HTTP API with the admin's token."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import logging
 import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aio_pika
 import httpx
@@ -27,15 +29,26 @@ from contracts.routing import (
     command_queue,
     dead_letter_queue,
 )
-from oms.api_client import ApiClient
-from tests.system.deployment import ADMIN_TOKEN, Deployment, an_order
+from tests.system.deployment import Deployment, an_order
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]
+log = logging.getLogger(__name__)
 
 WORK_QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))
 QUEUES: Final = (*WORK_QUEUES, *map(dead_letter_queue, WORK_QUEUES))
 EACH: Final = int(os.environ.get("OMS_TEST_HOSTILE_MESSAGES", "150"))
 """Messages on every queue."""
+
+WITHIN_S: Final = 180 + EACH // 4
+"""Seconds that queues get to drain, orders to end, and the collector to catch up."""
+
+pytestmark = [
+    pytest.mark.rabbitmq,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(300 + 2 * WITHIN_S),
+]
+
+AT_ONCE: Final = 150
+"""Of these, so many are published together."""
 
 ORDERS: Final = 50
 LARGE: Final = 16 * 1024 * 1024
@@ -97,20 +110,18 @@ async def channel_of(deployment: Deployment) -> AsyncIterator[AbstractChannel]:
 
 async def drained(channel: AbstractChannel) -> None:
     """Wait until nothing is left on any queue."""
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(WITHIN_S):
         for name in QUEUES:
             while (await channel.declare_queue(name, passive=True)).declaration_result.message_count:
                 await asyncio.sleep(0.2)
 
 
-async def dead_letters(deployment: Deployment, least: int) -> list[dict[str, Any]]:
-    """All that were collected, once they are so many: what lies on no queue may still be on its way."""
-    found: list[dict[str, Any]] = []
-    async with asyncio.timeout(180), ApiClient(deployment.url, ADMIN_TOKEN) as api:
-        while len(found) < least:
+async def collected(deployment: Deployment, count: int) -> None:
+    """Wait until so many dead letters were collected: what lies on no queue may still be on its way."""
+    async with asyncio.timeout(WITHIN_S):
+        while (found := await deployment.rows("SELECT count(*) FROM orchestrator.dead_letters")) < [(count,)]:
             await asyncio.sleep(0.5)
-            found = (await api.items("/admin/dead-letters", {}, 2 * least))["items"]
-    return found
+    assert found == [(count,)]
 
 
 async def accepted(client: httpx.AsyncClient, count: int = ORDERS) -> list[str]:
@@ -120,7 +131,7 @@ async def accepted(client: httpx.AsyncClient, count: int = ORDERS) -> list[str]:
 
 
 async def all_completed(client: httpx.AsyncClient, order_ids: list[str]) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(WITHIN_S):
         for order_id in order_ids:
             while (await client.get(f"/orders/{order_id}")).json()["status"] != "completed":
                 await asyncio.sleep(0.2)
@@ -134,6 +145,25 @@ async def client(deployment: Deployment) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+async def ordering(client: httpx.AsyncClient, enough: asyncio.Event) -> list[str]:
+    """An order now and then, until it is enough."""
+    order_ids = []
+    while not enough.is_set():
+        order_ids += await accepted(client, 1)
+        await asyncio.sleep(0.2)
+    return order_ids
+
+
+async def pace(deployment: Deployment, order_ids: list[str]) -> float:
+    """Median seconds from an order's acceptance to its end."""
+    [[median]] = await deployment.rows(
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM ended_at - created_at))"
+        " FROM orchestrator.sagas WHERE order_id = ANY(:order_ids)",
+        order_ids=[UUID(order_id) for order_id in order_ids],
+    )
+    return float(median)
+
+
 async def clean_audit(deployment: Deployment) -> None:
     code, printed = await deployment.command("audit")
     assert code == 0, printed
@@ -142,24 +172,34 @@ async def clean_audit(deployment: Deployment) -> None:
 async def test_s16_orders_go_on_while_every_queue_is_flooded(
     deployment: Deployment, client: httpx.AsyncClient
 ) -> None:
-    rng = random.Random(16)
+    rng, enough = random.Random(16), asyncio.Event()
+    before = await accepted(client, 20)
+    await all_completed(client, before)
     async with channel_of(deployment) as channel:
-        flooding = [
-            channel.default_exchange.publish(message, queue)
-            for queue in QUEUES
-            for message in messages(rng, EACH)
-        ]
-        rng.shuffle(flooding)
-        flood = asyncio.gather(*flooding)
-        order_ids = await accepted(client)
-        await flood
-        await all_completed(client, order_ids)
+        customers = asyncio.create_task(ordering(client, enough))
+        sources = {queue: messages(rng, EACH) for queue in QUEUES}
+        for _ in range(0, EACH, AT_ONCE):
+            flood = [
+                channel.default_exchange.publish(message, queue)
+                for queue, source in sources.items()
+                for message in itertools.islice(source, AT_ONCE)
+            ]
+            rng.shuffle(flood)
+            await asyncio.gather(*flood)
+        at_once = await accepted(client)
         await drained(channel)
-    found = await dead_letters(deployment, len(QUEUES) * EACH)
-    assert len(found) == len(QUEUES) * EACH
-    for path in (f"/admin/dead-letters/{found[0]['dead_letter_id']}", "/admin/dead-letters/groups"):
+        await all_completed(client, at_once)
+        enough.set()
+        beside = await customers
+        await all_completed(client, beside)
+    await collected(deployment, len(QUEUES) * EACH)
+    [found] = (await client.get("/admin/dead-letters?limit=1")).json()["items"]
+    for path in (f"/admin/dead-letters/{found['dead_letter_id']}", "/admin/dead-letters/groups"):
         assert (await client.get(path)).status_code == 200
     await clean_audit(deployment)
+    before_s, beside_s = [await pace(deployment, each) for each in (before, beside)]
+    log.info("%d messages on each of %d queues, %d orders beside them", EACH, len(QUEUES), len(beside))
+    log.info("median from acceptance to end: %.2f s before, %.2f s beside", before_s, beside_s)
 
 
 async def test_s16_a_body_of_16_megabytes_is_a_dead_letter(

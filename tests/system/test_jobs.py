@@ -12,7 +12,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import NullPool, create_engine, text
 
 from contracts.routing import INVENTORY, command_queue
 from messaging.errors import PermanentFailure
@@ -74,11 +73,6 @@ async def done_with(client: httpx.AsyncClient, job_id: str) -> int:
     return done
 
 
-def rows(deployment: Deployment, query: str, what: str) -> Sequence[tuple[str, int]]:
-    with create_engine(deployment.database_url, poolclass=NullPool).connect() as connection:
-        return [(str(row[0]), row[1]) for row in connection.execute(text(query), {"what": what})]
-
-
 async def test_d5_a_job_outlives_its_orchestrator_and_replays_each_dead_letter_once(
     deployment: Deployment,
 ) -> None:
@@ -102,10 +96,12 @@ async def test_d5_a_job_outlives_its_orchestrator_and_replays_each_dead_letter_o
         assert code == 0, printed
         assert f"{ORDERS} of {ORDERS}" in printed
 
-        retries = "SELECT saga_id, count(*) FROM orchestrator.history WHERE kind = :what GROUP BY 1"
+        retries = "SELECT saga_id::text, count(*) FROM orchestrator.history WHERE kind = :what GROUP BY 1"
+        retried = await deployment.rows(retries, what="retry_requested")
+        assert sorted(retried) == [(saga_id, 1) for saga_id in sagas]
         replays = "SELECT subject, count(*) FROM orchestrator.audit_log WHERE action = :what GROUP BY 1"
-        assert sorted(rows(deployment, retries, "retry_requested")) == [(saga_id, 1) for saga_id in sagas]
-        assert [count for _, count in rows(deployment, replays, "dead_letter.replay")] == [1] * ORDERS
+        replayed = await deployment.rows(replays, what="dead_letter.replay")
+        assert [count for _, count in replayed] == [1] * ORDERS
 
         await deployment.services[INVENTORY].start()
         async with asyncio.timeout(120):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import NullPool, create_engine, text
 
 from tests.servers import PROJECT, Databases
 from tests.system.customers import Customers
@@ -57,17 +56,6 @@ async def old(
     databases.drop(url)
 
 
-def rows(deployment: Deployment, query: str, **parameters: Any) -> list[Any]:
-    engine = create_engine(deployment.database_url, poolclass=NullPool)
-    with engine.connect() as connection:
-        return list(connection.execute(text(query), parameters))
-
-
-async def until(condition: Any) -> None:
-    while not await asyncio.to_thread(condition):
-        await asyncio.sleep(0.1)
-
-
 async def test_s13_sagas_end_on_the_version_they_began_with_while_replicas_are_replaced_one_by_one(
     old: Deployment,
 ) -> None:
@@ -81,14 +69,16 @@ async def test_s13_sagas_end_on_the_version_they_began_with_while_replicas_are_r
     async with customers.ordering():
         await customers.until_accepted(20)
         assert await services["shipping"].end() == 0  # orders wait for it, whatever their version
-        await until(lambda: rows(old, "SELECT 1 FROM orchestrator.sagas WHERE step = 'ship' LIMIT 1"))
+        while not await old.rows("SELECT 1 FROM orchestrator.sagas WHERE step = 'ship' LIMIT 1"):
+            await asyncio.sleep(0.1)
         await services["orchestrator"].replaced(**NEW)
         await services["api"].replaced(**NEW)
         # In the wrong order, orchestrator-2 being old still: it must do no harm to what it does not know.
-        await until(lambda: "definition version that is not known here" in services["orchestrator-2"].said)
+        while "definition version that is not known here" not in services["orchestrator-2"].said:
+            await asyncio.sleep(0.1)
         await the_old_api_shows_and_leaves_alone_what_it_does_not_know(old, urls[1])
         await services["orchestrator-2"].replaced(**NEW)
-        [[moment]] = rows(old, "SELECT clock_timestamp()")
+        [[moment]] = await old.rows("SELECT clock_timestamp()")
         await services["api-2"].replaced(**NEW)
         await services["shipping"].start()
         await services["shipping"].ready()
@@ -96,9 +86,10 @@ async def test_s13_sagas_end_on_the_version_they_began_with_while_replicas_are_r
             await services[name].replaced()
         await customers.until_accepted(10)
 
-    await until(lambda: not rows(old, "SELECT 1 FROM orchestrator.sagas WHERE ended_at IS NULL LIMIT 1"))
+    while await old.rows("SELECT 1 FROM orchestrator.sagas WHERE ended_at IS NULL LIMIT 1"):
+        await asyncio.sleep(0.1)
     assert customers.wrongs == []
-    sagas = rows(old, SAGAS, moment=moment)
+    sagas = await old.rows(SAGAS, moment=moment)
     assert len(sagas) == len(customers.accepted) == len(set(customers.accepted))
     for version, status, _, sent in sagas:
         course = [command for command in sent if command in COURSES[version]]
@@ -107,7 +98,7 @@ async def test_s13_sagas_end_on_the_version_they_began_with_while_replicas_are_r
     assert {(version, status) for version, status, late, _ in sagas if late} == {
         (version, status) for version in COURSES for status in ("completed", "compensated")
     }
-    assert rows(old, "SELECT error_type, error_message FROM orchestrator.dead_letters") == []
+    assert await old.rows("SELECT error_type, error_message FROM orchestrator.dead_letters") == []
     code, printed = await old.command("audit")
     assert code == 0, printed
 
@@ -115,7 +106,7 @@ async def test_s13_sagas_end_on_the_version_they_began_with_while_replicas_are_r
 async def the_old_api_shows_and_leaves_alone_what_it_does_not_know(old: Deployment, url: str) -> None:
     """A saga of version 2, seen and cancelled through a replica that lacks it: nobody is refused for good."""
     newest = "SELECT order_id::text, saga_id::text FROM orchestrator.sagas WHERE definition_version = 2"
-    [order_id, saga_id] = rows(old, newest)[0]
+    [order_id, saga_id] = (await old.rows(newest))[0]
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
         for path in (f"/orders/{order_id}", f"/admin/sagas/{saga_id}", f"/admin/sagas/{saga_id}/explain"):
