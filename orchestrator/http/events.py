@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,13 @@ from orchestrator.queries.orders import order_then, seen_by_customer
 from orchestrator.queries.views import OrderView
 
 log = structlog.get_logger(__name__)
+
+READERS: Final = 4
+"""Streams that read at once.
+
+A change may wake hundreds: in a line of their own they wait as long as it takes; in the pool's they would run
+out of patience, and take the connections from all others meanwhile.
+"""
 
 QUIET_S: Final = 15.0
 """Seconds without an event after which a comment shows that the stream is alive."""
@@ -48,12 +56,16 @@ class OrderEvent:
 class Progress:
     """Reads an order's events from its saga's history, as far as they have not been read."""
 
-    def __init__(self, queries: Queries, order_id: UUID, saga_id: UUID, after: int) -> None:
+    def __init__(
+        self, queries: Queries, turns: asyncio.Semaphore, order_id: UUID, saga_id: UUID, after: int
+    ) -> None:
         """
         Args:
+            turns: one is taken for each read.
             after: the last event that the client has seen.
         """
         self._queries = queries
+        self._turns = turns
         self._order_id = order_id
         self._saga_id = saga_id
         self._after = after
@@ -63,9 +75,10 @@ class Progress:
 
     async def events(self) -> list[OrderEvent]:
         """What has happened since the last call. Raises StorageUnavailable."""
-        entries = await self._queries.sagas.entries(self._saga_id, self._read_up_to)
-        # Read after its entries, so that the saga knows all that they need of it.
-        saga = await self._queries.orders.saga_of(self._order_id) if entries else None
+        async with self._turns:
+            entries = await self._queries.sagas.entries(self._saga_id, self._read_up_to)
+            # Read after its entries, so that the saga knows all that they need of it.
+            saga = await self._queries.orders.saga_of(self._order_id) if entries else None
         events = []
         for entry in entries:
             before, self._shown = self._shown, seen_by_customer(entry)

@@ -23,7 +23,7 @@ from orchestrator.http.access import Access, Permission
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.bodies import json_of, json_or_nothing_of
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.http.events import EventStream, Progress
+from orchestrator.http.events import READERS, EventStream, Progress
 from orchestrator.http.fields import Cursor, Reason
 from orchestrator.http.openapi import (
     NEEDS_TOKEN,
@@ -76,6 +76,7 @@ class OrderEndpoints:
         self._listener = dependencies.listener
         self._new_id = dependencies.new_id
         self._tracing = dependencies.tracing
+        self._turns = asyncio.Semaphore(READERS)
 
     async def submit(self, request: Request) -> Response:
         """Accept an order and start its saga; also while the broker is down (S14)."""
@@ -110,7 +111,7 @@ class OrderEndpoints:
         await self._access.admit(request, Permission.ORDERS)
         order_id = id_in_path(request, "order_id", "order")
         after = headers.last_event_id(request.headers)
-        progress = Progress(self._queries, order_id, await self._saga_id(order_id), after)
+        progress = Progress(self._queries, self._turns, order_id, await self._saga_id(order_id), after)
         first = await progress.events()
         if progress.ended and not first:
             return Response(status_code=204)
