@@ -41,8 +41,8 @@ REQUESTS: Final = 10
 STREAMS: Final = CLIENTS
 WAITING: Final = 8
 OPEN: Final = CLIENTS + 40
-GROWTH: Final = 128 * 1024 * 1024
-"""Bytes by which the API may grow in each test."""
+GROWTH: Final = max(128 * 1024 * 1024, CLIENTS * 256 * 1024)
+"""Bytes by which the API may grow in each test: in a large one, what all bodies may take at once."""
 
 LIMITED: Final = (
     sys.executable,
@@ -54,7 +54,7 @@ from oms.cli import main
 from orchestrator import intake
 from orchestrator.http.crowd import Crowd
 from orchestrator.progress import ProgressListener
-connections.PATIENCE_S = 8
+connections.PATIENCE_S = {max(8, CLIENTS // 50)}
 serving.UNREAD_S = 3
 intake.WAITING_LIMIT = {WAITING}
 Crowd.__init__.__defaults__ = ({OPEN},)
