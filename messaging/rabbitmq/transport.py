@@ -124,10 +124,10 @@ class RabbitMqTransport:
             *(subscription.close() for subscription in self._subscriptions),
             *(publisher.close() for publisher in self._publishers),
         )
-        if self._mending is not None:
+        await asyncio.gather(self._consuming.close(), self._publishing.close())
+        if self._mending is not None:  # last: a link that is still up may have begun it anew
             self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
-        await asyncio.gather(self._consuming.close(), self._publishing.close())
 
     async def restore(self, connection: Connection) -> None:
         """Declare everything again, after a reconnect or when something turned out to be missing.
