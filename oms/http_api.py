@@ -138,7 +138,10 @@ def _sources(
     participants = deployment.registry.participants
     gauges = partial(queries.gauges.readings, participants)
     queues = queue_look(deployment.transport, participants)
-    return Sources([front.readings, *(each.readings for each in local)], [gauges, queues, *outboxes])
+    return Sources(
+        [front.readings, queries.reader.readings, *(each.readings for each in local)],
+        [gauges, queues, *outboxes],
+    )
 
 
 def _components(

@@ -11,12 +11,11 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
-from contracts.orders import Order
 from messaging.identifiers import AS_NUMBER
 from messaging.postgresql import SqlTransaction
 from messaging.round_trip import Connection
-from orchestrator.codec import dump_input, dump_json, dump_state, kind_of, load_saga
-from orchestrator.core.state import ENDED, Saga
+from orchestrator.codec import Unreadable, dump_input, dump_json, dump_state, kind_of, read_saga
+from orchestrator.core.state import ENDED, IncidentKind, Saga
 from orchestrator.saga_cache import UNKNOWN, SagaCache
 from orchestrator.storage import (
     AuditEntry,
@@ -48,14 +47,15 @@ _SAGA_COLUMNS: Final = (
 
 _SELECT_SAGAS: Final = """
 SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
-       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision, s.state, o.document::text
-FROM orchestrator.sagas s JOIN orchestrator.orders o ON o.order_id = s.order_id
+       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
+       s.state::text, o.document::text
+FROM orchestrator.sagas s LEFT JOIN orchestrator.orders o ON o.order_id = s.order_id
 """
 
 LOCK_SAGAS: Final = """
 SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
        s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
-       CASE WHEN s.revision <> w.revision THEN s.state END,
+       CASE WHEN s.revision <> w.revision THEN s.state::text END,
        CASE WHEN s.revision <> w.revision
             THEN (SELECT o.document::text FROM orchestrator.orders o WHERE o.order_id = s.order_id) END
 FROM unnest(%s::uuid[], %s::int[]) AS w (saga_id, revision)
@@ -104,6 +104,12 @@ FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[
   AS n (saga_id, previous_version, status, order_status, step, direction, version, incident_kinds,
         due_at, updated_at, ended_at, state)
 WHERE s.saga_id = n.saga_id AND s.version = n.previous_version
+"""
+
+SET_ASIDE: Final = """
+UPDATE orchestrator.sagas SET due_at = %s, revision = revision + 1,
+    incident_kinds = array_append(array_remove(incident_kinds, %s), %s)
+WHERE saga_id = ANY(%s)
 """
 
 INSERT_HISTORY: Final = """
@@ -234,8 +240,20 @@ class PostgresTransaction(SqlTransaction):
     ) -> Locked:
         """The sagas of locked rows: those that come without their state are as they were remembered."""
         self._revisions.update((row[0], row[-3]) for row in rows)
-        sagas = {row[0]: known[row[0]][1] if row[-1] is None else _saga(row) for row in rows}
-        return Locked(clock[0][0], sagas)
+        sagas: dict[UUID, Saga] = {}
+        unreadable: dict[UUID, str] = {}
+        for row in rows:
+            saga_id = row[0]
+            try:
+                sagas[saga_id] = known[saga_id][1] if row[-2] is None else _saga(row)
+            except Unreadable as error:
+                unreadable[saga_id] = str(error)
+        return Locked(clock[0][0], sagas, unreadable)
+
+    def set_aside(self, saga_ids: Collection[UUID], until: datetime) -> None:
+        """See the port."""
+        kind = IncidentKind.UNREADABLE.value
+        self.write(SET_ASIDE, [until, kind, kind, sorted(saga_ids, key=AS_NUMBER)])
 
     async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
         """See the port."""
@@ -397,8 +415,7 @@ class PostgresTransaction(SqlTransaction):
 
 def _saga(row: TupleRow) -> Saga:
     columns = dict(zip(_SAGA_COLUMNS, row, strict=False))
-    order = Order.model_validate_json(row[-1])
-    return load_saga(columns, row[-2], order)
+    return read_saga(columns, row[-2], row[-1])
 
 
 def dead_letter_of(row: TupleRow) -> DeadLetter:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection, StepRefused, StepSettled
 from contracts.limits import IDENTIFIER
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from orchestrator.core.state import END_STATUSES, OrderStatus
 
 
@@ -60,10 +60,10 @@ class StepPolicy:
                 yield f"{each.name} must be above 0 and at most {LONGEST_S:,}"
 
 
-Arguments = Callable[[Order], Mapping[str, Any]]
+Arguments = Callable[[AcceptedOrder], Mapping[str, Any]]
 
 
-def no_arguments(order: Order) -> Mapping[str, Any]:
+def no_arguments(order: AcceptedOrder) -> Mapping[str, Any]:
     """For commands whose participant knows everything from its own ledger."""
     return {}
 
@@ -99,10 +99,10 @@ class Step:
     failure_code: str | None = None
     compensation: Compensation | None = None
     milestone: OrderStatus | None = None
-    holds: Callable[[Order], str] | None = None
+    holds: Callable[[AcceptedOrder], str] | None = None
     keeps: tuple[str, ...] = ()
 
-    def held(self, order: Order) -> str:
+    def held(self, order: AcceptedOrder) -> str:
         """What the step keeps from others while it is not undone, in a person's words (S7)."""
         return self.holds(order) if self.holds else self.name
 
@@ -138,6 +138,10 @@ class SagaDefinition:
 
     def __getitem__(self, step_name: str) -> Step:
         return self.steps[self._index[step_name]]
+
+    def has_all(self, step_names: Iterable[str]) -> bool:
+        """Whether all these are steps of it; else a saga began on something else of its name and version."""
+        return all(name in self._index for name in step_names)
 
     def index(self, step_name: str) -> int:
         """Where a step stands, from 0."""

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, insert, literal, select
 
 from orchestrator.codec import dump_json
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
-from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, Refusals, turn_size
+from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, refusals_of, turn_size
 from orchestrator.jobs.storage import LEASE_S, Turn
 from orchestrator.storage import DeadLetter
 from orchestrator.store import SELECT_DEAD_LETTERS, PostgresTransaction, dead_letter_of
@@ -160,6 +160,6 @@ def _refusals(job: Job) -> str:
 
 def _job(row: TupleRow) -> Job:
     columns = dict(zip(_COLUMNS, row, strict=True))
-    refusals = {code: Refusals(**found) for code, found in columns["refusals"].items()}
+    refusals = refusals_of(columns["refusals"])
     known = {"kind": JobKind(columns["kind"]), "state": JobState(columns["state"]), "refusals": refusals}
     return Job(**{**columns, **known})

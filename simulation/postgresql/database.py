@@ -19,10 +19,11 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
 from messaging.transport import Message
 from migrations.run import migrate
+from orchestrator.codec import load_order
 from simulation.postgresql import rows
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
@@ -135,7 +136,7 @@ class PostgresDatabase:
         self.conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._eye = _connect(url)
         self.observed: dict[str, Observed] = {}
-        self._orders: dict[UUID, Order] = {}
+        self._orders: dict[UUID, AcceptedOrder] = {}
         self._tell: Callable[[str, list[Change]], None] = lambda service, changes: None
 
     def begin(self, tell: Callable[[str, list[Change]], None]) -> None:
@@ -244,7 +245,7 @@ class PostgresDatabase:
                 "SELECT document::text FROM orchestrator.orders WHERE order_id = %s", [order_id]
             ).fetchone()
             assert found is not None
-            self._orders[order_id] = Order.model_validate_json(found[0])
+            self._orders[order_id] = load_order(found[0])
         return rows.saga(row, self._orders[order_id])
 
 

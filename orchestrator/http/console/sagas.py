@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from contracts.commands import Verdict
 from contracts.currencies import format_amount
 from contracts.envelope import Direction
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.codec import Unreadable
 from orchestrator.core import rules
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
@@ -30,6 +32,9 @@ from orchestrator.http.console.timeline import time_of, timeline
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.masking import masked
 from orchestrator.queries.orders import order_view
+from orchestrator.queries.views import OrderView, SagaMessageView
+
+log = structlog.get_logger(__name__)
 
 Operation = Callable[[UUID, Actor, int], Awaitable[object]]
 Act = Callable[[UUID], Awaitable[None]]
@@ -175,25 +180,29 @@ class SagaPages:
         said_before: str | None = None,
         attempt: Attempt | None = None,
     ) -> Response:
-        saga = await self._queries.sagas.saga(saga_id)
+        try:
+            saga = await self._queries.sagas.saga(saga_id)
+        except Unreadable:
+            return await self._show_remains(saga_id, session, attempt)
         detail = await self._queries.sagas.detail(saga_id, self._operations.allowed)
         explanation = await self._dependencies.explainer.explain(saga_id)
         if saga is None or detail is None or explanation is None:
             raise not_found("saga")
-        messages = await self._queries.messages.shown(saga_id)
+        messages = await self._messages(saga_id)
         definition = self._dependencies.registry.find(saga.definition, saga.definition_version)
+        order = order_view(saga)
         return self._desk.show(
             "saga.html",
             session,
             status=attempt.status if attempt else 200,
             saga=detail,
-            order=order_view(saga),
-            total=format_amount(saga.order.total, saga.order.currency),
+            order=order,
+            total=_total(order),
             explanation=explanation,
             timeline=timeline(saga, detail, explanation.awaited, explanation.now),
             flow=flow(definition, detail) if definition is not None else None,
             ledgers=await self._ledgers(saga_id),
-            messages=messages.items if messages is not None else (),
+            messages=messages,
             last_sent=time_of(saga.sending.message_id) if saga.sending.message_id else None,
             judged=self._judged(saga),
             verdicts=list(Verdict),
@@ -201,6 +210,35 @@ class SagaPages:
             said_before=said_before,
             attempt=attempt,
         )
+
+    async def _show_remains(self, saga_id: UUID, session: Session, attempt: Attempt | None) -> Response:
+        """What is left of a saga that cannot be read (S25): columns, history, what participants say."""
+        detail = await self._queries.sagas.detail(saga_id, self._operations.allowed)
+        explanation = await self._dependencies.explainer.explain(saga_id)
+        order = await self._queries.orders.order(detail.order_id) if detail is not None else None
+        if detail is None or explanation is None or order is None:
+            raise not_found("saga")
+        return self._desk.show(
+            "saga.html",
+            session,
+            status=attempt.status if attempt else 200,
+            saga=detail,
+            order=order,
+            total=_total(order),
+            explanation=explanation,
+            ledgers=await self._ledgers(saga_id),
+            ended=detail.status in ENDED,
+            attempt=attempt,
+            unreadable=True,
+        )
+
+    async def _messages(self, saga_id: UUID) -> tuple[SagaMessageView, ...]:
+        """The messages of a saga; none where its history does not tell them."""
+        try:
+            messages = await self._queries.messages.shown(saga_id)
+        except Unreadable:
+            return ()
+        return messages.items if messages is not None else ()
 
     def _judged(self, saga: Saga) -> list[tuple[str, Direction]]:
         """The pieces of work that a person may judge now (S19)."""
@@ -225,8 +263,17 @@ class SagaPages:
             view = await self._dependencies.ledgers[name](saga_id)
         except StorageUnavailable as error:
             return Ledger(name, [], str(error))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.error("a ledger cannot be read", participant=name, saga_id=str(saga_id), exc_info=error)
+            return Ledger(name, [], "what is stored there of this saga cannot be read")
         return Ledger(name, masked(view.model_dump(mode="json", exclude_none=True)["steps"]))
 
     def _steps(self, name: str, version: int) -> Iterator[str]:
         definition = self._dependencies.registry.find(name, version)
         yield from (step.name for step in definition.steps) if definition is not None else ()
+
+
+def _total(order: OrderView) -> str:
+    if order.total is None or order.currency is None:
+        return "cannot be read"
+    return format_amount(order.total, order.currency)
