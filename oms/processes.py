@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +15,14 @@ import structlog
 from pydantic import SecretStr
 
 from contracts.routing import PARTICIPANTS
+from messaging.measures import Reading, read_loops
 from messaging.transport import TopologyMismatch
 from migrations.run import SERVICES
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
 from oms.failures import Failure
 from oms.garbage import collect_seldom
-from oms.health import broker_component, database_component, health_app, participant_component
+from oms.health import broker_component, database_component, health_app, participant_component, with_loops
 from oms.http_api import Notifying, api_app
 from oms.logs import configure_logs
 from oms.metrics import outbox_look
@@ -247,9 +249,11 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
     async with AsyncExitStack() as exits:
         parts = await exits.enter_async_context(parts_of(settings, over_rabbitmq(settings), telemetry))
         service = make(parts, exits)
+        parts.loops += service.loops
         if settings.health_port is not None:
             address = ("0.0.0.0", settings.health_port)  # noqa: S104  health is asked for from outside
-            app = health_app(_components(parts, name, service), _sources(parts, name, service))
+            components = with_loops(_components(parts, name, service), parts.loops)
+            app = health_app(components, _sources(parts, name, service))
             await exits.enter_async_context(served(app, *address))
         if not await _unless(stop, wait_for_schema(settings, name)):
             return
@@ -282,7 +286,8 @@ def _components(parts: Parts, name: str, service: Service) -> list[Component]:
 
 
 def _sources(parts: Parts, name: str, service: Service) -> Sources:
-    return Sources([service.readings], [outbox_look(name, parts.database(name))])
+    readings: list[Callable[[], Iterable[Reading]]] = [service.readings, partial(read_loops, parts.loops)]
+    return Sources(readings, [outbox_look(name, parts.database(name))])
 
 
 async def _waited(starting: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.routing import PARTICIPANTS, PAYMENT, SHIPPING
+from messaging.background import BackgroundLoops
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.in_process import InProcessBroker, InProcessTransport
 from messaging.postgresql import create_engine
@@ -53,6 +54,8 @@ class Parts:
     telemetry: Telemetry = OFF
     rng: random.Random = field(default_factory=random.SystemRandom)
     new_id: NewId = field(init=False)
+    loops: list[BackgroundLoops] = field(default_factory=list)
+    """Every background loop of the process: health and metrics tell how they fare."""
     _databases: dict[str, AsyncEngine] = field(default_factory=dict)
     _transports: dict[str, Transport] = field(default_factory=dict)
     _exchanges: list[Exchange] = field(default_factory=list)

@@ -12,11 +12,12 @@ from psycopg.rows import TupleRow
 from sqlalchemy import ColumnElement, func, insert, literal, select
 
 from orchestrator.codec import dump_json
+from orchestrator.dead_letters.rows import SELECT_DEAD_LETTERS, dead_letter_of
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
 from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, refusals_of, turn_size
 from orchestrator.jobs.storage import LEASE_S, Turn
 from orchestrator.storage import DeadLetter
-from orchestrator.store import SELECT_DEAD_LETTERS, PostgresTransaction, dead_letter_of
+from orchestrator.store import PostgresTransaction
 from orchestrator.tables import dead_letters, job_items
 
 _COLUMNS: Final = tuple(each.name for each in fields(Job))

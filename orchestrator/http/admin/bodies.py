@@ -17,7 +17,7 @@ from orchestrator.http.admin.described import LISTED, SEEN
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.fields import Reason
-from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, success
+from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, problems, success
 from orchestrator.queries.masking import readable
 from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.views import FullBody, SagaMessageList
