@@ -94,6 +94,7 @@ async def _stopped(running: Iterable[Service | Front], within_s: float) -> None:
 
 async def run_orchestrator(settings: Settings) -> None:
     """`oms orchestrator`: outcomes, dead letters, due sagas, relay, until told to stop."""
+    registry(settings)  # what is wrong with a definition is said before anything is waited for
     await _worker(settings, "orchestrator", orchestrator_service)
 
 
@@ -117,6 +118,7 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
     telemetry = _observed(settings, "api")
     if settings.admin_token is None:
         raise Failure(f"{PREFIX}ADMIN_TOKEN must be set: it is what /admin asks for")
+    registry(settings)
     stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, over_rabbitmq(settings), telemetry) as parts:
         if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
@@ -185,6 +187,7 @@ async def stack(
     Raises:
         Failure: an embedded part would be reachable from elsewhere, or something cannot be started.
     """
+    registry(settings)
     embedded = _embedded_parts(settings)
     if embedded and host not in LOOPBACK:
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")

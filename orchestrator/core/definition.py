@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -11,9 +10,15 @@ from typing import Any, Final
 
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection, StepRefused, StepSettled
-from contracts.limits import IDENTIFIER
 from contracts.orders import AcceptedOrder
-from orchestrator.core.state import END_STATUSES, OrderStatus
+from orchestrator.core.soundness import (
+    function_problems,
+    name_problems,
+    version_problems,
+    word_problems,
+    work_problems,
+)
+from orchestrator.core.state import OrderStatus
 
 
 class StepKind(StrEnum):
@@ -56,7 +61,8 @@ class StepPolicy:
     def problems(self) -> Iterator[str]:
         """What is wrong with the numbers, if anything."""
         for each in fields(self):
-            if not 0 < getattr(self, each.name) <= LONGEST_S:
+            value = getattr(self, each.name)
+            if type(value) not in (int, float) or not 0 < value <= LONGEST_S:
                 yield f"{each.name} must be above 0 and at most {LONGEST_S:,}"
 
 
@@ -168,14 +174,18 @@ def validate(definition: SagaDefinition) -> None:
         raise InvalidDefinition(f"{name}: " + "; ".join(problems))
 
 
-def _problems(definition: SagaDefinition) -> Iterator[str]:
+def _problems(definition: Any) -> Iterator[str]:
+    yield from name_problems(definition.name)
+    yield from version_problems(definition.version)
+    if not isinstance(definition.starts_sagas, bool):
+        yield "starts_sagas is neither True nor False"
+    if not isinstance(definition.steps, tuple) or not all(isinstance(s, Step) for s in definition.steps):
+        yield "its steps are no tuple of Step"
+        return
     names = [step.name for step in definition.steps]
     if not names:
         yield "it has no steps"
-    for name in names:
-        if re.fullmatch(IDENTIFIER, name) is None:
-            yield f"step {name!r}: a name is a small letter and up to 63 more, digits or underscores"
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    for name in sorted({str(name) for name in names if names.count(name) > 1}):
         yield f"step {name!r} is there more than once"
     if sum(step.kind is StepKind.PIVOT for step in definition.steps) > 1:
         yield "it has more than one pivot"
@@ -196,19 +206,23 @@ def _order_problems(steps: Iterable[Step]) -> Iterator[str]:
             final = final or step
 
 
-def _step_problems(step: Step) -> Iterator[str]:
-    yield from step.policy.problems()
+def _step_problems(step: Any) -> Iterator[str]:
+    yield from name_problems(step.name)
+    if isinstance(step.policy, StepPolicy):
+        yield from step.policy.problems()
+    else:
+        yield f"its policy is {type(step.policy).__name__}, not a StepPolicy"
+    if not isinstance(step.kind, StepKind):
+        yield f"its kind {step.kind!r} is no StepKind"
+    yield from work_problems(step)
     if step.kind is StepKind.COMPENSATABLE and step.compensation is None:
         yield "it is compensatable but has no compensation"
     if step.kind is not StepKind.COMPENSATABLE and step.compensation is not None:
         yield f"it is {step.kind} but has a compensation"
     if step.kind is StepKind.RETRIABLE and step.rejection is not None:
         yield "it is retriable but can be rejected"
-    if step.milestone in END_STATUSES:
-        yield f"its milestone {step.milestone} is an end, not a way station"
-    for name in step.keeps:
-        if name not in step.success.model_fields:
-            yield f"it keeps {name!r}, which {step.success.__name__} does not have"
+    yield from word_problems(step)
+    yield from function_problems(step)
 
 
 class Registry:
