@@ -7,7 +7,7 @@ of an order that was accepted under older rules is as good as any other.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +18,13 @@ from contracts.orders import SENSITIVE, Address
 
 
 class Command(StepBody):
-    """Base of every command."""
+    """Base of every command.
+
+    Attributes:
+        participant: whose work it is, where the command says so itself; for this project's own see `works`.
+    """
+
+    participant: ClassVar[str | None] = None
 
 
 class ItemQuantity(BaseModel):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from contracts.commands import (
     ChargePayment,
@@ -51,10 +51,10 @@ class KindOfWork:
     undone: type[CompensationOutcome] | None = None
 
 
-def problems_of(command: type[Command], fields: Mapping[str, Any]) -> list[str]:
-    """What keeps these fields from making such a command; nothing where they do."""
+def problems_of(model: type[BaseModel], fields: Mapping[str, Any]) -> list[str]:
+    """What keeps these fields from making such a message; nothing where they do."""
     try:
-        command(**fields)
+        model(**fields)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         return [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in found]

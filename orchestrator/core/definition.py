@@ -1,24 +1,30 @@
-"""Saga definitions as data, and the validator that refuses a bad one at start-up."""
+"""Saga definitions as data: a course of stages, each of steps that are awaited together.
+
+A course says what is asked for and in which order; how it is gone through is in `course`. A bad definition is
+refused at the start, with everything that is wrong with it in one message (`soundness`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from contracts.commands import Command
-from contracts.events import CompensationOutcome, OutcomeEvent, Rejection, StepRefused, StepSettled
-from contracts.orders import AcceptedOrder
-from orchestrator.core.soundness import (
-    function_problems,
-    name_problems,
-    version_problems,
-    word_problems,
-    work_problems,
+from contracts.events import (
+    CompensationOutcome,
+    Event,
+    OutcomeEvent,
+    Rejection,
+    StepRefused,
+    StepSettled,
 )
-from orchestrator.core.state import OrderStatus
 
 
 class StepKind(StrEnum):
@@ -34,10 +40,6 @@ class StepKind(StrEnum):
 
 LONGEST_S: Final = 365 * 24 * 3600
 """Longest time that a policy may ask for, in seconds: a year, far within what a clock can add."""
-
-
-class InvalidDefinition(Exception):
-    """A saga definition that must not run; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,15 @@ class StepPolicy:
                 yield f"{each.name} must be above 0 and at most {LONGEST_S:,}"
 
 
-Arguments = Callable[[AcceptedOrder], Mapping[str, Any]]
+Results = Mapping[str, Any]
+"""What a saga remembers of its successes: by a step's name the fields that it keeps, by a wait's the body of its
+signal, by a for-each's name one mapping a branch, with its ``item`` and its ``outcome`` beside what it keeps."""
+
+Arguments = Callable[..., Mapping[str, Any]]
+"""Takes the input and the results; in a for-each the branch's item as well. Pure: a re-send builds the same."""
 
 
-def no_arguments(order: AcceptedOrder) -> Mapping[str, Any]:
+def no_arguments(*given: Any) -> Mapping[str, Any]:
     """For commands whose participant knows everything from its own ledger."""
     return {}
 
@@ -83,15 +90,29 @@ class Compensation:
 
 
 @dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event by which a saga tells the world where it stands.
+
+    Attributes:
+        fields: the event's own fields, from the input and the results. Where the event has a ``code`` and a
+            ``message``, they are the failure's.
+    """
+
+    event: type[Event]
+    fields: Arguments = no_arguments
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a saga.
 
     Attributes:
-        arguments: fields of the command, taken from the order.
+        arguments: fields of the command, taken from the input and the results before it.
         failure_code: what the customer is told when the step is rejected; None takes the event's own code.
-        milestone: the order's status once the step has succeeded, while others follow; None leaves it.
+        milestone: the saga's label once the step has succeeded, while others follow; None leaves it.
         holds: what the step keeps from others while it is not undone, in a person's words (S7).
         keeps: fields of the success event that the saga remembers as the step's result.
+        announces: told when the step has succeeded.
     """
 
     name: str
@@ -104,13 +125,14 @@ class Step:
     rejection: type[Rejection] | None = None
     failure_code: str | None = None
     compensation: Compensation | None = None
-    milestone: OrderStatus | None = None
-    holds: Callable[[AcceptedOrder], str] | None = None
+    milestone: str | None = None
+    holds: Callable[[Any], str] | None = None
     keeps: tuple[str, ...] = ()
+    announces: Announcement | None = None
 
-    def held(self, order: AcceptedOrder) -> str:
+    def held(self, given: Any) -> str:
         """What the step keeps from others while it is not undone, in a person's words (S7)."""
-        return self.holds(order) if self.holds else self.name
+        return self.holds(given) if self.holds else self.name
 
     def events(self) -> Iterator[type[OutcomeEvent]]:
         """The outcomes that only this step's participant gives."""
@@ -121,148 +143,210 @@ class Step:
             yield self.compensation.outcome
 
 
-@dataclass(frozen=True)
-class SagaDefinition:
-    """A kind of saga at one version: its steps in order.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Steps asked for side by side; the course goes on when all have succeeded (S20)."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForEach:
+    """One branch of a step for each item of what ``over`` gives when the stage begins; none: skipped (S22).
 
     Attributes:
+        name: of the results, one a branch; the branches are called after the step, as in ``ship[2]``.
+        over: takes the input and the results, gives plain values as JSON has them, at most `MAX_BRANCHES`.
+    """
+
+    name: str
+    over: Callable[[Any, Results], Sequence[Any]]
+    step: Step
+
+
+class OnDeadline(StrEnum):
+    """What becomes of a saga whose wait has run out of time."""
+
+    TURN = "turn"
+    """It turns round, as after a rejection."""
+    GO_ON = "go_on"
+    """It goes on without a signal."""
+
+
+class SignalBody(BaseModel):
+    """Base of what comes from outside for a wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Waits for something from outside, or only for time; burns nothing meanwhile (S23).
+
+    Attributes:
+        deadline_s: seconds after which it is over.
+        signal: what is waited for; None waits for time alone.
+        when: whether there is anything to wait for, from the input and the results; None: always.
+        refuses: of a signal's body, why it says no: then the saga turns round. None where it says yes.
+        milestone: the saga's label once it has been waited for; None leaves it.
+        waiting: the saga's label while it waits; None leaves it.
+    """
+
+    name: str
+    deadline_s: float
+    signal: type[BaseModel] | None = None
+    on_deadline: OnDeadline = OnDeadline.TURN
+    when: Callable[[Any, Results], bool] | None = None
+    refuses: Callable[[Mapping[str, Any]], str | None] | None = None
+    milestone: str | None = None
+    waiting: str | None = None
+
+
+Stage = Step | Group | ForEach | Wait
+"""What is awaited together."""
+
+MAX_BRANCHES: Final = 100
+MAX_PIECES: Final = 200
+"""Pieces of work that one saga may have, branches included."""
+MAX_RESULTS: Final = 100_000
+"""Characters that one saga may remember of its successes."""
+
+BRANCH: Final = re.compile(r"\[[1-9]\d{0,2}\]$")
+"""What a branch's name ends with, after its step's."""
+
+
+def steps_of(stage: Stage) -> tuple[Step, ...]:
+    """The steps that a stage is made of, the one of a for-each once."""
+    match stage:
+        case Step():
+            return (stage,)
+        case Group():
+            return stage.steps
+        case ForEach():
+            return (stage.step,)
+        case _:
+            return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The customer's words for where a saga stands and how it ended, beside the milestones of its steps.
+
+    Attributes:
+        completed: may depend on the input and the results; then ``may_complete_as`` lists what it may say.
+    """
+
+    started: str = "pending"
+    completed: str | Callable[[Any, Results], str] = "completed"
+    rejected: str = "rejected"
+    cancelled: str = "cancelled"
+    may_complete_as: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SagaDefinition:
+    """A kind of saga at one version: the document that starts it, and its course, stage by stage.
+
+    Attributes:
+        input: the model of the document that starts a saga; its rules are the edge's (S24).
+        accepted: the model by which that document is read ever after, without the edge's rules (S25); None:
+            the same.
+        examples: inputs on which the functions of the definition are tried at the start, one at least.
         starts_sagas: False while a new version is being deployed: known everywhere before the first saga
             starts on it (S13).
     """
 
     name: str
     version: int
-    steps: tuple[Step, ...]
+    course: tuple[Stage, ...]
+    input: type[BaseModel]
+    examples: tuple[BaseModel, ...]
+    accepted: type[BaseModel] | None = None
+    labels: Labels = Labels()
+    announces: Mapping[str, Announcement] = field(default_factory=lambda: MappingProxyType({}))
     starts_sagas: bool = True
-    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+    _steps: dict[str, Step] = field(init=False, repr=False, compare=False)
+    _stages: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_index", {step.name: at for at, step in enumerate(self.steps)})
+        places = [(step, at) for at, stage in enumerate(self.course) for step in steps_of(stage)]
+        waits = {each.name: at for at, each in enumerate(self.course) if isinstance(each, Wait)}
+        object.__setattr__(self, "_steps", {step.name: step for step, _ in places})
+        object.__setattr__(self, "_stages", {**waits, **{step.name: at for step, at in places}})
 
-    def __contains__(self, step_name: object) -> bool:
-        return step_name in self._index
+    def __contains__(self, piece: object) -> bool:
+        return isinstance(piece, str) and self._named(piece) in self._steps
 
-    def __getitem__(self, step_name: str) -> Step:
-        return self.steps[self._index[step_name]]
+    def __getitem__(self, piece: str) -> Step:
+        """The step of a piece of work: ``ship`` for ``ship[2]``. Raises KeyError."""
+        step = self._steps.get(piece)
+        return step if step is not None else self._steps[self._named(piece)]
 
-    def has_all(self, step_names: Iterable[str]) -> bool:
-        """Whether all these are steps of it; else a saga began on something else of its name and version."""
-        return all(name in self._index for name in step_names)
+    def _named(self, piece: str) -> str:
+        if piece[-1:] != "]":
+            return piece
+        name = BRANCH.sub("", piece)
+        step = self._steps.get(name)
+        return name if step is not None and isinstance(self.course[self._stages[name]], ForEach) else piece
 
-    def index(self, step_name: str) -> int:
-        """Where a step stands, from 0."""
-        return self._index[step_name]
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step in the order of the course, the one of a for-each once."""
+        return tuple(self._steps.values())
+
+    @cached_property
+    def first_pieces(self) -> tuple[str, ...]:
+        """The pieces that a saga has from its start: all but the branches, which are worked out later."""
+        names: list[str] = []
+        for stage in self.course:
+            if isinstance(stage, Wait):
+                names.append(stage.name)
+            elif not isinstance(stage, ForEach):
+                names += [step.name for step in steps_of(stage)]
+        return tuple(names)
+
+    @cached_property
+    def waits(self) -> Mapping[str, Wait]:
+        """The waits by their names."""
+        return {stage.name: stage for stage in self.course if isinstance(stage, Wait)}
+
+    def has_all(self, pieces: Iterable[str]) -> bool:
+        """Whether all these are pieces of it; else a saga began on something else of its name and version."""
+        return all(self._named(piece) in self._stages for piece in pieces)
+
+    def stage_index(self, piece: str) -> int:
+        """Where the stage of a piece stands, from 0. Raises KeyError."""
+        at = self._stages.get(piece)
+        return at if at is not None else self._stages[self._named(piece)]
+
+    def stage_of(self, piece: str) -> Stage:
+        """The stage of a piece. Raises KeyError."""
+        return self.course[self.stage_index(piece)]
 
     @cached_property
     def point_of_no_return(self) -> int:
-        """Where the first step stands that cannot be undone; past the last one when all can (S6, S9)."""
-        undoable = [step.kind is StepKind.COMPENSATABLE for step in self.steps]
-        return undoable.index(False) if False in undoable else len(undoable)
+        """Which stage is the first that cannot be undone; past the last one when all can (S6, S9)."""
+        for at, stage in enumerate(self.course):
+            if any(step.kind is not StepKind.COMPENSATABLE for step in steps_of(stage)):
+                return at
+        return len(self.course)
 
     @cached_property
-    def outcome_keys(self) -> frozenset[str]:
-        """Routing keys of every event that can answer a command of this saga."""
-        own = {event.key for step in self.steps for event in step.events()}
-        return frozenset(own | {StepRefused.key, StepSettled.key})
-
-
-def validate(definition: SagaDefinition) -> None:
-    """Raises InvalidDefinition, listing everything that is wrong, unless the definition may run."""
-    problems = list(_problems(definition))
-    if problems:
-        name = f"saga definition {definition.name!r} version {definition.version}"
-        raise InvalidDefinition(f"{name}: " + "; ".join(problems))
-
-
-def _problems(definition: Any) -> Iterator[str]:
-    yield from name_problems(definition.name)
-    yield from version_problems(definition.version)
-    if not isinstance(definition.starts_sagas, bool):
-        yield "starts_sagas is neither True nor False"
-    if not isinstance(definition.steps, tuple) or not all(isinstance(s, Step) for s in definition.steps):
-        yield "its steps are no tuple of Step"
-        return
-    names = [step.name for step in definition.steps]
-    if not names:
-        yield "it has no steps"
-    for name in sorted({str(name) for name in names if names.count(name) > 1}):
-        yield f"step {name!r} is there more than once"
-    if sum(step.kind is StepKind.PIVOT for step in definition.steps) > 1:
-        yield "it has more than one pivot"
-    yield from _order_problems(definition.steps)
-    for step in definition.steps:
-        yield from (f"step {step.name!r}: {problem}" for problem in _step_problems(step))
-
-
-def _order_problems(steps: Iterable[Step]) -> Iterator[str]:
-    """Compensatable steps come first, then the pivot, then retriable steps; or the way back is cut off."""
-    final: Step | None = None
-    for step in steps:
-        if final is not None and step.kind is StepKind.COMPENSATABLE:
-            yield f"compensatable step {step.name!r} comes after {final.name!r}, which cannot be undone"
-        if final is not None and step.kind is StepKind.PIVOT and final.kind is StepKind.RETRIABLE:
-            yield f"pivot {step.name!r} comes after {final.name!r}, which cannot be undone"
-        if step.kind is not StepKind.COMPENSATABLE:
-            final = final or step
-
-
-def _step_problems(step: Any) -> Iterator[str]:
-    yield from name_problems(step.name)
-    if isinstance(step.policy, StepPolicy):
-        yield from step.policy.problems()
-    else:
-        yield f"its policy is {type(step.policy).__name__}, not a StepPolicy"
-    if not isinstance(step.kind, StepKind):
-        yield f"its kind {step.kind!r} is no StepKind"
-    yield from work_problems(step)
-    if step.kind is StepKind.COMPENSATABLE and step.compensation is None:
-        yield "it is compensatable but has no compensation"
-    if step.kind is not StepKind.COMPENSATABLE and step.compensation is not None:
-        yield f"it is {step.kind} but has a compensation"
-    if step.kind is StepKind.RETRIABLE and step.rejection is not None:
-        yield "it is retriable but can be rejected"
-    yield from word_problems(step)
-    yield from function_problems(step)
-
-
-class Registry:
-    """The saga definitions that this process knows, every version of each (S13)."""
-
-    def __init__(self, definitions: Iterable[SagaDefinition]) -> None:
-        self._definitions: dict[tuple[str, int], SagaDefinition] = {}
-        self._latest: dict[str, SagaDefinition] = {}
-        for definition in definitions:
-            self._register(definition)
-
-    def _register(self, definition: SagaDefinition) -> None:
-        validate(definition)
-        key = (definition.name, definition.version)
-        if key in self._definitions:
-            raise InvalidDefinition(f"saga definition {key[0]!r} version {key[1]} is registered twice")
-        self._definitions[key] = definition
-        latest = self._latest.get(definition.name)
-        if definition.starts_sagas and (latest is None or latest.version < definition.version):
-            self._latest[definition.name] = definition
-
-    def find(self, name: str, version: int) -> SagaDefinition | None:
-        """The definition a saga instance runs, or None where this process does not know it (S13)."""
-        return self._definitions.get((name, version))
-
-    def latest(self, name: str) -> SagaDefinition:
-        """The version that new sagas start on. Raises KeyError when there is none."""
-        return self._latest[name]
-
-    @property
-    def known(self) -> tuple[tuple[str, int], ...]:
-        """Every (name, version) known here, sorted."""
-        return tuple(sorted(self._definitions))
+    def events(self) -> Mapping[str, type[OutcomeEvent]]:
+        """Every event that can answer a command of this saga, by its type."""
+        own = {event.__name__: event for step in self.steps for event in step.events()}
+        return {**own, StepRefused.__name__: StepRefused, StepSettled.__name__: StepSettled}
 
     @property
     def outcome_keys(self) -> frozenset[str]:
-        """Routing keys that the outcome queue must be bound to."""
-        return frozenset().union(*(definition.outcome_keys for definition in self._definitions.values()))
+        """Their routing keys."""
+        return frozenset(event.key for event in self.events.values())
 
-    @property
-    def participants(self) -> tuple[str, ...]:
-        """Every participant that some step addresses, sorted."""
-        return tuple(sorted({step.participant for each in self._definitions.values() for step in each.steps}))
+    @cached_property
+    def all_labels(self) -> tuple[str, ...]:
+        """Every word that customers may be told, in the order of the course, the ends last."""
+        named = [stage for stage in self.course if isinstance(stage, Wait)]
+        own = [label for stage in named for label in (stage.waiting, stage.milestone)]
+        own += [step.milestone for step in self.steps]
+        labels = self.labels
+        completed = labels.may_complete_as if callable(labels.completed) else (labels.completed,)
+        found = (labels.started, *own, *completed, labels.rejected, labels.cancelled)
+        return tuple(dict.fromkeys(label for label in found if label is not None))

@@ -18,13 +18,26 @@ class Actor:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SagaStarted:
-    """A customer's order was accepted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leading:
+    """Base of the inputs that may lead a saga on to its next stages.
+
+    Attributes:
+        worked_out: what the definition's functions said when the input was accepted, by the stage that asked:
+            the items of a for-each, whether a wait is needed. The fold takes these, so that a function which
+            changed later does not change what has happened (S15).
+    """
+
+    worked_out: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class OutcomeReceived:
+class SagaStarted(Leading):
+    """Its input was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReceived(Leading):
     """A participant answered: ``event`` is the message's type, ``data`` its fields beside the identities."""
 
     event: str
@@ -65,17 +78,38 @@ class CommandDeadLettered:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalReceived(Leading):
+    """Somebody outside said what a wait waits for (S23)."""
+
+    actor: Actor
+    wait: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitElapsed(Leading):
+    """The time of a wait has run out (S23)."""
+
+    wait: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """The customer, or an operator, wants the order undone (S9)."""
+    """The customer, or an operator, wants what was done undone (S9)."""
 
     actor: Actor
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRequested:
-    """An operator wants the awaited command sent again, with a full deadline (S10)."""
+    """An operator wants awaited commands sent again, with a full deadline (S10).
+
+    Attributes:
+        step: which of them; None for all.
+    """
 
     actor: Actor
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +130,8 @@ Input = (
     | StepOverdue
     | CompensationStuck
     | CommandDeadLettered
+    | SignalReceived
+    | WaitElapsed
     | CancelRequested
     | RetryRequested
     | ResolveRequested

@@ -6,19 +6,18 @@ to a person, with `Refused`. What each rule does is in `rules`; when to look aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from contracts.envelope import Direction
 from contracts.events import StepRefused, StepSettled
-from contracts.orders import AcceptedOrder
 from orchestrator.core import rules
 from orchestrator.core.course import begin
-from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.definition import SagaDefinition, Wait
 from orchestrator.core.effects import Decision, Refused, Stale, Transition
 from orchestrator.core.inputs import (
     CancelRequested,
@@ -30,10 +29,12 @@ from orchestrator.core.inputs import (
     ResolveRequested,
     RetryRequested,
     SagaStarted,
+    SignalReceived,
     StepOverdue,
+    WaitElapsed,
 )
 from orchestrator.core.moment import Moment
-from orchestrator.core.state import Saga, Status, StepState
+from orchestrator.core.state import Forward, Saga, Status, StepState
 
 
 class Trigger(StrEnum):
@@ -49,6 +50,8 @@ class Trigger(StrEnum):
     STUCK = "compensation stuck"
     DEAD_LETTERED = "command dead-lettered"
     CANCEL = "cancel"
+    SIGNAL = "signal"
+    ELAPSED = "wait elapsed"
     RETRY = "retry"
     RESOLVE = "resolve"
 
@@ -64,10 +67,12 @@ class Row:
 _R, _C, _DONE, _UNDONE = Status.RUNNING, Status.COMPENSATING, Status.COMPLETED, Status.COMPENSATED
 
 TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
-    (_R, Trigger.SUCCEEDED): Row(rules.advance, (_R, _DONE)),
-    (_R, Trigger.REJECTED): Row(rules.reject, (_C, _UNDONE)),
+    (_R, Trigger.SUCCEEDED): Row(rules.advance, (_R, _C, _DONE, _UNDONE)),
+    (_R, Trigger.REJECTED): Row(rules.reject, (_R, _C, _DONE, _UNDONE)),
     (_R, Trigger.UNKNOWN): Row(rules.give_up_waiting, (_C,)),
-    (_R, Trigger.CANCEL): Row(rules.cancel, (_C,)),
+    (_R, Trigger.SIGNAL): Row(rules.take_signal, (_R, _C, _DONE, _UNDONE)),
+    (_R, Trigger.ELAPSED): Row(rules.end_wait, (_R, _C, _DONE, _UNDONE)),
+    (_R, Trigger.CANCEL): Row(rules.cancel, (_C, _UNDONE)),
     (_R, Trigger.OVERDUE): Row(rules.report_overdue, (_R,)),
     (_R, Trigger.REFUSED): Row(rules.report_refusal, (_R,)),
     (_R, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_R,)),
@@ -77,6 +82,7 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_C, Trigger.UNDONE): Row(rules.undone, (_C, _UNDONE)),
     (_C, Trigger.SUCCEEDED): Row(rules.late_success, (_C,)),
     (_C, Trigger.CANCEL): Row(rules.cancel_again, ()),
+    (_C, Trigger.SIGNAL): Row(rules.signal_again, ()),
     (_C, Trigger.STUCK): Row(rules.report_stuck, (_C,)),
     (_C, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_C,)),
     (_C, Trigger.RETRY): Row(rules.retry, (_C,)),
@@ -85,33 +91,48 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_UNDONE, Trigger.SUCCEEDED): Row(rules.late_success, (_UNDONE,)),
     (_UNDONE, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_UNDONE,)),
     (_UNDONE, Trigger.CANCEL): Row(rules.cancel_again, ()),
+    (_UNDONE, Trigger.SIGNAL): Row(rules.signal_again, ()),
     (_UNDONE, Trigger.RETRY): Row(rules.retry, (_UNDONE,)),
     (_UNDONE, Trigger.RESOLVE): Row(rules.resolve, (_UNDONE,)),
     (_UNDONE, Trigger.SETTLED): Row(rules.settle, (_UNDONE,)),
     (_DONE, Trigger.CANCEL): Row(rules.cancel_again, ()),
+    (_DONE, Trigger.SIGNAL): Row(rules.signal_again, ()),
 }
 """Whatever has no row changes nothing: stale for a message, refused for a person."""
 
-_BY_PEOPLE: Final = frozenset({Trigger.CANCEL, Trigger.RETRY, Trigger.RESOLVE})
+_BY_PEOPLE: Final = frozenset({Trigger.CANCEL, Trigger.RETRY, Trigger.RESOLVE, Trigger.SIGNAL})
 
 
 def start(
-    definition: SagaDefinition, saga_id: UUID, order_id: UUID, order: AcceptedOrder, now: datetime
+    definition: SagaDefinition,
+    saga_id: UUID,
+    subject_id: UUID,
+    given: Any,
+    now: datetime,
+    started: SagaStarted = SagaStarted(),
 ) -> Transition:
-    """A new saga that awaits its first step, with `OrderCreatedEvent` on its way (S14)."""
+    """A new saga that awaits its first stage, with what announces it on its way (S14).
+
+    Args:
+        given: its input, as the definition's accepted model reads it.
+        started: in a fold, what the history has of it.
+
+    Raises:
+        DefinitionFault: a function of the definition failed on this input.
+    """
     saga = Saga(
         saga_id=saga_id,
-        order_id=order_id,
+        subject_id=subject_id,
         definition=definition.name,
         definition_version=definition.version,
-        order=order,
+        input=given,
         created_at=now,
         updated_at=now,
-        version=1,
-        steps=tuple(StepState(step.name) for step in definition.steps),
+        label=definition.labels.started,
+        steps=tuple(StepState(name) for name in definition.first_pieces),
     )
-    happened = SagaStarted()
-    return Transition(*begin(Moment(definition, saga, happened, now, "started")), happened)
+    at = Moment(definition, saga, started, now, "started")
+    return at.accept(*begin(at))
 
 
 def decide(definition: SagaDefinition, saga: Saga, happened: Input, now: datetime) -> Decision:
@@ -145,6 +166,10 @@ def classify(definition: SagaDefinition, happened: Input) -> Trigger | None:
             return Trigger.STUCK
         case CommandDeadLettered():
             return Trigger.DEAD_LETTERED
+        case SignalReceived():
+            return Trigger.SIGNAL
+        case WaitElapsed():
+            return Trigger.ELAPSED
         case CancelRequested():
             return Trigger.CANCEL
         case RetryRequested():
@@ -172,22 +197,34 @@ def _classify_outcome(definition: SagaDefinition, outcome: OutcomeReceived) -> T
 
 
 def allowed_actions(definition: SagaDefinition, saga: Saga) -> tuple[str, ...]:
-    """What a person may do to the saga now: of ``cancel``, ``retry``, ``resolve``."""
+    """What a person may do to the saga now: of ``cancel``, ``retry``, ``resolve``, ``signal``."""
     actions = []
     if saga.status is Status.RUNNING and rules.cancellable(definition, saga):
         actions.append("cancel")
-    if saga.work is not None:
+    if any(awaited.step in definition for awaited in saga.awaited):
         actions.append("retry")
-    if any(rules.resolvable(definition, saga, step.name) for step in definition.steps):
+    if any(rules.resolvable(definition, saga, step.name) for step in saga.steps):
         actions.append("resolve")
+    if any(True for _ in open_waits(definition, saga)):
+        actions.append("signal")
     return tuple(actions)
+
+
+def open_waits(definition: SagaDefinition, saga: Saga) -> Iterator[Wait]:
+    """The waits for which a signal would be taken now, for the first time (S23)."""
+    if saga.status is not Status.RUNNING:
+        return
+    for name, wait in definition.waits.items():
+        waited = saga.step(name).forward in (Forward.PENDING, Forward.AWAITED)
+        if wait.signal is not None and waited and name not in saga.signals:
+            yield wait
 
 
 def fold(
     definition: SagaDefinition,
     saga_id: UUID,
-    order_id: UUID,
-    order: AcceptedOrder,
+    subject_id: UUID,
+    given: Any,
     history: Iterable[tuple[datetime, Input]],
 ) -> Saga:
     """The saga that a history of (time, accepted input) leads to (S15).
@@ -196,9 +233,10 @@ def fold(
         ValueError: the history does not begin with `SagaStarted`, or holds an input that is not accepted.
     """
     entries = tuple(history)
-    if not entries or not isinstance(entries[0][1], SagaStarted):
+    at, started = entries[0] if entries else (None, None)
+    if at is None or not isinstance(started, SagaStarted):
         raise ValueError("a history begins with SagaStarted")
-    saga = start(definition, saga_id, order_id, order, entries[0][0]).saga
+    saga = start(definition, saga_id, subject_id, given, at, started).saga
     for at, happened in entries[1:]:
         decision = decide(definition, saga, happened, at)
         if not isinstance(decision, Transition):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import datetime
 from typing import Any, Final
 
 from contracts.envelope import Direction
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Effect, ResolveDeadLetters, Transition
-from orchestrator.core.state import Awaiting, Incident, IncidentKind, Saga, Settlement
+from orchestrator.core.state import Awaited, Incident, IncidentKind, Saga
 from orchestrator.core.values import replace
 
 END_WITH_THE_WAIT: Final = frozenset(
@@ -22,6 +25,10 @@ END_WITH_THE_WAIT: Final = frozenset(
     }
 )
 """Incidents about a piece of work that has no answer yet; an orphaned effect outlives every wait (S5)."""
+
+
+class DefinitionFault(Exception):
+    """A definition's own function did what no definition may; it harms the saga that it was asked for (S25)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +45,44 @@ class Moment:
     happened: Any
     now: datetime
     cause: str
+    _worked_out: dict[str, Any] = field(default_factory=dict)
+
+    def work_out(self, name: str, function: Callable[[], Any]) -> Any:
+        """What a function of the definition says, as a plain value; in a fold, what it said then (S15).
+
+        Raises:
+            DefinitionFault: it failed, or said something that JSON does not have.
+        """
+        known = self.happened.worked_out
+        if name in known:
+            return known[name]
+        try:
+            said = json.loads(json.dumps(function(), allow_nan=False))
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"[:300]
+            raise DefinitionFault(f"{self.saga.definition}: {name} cannot be worked out: {fault}") from error
+        self._worked_out[name] = said
+        return said
 
     def accept(self, saga: Saga, effects: tuple[Effect, ...] = ()) -> Transition:
         """The decision that this input leads to ``saga``.
 
-        Adds what every accepted input brings: the next version (S15) and, where the work waited for has
-        changed, the end of the incidents (S10) and dead letters (D3) that hung on it.
+        Adds what every accepted input brings: the next version (S15) and, for each piece of work that is not
+        awaited any more, the end of the incidents (S10) and dead letters (D3) that hung on it.
         """
         before = self.saga
-        incidents, ended = saga.incidents, before.work
-        if ended is not None and not _same_work(ended, saga.work):
+        incidents = saga.incidents
+        for ended in before.awaited:
+            if saga.waiting_for(ended.step, ended.direction) is not None:
+                continue
             incidents = tuple([each for each in incidents if not _ends(each, ended, before)])
             if ended.dead_lettered:
                 effects = (*effects, ResolveDeadLetters(ended.step, ended.direction, self.cause))
         after = replace(saga, version=before.version + 1, updated_at=self.now, incidents=incidents)
-        return Transition(after, effects, self.happened)
+        happened = self.happened
+        if self._worked_out:
+            happened = changed(happened, worked_out={**happened.worked_out, **self._worked_out})
+        return Transition(after, effects, happened)
 
     def with_incident(
         self, saga: Saga, kind: IncidentKind, step: str, direction: Direction, message: str
@@ -71,11 +101,7 @@ def without_incident(saga: Saga, kind: IncidentKind, step: str, direction: Direc
     return tuple(i for i in saga.incidents if (i.kind, i.step, i.direction) != (kind, step, direction))
 
 
-def _same_work(one: Awaiting | Settlement, other: Awaiting | Settlement | None) -> bool:
-    return other is not None and one.step == other.step and one.direction == other.direction
-
-
-def _ends(incident: Incident, ended: Awaiting | Settlement, before: Saga) -> bool:
+def _ends(incident: Incident, ended: Awaited, before: Saga) -> bool:
     """Whether an incident ends with a wait; one that this very input opened does not."""
     return (
         incident.step == ended.step

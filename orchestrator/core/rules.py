@@ -7,29 +7,46 @@ from typing import Final
 from contracts.commands import Verdict
 from contracts.envelope import Direction
 from contracts.events import Effect
+from orchestrator.core.asking import awaited_command
 from orchestrator.core.course import (
     COMPENSATING,
     FORWARD,
-    NOT_SENT,
     Course,
-    compensate,
+    branch_rejected,
+    is_branch_of_pivot,
+    leave,
+    over,
+    remember,
     result_of,
     succeed,
+    turn,
     undo_next,
 )
-from orchestrator.core.course import awaited_command as awaited_command
-from orchestrator.core.definition import SagaDefinition, StepKind
+from orchestrator.core.definition import OnDeadline, SagaDefinition, StepKind, Wait
 from orchestrator.core.effects import Decision, Refused, Stale
-from orchestrator.core.inputs import CancelRequested, CommandDeadLettered, OutcomeReceived, ResolveRequested
+from orchestrator.core.inputs import (
+    CancelRequested,
+    CommandDeadLettered,
+    OutcomeReceived,
+    ResolveRequested,
+    RetryRequested,
+    SignalReceived,
+    WaitElapsed,
+)
 from orchestrator.core.moment import END_WITH_THE_WAIT, Moment, without_incident
 from orchestrator.core.state import (
     ENDED,
+    NOT_SENT,
+    Awaited,
+    End,
     Failure,
     Forward,
     IncidentKind,
-    OrderStatus,
     Saga,
     Settlement,
+    Signal,
+    Status,
+    StepState,
     Undo,
 )
 from orchestrator.core.values import replace
@@ -38,22 +55,32 @@ from orchestrator.core.values import replace
 
 
 def advance(at: Moment) -> Decision:
-    """The awaited step succeeded: go on with the next, or complete (S1, S6)."""
+    """An awaited step succeeded: go on when nothing else of its stage is awaited, or complete (S1, S6, S20)."""
     outcome: OutcomeReceived = at.happened
-    if not at.saga.awaits(outcome.step, FORWARD):
-        return _not_awaited(outcome)
-    return at.accept(*succeed(at, outcome.step, outcome.data))
+    if at.saga.awaits(outcome.step, FORWARD):
+        return at.accept(*succeed(at, outcome.step, outcome.data))
+    if at.saga.knows(outcome.step) and at.saga.step(outcome.step).forward is Forward.REJECTED:
+        return late_success(at)
+    return _not_awaited(outcome)
 
 
 def reject(at: Moment) -> Decision:
-    """The awaited step was rejected and had no effect: undo the steps before it (S3)."""
+    """An awaited step was rejected and had no effect: undo what else was done (S3, S21).
+
+    A branch of a for-each pivot is a result like the others (S22).
+    """
     outcome: OutcomeReceived = at.happened
     if not at.saga.awaits(outcome.step, FORWARD):
         return _not_awaited(outcome)
     code = at.definition[outcome.step].failure_code or str(outcome.data.get("code", "rejected"))
-    failure = Failure(code, str(outcome.data.get("message", "")), OrderStatus.REJECTED)
-    step = replace(at.saga.step(outcome.step), forward=Forward.REJECTED)
-    return at.accept(*compensate(at, step, failure))
+    failure = Failure(code, str(outcome.data.get("message", "")), End.REJECTED)
+    return at.accept(*_said_no(at, outcome.step, failure))
+
+
+def _said_no(at: Moment, name: str, failure: Failure) -> Course:
+    if is_branch_of_pivot(at, name):
+        return branch_rejected(at, name, failure)
+    return turn(at, at.saga, (replace(at.saga.step(name), forward=Forward.REJECTED),), failure)
 
 
 def give_up_waiting(at: Moment) -> Decision:
@@ -61,46 +88,103 @@ def give_up_waiting(at: Moment) -> Decision:
     name: str = at.happened.step
     if not _waits_on_time(at.saga, name, FORWARD) or at.definition[name].kind is not StepKind.COMPENSATABLE:
         return Stale(f"{name} is not given up")
-    failure = Failure("step_deadline", f"{name} was not answered within its deadline", OrderStatus.REJECTED)
+    failure = Failure("step_deadline", f"{name} was not answered within its deadline", End.REJECTED)
     step = replace(at.saga.step(name), forward=Forward.UNKNOWN)
-    return at.accept(*compensate(at, step, failure))
+    return at.accept(*turn(at, at.saga, (step,), failure))
 
 
 def cancellable(definition: SagaDefinition, saga: Saga) -> bool:
     """Whether the command of the first step that cannot be undone has not been written yet (S9)."""
-    awaiting = saga.awaiting
-    return awaiting is not None and definition.index(awaiting.step) < definition.point_of_no_return
+    awaited = saga.awaited
+    return bool(awaited) and definition.stage_index(awaited[0].step) < definition.point_of_no_return
 
 
 def cancel(at: Moment) -> Decision:
-    """Undo the order; the step awaited counts as unknown and is undone first (S9)."""
+    """Undo what was done; what is awaited counts as unknown and is undone first (S9)."""
     requested: CancelRequested = at.happened
-    awaiting = at.saga.awaiting
-    if awaiting is None or not cancellable(at.definition, at.saga):
-        awaited = awaiting.step if awaiting else "nothing"
-        return Refused("too_late", f"the order can no longer be cancelled: {awaited} has been asked for")
-    failure = Failure("cancelled", requested.actor.reason, OrderStatus.CANCELLED)
-    step = replace(at.saga.step(awaiting.step), forward=Forward.UNKNOWN)
-    saga, effects = compensate(at, step, failure)
+    if not cancellable(at.definition, at.saga):
+        asked = " and ".join(each.step for each in at.saga.awaited) or "nothing"
+        return Refused("too_late", f"it can no longer be cancelled: {asked} has been asked for")
+    failure = Failure("cancelled", requested.actor.reason, End.CANCELLED)
+    saga, effects = turn(at, at.saga, (), failure)
     return at.accept(replace(saga, cancel_requested_at=at.now), effects)
 
 
 def cancel_again(at: Moment) -> Decision:
-    """Repeating a cancel is fine; an order that is undone for another cause is not cancelled (S8, S9)."""
+    """Repeating a cancel is fine; a saga that is undone for another cause is not cancelled (S8, S9)."""
     failure = at.saga.failure
-    if failure is not None and failure.ends_as is OrderStatus.CANCELLED:
-        return Stale("the order is cancelled already")
+    if failure is not None and failure.ends_as is End.CANCELLED:
+        return Stale("it is cancelled already")
     if at.saga.status in ENDED:
-        return Refused("ended", f"the order has ended as {at.saga.order_status}")
+        return Refused("ended", f"it has ended as {at.saga.label}")
     cause = failure.code if failure else "unknown"
-    return Refused("too_late", f"the order is being undone already: {cause}")
+    return Refused("too_late", f"it is being undone already: {cause}")
+
+
+# -- waiting --------------------------------------------------------------------------------------------
+
+
+def take_signal(at: Moment) -> Decision:
+    """What a wait waits for has come: once, from whom, and never twice in two ways; early ones are kept (S23)."""
+    asked: SignalReceived = at.happened
+    wait, saga = at.definition.waits.get(asked.wait), at.saga
+    if wait is None or wait.signal is None:
+        return Refused("unknown_signal", f"nothing here waits for a signal {asked.wait!r}")
+    known = saga.signals.get(asked.wait)
+    if known is not None:
+        same = known.body == asked.body
+        return (
+            Stale("it was taken before") if same else Refused("signalled", f"{asked.wait} was told otherwise")
+        )
+    if not _still_to_come(at, wait):
+        return Refused("too_late", f"{asked.wait} is not waited for any more")
+    signal = Signal(asked.body, asked.actor.name, at.now)
+    saga = replace(saga, signals={**saga.signals, asked.wait: signal})
+    if saga.waiting_for(asked.wait, FORWARD) is None:
+        return at.accept(saga)
+    return at.accept(*_end_wait(at, saga, wait, signal))
+
+
+def _still_to_come(at: Moment, wait: Wait) -> bool:
+    return at.saga.step(wait.name).forward in (Forward.PENDING, Forward.AWAITED)
+
+
+def end_wait(at: Moment) -> Decision:
+    """The time of a wait has run out: go on, or turn round (S23)."""
+    elapsed: WaitElapsed = at.happened
+    if not at.saga.awaits(elapsed.wait, FORWARD):
+        return Stale(f"{elapsed.wait} is not waited for")
+    return at.accept(*_end_wait(at, at.saga, at.definition.waits[elapsed.wait], None))
+
+
+def _end_wait(at: Moment, saga: Saga, wait: Wait, signal: Signal | None) -> Course:
+    saga = replace(saga, awaited=saga.awaited_without(wait.name, FORWARD))
+    if signal is None and wait.on_deadline is OnDeadline.TURN:
+        failure = Failure("wait_deadline", f"{wait.name} did not come within its time", End.REJECTED)
+        left = replace(saga.step(wait.name), forward=Forward.LEFT_OUT)
+        return turn(at, saga, (left,), failure)
+    saga, refusal = over(at, saga, wait, signal)
+    if refusal is not None:
+        return turn(at, saga, (), refusal)
+    return leave(at, saga, at.definition.stage_index(wait.name))
+
+
+def signal_again(at: Moment) -> Decision:
+    """A signal to a saga that waits no more: fine if it was taken before, else too late (S23)."""
+    asked: SignalReceived = at.happened
+    known = at.saga.signals.get(asked.wait)
+    if known is not None and known.body == asked.body:
+        return Stale("it was taken before")
+    if asked.wait not in at.definition.waits:
+        return Refused("unknown_signal", f"nothing here waits for a signal {asked.wait!r}")
+    return Refused("too_late", f"{asked.wait} is not waited for any more: the saga is {at.saga.status}")
 
 
 # -- compensating ---------------------------------------------------------------------------------------
 
 
 def undone(at: Moment) -> Decision:
-    """The awaited compensation answered: go on with the step before, or end (S3, S7).
+    """An awaited compensation answered: go on when the stage is undone, or end (S3, S7, S21).
 
     That there was nothing to undo of a step that had reported its success is an orphaned effect (S5).
     """
@@ -109,11 +193,19 @@ def undone(at: Moment) -> Decision:
         return _not_awaited(outcome)
     step = at.saga.step(outcome.step)
     nothing = outcome.data.get("effect") == Effect.NOTHING
-    steps = at.saga.steps_with(replace(step, undo=Undo.NOTHING if nothing else Undo.UNDONE))
-    saga = replace(at.saga, steps=steps)
+    saga = _with_undone(at.saga, replace(step, undo=Undo.NOTHING if nothing else Undo.UNDONE))
     if nothing and step.forward is Forward.SUCCEEDED:
         saga = _with_orphan(at, saga, step.name)
-    return at.accept(*undo_next(at, saga))
+    return at.accept(*_undo_rest(at, saga))
+
+
+def _with_undone(saga: Saga, step: StepState) -> Saga:
+    left = saga.awaited_without(step.name, COMPENSATING)
+    return replace(saga, steps=saga.steps_with(step), awaited=left)
+
+
+def _undo_rest(at: Moment, saga: Saga) -> Course:
+    return (saga, ()) if saga.awaited else undo_next(at, saga)
 
 
 def late_success(at: Moment) -> Decision:
@@ -122,19 +214,21 @@ def late_success(at: Moment) -> Decision:
     It is an orphaned effect unless its compensation has undone it, or is still to come.
     """
     outcome: OutcomeReceived = at.happened
+    if not at.saga.knows(outcome.step):
+        return _not_awaited(outcome)
     step = at.saga.step(outcome.step)
     if step.forward not in (Forward.UNKNOWN, Forward.REJECTED):
         return _not_awaited(outcome)
     definition = at.definition[step.name]
     known = replace(step, forward=Forward.SUCCEEDED, result=result_of(definition, outcome.data))
-    saga = replace(at.saga, steps=at.saga.steps_with(known))
-    will_be_undone = definition.compensation is not None and saga.status not in ENDED
+    saga = remember(at.saga, known)
+    will_be_undone = definition.compensation is not None and saga.status is Status.COMPENSATING
     orphaned = step.undo is Undo.NOTHING or (known.may_hold_something and not will_be_undone)
     return at.accept(_with_orphan(at, saga, step.name) if orphaned else saga)
 
 
 def _with_orphan(at: Moment, saga: Saga, name: str) -> Saga:
-    held = at.definition[name].held(saga.order)
+    held = at.definition[name].held(saga.input)
     message = f"{name} took effect although its participant had answered that there was none; held: {held}"
     return at.with_incident(saga, IncidentKind.ORPHANED_EFFECT, name, COMPENSATING, message)
 
@@ -183,20 +277,16 @@ def report_refusal(at: Moment) -> Decision:
 def report_dead_letter(at: Moment) -> Decision:
     """A command the saga waits for gave up; a permanent failure also stops re-sends and deadline (S10)."""
     dead: CommandDeadLettered = at.happened
-    saga, work = at.saga, at.saga.work
-    if work is None or (work.step, work.direction) != (dead.step, dead.direction):
+    saga, awaited = at.saga, at.saga.waiting_for(dead.step, dead.direction)
+    if awaited is None:
         return Stale("that command is no longer awaited")
-    held = saga.awaiting is not None and saga.awaiting.held
     known = saga.has_incident(IncidentKind.DEAD_LETTER, dead.step, dead.direction)
-    if known and (held or saga.awaiting is None or not dead.permanent):
+    if known and (awaited.held or saga.has_ended or not dead.permanent):
         return Stale("that dead letter is known")
-    if saga.awaiting is not None:
-        waiting = replace(saga.awaiting, held=dead.permanent, dead_lettered=True)
-        saga = replace(saga, awaiting=waiting)
-    elif saga.settling is not None:
-        saga = replace(saga, settling=replace(saga.settling, dead_lettered=True))
+    held = dead.permanent and not saga.has_ended
+    saga = replace(saga, awaited=saga.awaited_with(replace(awaited, held=held, dead_lettered=True)))
     message = f"{'permanent failure' if dead.permanent else 'gave up after its attempts'}: {dead.error}"
-    if saga.awaiting is not None and dead.direction is COMPENSATING:
+    if dead.direction is COMPENSATING and not saga.has_ended:
         message = f"{message.removesuffix('.')}; {still_held(at.definition, saga)}"
     return at.accept(at.with_incident(saga, IncidentKind.DEAD_LETTER, dead.step, dead.direction, message))
 
@@ -209,19 +299,33 @@ def retry(at: Moment) -> Decision:
 
     While a verdict is on its way it is the verdict that is sent again; work that was held stays held.
     """
-    saga, awaiting = at.saga, at.saga.awaiting
-    if saga.settling is not None:
-        again = replace(saga, sending=NOT_SENT)
-    elif awaiting is not None:
-        again = replace(
-            saga,
-            awaiting=replace(awaiting, since=at.now, held=False),
-            incidents=without_incident(saga, IncidentKind.DEAD_LETTER, awaiting.step, awaiting.direction),
-            sending=NOT_SENT,
+    asked: RetryRequested = at.happened
+    chosen = [
+        each for each in at.saga.awaited if asked.step in (None, each.step) and each.step in at.definition
+    ]
+    if not chosen:
+        what = (
+            f"{asked.step} is not awaited"
+            if asked.step
+            else "the saga awaits nothing that could be sent again"
         )
-    else:
-        return Refused("not_allowed", "the saga awaits nothing that could be sent again")
-    return at.accept(again, (awaited_command(at.definition, again),))
+        return Refused("not_allowed", what)
+    saga = at.saga
+    for awaited in chosen:
+        if awaited.settling is not None:
+            again = replace(awaited, sending=NOT_SENT)
+        else:
+            again = replace(awaited, since=at.now, held=False, sending=NOT_SENT)
+            kind = IncidentKind.DEAD_LETTER
+            incidents = without_incident(saga, kind, awaited.step, awaited.direction)
+            saga = replace(saga, incidents=incidents)
+        saga = replace(saga, awaited=saga.awaited_with(again))
+    commands = [
+        awaited_command(at.definition, saga, each)
+        for each in saga.awaited
+        if any(each.is_for(one.step, one.direction) for one in chosen)
+    ]
+    return at.accept(saga, tuple(commands))
 
 
 def resolvable(definition: SagaDefinition, saga: Saga, step: str) -> Direction | None:
@@ -229,58 +333,69 @@ def resolvable(definition: SagaDefinition, saga: Saga, step: str) -> Direction |
 
     Judged are a stuck pivot, a stuck compensation and, once the saga has ended, an orphaned effect.
     """
-    awaiting = saga.awaiting
-    if awaiting is None:
+    if saga.has_ended:
         orphaned = saga.has_incident(IncidentKind.ORPHANED_EFFECT, step, COMPENSATING)
         return COMPENSATING if orphaned else None
-    if awaiting.step != step:
+    awaited = next((each for each in saga.awaited if each.step == step and step in definition), None)
+    if awaited is None:
         return None
     stuck = any(
-        each.step == step and each.direction == awaiting.direction and each.kind in END_WITH_THE_WAIT
+        each.step == step and each.direction == awaited.direction and each.kind in END_WITH_THE_WAIT
         for each in saga.incidents
     )
-    judgeable = awaiting.direction is COMPENSATING or definition[step].kind is StepKind.PIVOT
-    return awaiting.direction if stuck and judgeable else None
+    judgeable = awaited.direction is COMPENSATING or definition[step].kind is StepKind.PIVOT
+    return awaited.direction if stuck and judgeable else None
 
 
 def resolve(at: Moment) -> Decision:
     """Take a person's verdict to the participant; the saga moves on its answer alone (S19)."""
     asked: ResolveRequested = at.happened
     saga = at.saga
-    if asked.step not in at.definition:
+    if asked.step not in at.definition or not saga.knows(asked.step):
         return Refused("unknown_step", f"the saga has no step {asked.step!r}")
     direction = resolvable(at.definition, saga, asked.step)
     if direction is None:
         if saga.has_incident(IncidentKind.ORPHANED_EFFECT, asked.step, COMPENSATING):
             return Refused("not_ended", "an orphaned effect is settled once the saga has ended")
         return Refused("not_stuck", f"{asked.step} is not stuck: there is nothing to resolve")
-    saga = replace(
-        saga,
-        settling=Settlement(asked.step, direction, asked.verdict, at.now, asked.reference, asked.amount),
-        incidents=without_incident(saga, IncidentKind.VERDICT_REFUSED, asked.step, direction),
-        sending=NOT_SENT,
-    )
-    return at.accept(saga, (awaited_command(at.definition, saga),))
+    verdict = Settlement(asked.verdict, at.now, asked.reference, asked.amount)
+    awaited = saga.waiting_for(asked.step, direction)
+    if awaited is None:
+        judged = Awaited(asked.step, direction, at.now, settling=verdict)
+        waiting = (*saga.awaited, judged)
+    else:
+        judged = replace(awaited, settling=verdict, sending=NOT_SENT)
+        waiting = saga.awaited_with(judged)
+    incidents = without_incident(saga, IncidentKind.VERDICT_REFUSED, asked.step, direction)
+    saga = replace(saga, awaited=waiting, incidents=incidents)
+    return at.accept(saga, (awaited_command(at.definition, saga, judged),))
 
 
 def settle(at: Moment) -> Decision:
     """The participant answered a verdict: act on it, or report why it was refused (S19, P10)."""
     outcome: OutcomeReceived = at.happened
-    settling = at.saga.settling
-    asked = (outcome.step, outcome.direction, outcome.data.get("verdict"))
-    if settling is None or asked != (settling.step, settling.direction, settling.verdict):
+    awaited = at.saga.waiting_for(outcome.step, outcome.direction)
+    settling = awaited.settling if awaited is not None else None
+    if awaited is None or settling is None or settling.verdict != outcome.data.get("verdict"):
         return _not_awaited(outcome)
-    if outcome.data.get("accepted") and at.saga.awaiting is not None:
-        return at.accept(*_act_on_verdict(at, settling, outcome))
-    saga = replace(at.saga, settling=None, sending=NOT_SENT)
-    if outcome.data.get("accepted"):
-        settled = replace(saga.step(settling.step), undo=Undo.SETTLED)
-        kind = IncidentKind.ORPHANED_EFFECT
-        incidents = without_incident(saga, kind, settling.step, settling.direction)
+    accepted = bool(outcome.data.get("accepted"))
+    if accepted and not at.saga.has_ended:
+        return at.accept(*_act_on_verdict(at, awaited, settling, outcome))
+    saga = _without_verdict(at.saga, awaited)
+    if accepted:
+        settled = replace(saga.step(awaited.step), undo=Undo.SETTLED)
+        incidents = without_incident(saga, IncidentKind.ORPHANED_EFFECT, awaited.step, awaited.direction)
         return at.accept(replace(saga, steps=saga.steps_with(settled), incidents=incidents))
     reason = str(outcome.data.get("reason", ""))
     kind = IncidentKind.VERDICT_REFUSED
-    return at.accept(at.with_incident(saga, kind, settling.step, settling.direction, reason))
+    return at.accept(at.with_incident(saga, kind, awaited.step, awaited.direction, reason))
+
+
+def _without_verdict(saga: Saga, awaited: Awaited) -> Saga:
+    """The work that was judged is awaited as before; of an ended saga nothing is."""
+    if saga.has_ended:
+        return replace(saga, awaited=saga.awaited_without(awaited.step, awaited.direction))
+    return replace(saga, awaited=saga.awaited_with(replace(awaited, settling=None, sending=NOT_SENT)))
 
 
 _UNDO_BY_VERDICT: Final = {
@@ -290,17 +405,15 @@ _UNDO_BY_VERDICT: Final = {
 }
 
 
-def _act_on_verdict(at: Moment, settling: Settlement, outcome: OutcomeReceived) -> Course:
+def _act_on_verdict(at: Moment, awaited: Awaited, settling: Settlement, outcome: OutcomeReceived) -> Course:
     """What an accepted verdict on the awaited work means."""
-    step = at.saga.step(settling.step)
-    if settling.direction is COMPENSATING:
-        judged = replace(step, undo=_UNDO_BY_VERDICT[settling.verdict])
-        return undo_next(at, replace(at.saga, steps=at.saga.steps_with(judged)))
+    if awaited.direction is COMPENSATING:
+        judged = replace(at.saga.step(awaited.step), undo=_UNDO_BY_VERDICT[settling.verdict])
+        return _undo_rest(at, _with_undone(at.saga, judged))
     if settling.verdict is not Verdict.NO_EFFECT:
-        return succeed(at, settling.step, outcome.data)
-    message = f"{settling.step} was found to have had no effect"
-    failure = Failure("operator_verdict", message, OrderStatus.REJECTED)
-    return compensate(at, replace(step, forward=Forward.REJECTED), failure)
+        return succeed(at, awaited.step, outcome.data)
+    message = f"{awaited.step} was found to have had no effect"
+    return _said_no(at, awaited.step, Failure("operator_verdict", message, End.REJECTED))
 
 
 # -- what the rules ask -----------------------------------------------------------------------------------
@@ -309,17 +422,19 @@ def _act_on_verdict(at: Moment, settling: Settlement, outcome: OutcomeReceived) 
 def still_held(definition: SagaDefinition, saga: Saga) -> str:
     """What a stuck compensation keeps from others: reserved SKUs, money (S7)."""
     held = [
-        definition[step.name].held(saga.order)
+        definition[step.name].held(saga.input)
         for step in saga.steps
-        if step.may_hold_something and definition[step.name].compensation is not None
+        if step.may_hold_something
+        and step.name in definition
+        and definition[step.name].compensation is not None
     ]
     return f"still held: {', '.join(held)}"
 
 
 def _waits_on_time(saga: Saga, step: str, direction: Direction) -> bool:
     """Whether time may still tell something of this work: a permanent failure stops its clock (S10)."""
-    awaiting = saga.awaiting
-    return awaiting is not None and saga.awaits(step, direction) and not awaiting.held
+    awaited = saga.waiting_for(step, direction)
+    return awaited is not None and not awaited.held and not saga.has_ended
 
 
 def _not_awaited(outcome: OutcomeReceived) -> Stale:

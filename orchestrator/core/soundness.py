@@ -1,34 +1,80 @@
-"""What a step of a definition must be, told before anything runs on it: its words, its work, its functions.
+"""What a saga definition must be, told before anything runs on it: its words and its course.
 
-A definition is somebody's Python: any field may hold anything. Its functions are tried on examples, because
-what they raise would otherwise be raised by each order.
+A definition is somebody's Python: any field may hold anything. Its functions are tried in `trial`.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from contracts.examples import ORDER, ORDER_OF_MANY, ORDER_OF_THE_SAGA
-from contracts.limits import IDENTIFIER
-from contracts.routing import PARTICIPANTS
-from contracts.works import WORKS, KindOfWork, problems_of
-from orchestrator.core.state import END_STATUSES, OrderStatus
+from pydantic import BaseModel
+
+from contracts.commands import Command
+from contracts.events import CompensationOutcome, Event, OutcomeEvent, Rejection
+from contracts.works import WORKS, KindOfWork
+from orchestrator.core.definition import (
+    LONGEST_S,
+    MAX_BRANCHES,
+    MAX_PIECES,
+    Announcement,
+    Compensation,
+    ForEach,
+    Group,
+    Labels,
+    OnDeadline,
+    SagaDefinition,
+    Step,
+    StepKind,
+    StepPolicy,
+    Wait,
+    steps_of,
+)
+from orchestrator.core.trial import MOMENTS, NAME_RULE, called, name_problems, trial_problems
 
 MAX_VERSION: Final = 32_767
 """What the column of versions holds."""
 
-_NAME_RULE: Final = "a name is a small letter and up to 63 more, digits or underscores"
-_EXAMPLES: Final = (ORDER, ORDER_OF_MANY)
-_OF_A_STEP: Final = {"step": "step", "direction": "forward"}
+
+class InvalidDefinition(Exception):
+    """A saga definition that must not run; the message says what is wrong with it."""
 
 
-def name_problems(name: object) -> Iterator[str]:
-    """Names stand in columns, routing keys and metrics."""
-    if not isinstance(name, str) or re.fullmatch(IDENTIFIER, name) is None:
-        yield _NAME_RULE
+def validate(definition: SagaDefinition) -> None:
+    """Raises InvalidDefinition, listing everything that is wrong, unless the definition may run."""
+    problems = list(dict.fromkeys(_problems(definition)))
+    if problems:
+        name = f"saga definition {definition.name!r} version {definition.version}"
+        raise InvalidDefinition(f"{name}: " + "; ".join(problems))
+
+
+def _problems(definition: Any) -> Iterator[str]:
+    yield from name_problems(definition.name)
+    yield from version_problems(definition.version)
+    if not isinstance(definition.starts_sagas, bool):
+        yield "starts_sagas is neither True nor False"
+    shape = [*_input_problems(definition), *_course_shape_problems(definition)]
+    yield from shape
+    if shape:
+        return
+    yield from _name_problems_of(definition)
+    yield from _order_problems(definition.course)
+    words = [*_label_problems(definition), *_announcement_problems(definition)]
+    yield from words
+    parts = [
+        f"step {step.name!r}: {problem}" for step in definition.steps for problem in _step_problems(step)
+    ]
+    parts += [
+        f"wait {name!r}: {problem}"
+        for name, each in definition.waits.items()
+        for problem in _wait_problems(each)
+    ]
+    yield from parts
+    if not words and not parts:
+        yield from trial_problems(definition)
+
+
+# -- shape and names ----------------------------------------------------------------------------------------
 
 
 def version_problems(version: object) -> Iterator[str]:
@@ -37,127 +83,215 @@ def version_problems(version: object) -> Iterator[str]:
         yield f"its version must be a whole number from 1 to {MAX_VERSION:,}"
 
 
-def work_problems(step: Any) -> Iterator[str]:
-    """The command, who takes it, and the events that answer it: anything else would never be answered."""
-    if step.participant not in PARTICIPANTS:
-        yield f"its participant {step.participant!r} is none of {', '.join(PARTICIPANTS)}"
-    work = WORKS.get(step.command) if isinstance(step.command, type) else None
-    if work is None:
-        known = ", ".join(command.__name__ for command in WORKS)
-        yield f"its command {_called(step.command)} is none of {known}"
+def _input_problems(definition: Any) -> Iterator[str]:
+    for what, model in (("input", definition.input), ("accepted", definition.accepted or definition.input)):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            yield f"its {what} is no pydantic model"
+            return
+    if not isinstance(definition.examples, tuple) or not definition.examples:
+        yield "its examples must be a tuple of inputs, one at least: its functions are tried on them"
         return
-    command = _called(step.command)
-    if step.participant in PARTICIPANTS and step.participant != work.participant:
-        yield f"{command} is work of {work.participant}, not of {step.participant}"
-    if step.success is not work.success:
-        yield f"its success is {_called(step.success)}, but {command} is answered by {_called(work.success)}"
-    if step.rejection is not work.rejection:
-        told, right = _called(step.rejection), _called(work.rejection)
-        yield f"its rejection is {told}, but the one of {command} is {right}"
-    yield from _compensation_problems(step, work)
+    for number, example in enumerate(definition.examples, 1):
+        if not isinstance(example, definition.input):
+            yield f"example {number} is no {definition.input.__name__}"
 
 
-def _compensation_problems(step: Any, work: KindOfWork) -> Iterator[str]:
-    given = step.compensation
-    if given is None:
+def _course_shape_problems(definition: Any) -> Iterator[str]:
+    if not isinstance(definition.course, tuple):
+        yield "its course must be a tuple of stages"
         return
-    told = getattr(given, "command", None), getattr(given, "outcome", None)
-    right = work.compensation, work.undone
-    if told != right:
-        words = " answered by ".join(map(_called, told))
-        yield f"its compensation is {words}, but the one of {_called(step.command)} is " + (
-            " answered by ".join(map(_called, right)) if work.compensation else "none"
-        )
+    for number, stage in enumerate(definition.course, 1):
+        if not isinstance(stage, Step | Group | ForEach | Wait):
+            yield f"stage {number} is {type(stage).__name__}, not a step, group, for-each or wait"
+        elif isinstance(stage, Group) and not _is_pair_or_more(stage.steps):
+            yield f"stage {number}: a group is a tuple of two steps or more"
+        elif not all(isinstance(step, Step) for step in steps_of(stage)):
+            yield f"stage {number} holds something that is no step"
+    if not any(steps_of(stage) for stage in definition.course):
+        yield "it has no steps"
 
 
-def word_problems(step: Any) -> Iterator[str]:
-    """What customers are told of the step, and what is kept of its success."""
+def _is_pair_or_more(steps: object) -> bool:
+    return isinstance(steps, tuple) and len(steps) > 1
+
+
+def _name_problems_of(definition: Any) -> Iterator[str]:
+    names: list[Any] = []
+    for stage in definition.course:
+        names += [step.name for step in steps_of(stage)]
+        names += [stage.name] if isinstance(stage, ForEach | Wait) else []
+    for name in names:
+        yield from (f"{name!r}: {problem}" for problem in name_problems(name))
+    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+        yield f"the name {name!r} is there more than once"
+    branches = sum(MAX_BRANCHES for stage in definition.course if isinstance(stage, ForEach))
+    if len(names) + branches > MAX_PIECES + len(definition.course):
+        yield f"it could have more than {MAX_PIECES} pieces of work"
+
+
+def _order_problems(course: Sequence[Any]) -> Iterator[str]:
+    """Compensatable steps come first, then the pivot, then retriable steps; or the way back is cut off."""
+    final: Step | None = None
+    pivots = 0
+    for stage in course:
+        kinds = {step.kind for step in steps_of(stage)}
+        if isinstance(stage, Group) and StepKind.PIVOT in kinds:
+            yield "a pivot stands alone in its stage, or is the step of a for-each"
+        if isinstance(stage, Group) and len(kinds) > 1:
+            yield f"the group of {', '.join(step.name for step in stage.steps)} mixes kinds of steps"
+        for step in steps_of(stage):
+            if final is not None and step.kind is StepKind.COMPENSATABLE:
+                yield f"compensatable step {step.name!r} comes after {final.name!r}, which cannot be undone"
+            if final is not None and step.kind is StepKind.PIVOT and final.kind is StepKind.RETRIABLE:
+                yield f"pivot {step.name!r} comes after {final.name!r}, which cannot be undone"
+            pivots += step.kind is StepKind.PIVOT
+        final = final or next((s for s in steps_of(stage) if s.kind is not StepKind.COMPENSATABLE), None)
+        if isinstance(stage, Wait) and final is not None and _may_turn(stage):
+            yield f"wait {stage.name!r} may turn the saga round, but comes after {final.name!r}, which cannot be undone"
+    if pivots > 1:
+        yield "it has more than one pivot"
+
+
+def _may_turn(wait: Wait) -> bool:
+    return wait.on_deadline is OnDeadline.TURN or wait.refuses is not None
+
+
+# -- words --------------------------------------------------------------------------------------------------
+
+
+def _label_problems(definition: Any) -> Iterator[str]:
+    labels = definition.labels
+    if not isinstance(labels, Labels):
+        yield "its labels are no Labels"
+        return
+    if callable(labels.completed) and not labels.may_complete_as:
+        yield "its label completed is a function, so may_complete_as must list what it may say"
+        return
+    for label in definition.all_labels:
+        yield from (f"label {label!r}: {problem}" for problem in name_problems(label))
+    completed = labels.may_complete_as if callable(labels.completed) else (labels.completed,)
+    ends = {*completed, labels.rejected, labels.cancelled}
+    on_the_way = [step.milestone for step in definition.steps]
+    on_the_way += [label for wait in definition.waits.values() for label in (wait.waiting, wait.milestone)]
+    for label in dict.fromkeys((labels.started, *on_the_way)):
+        if label in ends:
+            yield f"its label {label!r} is an end, not a way station"
+
+
+def _announcement_problems(definition: Any) -> Iterator[str]:
+    for moment, each in dict(definition.announces).items():
+        if moment not in MOMENTS:
+            yield f"it announces something when it is {moment!r}, which is none of {', '.join(MOMENTS)}"
+        elif not _is_announcement(each):
+            yield f"what it announces when it is {moment} is no Announcement of an Event"
+
+
+def _is_announcement(each: object) -> bool:
+    if not isinstance(each, Announcement):
+        return False
+    return _is_kind(each.event, Event) and isinstance(getattr(each.event, "key", None), str)
+
+
+# -- steps and waits ----------------------------------------------------------------------------------------
+
+
+def _step_problems(step: Any) -> Iterator[str]:
+    if isinstance(step.policy, StepPolicy):
+        yield from step.policy.problems()
+    else:
+        yield f"its policy is {type(step.policy).__name__}, not a StepPolicy"
+    if not isinstance(step.kind, StepKind):
+        yield f"its kind {step.kind!r} is no StepKind"
+    yield from _work_problems(step)
+    if step.kind is StepKind.COMPENSATABLE and step.compensation is None:
+        yield "it is compensatable but has no compensation"
+    if step.kind is not StepKind.COMPENSATABLE and step.compensation is not None:
+        yield f"it is {step.kind} but has a compensation"
+    if step.kind is StepKind.RETRIABLE and step.rejection is not None:
+        yield "it is retriable but can be rejected"
     if step.failure_code is not None and list(name_problems(step.failure_code)):
-        yield f"its failure_code {step.failure_code!r} is none: {_NAME_RULE}"
-    if step.milestone is not None and not isinstance(step.milestone, OrderStatus):
-        yield f"its milestone {step.milestone!r} is no OrderStatus"
-    elif step.milestone in END_STATUSES:
-        yield f"its milestone {step.milestone} is an end, not a way station"
+        yield f"its failure_code {step.failure_code!r} is none: {NAME_RULE}"
+    if step.announces is not None and not _is_announcement(step.announces):
+        yield "what it announces is no Announcement of an Event"
+    yield from _keeping_problems(step)
+
+
+def _work_problems(step: Any) -> Iterator[str]:
+    """The command, who takes it, and the events that answer it: anything else would never be answered."""
+    if not _is_kind(step.command, Command):
+        yield f"its command {called(step.command)} is no Command"
+        return
+    work = WORKS.get(step.command)
+    name = step.command.__name__
+    owner: str | None = work.participant if work else step.command.participant
+    if owner is None:
+        yield f"its command {name} does not say whose it is: it has no participant"
+    elif step.participant != owner:
+        yield f"{name} is work of {owner}, not of {step.participant!r}"
+    if step.compensation is not None and not isinstance(step.compensation, Compensation):
+        yield "its compensation is no Compensation"
+    elif step.compensation is not None and not _is_kind(step.compensation.command, Command):
+        yield f"its compensation {called(step.compensation.command)} is no Command"
+    yield from _answer_problems(step)
+    if work is not None:
+        yield from _unlike(step, work)
+
+
+def _answer_problems(step: Any) -> Iterator[str]:
+    undone = getattr(step.compensation, "outcome", None)
+    answers = (
+        ("success", step.success, OutcomeEvent),
+        ("rejection", step.rejection, Rejection),
+        ("compensation's outcome", undone, CompensationOutcome),
+    )
+    for what, given, kind in answers:
+        if given is None and what != "success":
+            continue
+        if not _is_kind(given, kind):
+            yield f"its {what} {called(given)} is no {kind.__name__}"
+        elif not isinstance(getattr(given, "key", None), str):
+            yield f"its {what} {called(given)} has no routing key"
+
+
+def _unlike(step: Any, work: KindOfWork) -> Iterator[str]:
+    """What is known of the command says how it is answered, and what undoes it."""
+    command, given = step.command.__name__, step.compensation
+    if step.success is not work.success:
+        yield f"its success is {called(step.success)}, but {command} is answered by {called(work.success)}"
+    if step.rejection is not work.rejection:
+        yield f"its rejection is {called(step.rejection)}, but the one of {command} is {called(work.rejection)}"
+    if isinstance(given, Compensation) and (given.command, given.outcome) != (work.compensation, work.undone):
+        told = f"{called(given.command)} answered by {called(given.outcome)}"
+        right = (
+            f"{called(work.compensation)} answered by {called(work.undone)}" if work.compensation else "none"
+        )
+        yield f"its compensation is {told}, but the one of {command} is {right}"
+
+
+def _keeping_problems(step: Any) -> Iterator[str]:
     if not isinstance(step.keeps, tuple):
         yield "what it keeps must be a tuple of names"
         return
-    fields = getattr(step.success, "model_fields", {})
+    known = getattr(step.success, "model_fields", {})
     for name in step.keeps:
-        if name not in fields:
-            yield f"it keeps {name!r}, which {_called(step.success)} does not have"
+        if name not in known:
+            yield f"it keeps {name!r}, which {called(step.success)} does not have"
 
 
-def function_problems(step: Any) -> Iterator[str]:
-    """Its functions, tried on examples of orders."""
-    yield from _arguments_problems(step)
-    if step.holds is None:
-        return
-    for order in _EXAMPLES:
-        try:
-            said = _plain(step.holds(order))
-        except Exception as error:
-            yield f"what it holds cannot be told of an example of an order: {_first_line(error)}"
-            return
-        if not isinstance(said, str):
-            yield f"what it holds is told as {type(said).__name__}, not as a text"
-            return
+def _wait_problems(wait: Any) -> Iterator[str]:
+    if type(wait.deadline_s) not in (int, float) or not 0 < wait.deadline_s <= LONGEST_S:
+        yield f"deadline_s must be above 0 and at most {LONGEST_S:,}"
+    if not isinstance(wait.on_deadline, OnDeadline):
+        yield f"its on_deadline {wait.on_deadline!r} is no OnDeadline"
+    if wait.signal is None:
+        if wait.refuses is not None:
+            yield "it waits for no signal that could be refused"
+    elif not _is_kind(wait.signal, BaseModel):
+        yield f"its signal {called(wait.signal)} is no pydantic model"
 
 
-def _arguments_problems(step: Any) -> Iterator[str]:
-    if step.command not in WORKS:
-        return
-    command = _called(step.command)
-    for order in _EXAMPLES:
-        try:
-            given = _plain(step.arguments(order))
-            again = _plain(step.arguments(order))
-        except Exception as error:
-            yield f"its arguments cannot be taken from an example of an order: {_first_line(error)}"
-            return
-        if not isinstance(given, Mapping):
-            yield f"its arguments are {type(given).__name__}, not a mapping of fields"
-            return
-        problems = list(_command_problems(step, given))
-        yield from (f"its arguments make no {command}: {problem}" for problem in problems)
-        if not problems and not _equal(given, again):
-            yield "its arguments differ from one call to the next: a command sent again would be another one"
-        if problems:
-            return
+# -- what these ask-------------------------------------------------------------------------------------------
 
 
-def _command_problems(step: Any, given: Mapping[Any, Any]) -> Iterator[str]:
-    identities = {*ORDER_OF_THE_SAGA, *_OF_A_STEP}
-    for name in given:
-        if name in identities:
-            yield f"{name} is the engine's to fill in"
-        elif name not in step.command.model_fields:
-            yield f"there is no field {name!r}"
-    fields = {str(name): value for name, value in given.items() if name not in identities}
-    yield from problems_of(step.command, {**ORDER_OF_THE_SAGA, **_OF_A_STEP, **fields})
-
-
-def _plain(value: object) -> object:
-    """What a function gave. Raises TypeError for what would have to be awaited first."""
-    if inspect.iscoroutine(value):
-        value.close()
-    if inspect.isawaitable(value) or inspect.isasyncgen(value):
-        raise TypeError("it is async: it must return at once")
-    return value
-
-
-def _equal(one: object, other: object) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:
-        return False
-
-
-def _called(kind: object) -> str:
-    if kind is None:
-        return "none"
-    return kind.__name__ if isinstance(kind, type) else repr(kind)[:80]
-
-
-def _first_line(error: BaseException) -> str:
-    words = (str(error).splitlines() or [""])[0][:200]
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+def _is_kind(given: object, kind: type) -> bool:
+    return isinstance(given, type) and issubclass(given, kind)

@@ -1,18 +1,20 @@
-"""When a saga wants to be looked at, and what a look finds (S4, S7, S11).
+"""When a saga wants to be looked at, and what a look finds (S4, S7, S11, S20, S23).
 
 Pure: time and chance are passed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from contracts.envelope import Direction
 from orchestrator.core.definition import SagaDefinition, Step, StepKind, StepPolicy
-from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
-from orchestrator.core.state import Awaiting, IncidentKind, Saga, Sending, Settlement
+from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue, WaitElapsed
+from orchestrator.core.state import Awaited, IncidentKind, Saga, Sending
 from orchestrator.core.values import replace
 
 
@@ -21,12 +23,12 @@ class Observed:
     """What the looker knows beside the saga.
 
     Attributes:
-        copy_in_outbox: the latest copy of the awaited command has not left yet (S4).
+        in_outbox: of the latest copies of awaited commands, those that have not left yet (S4).
         outcomes_empty_at: when our outcome queue was last seen empty, with nothing of it being worked on;
             None if never.
     """
 
-    copy_in_outbox: bool
+    in_outbox: Set[UUID]
     outcomes_empty_at: datetime | None
 
 
@@ -39,149 +41,170 @@ class Resend:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class StayAsItIs:
     """Nothing to do yet. ``grace_begins``: the final copy was seen to have left the outbox (S4)."""
 
     grace_begins: bool = False
 
 
-Finding = Resend | Wait | OutcomeUnknown | StepOverdue | CompensationStuck
+Finding = Resend | StayAsItIs | OutcomeUnknown | StepOverdue | CompensationStuck | WaitElapsed
 
 
-def look(definition: SagaDefinition, saga: Saga, observed: Observed, now: datetime) -> Finding:
-    """What to do about a saga that is looked at now."""
-    awaiting = saga.awaiting
-    if saga.settling is not None:
-        return _resend_if_due(saga, observed, now)
-    if awaiting is None or awaiting.held:
-        return Wait()
-    step = definition[awaiting.step]
-    if awaiting.direction is Direction.COMPENSATING:
-        if _is_stuck(saga, awaiting, step.policy):
-            return CompensationStuck(step.name)
-        return _resend_if_due(saga, observed, now)
-    if now < _deadline(awaiting, step.policy):
-        return _resend_if_due(saga, observed, now)
+def look(
+    definition: SagaDefinition, saga: Saga, awaited: Awaited, observed: Observed, now: datetime
+) -> Finding:
+    """What to do about one of the pieces that a saga awaits, looked at now."""
+    wait = definition.waits.get(awaited.step)
+    if wait is not None:
+        over_at = awaited.since + timedelta(seconds=wait.deadline_s)
+        return WaitElapsed(wait.name) if now >= over_at else StayAsItIs()
+    if awaited.settling is not None:
+        return _resend_if_due(awaited, observed, now)
+    if awaited.held:
+        return StayAsItIs()
+    step = definition[awaited.step]
+    if awaited.direction is Direction.COMPENSATING:
+        if _is_stuck(saga, awaited, step.policy):
+            return CompensationStuck(awaited.step)
+        return _resend_if_due(awaited, observed, now)
+    if now < _deadline(awaited, step.policy):
+        return _resend_if_due(awaited, observed, now)
     if step.kind is StepKind.COMPENSATABLE:
-        return _look_past_deadline(saga, step, observed)
-    if not saga.has_incident(IncidentKind.OVERDUE, step.name, awaiting.direction):
-        return StepOverdue(step.name)
-    return _resend_if_due(saga, observed, now)
+        return _look_past_deadline(awaited, step, observed)
+    if not saga.has_incident(IncidentKind.OVERDUE, awaited.step, awaited.direction):
+        return StepOverdue(awaited.step)
+    return _resend_if_due(awaited, observed, now)
 
 
-def _is_stuck(saga: Saga, awaiting: Awaiting, policy: StepPolicy) -> bool:
-    known = saga.has_incident(IncidentKind.COMPENSATION_STUCK, awaiting.step, awaiting.direction)
-    return saga.sending.attempts >= policy.stuck_after_attempts and not known
+def _is_stuck(saga: Saga, awaited: Awaited, policy: StepPolicy) -> bool:
+    known = saga.has_incident(IncidentKind.COMPENSATION_STUCK, awaited.step, awaited.direction)
+    return awaited.sending.attempts >= policy.stuck_after_attempts and not known
 
 
-def _look_past_deadline(saga: Saga, step: Step, observed: Observed) -> Finding:
+def _look_past_deadline(awaited: Awaited, step: Step, observed: Observed) -> Finding:
     """One more copy; then unknown, only when neither an outage nor our own backlog can be the reason (S4).
 
     The grace runs from when the copy was seen to have left. The queue must be seen empty after the grace: an
     answer given within it has then been read.
     """
-    if observed.copy_in_outbox:
-        return Wait()
-    if saga.sending.final_at is None:
+    sending = awaited.sending
+    if sending.message_id in observed.in_outbox:
+        return StayAsItIs()
+    if sending.final_at is None:
         return Resend(final=True)
-    if saga.sending.grace_since is None:
-        return Wait(grace_begins=True)
-    graced_at = saga.sending.grace_since + timedelta(seconds=step.policy.grace_s)
+    if sending.grace_since is None:
+        return StayAsItIs(grace_begins=True)
+    graced_at = sending.grace_since + timedelta(seconds=step.policy.grace_s)
     emptied_at = observed.outcomes_empty_at
-    return OutcomeUnknown(step.name) if emptied_at is not None and emptied_at >= graced_at else Wait()
+    is_unknown = emptied_at is not None and emptied_at >= graced_at
+    return OutcomeUnknown(awaited.step) if is_unknown else StayAsItIs()
 
 
-def _resend_if_due(saga: Saga, observed: Observed, now: datetime) -> Finding:
-    resend_at = saga.sending.resend_at
-    if observed.copy_in_outbox or (resend_at is not None and now < resend_at):
-        return Wait()
+def _resend_if_due(awaited: Awaited, observed: Observed, now: datetime) -> Finding:
+    sending = awaited.sending
+    if sending.message_id in observed.in_outbox:
+        return StayAsItIs()
+    if sending.resend_at is not None and now < sending.resend_at:
+        return StayAsItIs()
     return Resend(final=False)
 
 
 def sent(
-    definition: SagaDefinition, saga: Saga, message_id: UUID, now: datetime, jitter: float, *, final: bool
+    definition: SagaDefinition,
+    saga: Saga,
+    awaited: Awaited,
+    message_id: UUID,
+    now: datetime,
+    jitter: float,
+    *,
+    final: bool,
 ) -> Saga:
     """The saga after one more copy of what it waits for was written to the outbox.
 
     Args:
         jitter: chance in [0, 1): takes up to a quarter off the delay before the next copy.
         final: it is the copy after the deadline (S4).
-
-    Raises:
-        ValueError: the saga waits for nothing.
     """
-    work = saga.work
-    if work is None:
-        raise ValueError(f"saga {saga.saga_id} awaits nothing")
-    before = saga.sending
-    delay_s = _delay_s(definition[work.step].policy, before.attempts) * (1 - jitter / 4)
+    before = awaited.sending
+    delay_s = _delay_s(definition[awaited.step].policy, before.attempts) * (1 - jitter / 4)
     sending = Sending(
         attempts=before.attempts + 1,
         message_id=message_id,
         resend_at=now + timedelta(seconds=delay_s),
         final_at=now if final else None,
     )
-    key = attempts_key(saga, work)
+    key = attempts_key(awaited)
     attempts = {**saga.attempts, key: saga.attempts.get(key, 0) + 1}
-    due = _due_at(definition, saga, sending, now)
-    return replace(saga, sending=sending, attempts=attempts, due_at=due)
+    waiting = saga.awaited_with(replace(awaited, sending=sending))
+    return replace(saga, awaited=waiting, attempts=attempts)
 
 
-def waited(definition: SagaDefinition, saga: Saga, finding: Wait, now: datetime) -> Saga:
-    """The saga after a look that found nothing to do: only its timers move."""
-    sending = replace(saga.sending, grace_since=now) if finding.grace_begins else saga.sending
-    return replace(saga, sending=sending, due_at=_due_at(definition, saga, sending, now))
+def stayed(saga: Saga, awaited: Awaited, finding: StayAsItIs, now: datetime) -> Saga:
+    """The saga after a look that found nothing to do about a piece: only its timers move."""
+    if not finding.grace_begins:
+        return saga
+    sending = replace(awaited.sending, grace_since=now)
+    return replace(saga, awaited=saga.awaited_with(replace(awaited, sending=sending)))
 
 
-LOOK_AGAIN_S = 1.0
+LOOK_AGAIN_S: Final = 1.0
 """Least seconds until the next look at a saga that waits for something that no clock tells."""
 
 
 def due_at(definition: SagaDefinition, saga: Saga, now: datetime) -> datetime | None:
-    """When the saga next wants to be looked at; None when only an answer or a person moves it (S11).
+    """When the saga next wants to be looked at: the earliest of its pieces (S11, S20).
 
-    A saga that is past its time and still cannot move, say because its command is still in the outbox, is
-    looked at ever more seldom, so that an outage does not make every saga ask every second.
+    None when only an answer or a person moves it. A saga that is past its time and still cannot move, say
+    because its command is still in the outbox, is looked at ever more seldom, so that an outage does not make
+    every saga ask every second.
     """
-    return _due_at(definition, saga, saga.sending, now)
+    earliest: datetime | None = None
+    for awaited in saga.awaited:
+        wanted = _piece_due_at(definition, saga, awaited, now)
+        if wanted is not None and (earliest is None or wanted < earliest):
+            earliest = wanted
+    return earliest
 
 
-def attempts_key(saga: Saga, work: Awaiting | Settlement) -> str:
+def attempts_key(awaited: Awaited) -> str:
     """The name under which a saga counts copies: ``step``, ``step:compensating`` or ``step:settle``."""
-    if saga.settling is not None:
-        return f"{work.step}:settle"
-    return work.step if work.direction is Direction.FORWARD else f"{work.step}:{work.direction}"
+    if awaited.settling is not None:
+        return f"{awaited.step}:settle"
+    forward = awaited.direction is Direction.FORWARD
+    return awaited.step if forward else f"{awaited.step}:{awaited.direction}"
 
 
-def _due_at(definition: SagaDefinition, saga: Saga, sending: Sending, now: datetime) -> datetime | None:
-    work = saga.work
-    if work is None or (saga.settling is None and saga.awaiting is not None and saga.awaiting.held):
+def _piece_due_at(definition: SagaDefinition, saga: Saga, awaited: Awaited, now: datetime) -> datetime | None:
+    wait = definition.waits.get(awaited.step)
+    if wait is not None:
+        return awaited.since + timedelta(seconds=wait.deadline_s)
+    if awaited.held and awaited.settling is None:
         return None
-    policy = definition[work.step].policy
-    wanted = _wanted_at(policy, saga, sending) or now
+    policy = definition[awaited.step].policy
+    wanted = _wanted_at(policy, saga, awaited) or now
     if wanted > now:
         return wanted
     late_s = (now - wanted).total_seconds()
     return now + timedelta(seconds=max(LOOK_AGAIN_S, min(late_s / 4, policy.resend_cap_s)))
 
 
-def _wanted_at(policy: StepPolicy, saga: Saga, sending: Sending) -> datetime | None:
+def _wanted_at(policy: StepPolicy, saga: Saga, awaited: Awaited) -> datetime | None:
     """When something can next be done, as far as a clock tells."""
-    awaiting = saga.awaiting
-    if saga.settling is not None or awaiting is None or awaiting.direction is Direction.COMPENSATING:
+    sending = awaited.sending
+    if awaited.settling is not None or awaited.direction is Direction.COMPENSATING:
         return sending.resend_at
     if sending.grace_since is not None:
         return sending.grace_since + timedelta(seconds=policy.grace_s)
     if sending.final_at is not None:
         return sending.final_at
-    if saga.incidents and saga.has_incident(IncidentKind.OVERDUE, awaiting.step, awaiting.direction):
+    if saga.incidents and saga.has_incident(IncidentKind.OVERDUE, awaited.step, awaited.direction):
         return sending.resend_at
-    deadline = _deadline(awaiting, policy)
+    deadline = _deadline(awaited, policy)
     return deadline if sending.resend_at is None else min(sending.resend_at, deadline)
 
 
-def _deadline(awaiting: Awaiting, policy: StepPolicy) -> datetime:
-    return awaiting.since + timedelta(seconds=policy.deadline_s)
+def _deadline(awaited: Awaited, policy: StepPolicy) -> datetime:
+    return awaited.since + timedelta(seconds=policy.deadline_s)
 
 
 def _delay_s(policy: StepPolicy, attempts: int) -> float:

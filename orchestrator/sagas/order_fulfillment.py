@@ -7,6 +7,7 @@ undoes what was done, in reverse order.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Final
 
 from contracts.commands import (
@@ -24,29 +25,70 @@ from contracts.events import (
     InventoryRejectedEvent,
     InventoryReleasedEvent,
     InventoryReservedEvent,
+    OrderCancelledEvent,
+    OrderCompletedEvent,
+    OrderCreatedEvent,
     OrderFulfilledEvent,
+    OrderRejectedEvent,
     PaymentDeclinedEvent,
     PaymentRefundedEvent,
     PaymentSuccessfulEvent,
     ShipmentRejectedEvent,
 )
-from contracts.orders import AcceptedOrder
+from contracts.examples import ORDER, ORDER_OF_MANY
+from contracts.orders import AcceptedOrder, Order
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
-from orchestrator.core.definition import Compensation, SagaDefinition, Step, StepKind, StepPolicy
-from orchestrator.core.state import OrderStatus
+from orchestrator.core.definition import (
+    Announcement,
+    Compensation,
+    Results,
+    SagaDefinition,
+    Step,
+    StepKind,
+    StepPolicy,
+)
 
 NAME: Final = "order_fulfillment"
+
+
+class OrderStatus(StrEnum):
+    """What the customer of an order sees (S8): the labels of this saga."""
+
+    PENDING = "pending"
+    RESERVED = "reserved"
+    PAID = "paid"
+    SHIPPED = "shipped"
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+
+def _created(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
+    return {
+        "customer_id": order.customer_id,
+        "currency": order.currency,
+        "total": order.total,
+        "lines": _items(order),
+    }
+
+
+ANNOUNCES: Final = {
+    "started": Announcement(OrderCreatedEvent, _created),
+    "completed": Announcement(OrderCompletedEvent),
+    "rejected": Announcement(OrderRejectedEvent),
+    "cancelled": Announcement(OrderCancelledEvent),
+}
 
 
 def _items(order: AcceptedOrder) -> tuple[ItemQuantity, ...]:
     return tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in order.lines)
 
 
-def _to_reserve(order: AcceptedOrder) -> Mapping[str, Any]:
+def _to_reserve(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {"lines": _items(order)}
 
 
-def _to_charge(order: AcceptedOrder) -> Mapping[str, Any]:
+def _to_charge(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {
         "customer_id": order.customer_id,
         "amount": order.total,
@@ -55,7 +97,7 @@ def _to_charge(order: AcceptedOrder) -> Mapping[str, Any]:
     }
 
 
-def _to_ship(order: AcceptedOrder) -> Mapping[str, Any]:
+def _to_ship(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {"lines": _items(order), "shipping_address": order.shipping_address}
 
 
@@ -72,7 +114,11 @@ def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
     return SagaDefinition(
         name=NAME,
         version=1,
-        steps=(
+        input=Order,
+        accepted=AcceptedOrder,
+        examples=(ORDER, ORDER_OF_MANY),
+        announces=ANNOUNCES,
+        course=(
             Step(
                 name="reserve",
                 participant=INVENTORY,
