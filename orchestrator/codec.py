@@ -74,10 +74,10 @@ def read_saga(columns: Mapping[str, Any], state: str, document: str | None) -> S
 
 def _check_whole(saga: Saga) -> None:
     """A state that lost a field may still have the shape of one; its saga would rest for ever, unseen."""
-    steps = {step.name for step in saga.steps}
     if saga.awaiting is None and saga.status not in ENDED:
         raise Unreadable("its state does not say what it awaits")
-    if not steps or any(work.step not in steps for work in (saga.awaiting, saga.settling) if work):
+    steps = {step.name for step in saga.steps}
+    if steps and any(work.step not in steps for work in (saga.awaiting, saga.settling) if work):
         raise Unreadable("its state lacks a step")
 
 

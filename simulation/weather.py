@@ -30,6 +30,7 @@ class Fault(StrEnum):
     DATABASE_CUT_OFF = "process cut off from its database"
     DATABASE_RESTARTED = "database restarted"
     CLOCK_JUMPED = "database clock jumped"
+    ROW_SPOILT = "an order's stored document spoilt, until somebody repairs it"
     # processes
     CRASH_BEFORE_COMMIT = "crash before a commit"
     CRASH_AFTER_COMMIT = "crash after a commit"

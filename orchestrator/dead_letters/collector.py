@@ -118,8 +118,8 @@ class Collector:
         happened = CommandDeadLettered(command.step, command.direction, dead.permanent, error)
         answer = self.engine.fold(work, Happening(command.saga_id, happened, delivery.message_id))
         match answer:
-            case UnknownVersion(definition, version):
-                return _untold(dead, f"{definition} version {version} was not known here")
+            case UnknownVersion():
+                return _untold(dead, "its saga's definition version was not known here")
             case UnreadableSaga(reason):
                 return _untold(dead, f"what is stored of its saga could not be read: {reason}")
         return dead

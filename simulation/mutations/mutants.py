@@ -60,6 +60,16 @@ def published_before_the_commit(original: Any) -> Any:
     return run
 
 
+def stopped_by_a_bad_row(original: Any) -> Any:
+    """S25: what cannot be read is everybody's trouble."""
+
+    def set_aside(self: Any, transaction: Any, failed: Any, now: Any) -> None:
+        if failed:
+            raise ValueError("a row cannot be read")
+
+    return set_aside
+
+
 def acknowledged_before_the_commit(original: Any) -> Any:
     """S2: a crash before the commit loses the message."""
 

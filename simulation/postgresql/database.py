@@ -211,6 +211,11 @@ class PostgresDatabase:
                 )
         self.look()
 
+    def write_order(self, order_id: UUID, document: str) -> None:
+        """Write over what is stored of an order."""
+        query = "UPDATE orchestrator.orders SET document = %s::json WHERE order_id = %s"
+        self._eye.execute(query, [document, order_id])
+
     def execute(self, statement: str) -> None:
         """Change the database itself."""
         self._eye.execute(statement.encode())

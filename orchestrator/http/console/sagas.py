@@ -209,6 +209,7 @@ class SagaPages:
             ended=detail.status in ENDED,
             said_before=said_before,
             attempt=attempt,
+            unreadable=False,
         )
 
     async def _show_remains(self, saga_id: UUID, session: Session, attempt: Attempt | None) -> Response:
@@ -227,7 +228,14 @@ class SagaPages:
             total=_total(order),
             explanation=explanation,
             ledgers=await self._ledgers(saga_id),
+            timeline=None,
+            flow=None,
+            messages=(),
+            last_sent=None,
+            judged=[],
+            verdicts=list(Verdict),
             ended=detail.status in ENDED,
+            said_before=None,
             attempt=attempt,
             unreadable=True,
         )
