@@ -13,13 +13,9 @@ from typing import Final
 
 from oms.failures import Failure
 from oms.settings import PREFIX, Settings
-from orchestrator.core.definition import (
-    InvalidDefinition,
-    Registry,
-    SagaDefinition,
-    StepPolicy,
-    validate,
-)
+from orchestrator.core.definition import SagaDefinition, StepPolicy
+from orchestrator.core.registry import Registry
+from orchestrator.core.soundness import InvalidDefinition, validate
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 
 Define = Callable[[StepPolicy], SagaDefinition]

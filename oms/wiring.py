@@ -21,7 +21,6 @@ from oms.definitions import registry
 from oms.failures import Failure
 from oms.settings import PREFIX, SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry
-from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment
 from participants import service as participant_parts
 from participants.exchange import Exchange, HttpExchange, InvalidProviderUrl
@@ -164,7 +163,6 @@ def deployment(parts: Parts) -> Deployment:
         rng=parts.rng,
         retry_policy=settings.retry_policy,
         idempotency_key_lifetime_s=settings.idempotency_ttl_s,
-        definition_name=order_fulfillment.NAME,
         tracing=parts.telemetry.tracing,
     )
 

@@ -21,7 +21,8 @@ from messaging.measures import Reading
 from messaging.transport import Message
 from orchestrator.codec import Unreadable, check_fits
 from orchestrator.core import machine, timers
-from orchestrator.core.definition import Registry, SagaDefinition
+from orchestrator.core.asking import awaited_command
+from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import (
     Decision,
     PublishEvent,
@@ -31,11 +32,11 @@ from orchestrator.core.effects import (
     Transition,
 )
 from orchestrator.core.inputs import Input
-from orchestrator.core.rules import awaited_command
-from orchestrator.core.state import Saga
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import Awaited, Saga
 from orchestrator.core.values import replace
 from orchestrator.measures import RESENT, STALE, UNKNOWN_VERSION, UNREADABLE, Move, SagaMeasures
-from orchestrator.storage import HistoryEntry, OrchestratorTransaction, SagaChange, WorkEnded
+from orchestrator.storage import HistoryEntry, NewSaga, OrchestratorTransaction, SagaChange, WorkEnded
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class Engine:
         """
         self.registry = registry
         self.counts: Counter[str] = Counter()
-        self.measures = SagaMeasures()
+        self.measures = SagaMeasures(registry.events, registry.end_labels)
         self._new_id = new_id
         self._rng = rng
         self._on_progress = on_progress
@@ -153,15 +154,15 @@ class Engine:
     def start(
         self,
         transaction: OrchestratorTransaction,
-        sagas: Sequence[tuple[Transition, str | None]],
+        sagas: Sequence[tuple[Transition, str, str | None]],
         now: datetime,
     ) -> None:
-        """Write new sagas, each with its first command and event (S14), given with their trace context."""
+        """Write new sagas, each with its first commands and event (S14), given with owner and trace context."""
         work = Work(now=now, sagas={}, previous={})
-        for transition, traceparent in sagas:
+        for transition, _, traceparent in sagas:
             definition = self.registry.latest(transition.saga.definition)
             self._record(work, definition, _traced(transition, traceparent), None, traceparent)
-        transaction.add_sagas(list(work.changed.values()))
+        transaction.add_sagas([NewSaga(work.changed[each.saga.saga_id], owner) for each, owner, _ in sagas])
         self._write_rest(transaction, work)
 
     async def lock(self, transaction: OrchestratorTransaction, saga_ids: set[UUID]) -> Work:
@@ -192,7 +193,14 @@ class Engine:
         except Unreadable as error:
             self.counts["unreadable"] += 1
             return UnreadableSaga(str(error))
-        decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
+        try:
+            decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
+        except (
+            Exception
+        ) as error:  # a definition's functions are somebody's code: it harms its own saga (S25)
+            log.error("an input could not be decided", saga_id=str(saga.saga_id), exc_info=error)
+            self.counts["unreadable"] += 1
+            return UnreadableSaga(f"its definition failed: {type(error).__name__}: {error}"[:300])
         if isinstance(decision, Transition):
             trace = happening.traceparent or saga.traceparent
             self._record(work, definition, decision, happening.causation_id, trace)
@@ -206,12 +214,14 @@ class Engine:
         self.counts["unreadable"] += 1
         return UnreadableSaga(work.unreadable[saga_id])
 
-    def resend(self, work: Work, definition: SagaDefinition, saga: Saga, finding: timers.Resend) -> None:
-        """One more copy of what the saga awaits: same work, new message id (S4)."""
-        command = awaited_command(definition, saga)
+    def resend(
+        self, work: Work, definition: SagaDefinition, saga: Saga, awaited: Awaited, finding: timers.Resend
+    ) -> None:
+        """One more copy of a command that the saga awaits: same work, new message id (S4)."""
+        command = awaited_command(definition, saga, awaited)
         message_id = self._message(work, command, None, saga.traceparent).message_id
-        jitter = self._rng.random()
-        work.put(timers.sent(definition, saga, message_id, work.now, jitter, final=finding.final))
+        jitter, final = self._rng.random(), finding.final
+        work.put(timers.sent(definition, saga, awaited, message_id, work.now, jitter, final=final))
         self.counts["resent"] += 1
 
     def write(self, transaction: OrchestratorTransaction, work: Work) -> None:
@@ -244,7 +254,7 @@ class Engine:
         causation_id: str | None,
         traceparent: str | None,
     ) -> None:
-        saga, sent, asked = transition.saga, [], False
+        saga, sent = transition.saga, []
         for effect in transition.effects:
             if isinstance(effect, ResolveDeadLetters):
                 work.ended_work.append(WorkEnded(saga.saga_id, effect.step, effect.direction, effect.cause))
@@ -252,10 +262,8 @@ class Engine:
             message = self._message(work, effect, causation_id, traceparent)
             sent.append({"type": message.type, "message_id": str(message.message_id)})
             if isinstance(effect, SendCommand):
-                asked, jitter = True, _own_jitter(saga.saga_id)
-                saga = timers.sent(definition, saga, message.message_id, work.now, jitter, final=False)
-        if not asked:
-            saga = replace(saga, due_at=timers.due_at(definition, saga, work.now))
+                saga = _first_copy(definition, saga, effect, message, work.now)
+        saga = replace(saga, due_at=timers.due_at(definition, saga, work.now))
         before = work.sagas.get(saga.saga_id)
         saga = _lazily_due(before, saga)
         work.put(saga)
@@ -295,6 +303,17 @@ def _traced(transition: Transition, traceparent: str | None) -> Transition:
     return Transition(saga, transition.effects, transition.accepted)
 
 
+def _first_copy(
+    definition: SagaDefinition, saga: Saga, asked: SendCommand, message: Message, now: datetime
+) -> Saga:
+    """The saga once the first copy of a command that it awaits has been written."""
+    awaited = saga.waiting_for(asked.command.step, asked.command.direction)
+    if awaited is None:
+        raise ValueError(f"saga {saga.saga_id} asks for {asked.command.step} and does not await it")
+    jitter = _own_jitter(saga.saga_id)
+    return timers.sent(definition, saga, awaited, message.message_id, now, jitter, final=False)
+
+
 def _own_jitter(saga_id: UUID) -> float:
     """A saga's share of chance, the same for each new command: a later one is never due before an earlier.
 
@@ -313,11 +332,10 @@ def _lazily_due(before: Saga | None, saga: Saga) -> Saga:
 
 def _led_to(saga: Saga, sent: list[dict[str, str]]) -> dict[str, Any]:
     """What an accepted input led to, for people who read the history."""
-    awaiting = saga.awaiting
     return {
         "status": saga.status.value,
-        "order_status": saga.order_status.value,
-        "step": awaiting.step if awaiting else None,
+        "order_status": saga.label,
+        "step": saga.awaited[0].step if saga.awaited else None,
         "direction": saga.direction.value,
         "sent": sent,
     }

@@ -15,9 +15,10 @@ from contracts.envelope import Direction
 from contracts.routing import command_queue
 from messaging.transport import BrokerUnavailable, QueueDepth
 from orchestrator.codec import Unreadable
-from orchestrator.core.definition import Registry
-from orchestrator.core.rules import awaited_command
-from orchestrator.core.state import ENDED, OrderStatus, Saga, Status
+from orchestrator.core.asking import awaited_command
+from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import ENDED, Awaited, Saga, Status
 from orchestrator.queries import Queries
 from orchestrator.queries.sagas import unreadable_incident
 from orchestrator.queries.views import DeadLetterSummary, IncidentView, Time, View
@@ -30,12 +31,12 @@ Depth = Callable[[str], Awaitable[QueueDepth]]
 
 
 class AwaitedView(View):
-    """The command whose answer a saga waits for."""
+    """A command whose answer a saga waits for, or a signal from outside."""
 
-    command: str
+    command: str = Field(description="The command; of a wait what its signal is called, or `time`")
     step: str
     direction: Direction
-    participant: str
+    participant: str | None = Field(description="null for a wait: what comes from outside")
     since: Time = Field(description="When its present deadline began")
     deadline_at: Time | None = Field(description="null for what is asked for without limit")
     sent: int = Field(description="Copies sent since then")
@@ -67,11 +68,12 @@ class Explanation(View):
     saga_id: UUID
     order_id: UUID
     status: Status
-    order_status: OrderStatus
+    order_status: str
     version: int
     now: Time
     summary: str
     awaited: AwaitedView | None
+    also_awaited: tuple[AwaitedView, ...] = Field((), description="What is awaited beside it")
     outbox: OutboxView | None
     queue: QueueView | None
     incidents: tuple[IncidentView, ...]
@@ -109,20 +111,22 @@ class Explainer:
         if saga is None:
             return None
         now = await self._now()
-        awaited = self._awaited(saga)
+        every = self._awaited(saga)
+        awaited = every[0] if every else None
         waiting = await self._copy_in_outbox(saga, now)
-        queue = await self._queue(awaited.participant) if awaited else None
+        queue = await self._queue(awaited.participant) if awaited and awaited.participant else None
         dead = await self._queries.dead_letters.open_of(saga_id)
         sentences = _sentences(saga, awaited, waiting, queue, dead, now)
         return Explanation(
             saga_id=saga.saga_id,
-            order_id=saga.order_id,
+            order_id=saga.subject_id,
             status=saga.status,
-            order_status=saga.order_status,
+            order_status=saga.label,
             version=saga.version,
             now=now,
             summary=" ".join(sentences),
             awaited=awaited,
+            also_awaited=every[1:],
             outbox=waiting,
             queue=queue,
             incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
@@ -158,28 +162,14 @@ class Explainer:
             allowed_actions=(),
         )
 
-    def _awaited(self, saga: Saga) -> AwaitedView | None:
+    def _awaited(self, saga: Saga) -> tuple[AwaitedView, ...]:
         definition = self._registry.find(saga.definition, saga.definition_version)
-        work = saga.work
-        if definition is None or work is None:
-            return None
-        send = awaited_command(definition, saga)
-        timed = saga.settling is None and work.direction is Direction.FORWARD
-        deadline = work.since + timedelta(seconds=definition[work.step].policy.deadline_s)
-        return AwaitedView(
-            command=type(send.command).__name__,
-            step=work.step,
-            direction=work.direction,
-            participant=send.participant,
-            since=saga.settling.since if saga.settling else work.since,
-            deadline_at=deadline if timed else None,
-            sent=saga.sending.attempts,
-            sent_again_at=saga.sending.resend_at,
-            held=saga.awaiting is not None and saga.awaiting.held and saga.settling is None,
-        )
+        if definition is None:
+            return ()
+        return tuple(_awaited_view(definition, saga, each) for each in saga.awaited)
 
     async def _copy_in_outbox(self, saga: Saga, now: datetime) -> OutboxView | None:
-        message_id = saga.sending.message_id
+        message_id = next((each.sending.message_id for each in saga.awaited if each.sending.message_id), None)
         if message_id is None:
             return None
         statement = select(outbox.c.created_at, outbox.c.attempts).where(outbox.c.message_id == message_id)
@@ -201,6 +191,36 @@ class Explainer:
         return QueueView(name=name, ready=depth.ready, consumers=depth.consumers)
 
 
+def _awaited_view(definition: SagaDefinition, saga: Saga, awaited: Awaited) -> AwaitedView:
+    wait = definition.waits.get(awaited.step)
+    if wait is not None:
+        return AwaitedView(
+            command=wait.signal.__name__ if wait.signal else "time",
+            step=wait.name,
+            direction=awaited.direction,
+            participant=None,
+            since=awaited.since,
+            deadline_at=awaited.since + timedelta(seconds=wait.deadline_s),
+            sent=0,
+            sent_again_at=None,
+            held=False,
+        )
+    send = awaited_command(definition, saga, awaited)
+    timed = awaited.settling is None and awaited.direction is Direction.FORWARD
+    deadline = awaited.since + timedelta(seconds=definition[awaited.step].policy.deadline_s)
+    return AwaitedView(
+        command=type(send.command).__name__,
+        step=awaited.step,
+        direction=awaited.direction,
+        participant=send.participant,
+        since=awaited.settling.since if awaited.settling else awaited.since,
+        deadline_at=deadline if timed else None,
+        sent=awaited.sending.attempts,
+        sent_again_at=awaited.sending.resend_at,
+        held=awaited.held and awaited.settling is None,
+    )
+
+
 def _sentences(
     saga: Saga,
     awaited: AwaitedView | None,
@@ -210,7 +230,7 @@ def _sentences(
     now: datetime,
 ) -> Iterator[str]:
     if saga.status in ENDED:
-        yield f"The saga has ended: its order is {saga.order_status}."
+        yield f"The saga has ended: it is {saga.label}."
     if awaited is not None:
         yield from _about_the_wait(awaited, now)
     elif saga.status not in ENDED:

@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from contracts.orders import Order
+from pydantic import BaseModel
+
 from messaging.batching import Arrivals
 from messaging.measures import MESSAGES, Distribution
 from messaging.unit_of_work import StorageUnavailable, UnitOfWork
 from orchestrator.core import machine
+from orchestrator.core.effects import Transition
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
 from orchestrator.storage import KeyClaim, OrchestratorTransaction
@@ -31,33 +33,51 @@ With those that are being stored it is less than the requests that may be open, 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid order with the ids it will get: drawn beforehand, so that a repeat finds them (S17)."""
+    """A valid input with the ids that its saga will get: drawn beforehand, so that a repeat finds them (S17).
 
-    order: Order
-    order_id: UUID
+    Attributes:
+        definition: the name of the saga definition that is started.
+        owner: who starts it: the customer of an order, else a caller of the API (S24).
+        scope: in which its idempotency key counts; None: the owner.
+    """
+
+    definition: str
+    given: BaseModel
+    owner: str
+    subject_id: UUID
     saga_id: UUID
     idempotency_key: str | None = None
     traceparent: str | None = None
+    scope: str | None = None
+
+    @property
+    def claimant(self) -> str:
+        """Whose idempotency key it is (S14, S24)."""
+        return self.scope if self.scope is not None else self.owner
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The order stands: newly, or since an earlier submission with the same key.
+    """The saga stands: newly, or since an earlier submission with the same key.
 
     Attributes:
         saga: what was just stored, so that nobody has to read it again; None where it stood before.
     """
 
-    order_id: UUID
+    subject_id: UUID
     replayed: bool
     saga: Saga | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyReused:
-    """The idempotency key stands for another order."""
+    """The idempotency key stands for another input."""
 
-    order_id: UUID
+    subject_id: UUID
+
+
+class NotStarted(Exception):
+    """The definition failed on this input: a fault of the definition's, which the message names (S25)."""
 
 
 class Overloaded(Exception):
@@ -73,9 +93,9 @@ class _Waiting:
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-def fingerprint(order: Order) -> bytes:
-    """What makes two submissions the same order: every validated field."""
-    return hashlib.sha256(order.model_dump_json().encode()).digest()
+def fingerprint(given: BaseModel) -> bytes:
+    """What makes two submissions the same: every validated field."""
+    return hashlib.sha256(given.model_dump_json().encode()).digest()
 
 
 class Intake:
@@ -85,19 +105,17 @@ class Intake:
         self,
         unit_of_work: UnitOfWork[OrchestratorTransaction],
         engine: Engine,
-        definition_name: str,
         key_lifetime_s: float,
     ) -> None:
         self._unit_of_work = unit_of_work
         self._engine = engine
-        self._definition_name = definition_name
         self._key_lifetime = timedelta(seconds=key_lifetime_s)
         self._arrivals: Arrivals[_Waiting] = Arrivals()
         self.batches = Distribution(MESSAGES)
         """How many submissions shared a transaction, since the start."""
 
     async def submit(self, submission: Submission) -> Answer:
-        """Store an order and start its saga.
+        """Store an input and start its saga.
 
         Raises:
             Overloaded: too many are waiting already.
@@ -158,7 +176,7 @@ class Intake:
         self, transaction: OrchestratorTransaction, submissions: Sequence[Submission]
     ) -> set[UUID]:
         """What an earlier run committed although its commit seemed to fail (S17)."""
-        return await transaction.existing_orders([submission.order_id for submission in submissions])
+        return await transaction.existing_orders([submission.subject_id for submission in submissions])
 
     async def _store_in(
         self,
@@ -167,23 +185,30 @@ class Intake:
         committed: set[UUID],
     ) -> list[Answer]:
         now = await transaction.now()
-        claims = _leading_claims(s for s in submissions if s.order_id not in committed)
+        claims = _leading_claims(s for s in submissions if s.subject_id not in committed)
         standing = {}
         if claims:
             standing = dict(await transaction.claim_keys(claims, now, now - self._key_lifetime))
         for claim in claims:
             standing.setdefault((claim.customer_id, claim.key), claim)
         answers = [_answer(submission, standing, committed) for submission in submissions]
-        definition = self._engine.registry.latest(self._definition_name)
         started = [
-            (machine.start(definition, s.saga_id, s.order_id, s.order, now), s.traceparent)
+            (self._started(s, now), s.owner, s.traceparent)
             for s, answer in zip(submissions, answers, strict=True)
-            if answer == Accepted(s.order_id, replayed=False) and s.order_id not in committed
+            if answer == Accepted(s.subject_id, replayed=False) and s.subject_id not in committed
         ]
         if started:
             self._engine.start(transaction, started, now)
-        stored = {transition.saga.order_id: transition.saga for transition, _ in started}
+        stored = {transition.saga.subject_id: transition.saga for transition, _, _ in started}
         return [_with_saga(answer, stored) for answer in answers]
+
+    def _started(self, submission: Submission, now: datetime) -> Transition:
+        """The saga as it starts. Raises NotStarted where its definition fails on this input."""
+        definition = self._engine.registry.latest(submission.definition)
+        try:
+            return machine.start(definition, submission.saga_id, submission.subject_id, submission.given, now)
+        except Exception as error:
+            raise NotStarted(f"{definition.name} version {definition.version} cannot start on it") from error
 
 
 def _refuse(group: Iterable[_Waiting], error: Exception) -> None:
@@ -197,8 +222,8 @@ def _leading_claims(submissions: Iterable[Submission]) -> list[KeyClaim]:
     claims: dict[tuple[str, str], KeyClaim] = {}
     for submission in submissions:
         if submission.idempotency_key is not None:
-            customer, key = submission.order.customer_id, submission.idempotency_key
-            claim = KeyClaim(customer, key, fingerprint(submission.order), submission.order_id)
+            customer, key = submission.claimant, submission.idempotency_key
+            claim = KeyClaim(customer, key, fingerprint(submission.given), submission.subject_id)
             claims.setdefault((customer, key), claim)
     return [claims[name] for name in sorted(claims)]
 
@@ -207,12 +232,12 @@ def _answer(
     submission: Submission, standing: dict[tuple[str, str], KeyClaim], committed: set[UUID]
 ) -> Answer:
     """New, a repeat, or another order under a used key."""
-    if submission.idempotency_key is None or submission.order_id in committed:
-        return Accepted(submission.order_id, replayed=False)
-    claim = standing[(submission.order.customer_id, submission.idempotency_key)]
-    if claim.order_id == submission.order_id:
-        return Accepted(submission.order_id, replayed=False)
-    if claim.fingerprint == fingerprint(submission.order):
+    if submission.idempotency_key is None or submission.subject_id in committed:
+        return Accepted(submission.subject_id, replayed=False)
+    claim = standing[(submission.claimant, submission.idempotency_key)]
+    if claim.order_id == submission.subject_id:
+        return Accepted(submission.subject_id, replayed=False)
+    if claim.fingerprint == fingerprint(submission.given):
         return Accepted(claim.order_id, replayed=True)
     return KeyReused(claim.order_id)
 
@@ -221,4 +246,4 @@ def _with_saga(answer: Answer, stored: Mapping[UUID, Saga]) -> Answer:
     """The answer, with the saga where it was stored just now."""
     if isinstance(answer, KeyReused) or answer.replayed:
         return answer
-    return Accepted(answer.order_id, replayed=False, saga=stored.get(answer.order_id))
+    return Accepted(answer.subject_id, replayed=False, saga=stored.get(answer.subject_id))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from contracts.envelope import Direction
-from contracts.events import OUTCOMES, Rejection, StepRefused, StepSettled
+from contracts.events import OutcomeEvent, Rejection, StepRefused, StepSettled
 from messaging.measures import SECONDS, Distribution, Kind, Measure, Reading
 from orchestrator.core.inputs import (
     CommandDeadLettered,
@@ -17,7 +17,7 @@ from orchestrator.core.inputs import (
     OutcomeUnknown,
     StepOverdue,
 )
-from orchestrator.core.state import END_STATUSES, IncidentKind, Saga
+from orchestrator.core.state import IncidentKind, Saga
 
 Move = tuple["Saga | None", Input, Saga]
 """A saga before, what it accepted, and the saga after it; None before its start."""
@@ -114,11 +114,15 @@ MEASURES: Final = (
 class SagaMeasures:
     """Counts of one engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: Mapping[str, type[OutcomeEvent]], ends: Collection[str]) -> None:
+        """
+        Args:
+            events: every event that can answer a command, by its type.
+            ends: the labels with which sagas end, counted from the start.
+        """
         self.started = 0
-        self.durations: Mapping[str, Distribution] = {
-            result.value: Distribution(SECONDS) for result in sorted(END_STATUSES)
-        }
+        self.durations: dict[str, Distribution] = {label: Distribution(SECONDS) for label in sorted(ends)}
+        self._results = {name: _result(event) for name, event in events.items()}
         self.attempts: Counter[tuple[str, str, str]] = Counter()
         self._answers: dict[tuple[str, bool, str], int] = {}
         self._durations: dict[tuple[str, bool], Distribution] = {}
@@ -136,7 +140,7 @@ class SagaMeasures:
                 self._note_other(before, accepted)
             if after.ended_at is not None and before.ended_at is None:
                 took_s = (after.updated_at - after.created_at).total_seconds()
-                self.durations[after.order_status].add(took_s)
+                self.durations.setdefault(after.label, Distribution(SECONDS)).add(took_s)
             if after.incidents and after.incidents != before.incidents:
                 self.incidents.update(i.kind for i in after.incidents if i not in before.incidents)
 
@@ -148,7 +152,7 @@ class SagaMeasures:
             yield DURATION.of(result), durations
         attempts = self.attempts.copy()
         for (step, forward, event), count in self._answers.items():
-            attempts[step, _DIRECTIONS[forward], _RESULTS[event]] += count
+            attempts[step, _DIRECTIONS[forward], self._results[event]] += count
         for labels, count in attempts.items():
             yield ATTEMPTS.of(*labels), count
         for (step, forward), durations in self._durations.items():
@@ -161,26 +165,26 @@ class SagaMeasures:
         step, forward = answer.step, answer.direction is Direction.FORWARD
         key = (step, forward, answer.event)
         self._answers[key] = self._answers.get(key, 0) + 1
-        awaiting = before.awaiting
-        if awaiting is None or awaiting.step != step or awaiting.direction is not answer.direction:
+        awaited = before.waiting_for(step, answer.direction)
+        if awaited is None:
             return
         durations = self._durations.get((step, forward))
         if durations is None:
             durations = self._durations[step, forward] = Distribution(SECONDS)
-        durations.add((after.updated_at - awaiting.since).total_seconds())
+        durations.add((after.updated_at - awaited.since).total_seconds())
 
     def _note_other(self, before: Saga, accepted: Input) -> None:
         match accepted:
             case CommandDeadLettered(step, direction):
                 self.attempts[step, direction.value, "dead_lettered"] += 1
-            case OutcomeUnknown(step) | StepOverdue(step) | CompensationStuck(step) if before.awaiting:
-                self.attempts[step, before.awaiting.direction.value, _TIMED[type(accepted)]] += 1
+            case OutcomeUnknown() | StepOverdue() | CompensationStuck():
+                direction, result = _TIMED[type(accepted)]
+                self.attempts[accepted.step, direction.value, result] += 1
             case _:
                 pass
 
 
-def _result(event: str) -> str:
-    kind = OUTCOMES[event]
+def _result(kind: type[OutcomeEvent]) -> str:
     if issubclass(kind, Rejection):
         return "rejected"
     if issubclass(kind, StepRefused):
@@ -189,9 +193,8 @@ def _result(event: str) -> str:
 
 
 _DIRECTIONS: Final = {True: Direction.FORWARD.value, False: Direction.COMPENSATING.value}
-_RESULTS: Final = {event: _result(event) for event in OUTCOMES}
-_TIMED: Final[dict[type, str]] = {
-    OutcomeUnknown: "unknown",
-    StepOverdue: "overdue",
-    CompensationStuck: "stuck",
+_TIMED: Final[dict[type, tuple[Direction, str]]] = {
+    OutcomeUnknown: (Direction.FORWARD, "unknown"),
+    StepOverdue: (Direction.FORWARD, "overdue"),
+    CompensationStuck: (Direction.COMPENSATING, "stuck"),
 }

@@ -150,10 +150,9 @@ def audit(audit_id: UUID, work: Work, actor: Actor, action: str, before: Saga, a
 
 
 def _view(saga: Saga) -> dict[str, Any]:
-    awaiting = saga.awaiting
     return {
         "status": saga.status.value,
-        "step": awaiting.step if awaiting else None,
+        "step": saga.awaited[0].step if saga.awaited else None,
         "direction": saga.direction.value,
         "version": saga.version,
         "incidents": [incident.kind.value for incident in saga.incidents],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
-from contracts.events import OUTCOMES
+from contracts.events import OutcomeEvent
 from messaging.compose import check_envelope, traceparent_of
 from messaging.consumer import Failed
 from messaging.errors import Poison
@@ -27,14 +27,17 @@ log = structlog.get_logger(__name__)
 _IDENTITIES: Final = frozenset({"saga_id", "order_id", "step", "direction"})
 
 
-def decode_outcome(delivery: Delivery) -> Happening:
+def decode_outcome(delivery: Delivery, events: Mapping[str, type[OutcomeEvent]]) -> Happening:
     """The input that an outcome event is.
+
+    Args:
+        events: every event that can answer a command, by its type.
 
     Raises:
         Poison: it is not an outcome event that this version understands.
     """
     saga_id = check_envelope(delivery)
-    model = OUTCOMES.get(delivery.type or "")
+    model = events.get(delivery.type or "")
     if model is None:
         raise Poison("unknown_type", f"{str(delivery.type)[:80]!r} is not an outcome event")
     try:
@@ -62,7 +65,7 @@ class OutcomeHandler:
         understood: list[tuple[Delivery, Happening]] = []
         for delivery in deliveries:
             try:
-                understood.append((delivery, decode_outcome(delivery)))
+                understood.append((delivery, decode_outcome(delivery, self.engine.registry.events)))
             except Poison as error:
                 failures.append(Failed(delivery, error))
         answers = await self.engine.apply(transaction, [happening for _, happening in understood])

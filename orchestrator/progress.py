@@ -82,7 +82,9 @@ class ProgressNotifier:
         if not self._overflowed:
             for saga in sagas:
                 # Commits are not always told in their order: what has ended stays so.
-                self._pending[saga.order_id] = saga.status in ENDED or self._pending.get(saga.order_id, False)
+                self._pending[saga.subject_id] = saga.status in ENDED or self._pending.get(
+                    saga.subject_id, False
+                )
         self._something.set()
 
     async def run_once(self) -> bool:

@@ -14,7 +14,7 @@ from messaging.transport import BrokerUnavailable, Transport
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core import timers
 from orchestrator.core.state import Saga
-from orchestrator.core.timers import Observed, Resend, Wait
+from orchestrator.core.timers import Observed, Resend, StayAsItIs
 from orchestrator.core.values import replace
 from orchestrator.engine import Engine, Happening, Work
 from orchestrator.storage import OrchestratorTransaction
@@ -64,21 +64,26 @@ class Reconciler:
         if not found:
             self._somebody_waits_for_empty = False
             return 0
-        copies = {
-            saga.sending.message_id: key for key, saga in locked.sagas.items() if saga.sending.message_id
-        }
-        in_outbox = {copies[found] for found in await transaction.outbox_holds(list(copies))}
+        copies = [
+            awaited.sending.message_id
+            for saga in locked.sagas.values()
+            for awaited in saga.awaited
+            if awaited.sending.message_id
+        ]
+        observed = Observed(await transaction.outbox_holds(copies), self._outcomes_empty_at)
         work = self._engine.work_on(locked.sagas, locked.now, locked.unreadable)
         failed = dict(locked.unreadable)
         for saga_id in sorted(locked.sagas):
             try:
                 with work.undone_on_failure(saga_id):
-                    self._look_at(work, work.sagas[saga_id], in_outbox)
+                    self._look_at(work, work.sagas[saga_id], observed)
             except Exception as error:
                 log.error("a due saga could not be looked at", saga_id=str(saga_id), exc_info=error)
                 failed[saga_id] = f"{type(error).__name__} while it was looked at"
         self._set_aside(transaction, failed, work.now)
-        self._somebody_waits_for_empty = any(saga.sending.final_at for saga in work.sagas.values())
+        self._somebody_waits_for_empty = any(
+            awaited.sending.final_at for saga in work.sagas.values() for awaited in saga.awaited
+        )
         self._engine.write(transaction, work)
         return found
 
@@ -92,24 +97,23 @@ class Reconciler:
         if failed:
             transaction.set_aside(failed, now + SET_ASIDE)
 
-    def _look_at(self, work: Work, saga: Saga, in_outbox: set[UUID]) -> None:
+    def _look_at(self, work: Work, saga: Saga, observed: Observed) -> None:
+        """Look at each piece that the saga awaits; what one look leads to, the next one sees (S20)."""
         definition = self._engine.registry.find(saga.definition, saga.definition_version)
         if definition is None:
             return
-        observed = Observed(saga.saga_id in in_outbox, self._outcomes_empty_at)
-        finding = timers.look(definition, saga, observed, work.now)
-        match finding:
-            case Wait():
-                work.put(timers.waited(definition, saga, finding, work.now))
-            case Resend():
-                self._engine.resend(work, definition, saga, finding)
-            case _:
-                self._engine.fold(work, Happening(saga.saga_id, finding))
-                self._not_due_before(work, saga)
-
-    def _not_due_before(self, work: Work, looked_at: Saga) -> None:
-        """A saga that was due must not stay due: its lazily kept time is brought up to date."""
-        saga = work.sagas[looked_at.saga_id]
-        definition = self._engine.registry.find(saga.definition, saga.definition_version)
-        if definition is not None and saga.due_at is not None and saga.due_at <= work.now:
-            work.put(replace(saga, due_at=timers.due_at(definition, saga, work.now)))
+        for seen in saga.awaited:
+            now_is = work.sagas[saga.saga_id]
+            awaited = now_is.waiting_for(seen.step, seen.direction)
+            if awaited is None:
+                continue
+            finding = timers.look(definition, now_is, awaited, observed, work.now)
+            match finding:
+                case StayAsItIs():
+                    work.put(timers.stayed(now_is, awaited, finding, work.now))
+                case Resend():
+                    self._engine.resend(work, definition, now_is, awaited, finding)
+                case _:
+                    self._engine.fold(work, Happening(saga.saga_id, finding))
+        looked_at = work.sagas[saga.saga_id]
+        work.put(replace(looked_at, due_at=timers.due_at(definition, looked_at, work.now)))

@@ -25,7 +25,7 @@ from messaging.topology import orchestrator_topology, participant_topology
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Topology, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
-from orchestrator.core.definition import Registry
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters.collector import BareRecords, Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
@@ -83,7 +83,6 @@ class Deployment:
     rng: random.Random
     retry_policy: RetryPolicy
     idempotency_key_lifetime_s: float
-    definition_name: str
     patience_s: float = 5.0
     pace: Pace = Pace()
     remembered: SagaCache = field(default_factory=SagaCache)
@@ -91,12 +90,12 @@ class Deployment:
 
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """Transactions on the orchestrator's schema."""
-        transaction = partial(PostgresTransaction, remembered=self.remembered)
+        transaction = partial(PostgresTransaction, registry=self.registry, remembered=self.remembered)
         return SqlUnitOfWork(self.database, transaction, outbox, self.rng, patience_s)
 
     def job_unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[JobTransaction]:
         """Transactions on the orchestrator's schema, jobs included."""
-        transaction = partial(JobPostgresTransaction, remembered=self.remembered)
+        transaction = partial(JobPostgresTransaction, registry=self.registry, remembered=self.remembered)
         return SqlUnitOfWork(self.database, transaction, outbox, self.rng, patience_s)
 
 
@@ -123,7 +122,6 @@ class Front:
         self.intake = Intake(
             unit_of_work,
             self.engine,
-            deployment.definition_name,
             deployment.idempotency_key_lifetime_s,
         )
         self.operations = Operations(unit_of_work, self.engine, new_id)

@@ -37,6 +37,14 @@ class SagaChange:
 
 
 @dataclass(frozen=True, slots=True)
+class NewSaga:
+    """A saga that has just been started, and who started it: a customer, or a caller of the API (S14, S24)."""
+
+    saga: Saga
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """One accepted input of one saga, and where it led (S15)."""
 
@@ -154,7 +162,7 @@ class OrchestratorTransaction(Protocol):
         Whoever writes such a saga as a whole takes the mark off.
         """
 
-    def add_sagas(self, sagas: Sequence[Saga]) -> None:
+    def add_sagas(self, started: Sequence[NewSaga]) -> None:
         """Write new orders with their sagas."""
 
     def save_sagas(self, changes: Sequence[SagaChange]) -> None:

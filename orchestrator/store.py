@@ -15,6 +15,7 @@ from messaging.identifiers import AS_NUMBER
 from messaging.postgresql import SqlTransaction
 from messaging.round_trip import Connection
 from orchestrator.codec import Unreadable, dump_input, dump_json, dump_state, kind_of, read_saga
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, IncidentKind, Saga
 from orchestrator.dead_letters.rows import (
     KNOWN_DEATHS,
@@ -33,19 +34,20 @@ from orchestrator.storage import (
     HistoryEntry,
     KeyClaim,
     Locked,
+    NewSaga,
     SagaChange,
     WorkEnded,
 )
 
 CLOCK: Final = "SELECT clock_timestamp()"
 
-_SAGA_COLUMNS: Final = (
+_SAGA_FIELDS: Final = (
     "saga_id",
-    "order_id",
+    "subject_id",
     "definition",
     "definition_version",
     "status",
-    "order_status",
+    "label",
     "direction",
     "version",
     "due_at",
@@ -165,13 +167,16 @@ class PostgresTransaction(SqlTransaction):
         self,
         connection: SqlConnection,
         driver: Connection,
+        registry: Registry,
         remembered: SagaCache | None = None,
     ) -> None:
         """
         Args:
+            registry: by whose definitions the inputs of sagas are read.
             remembered: sagas as this process last wrote them, shared by its transactions.
         """
         super().__init__(connection, driver)
+        self._registry = registry
         self._remembered = remembered if remembered is not None else SagaCache()
         self._revisions: dict[UUID, int] = {}
 
@@ -196,10 +201,14 @@ class PostgresTransaction(SqlTransaction):
         for row in rows:
             saga_id = row[0]
             try:
-                sagas[saga_id] = known[saga_id][1] if row[-2] is None else _saga(row)
+                sagas[saga_id] = known[saga_id][1] if row[-2] is None else self._saga(row)
             except Unreadable as error:
                 unreadable[saga_id] = str(error)
         return Locked(clock[0][0], sagas, unreadable)
+
+    def _saga(self, row: TupleRow) -> Saga:
+        columns = dict(zip(_SAGA_FIELDS, row, strict=False))
+        return read_saga(columns, row[-2], row[-1], self._registry)
 
     def set_aside(self, saga_ids: Collection[UUID], until: datetime) -> None:
         """See the port."""
@@ -214,23 +223,24 @@ class PostgresTransaction(SqlTransaction):
         rows, clock = await self.fetch_together(due, (CLOCK, []))
         return self._locked(rows, clock, {})
 
-    def add_sagas(self, sagas: Sequence[Saga]) -> None:
+    def add_sagas(self, started: Sequence[NewSaga]) -> None:
         """See the port."""
+        sagas = [each.saga for each in started]
         order_columns = [
-            [saga.order_id for saga in sagas],
+            [saga.subject_id for saga in sagas],
             [saga.saga_id for saga in sagas],
-            [saga.order.customer_id for saga in sagas],
-            [saga.order.model_dump_json(exclude_none=True) for saga in sagas],
+            [each.owner for each in started],
+            [saga.input.model_dump_json() for saga in sagas],
             [saga.created_at for saga in sagas],
         ]
         saga_columns = [
             [saga.saga_id for saga in sagas],
-            [saga.order_id for saga in sagas],
+            [saga.subject_id for saga in sagas],
             [saga.definition for saga in sagas],
             [saga.definition_version for saga in sagas],
             [saga.status.value for saga in sagas],
-            [saga.order_status.value for saga in sagas],
-            [saga.awaiting.step if saga.awaiting else None for saga in sagas],
+            [saga.label for saga in sagas],
+            [saga.awaited[0].step if saga.awaited else None for saga in sagas],
             [saga.direction.value for saga in sagas],
             [saga.version for saga in sagas],
             [saga.due_at for saga in sagas],
@@ -248,8 +258,8 @@ class PostgresTransaction(SqlTransaction):
             [saga.saga_id for saga in sagas],
             [change.previous_version for change in changes],
             [saga.status.value for saga in sagas],
-            [saga.order_status.value for saga in sagas],
-            [saga.awaiting.step if saga.awaiting else None for saga in sagas],
+            [saga.label for saga in sagas],
+            [saga.awaited[0].step if saga.awaited else None for saga in sagas],
             [saga.direction.value for saga in sagas],
             [saga.version for saga in sagas],
             [",".join(dict.fromkeys(incident.kind for incident in saga.incidents)) for saga in sagas],
@@ -362,8 +372,3 @@ class PostgresTransaction(SqlTransaction):
         for entry in entries:
             values = [getattr(entry, field.name) for field in fields(AuditEntry)]
             self.write(INSERT_AUDIT, [*values[:6], dump_json(entry.before), dump_json(entry.after)], 1)
-
-
-def _saga(row: TupleRow) -> Saga:
-    columns = dict(zip(_SAGA_COLUMNS, row, strict=False))
-    return read_saga(columns, row[-2], row[-1])

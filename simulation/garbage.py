@@ -75,7 +75,7 @@ class Forger:
         """Send a release of something that has not been asked for yet, as an old program might (P4, P5)."""
         command = ReleaseInventory(
             saga_id=saga.saga_id,
-            order_id=saga.order_id,
+            order_id=saga.subject_id,
             step="reserve",
             direction=Direction.COMPENSATING,
         )
@@ -84,17 +84,17 @@ class Forger:
 
     def repeat_the_past(self, saga: Saga) -> None:
         """Send a command of a saga that ended long ago once more."""
-        identity: dict[str, Any] = {"saga_id": saga.saga_id, "order_id": saga.order_id}
+        identity: dict[str, Any] = {"saga_id": saga.saga_id, "order_id": saga.subject_id}
         identity["direction"] = Direction.FORWARD
-        lines = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in saga.order.lines)
-        address = saga.order.shipping_address
+        lines = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in saga.input.lines)
+        address = saga.input.shipping_address
         charged = ChargePayment(
             **identity,
             step="charge",
-            customer_id=saga.order.customer_id,
-            amount=saga.order.total,
-            currency=saga.order.currency,
-            payment_method=saga.order.payment_method,
+            customer_id=saga.input.customer_id,
+            amount=saga.input.total,
+            currency=saga.input.currency,
+            payment_method=saga.input.payment_method,
         )
         for participant, command in (
             (INVENTORY, ReserveInventory(**identity, step="reserve", lines=lines)),

@@ -19,6 +19,7 @@ from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.core.state import ENDED, IncidentKind, Saga
 from orchestrator.intake import Accepted, Answer, KeyReused, Overloaded, Submission, fingerprint
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
+from orchestrator.sagas.order_fulfillment import NAME
 from orchestrator.service import Front
 from orchestrator.storage import DeadLetter, DeadLetterStatus
 from participants.providers import idempotency_key
@@ -117,7 +118,7 @@ class Customer(Person):
             answer = await first
         if not isinstance(answer, Accepted):
             return
-        await asyncio.gather(self._cancel(answer.order_id), self._repeat(), self._reuse())
+        await asyncio.gather(self._cancel(answer.subject_id), self._repeat(), self._reuse())
 
     async def submit(self, order: Order) -> Answer | None:
         """Submit until there is an answer; without a key only once, for it might be a second order."""
@@ -130,7 +131,7 @@ class Customer(Person):
                     return None
                 await asyncio.sleep(self.rng.uniform(0.1, 5.0))
                 continue
-            told = None if isinstance(answer, KeyReused) else answer.order_id
+            told = None if isinstance(answer, KeyReused) else answer.subject_id
             self.office.tell(Submitted(order.customer_id, key, fingerprint(order), told))
             return answer
 
@@ -152,14 +153,14 @@ class Customer(Person):
         if self.plan.cancels_after_s is None:
             return
         await asyncio.sleep(self.plan.cancels_after_s)
-        saga_ids = [each.saga_id for each in await self.office.sagas() if each.order_id == order_id]
+        saga_ids = [each.saga_id for each in await self.office.sagas() if each.subject_id == order_id]
         for saga_id in saga_ids * self.rng.choice((1, 1, 2)):
             await self.act("customer", "cancel", saga_id, _cancelling(saga_id, CUSTOMER, None))
 
 
 async def _submit(desk: Desk, order: Order, key: str | None) -> Answer:
     order_id, saga_id = desk.new_id(), desk.new_id()
-    return await desk.front.intake.submit(Submission(order, order_id, saga_id, key))
+    return await desk.front.intake.submit(Submission(NAME, order, order.customer_id, order_id, saga_id, key))
 
 
 class Operator(Person):
@@ -214,15 +215,15 @@ class Operator(Person):
 
     async def _follow(self, saga: Saga) -> None:
         kinds = {incident.kind for incident in saga.incidents}
-        if not kinds or saga.settling is not None:
+        if not kinds or any(each.settling for each in saga.awaited):
             return
         if saga.status in ENDED:
             for incident in saga.incidents:
                 await self.resolve(saga, incident.step)
         elif IncidentKind.DEAD_LETTER in kinds and self.rng.random() < 0.7:
             await self._retry(saga, None)
-        elif saga.awaiting is not None and self.rng.random() < 0.5:
-            await self.resolve(saga, saga.awaiting.step)
+        elif saga.awaited and self.rng.random() < 0.5:
+            await self.resolve(saga, self.rng.choice(saga.awaited).step)
 
     def _truth(self, saga: Saga, step: str, direction: Direction) -> ResolveRequested | None:
         """A verdict that is true, or that a person has made true; None where there is nothing to judge."""
@@ -231,7 +232,7 @@ class Operator(Person):
                 # The participant asks the gateway for proof before it believes this (P10).
                 return ResolveRequested(OPERATOR, step, Verdict.NO_EFFECT)
             key = idempotency_key(saga.saga_id, step, Direction.FORWARD)
-            self.office.provider.give_back_by_hand(str(saga.order_id), key)
+            self.office.provider.give_back_by_hand(str(saga.subject_id), key)
             return ResolveRequested(OPERATOR, step, Verdict.SETTLED_OUTSIDE, "by hand")
         if step == "ship" and direction is Direction.FORWARD:
             return self._truth_about_parcel(saga)
@@ -288,4 +289,5 @@ def _is_open(dead: DeadLetter) -> bool:
 
 
 def _judged(saga: Saga, step: str) -> Direction:
-    return saga.awaiting.direction if saga.awaiting is not None else Direction.COMPENSATING
+    awaited = next((each for each in saga.awaited if each.step == step), None)
+    return awaited.direction if awaited is not None else Direction.COMPENSATING

@@ -19,8 +19,8 @@ from orchestrator.core import machine, timers
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Refused, Stale
 from orchestrator.core.inputs import OutcomeReceived
-from orchestrator.core.state import Saga
-from orchestrator.core.timers import Observed, Wait
+from orchestrator.core.state import Awaited, Saga
+from orchestrator.core.timers import Observed, StayAsItIs
 from orchestrator.dead_letters.collector import Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, Work
@@ -105,14 +105,14 @@ def _rule(engine: Engine, saga: Saga | None, happened: Any, answer: Any) -> str:
 
 
 def _look(original: Callable[..., Any]) -> Callable[..., Any]:
-    def look(definition: SagaDefinition, saga: Saga, observed: Observed, now: Any) -> Any:
-        finding = original(definition, saga, observed, now)
-        if not isinstance(finding, Wait) or finding.grace_begins:
+    def look(definition: SagaDefinition, saga: Saga, awaited: Awaited, observed: Observed, now: Any) -> Any:
+        finding = original(definition, saga, awaited, observed, now)
+        if not isinstance(finding, StayAsItIs) or finding.grace_begins:
             what = type(finding).__name__
             if getattr(finding, "final", False):
                 what = "final copy"
             rule = "S4 S7 re-send" if what == "Resend" else f"S12 {what}"
-            told(rule, what, saga.saga_id, str(saga.direction))
+            told(rule, what, saga.saga_id, str(awaited.direction))
         return finding
 
     return look
@@ -195,7 +195,7 @@ def _relayed(original: Callable[..., Any]) -> Callable[..., Any]:
 def _answered(original: Callable[..., Any]) -> Callable[..., Any]:
     def answer(submission: Any, standing: Any, committed: Any) -> Any:
         given = original(submission, standing, committed)
-        what = "S17 found committed" if submission.order_id in committed else f"S14 {_kind(given)}"
+        what = "S17 found committed" if submission.subject_id in committed else f"S14 {_kind(given)}"
         told(what, "", submission.saga_id, "forward")
         return given
 

@@ -14,7 +14,8 @@ from messaging.identifiers import NewId, time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.postgresql import is_transient
 from messaging.unit_of_work import PatientUnitOfWork, UnitOfWork
-from orchestrator.core.definition import Registry, SagaDefinition
+from orchestrator.core.definition import SagaDefinition, Step
+from orchestrator.core.registry import Registry
 from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment, Front, OrchestratorService, Pace, ServiceTransaction
 from participants import service as participant
@@ -49,9 +50,9 @@ def old_definition() -> SagaDefinition:
 def new_definition() -> SagaDefinition:
     """Its second version: more patient with every step, and with another word for what is not in stock."""
     old = order_fulfillment.order_fulfillment(NEW_POLICY)
-    first, *others = old.steps
-    steps = (replace(first, failure_code="sold_out"), *others)
-    return SagaDefinition(name=old.name, version=2, steps=steps)
+    first, *others = old.course
+    assert isinstance(first, Step)
+    return replace(old, version=2, course=(replace(first, failure_code="sold_out"), *others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,6 @@ class Wiring:
             rng=rng,
             retry_policy=RETRIES,
             idempotency_key_lifetime_s=KEY_LIFETIME_S,
-            definition_name=order_fulfillment.NAME,
             pace=PACE,
             line=self._line(host, ORCHESTRATOR),
         )

@@ -56,7 +56,7 @@ def ids_of(facts: Iterable[TimedFact], about: str) -> set[str]:
     for _, fact in facts:
         if isinstance(fact, Committed):
             for change in fact.of(SAGAS):
-                pair = {str(change.after.saga_id), str(change.after.order_id)}
+                pair = {str(change.after.saga_id), str(change.after.subject_id)}
                 if about in pair:
                     return pair
     return {about}
@@ -92,10 +92,13 @@ def _committed(fact: Committed) -> Told:
 
 
 def _resent(before: Saga, after: Saga) -> Told:
-    if before.version == after.version and before.sending.attempts != after.sending.attempts:
-        work = after.work
-        step = f"{work.step} ({work.direction})" if work else "?"
-        yield str(after.saga_id), f"saga       asks again for {step}, copy {after.sending.attempts}"
+    if before.version != after.version:
+        return
+    for awaited in after.awaited:
+        earlier = before.waiting_for(awaited.step, awaited.direction)
+        if earlier is not None and earlier.sending.attempts != awaited.sending.attempts:
+            asked = f"{awaited.step} ({awaited.direction}), copy {awaited.sending.attempts}"
+            yield str(after.saga_id), f"saga       asks again for {asked}"
 
 
 def _aged(fact: Aged) -> Told:

@@ -14,7 +14,7 @@ from messaging.compose import instruction_message
 from messaging.identifiers import first_id_at
 from messaging.in_process import InProcessBroker
 from messaging.topology import orchestrator_topology, participant_topology
-from orchestrator.core.definition import Registry
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, Saga
 from orchestrator.storage import DeadLetter
 from simulation.facts import Aged, Committed, Fact, Struck
@@ -215,7 +215,7 @@ class World:
             if saga.saga_id in self._spoilt:
                 continue
             if saga.status not in ENDED:
-                return f"saga {saga.saga_id} is {saga.status}, awaiting {saga.awaiting}"
+                return f"saga {saga.saga_id} is {saga.status}, awaiting {saga.awaited}"
             if saga.incidents:
                 return f"saga {saga.saga_id} has ended with {saga.incidents}"
         for row in self.servers[ORCHESTRATOR_DATABASE].rows.table(DEAD_LETTERS).values():
@@ -369,7 +369,7 @@ class World:
         sagas = self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()
         for number, saga in enumerate(sagas):
             if number in wrong and saga.status not in ENDED:
-                self._provider.broken_orders.add(str(saga.order_id))
+                self._provider.broken_orders.add(str(saga.subject_id))
 
 
 assert ORDERS_COME_WITHIN_S < STORM_LASTS_S

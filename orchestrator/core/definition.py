@@ -240,6 +240,11 @@ class Labels:
     cancelled: str = "cancelled"
     may_complete_as: tuple[str, ...] = ()
 
+    @property
+    def completes_as(self) -> tuple[str, ...]:
+        """Every label with which a saga may complete."""
+        return self.may_complete_as if callable(self.completed) else (self.completed,)
+
 
 @dataclass(frozen=True)
 class SagaDefinition:
@@ -347,6 +352,5 @@ class SagaDefinition:
         own = [label for stage in named for label in (stage.waiting, stage.milestone)]
         own += [step.milestone for step in self.steps]
         labels = self.labels
-        completed = labels.may_complete_as if callable(labels.completed) else (labels.completed,)
-        found = (labels.started, *own, *completed, labels.rejected, labels.cancelled)
+        found = (labels.started, *own, *labels.completes_as, labels.rejected, labels.cancelled)
         return tuple(dict.fromkeys(label for label in found if label is not None))

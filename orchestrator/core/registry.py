@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contracts.events import OutcomeEvent
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.soundness import InvalidDefinition, validate
+from orchestrator.core.state import Status
 
 
 class Registry:
@@ -52,6 +53,20 @@ class Registry:
     def events(self) -> Mapping[str, type[OutcomeEvent]]:
         """Every event that can answer a command of some saga, by its type."""
         return self._events
+
+    @property
+    def end_labels(self) -> frozenset[str]:
+        """Every label with which a saga may end."""
+        return frozenset(self.ends_as(Status.COMPLETED)) | frozenset(self.ends_as(Status.COMPENSATED))
+
+    def ends_as(self, status: Status) -> tuple[str, ...]:
+        """The labels with which sagas of this final status end, sorted."""
+        every = [each.labels for each in self]
+        if status is Status.COMPLETED:
+            found = {label for each in every for label in each.completes_as}
+        else:
+            found = {label for each in every for label in (each.rejected, each.cancelled)}
+        return tuple(sorted(found))
 
     @property
     def known(self) -> tuple[tuple[str, int], ...]:

@@ -169,8 +169,7 @@ def _label_problems(definition: Any) -> Iterator[str]:
         return
     for label in definition.all_labels:
         yield from (f"label {label!r}: {problem}" for problem in name_problems(label))
-    completed = labels.may_complete_as if callable(labels.completed) else (labels.completed,)
-    ends = {*completed, labels.rejected, labels.cancelled}
+    ends = {*labels.completes_as, labels.rejected, labels.cancelled}
     on_the_way = [step.milestone for step in definition.steps]
     on_the_way += [label for wait in definition.waits.values() for label in (wait.waiting, wait.milestone)]
     for label in dict.fromkeys((labels.started, *on_the_way)):

@@ -150,12 +150,7 @@ def _untold(dead: DeadLetter, why: str) -> DeadLetter:
 
 
 def _awaited(saga: Saga, command: CommandWork) -> bool:
-    settling = saga.settling
-    settled = settling is not None and (settling.step, settling.direction) == (
-        command.step,
-        command.direction,
-    )
-    return settled or saga.awaits(command.step, command.direction)
+    return saga.waiting_for(command.step, command.direction) is not None
 
 
 def command_work(delivery: Delivery) -> CommandWork | None:

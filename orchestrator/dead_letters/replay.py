@@ -180,13 +180,11 @@ class DeadLetterOperations:
             raise unreadable(work.unreadable[saga_id])
         if saga is None:
             raise NotAllowed("not_awaited", "its saga is gone")
-        awaited_work = saga.work
-        wanted = (dead.step, dead.direction)
-        if awaited_work is None or (awaited_work.step, awaited_work.direction.value) != wanted:
-            awaited = f"{awaited_work.step} ({awaited_work.direction})" if awaited_work else "nothing"
+        if not any((each.step, each.direction) == (dead.step, dead.direction) for each in saga.awaited):
+            awaited = " and ".join(f"{each.step} ({each.direction})" for each in saga.awaited) or "nothing"
             reason = f"the saga awaits {awaited}, not {dead.step} ({dead.direction})"
             raise NotAllowed("not_awaited", reason, self._operations.allowed(saga))
-        self._operations.fold(work, saga, RetryRequested(actor))
+        self._operations.fold(work, saga, RetryRequested(actor, dead.step))
 
 
 _NOBODY: Final = Actor("dry run", "")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from messaging.identifiers import NewId
 from messaging.tracing import UNTRACED, Tracing
-from orchestrator.core.definition import Registry
+from orchestrator.core.registry import Registry
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.disclosure import Disclosures
 from orchestrator.explanation import Depth, Explainer

@@ -14,12 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.codec import Unreadable
-from orchestrator.core.state import END_STATUSES, Saga
+from orchestrator.core.state import Saga
 from orchestrator.progress import Interest, ProgressListener, Watch
 from orchestrator.queries import Queries
 from orchestrator.queries.orders import order_then, seen_by_customer
 from orchestrator.queries.sagas import HistoryRow
 from orchestrator.queries.views import OrderView
+from orchestrator.sagas.order_fulfillment import END_STATUSES
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,6 @@ from contracts.limits import CustomerId
 from contracts.orders import Order
 from contracts.problems import ProblemError
 from orchestrator.core.inputs import Actor
-from orchestrator.core.state import END_STATUSES, OrderStatus
 from orchestrator.http import headers
 from orchestrator.http.access import Access, Permission
 from orchestrator.http.answers import answer, id_in_path, not_found
@@ -42,6 +41,7 @@ from orchestrator.progress import Interest, TooManyWatches
 from orchestrator.queries.orders import OrderFilter, order_view
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
 from orchestrator.queries.views import OrderList, OrderView
+from orchestrator.sagas.order_fulfillment import END_STATUSES, NAME, OrderStatus
 
 MAX_FILTER_VALUES: Final = 20
 
@@ -85,7 +85,9 @@ class OrderEndpoints:
         wait_s = headers.preferred_wait_s(request.headers)
         trace = self._tracing.current() or headers.traceparent(request.headers)
         order = await json_of(request, Order)
-        accepted = await self._intake.submit(Submission(order, self._new_id(), self._new_id(), key, trace))
+        accepted = await self._intake.submit(
+            Submission(NAME, order, order.customer_id, self._new_id(), self._new_id(), key, trace)
+        )
         if isinstance(accepted, KeyReused):
             raise ProblemError(
                 422, "idempotency_key_reused", "This Idempotency-Key stands for another order already."
@@ -133,10 +135,10 @@ class OrderEndpoints:
         return answer(order_view(done.saga), 202)
 
     async def _accepted(self, accepted: Accepted, wait_s: int | None) -> Response:
-        said = {"Location": f"/orders/{accepted.order_id}"}
+        said = {"Location": f"/orders/{accepted.subject_id}"}
         if accepted.replayed:
             said["Idempotency-Replayed"] = "true"
-        order = order_view(accepted.saga) if accepted.saga else await self._order(accepted.order_id)
+        order = order_view(accepted.saga) if accepted.saga else await self._order(accepted.subject_id)
         if wait_s is not None:
             said["Preference-Applied"] = f"wait={wait_s}"
             order = await self._ended(order, wait_s)

@@ -9,7 +9,6 @@ from typing import Final
 from sqlalchemy import case, func, select
 
 from messaging.identifiers import first_id_at
-from orchestrator.core.state import OrderStatus
 from orchestrator.queries.reader import Reader
 from orchestrator.tables import sagas
 
@@ -28,7 +27,7 @@ class Ended:
     """Sagas that ended in one minute in one way."""
 
     minute: datetime
-    ended_as: OrderStatus
+    ended_as: str
     count: int
 
 
@@ -68,6 +67,6 @@ class EndingQueries:
             func.min(newest.c.created_at).label("began"),
         ).group_by(minute, newest.c.ended_as)
         rows = await self._reader.rows(statement)
-        ended = (Ended(row.minute, OrderStatus(row.ended_as), row.sagas) for row in rows if row.minute)
+        ended = (Ended(row.minute, row.ended_as, row.sagas) for row in rows if row.minute)
         looked_at_all = sum(row.sagas for row in rows) < LOOKED_AT
         return Endings(tuple(ended), None if looked_at_all else min(row.began for row in rows))

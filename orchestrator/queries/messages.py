@@ -16,9 +16,10 @@ from pydantic import BaseModel
 
 from orchestrator.codec import Unreadable, load_input
 from orchestrator.core import machine
-from orchestrator.core.definition import Registry, SagaDefinition
+from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Effect, PublishEvent, SendCommand, Transition
-from orchestrator.core.inputs import OutcomeReceived
+from orchestrator.core.inputs import OutcomeReceived, SagaStarted
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.queries.masking import masked
 from orchestrator.queries.sagas import HistoryRow, SagaQueries
@@ -107,7 +108,10 @@ def messages_of(
         if isinstance(happened, OutcomeReceived):
             yield SagaMessage(entry.version, entry.at, "answer", happened.event, None, dict(happened.data))
         if state is None and entry.version == 1:
-            folded: object = machine.start(definition, saga.saga_id, saga.order_id, saga.order, entry.at)
+            assert isinstance(happened, SagaStarted)
+            folded: object = machine.start(
+                definition, saga.saga_id, saga.subject_id, saga.input, entry.at, happened
+            )
         elif state is not None:
             folded = machine.decide(definition, state, happened, entry.at)
         else:

@@ -11,13 +11,15 @@ from sqlalchemy import Row, Select, Uuid, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.codec import Unreadable, load_order
-from orchestrator.core.state import END_STATUSES, ENDED, OrderStatus, Saga, Status
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import ENDED, Saga, Status
 from orchestrator.core.values import replace
 from orchestrator.progress import Standing
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import WHOLE_SAGA, HistoryRow, saga_of, whole_sagas
 from orchestrator.queries.views import FailureView, LineView, OrderList, OrderView
+from orchestrator.sagas.order_fulfillment import END_STATUSES, OrderStatus
 from orchestrator.tables import orders, sagas
 
 _TURNED: Final = frozenset({Status.COMPENSATING, Status.COMPENSATED})
@@ -34,13 +36,14 @@ class OrderFilter:
 class OrderQueries:
     """Orders, for their customers."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, registry: Registry) -> None:
+        self._registry = registry
         self._reader = reader
 
     async def saga_of(self, order_id: UUID) -> Saga | None:
         """The saga of an order. Raises StorageUnavailable and Unreadable."""
         row = await self._reader.row(_of_order(order_id))
-        return saga_of(row) if row is not None else None
+        return saga_of(row, self._registry) if row is not None else None
 
     async def order(self, order_id: UUID) -> OrderView | None:
         """An order as its customer sees it, whatever can be read of it. Raises StorageUnavailable."""
@@ -66,7 +69,7 @@ class OrderQueries:
 
     def _view_of(self, row: Row[Any]) -> OrderView:
         try:
-            return order_view(saga_of(row))
+            return order_view(saga_of(row, self._registry))
         except Unreadable as error:
             self._reader.note_unreadable("order", row.order_id, str(error))
             return _remains(row, str(error))
@@ -103,12 +106,12 @@ def _remains(row: Row[Any], reason: str) -> OrderView:
 
 def order_view(saga: Saga) -> OrderView:
     """The order of a saga as its customer sees it."""
-    order = saga.order
+    order = saga.input
     return OrderView(
-        order_id=saga.order_id,
+        order_id=saga.subject_id,
         saga_id=saga.saga_id,
         customer_id=order.customer_id,
-        status=saga.order_status,
+        status=OrderStatus(saga.label),
         compensating=saga.status is Status.COMPENSATING,
         currency=order.currency,
         total=order.total,
@@ -132,7 +135,7 @@ def order_then(saga: Saga, entry: HistoryRow) -> OrderView:
         replace(
             saga,
             status=status,
-            order_status=OrderStatus(entry.led_to["order_status"]),
+            label=entry.led_to["order_status"],
             failure=saga.failure if turned else None,
             cancel_requested_at=saga.cancel_requested_at if turned else None,
             updated_at=entry.at,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from orchestrator.core.definition import Registry
+from orchestrator.core.registry import Registry
 from orchestrator.queries.audit import AuditQueries
 from orchestrator.queries.changes import ChangeQueries
 from orchestrator.queries.dead_letters import DeadLetterQueries
@@ -22,7 +22,7 @@ class Queries:
 
     def __init__(self, engine: AsyncEngine, registry: Registry) -> None:
         self.reader = Reader(engine)
-        self.orders = OrderQueries(self.reader)
+        self.orders = OrderQueries(self.reader, registry)
         self.sagas = SagaQueries(self.reader, registry)
         self.dead_letters = DeadLetterQueries(self.reader)
         self.jobs = JobQueries(self.reader)

@@ -12,17 +12,8 @@ from sqlalchemy import Boolean, ColumnElement, Row, Select, Text, and_, cast, li
 
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
 from orchestrator.codec import Unreadable, check_fits, read_saga
-from orchestrator.core.definition import Registry
-from orchestrator.core.state import (
-    END_STATUSES,
-    ENDED,
-    IncidentKind,
-    OrderStatus,
-    Saga,
-    Status,
-    StepState,
-    Undo,
-)
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import ENDED, IncidentKind, Saga, Status, StepState, Undo
 from orchestrator.queries.masking import masked
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
@@ -110,7 +101,7 @@ class SagaQueries:
         if row is None:
             return None
         try:
-            saga = saga_of(row)
+            saga = saga_of(row, self._registry)
             check_fits(saga, self._registry.find(saga.definition, saga.definition_version))
         except Unreadable as error:
             self._reader.note_unreadable("saga", saga_id, str(error))
@@ -145,7 +136,9 @@ class SagaQueries:
 
     async def page(self, wanted: SagaFilter, page: Page) -> SagaList:
         """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
-        items, following = await read_page(self._reader, list(_branches(wanted)), page, "s", _summary)
+        items, following = await read_page(
+            self._reader, list(_branches(wanted, self._registry)), page, "s", _summary
+        )
         return SagaList(items=items, next_cursor=following)
 
     async def _remains(self, saga_id: UUID, reason: str) -> SagaDetail | None:
@@ -167,12 +160,12 @@ class SagaQueries:
     def _detail(self, saga: Saga, entries: list[HistoryRow], allowed: tuple[str, ...]) -> SagaDetail:
         return SagaDetail(
             saga_id=saga.saga_id,
-            order_id=saga.order_id,
+            order_id=saga.subject_id,
             definition=saga.definition,
             definition_version=saga.definition_version,
             status=saga.status,
-            order_status=saga.order_status,
-            step=saga.awaiting.step if saga.awaiting else None,
+            order_status=saga.label,
+            step=saga.awaited[0].step if saga.awaited else None,
             direction=saga.direction,
             version=saga.version,
             incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
@@ -192,7 +185,9 @@ class SagaQueries:
         for step in saga.steps:
             yield StepView(
                 name=step.name,
-                kind=definition[step.name].kind if definition is not None else None,
+                kind=definition[step.name].kind
+                if definition is not None and step.name in definition
+                else None,
                 status=step_status(step),
                 attempts=saga.attempts.get(step.name, 0),
                 compensation_attempts=saga.attempts.get(f"{step.name}:compensating", 0),
@@ -218,13 +213,17 @@ def whole_sagas() -> Select[Any]:
     return select(*WHOLE_SAGA).join_from(sagas, orders, orders.c.order_id == sagas.c.order_id)
 
 
-def saga_of(row: Row[Any]) -> Saga:
+def saga_of(row: Row[Any], registry: Registry) -> Saga:
     """The saga of a row with the columns of `WHOLE_SAGA`. Raises Unreadable."""
-    columns = {column.name: getattr(row, column.name) for column in SAGA_COLUMNS}
-    return read_saga(columns, row.state, row.document)
+    columns = {_FIELDS.get(column.name, column.name): getattr(row, column.name) for column in SAGA_COLUMNS}
+    return read_saga(columns, row.state, row.document, registry)
 
 
-def _branches(wanted: SagaFilter) -> Iterator[Select[Any]]:
+_FIELDS: Final = {"order_id": "subject_id", "order_status": "label"}
+"""Columns that are called as they were when every saga was an order's."""
+
+
+def _branches(wanted: SagaFilter, registry: Registry) -> Iterator[Select[Any]]:
     """One selection for the active sagas and one a result of ended ones: each has an index of its own."""
     base = _summaries().where(*_conditions(wanted))
     statuses = tuple(dict.fromkeys(wanted.statuses))
@@ -234,14 +233,8 @@ def _branches(wanted: SagaFilter) -> Iterator[Select[Any]]:
     if active:
         yield base.where(sagas.c.ended_as.is_(None), sagas.c.status.in_(active))
     for status in statuses:
-        for result in _ENDS_AS.get(status, ()):
+        for result in registry.ends_as(status) if status in ENDED else ():
             yield base.where(sagas.c.ended_as == result)
-
-
-_ENDS_AS: Final[Mapping[Status, tuple[OrderStatus, ...]]] = {
-    Status.COMPLETED: (OrderStatus.COMPLETED,),
-    Status.COMPENSATED: tuple(sorted(END_STATUSES - {OrderStatus.COMPLETED})),
-}
 
 
 def _conditions(wanted: SagaFilter) -> Iterator[ColumnElement[bool]]:
@@ -308,7 +301,7 @@ def _history_view(entry: HistoryRow, saga: Saga | SagaSummary) -> HistoryView:
             kind="unreadable",
             accepted={},
             status=saga.status,
-            order_status=saga.order_status,
+            order_status=saga.label if isinstance(saga, Saga) else saga.order_status,
             step=None,
             direction=saga.direction,
             sent=(),

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from contracts.envelope import Direction
 from orchestrator.core.definition import StepKind
-from orchestrator.core.state import IncidentKind, OrderStatus, Status
+from orchestrator.core.state import End, IncidentKind, Status
 from orchestrator.queries.paging import Listing
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 
 
@@ -94,7 +95,7 @@ class SagaSummary(View):
     definition: str
     definition_version: int
     status: Status
-    order_status: OrderStatus
+    order_status: str
     step: str | None = Field(description="The step whose answer is awaited; null when there is none")
     direction: Direction
     version: int
@@ -119,6 +120,7 @@ StepStatus = Literal[
     "compensated",
     "nothing_to_undo",
     "settled",
+    "left_out",
 ]
 
 
@@ -141,7 +143,7 @@ class HistoryView(View):
     kind: str
     accepted: dict[str, Any]
     status: Status
-    order_status: OrderStatus
+    order_status: str
     step: str | None
     direction: Direction
     sent: tuple[dict[str, str], ...] = Field(description="Types and ids of the messages that it caused")
@@ -150,7 +152,7 @@ class HistoryView(View):
 class SagaFailure(FailureView):
     """Why a saga turned round; the first cause wins."""
 
-    ends_as: OrderStatus
+    ends_as: End
 
 
 class SagaDetail(View):
@@ -161,7 +163,7 @@ class SagaDetail(View):
     definition: str
     definition_version: int
     status: Status
-    order_status: OrderStatus
+    order_status: str
     step: str | None
     direction: Direction
     version: int

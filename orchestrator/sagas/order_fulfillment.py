@@ -63,6 +63,9 @@ class OrderStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+END_STATUSES: Final = frozenset({OrderStatus.COMPLETED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
+
+
 def _created(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {
         "customer_id": order.customer_id,

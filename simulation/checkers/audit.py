@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from orchestrator.core.state import OrderStatus, Saga, Status
+from orchestrator.core.state import Saga, Status
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections
 from simulation.checkers.knowledge import CHARGE, COMMIT, RESERVE, SHIP, lines_of
@@ -31,32 +32,32 @@ class OutsideAudit(Checker):
                 yield sku, f"{level.reserved} reserved, the ledger holds {self.known.held[sku]}"
 
     def _completed(self, saga: Saga) -> Objections:
-        about, order_id = str(saga.saga_id), str(saga.order_id)
-        if saga.order_status is not OrderStatus.COMPLETED:
-            yield about, f"completed, but shown as {saga.order_status}"
-        if self.known.money_kept(order_id) != saga.order.total or len(self.known.charges[order_id]) != 1:
-            yield about, f"completed, but {self.known.money_kept(order_id)} of {saga.order.total} are kept"
+        about, order_id = str(saga.saga_id), str(saga.subject_id)
+        if saga.label != OrderStatus.COMPLETED:
+            yield about, f"completed, but shown as {saga.label}"
+        if self.known.money_kept(order_id) != saga.input.total or len(self.known.charges[order_id]) != 1:
+            yield about, f"completed, but {self.known.money_kept(order_id)} of {saga.input.total} are kept"
         if self.known.shipped[order_id] != 1:
             yield about, f"completed, but shipped {self.known.shipped[order_id]} times"
         reserved = self.known.row(RESERVE, saga.saga_id)
-        ordered = {line.sku: line.quantity for line in saga.order.lines}
+        ordered = {line.sku: line.quantity for line in saga.input.lines}
         if reserved is None or reserved.state is not State.CONSUMED or lines_of(reserved) != ordered:
             yield about, "completed, but its reservation is not consumed as ordered"
         if self._reduced(saga.saga_id) != ordered and (*COMMIT, saga.saga_id) not in self.known.pruned:
             yield about, f"completed, but stock was reduced by {self._reduced(saga.saga_id)}"
 
     def _undone(self, saga: Saga) -> Objections:
-        about, order_id = str(saga.saga_id), str(saga.order_id)
+        about, order_id = str(saga.saga_id), str(saga.subject_id)
         if self.known.money_kept(order_id) and not self.known.could_not_know(saga):
-            yield about, f"{saga.order_status}, but {self.known.money_kept(order_id)} are kept"
+            yield about, f"{saga.label}, but {self.known.money_kept(order_id)} are kept"
         if self.known.shipped[order_id]:
-            yield about, f"{saga.order_status}, but shipped"
+            yield about, f"{saga.label}, but shipped"
         if self._reduced(saga.saga_id):
-            yield about, f"{saga.order_status}, but stock was reduced"
+            yield about, f"{saga.label}, but stock was reduced"
         for work in (RESERVE, CHARGE, SHIP, COMMIT):
             state = self.known.state(work, saga.saga_id)
             if state in (State.DONE, State.INTENT, State.UNDOING, State.REVERSING, State.CONSUMED):
-                yield about, f"{saga.order_status}, but {work[1]} is {state}"
+                yield about, f"{saga.label}, but {work[1]} is {state}"
 
     def _reduced(self, saga_id: UUID) -> dict[str, int]:
         return {each.sku: -each.quantity for each in self.known.movements.values() if each.saga_id == saga_id}

@@ -31,8 +31,8 @@ class ChargedOnce(Checker):
         saga = self.known.sagas.get(self.known.saga_of.get(fact.order_id, UUID(int=0)))
         if saga is None:
             yield self.known.name_of(fact.order_id), "an order is charged that nobody has"
-        elif (fact.amount, fact.currency) != (saga.order.total, saga.order.currency):
-            yield str(saga.saga_id), f"charged {fact.amount} for a total of {saga.order.total}"
+        elif (fact.amount, fact.currency) != (saga.input.total, saga.input.currency):
+            yield str(saga.saga_id), f"charged {fact.amount} for a total of {saga.input.total}"
 
 
 class ShippedOnce(Checker):
@@ -68,8 +68,8 @@ class NothingWithoutReservation(Checker):
         yield from self._reserved(fact.order_id, "shipped")
         saga = self.known.sagas.get(self.known.saga_of.get(fact.order_id, UUID(int=0)))
         kept = self.known.money_kept(fact.order_id)
-        if saga is not None and kept != saga.order.total:
-            yield str(saga.saga_id), f"it is shipped while {kept} of {saga.order.total} are paid"
+        if saga is not None and kept != saga.input.total:
+            yield str(saga.saga_id), f"it is shipped while {kept} of {saga.input.total} are paid"
 
     def _reserved(self, order_id: str, done: str) -> Objections:
         saga_id = self.known.saga_of.get(order_id)
@@ -204,7 +204,7 @@ class ReducedAsReserved(Checker):
             if row is None or row.state is not State.CONSUMED or quantities != reserved:
                 yield str(saga_id), f"stock is reduced by {quantities}, reserved were {reserved}"
             saga = self.known.sagas.get(saga_id)
-            if saga is not None and not self.known.shipped[str(saga.order_id)]:
+            if saga is not None and not self.known.shipped[str(saga.subject_id)]:
                 yield str(saga_id), "stock is reduced for an order that was not shipped"
             times = sum(movement.saga_id == saga_id for movement in self.known.movements.values())
             if times != len(quantities):

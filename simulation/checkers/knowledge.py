@@ -124,7 +124,7 @@ class Knowledge:
     def _saga(self, service: str, change: Change) -> None:
         saga: Saga = change.after
         self.sagas[saga.saga_id] = saga
-        self.saga_of[str(saga.order_id)] = saga.saga_id
+        self.saga_of[str(saga.subject_id)] = saga.saga_id
 
     def _entry(self, service: str, change: Change) -> None:
         self.history[change.after.saga_id].append(change.after)

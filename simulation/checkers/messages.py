@@ -153,7 +153,7 @@ class OneOrderForAKey(Checker):
     def _committed(self, fact: Committed) -> Objections:
         for change in fact.of(SAGAS):
             if change.before is None:
-                who = change.after.order.shipping_address.name
+                who = change.after.input.shipping_address.name
                 self._submissions[who] += 1
                 if self._submissions[who] > 1:
                     yield str(change.after.saga_id), f"the order of {who} has a second saga"

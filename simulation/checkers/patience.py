@@ -13,7 +13,7 @@ from contracts.events import OUTCOMES
 from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, OUTCOMES_QUEUE
 from messaging.transport import Message
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
-from orchestrator.core.state import IncidentKind
+from orchestrator.core.state import Awaited, IncidentKind, Saga
 from orchestrator.storage import DeadLetterStatus, HistoryEntry
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import DEFINITIONS, Knowledge, added_messages
@@ -77,7 +77,9 @@ class ReadsItsBacklog(Checker):
 
     def _given_up(self, entry: HistoryEntry) -> Objections:
         saga = self.known.sagas[entry.saga_id]
-        step = DEFINITIONS[saga.definition_version][entry.accepted.step]  # type: ignore[union-attr]
+        assert isinstance(entry.accepted, OutcomeUnknown)
+        piece = entry.accepted.step
+        step = DEFINITIONS[saga.definition_version][piece]
         copied_s = self._copied_s.get((entry.saga_id, step.command.__name__), 0.0)
         if self._jumped_s >= copied_s:
             return
@@ -125,7 +127,7 @@ class GivesUpPatiently(Checker):
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
         self._latest_copy: dict[tuple[UUID | None, str], Message] = {}
-        self._began: dict[UUID, datetime] = {}
+        self._began: dict[tuple[UUID, str, Direction], datetime] = {}
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -139,16 +141,20 @@ class GivesUpPatiently(Checker):
             if isinstance(change.after.accepted, OutcomeUnknown):
                 yield from self._given_up(change.after)
         for change in fact.of(SAGAS):
-            if change.after.awaiting is not None:
-                self._began[change.key] = change.after.awaiting.since
+            for awaited in change.after.awaited:
+                self._began[change.key, awaited.step, awaited.direction] = awaited.since
         for message in added_messages(fact):
             self._latest_copy[message.correlation_id, message.type] = message
 
     def _given_up(self, entry: HistoryEntry) -> Objections:
         saga = self.known.sagas[entry.saga_id]
-        step = DEFINITIONS[saga.definition_version][entry.accepted.step]  # type: ignore[union-attr]
+        assert isinstance(entry.accepted, OutcomeUnknown)
+        piece = entry.accepted.step
+        step = DEFINITIONS[saga.definition_version][piece]
         copy = self._latest_copy[entry.saga_id, step.command.__name__]
-        deadline = self._began[entry.saga_id] + timedelta(seconds=step.policy.deadline_s)
+        deadline = self._began[entry.saga_id, piece, Direction.FORWARD] + timedelta(
+            seconds=step.policy.deadline_s
+        )
         if copy.timestamp < deadline:
             yield str(entry.saga_id), f"{step.name} is given up without one more copy past its deadline"
         if entry.at < copy.timestamp + timedelta(seconds=step.policy.grace_s):
@@ -178,16 +184,19 @@ class DeadLettersStopTheClock(Checker):
         for change in fact.of(HISTORY):
             entry = change.after
             if isinstance(entry.accepted, OutcomeUnknown | StepOverdue | CompensationStuck):
-                yield from self._held(entry.saga_id, type(entry.accepted).__name__)
+                accepted = entry.accepted
+                yield from self._held(entry.saga_id, type(accepted).__name__, accepted.step)
         for change in fact.of(SAGAS):
             before, after = change.before, change.after
-            resent = before is not None and before.version == after.version
-            if resent and before.sending.attempts != after.sending.attempts and after.settling is None:
-                yield from self._held(after.saga_id, "another copy")
+            if before is not None and before.version == after.version:
+                for awaited in after.awaited:
+                    if awaited.settling is None and _sent_again(before, awaited):
+                        yield from self._held(after.saga_id, "another copy", awaited.step)
 
-    def _held(self, saga_id: UUID, what: str) -> Objections:
+    def _held(self, saga_id: UUID, what: str, step: str) -> Objections:
         for row in self.known.dead_letters.values():
-            if row.dead.saga_id == saga_id and row.is_open and row.dead.permanent and not self._retried(row):
+            same = (row.dead.saga_id, row.dead.step) == (saga_id, step)
+            if same and row.is_open and row.dead.permanent and not self._retried(row):
                 yield str(saga_id), f"{what} although {row.dead.type} has failed for good"
 
     def _retried(self, row: DeadLetterRow) -> bool:
@@ -195,11 +204,14 @@ class DeadLettersStopTheClock(Checker):
         if row.dead.status is DeadLetterStatus.REPLAYING:
             return True
         saga = self.known.sagas[row.dead.saga_id] if row.dead.saga_id else None
-        return (
-            saga is None
-            or saga.awaiting is None
-            or not saga.has_incident(IncidentKind.DEAD_LETTER, saga.awaiting.step, saga.awaiting.direction)
+        return saga is None or not any(
+            saga.has_incident(IncidentKind.DEAD_LETTER, each.step, each.direction) for each in saga.awaited
         )
+
+
+def _sent_again(before: Saga, awaited: Awaited) -> bool:
+    earlier = before.waiting_for(awaited.step, awaited.direction)
+    return earlier is not None and earlier.sending.attempts != awaited.sending.attempts
 
 
 ALL = (ReadsItsBacklog, ResentOnlyAfterLeaving, GivesUpPatiently, DeadLettersStopTheClock)

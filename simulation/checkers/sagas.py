@@ -20,7 +20,7 @@ from orchestrator.codec import dump_input, kind_of, load_input
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.inputs import CancelRequested
 from orchestrator.core.machine import fold
-from orchestrator.core.state import ENDED, Incident, IncidentKind, Saga, Sending
+from orchestrator.core.state import ENDED, NOT_SENT, Incident, IncidentKind, Saga
 from orchestrator.core.values import replace
 from orchestrator.storage import HistoryEntry
 from participants.fence import State
@@ -63,7 +63,7 @@ class TerminalIsTerminal(Checker):
             was = (before.status, before.order_status, before.ended_at)
             if was != (after.status, after.order_status, after.ended_at):
                 yield str(after.saga_id), f"it had ended as {before.order_status}, now {after.order_status}"
-            if after.awaiting is not None:
+            if any(awaited.settling is None for awaited in after.awaited):
                 yield str(after.saga_id), "it has ended and awaits something"
 
 
@@ -106,7 +106,7 @@ class HistoryIsWhole(Checker):
             for entry in self.known.history[saga_id]
         ]
         try:
-            replayed = fold(definition, saga_id, saga.order_id, saga.order, entries)
+            replayed = fold(definition, saga_id, saga.subject_id, saga.input, entries)
         except ValueError as error:
             yield str(saga_id), f"its history cannot be replayed: {error}"
             return
@@ -219,8 +219,8 @@ class DeadLettersFollowTheSaga(Checker):
                 yield str(dead.saga_id), f"{dead.step} ({dead.direction}) has two open dead letters"
             open_works.add((dead.saga_id, dead.step, dead.direction))
             saga = self.known.sagas[dead.saga_id]
-            works = [work for work in (saga.awaiting, saga.settling) if work is not None]
-            if (dead.step, dead.direction) not in [(work.step, work.direction.value) for work in works]:
+            awaited = [(each.step, each.direction.value) for each in saga.awaited]
+            if (dead.step, dead.direction) not in awaited:
                 yield str(dead.saga_id), f"a dead letter of {dead.step} ({dead.direction}) is left open"
 
 
@@ -252,7 +252,8 @@ class IncidentsAreAboutSomething(Checker):
 
 def _folded(saga: Saga) -> Saga:
     """A saga without what stands outside the fold of its history (S15)."""
-    return replace(saga, sending=Sending(), attempts={}, due_at=None)
+    awaited = tuple(replace(each, sending=NOT_SENT) for each in saga.awaited)
+    return replace(saga, awaited=awaited, attempts={}, due_at=None)
 
 
 def _json(text: str) -> dict[str, object]:

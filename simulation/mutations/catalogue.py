@@ -11,7 +11,7 @@ from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator import intake, store
 from orchestrator.core import course, machine, rules, timers
-from orchestrator.core.definition import Registry
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector
 from orchestrator.intake import Intake
@@ -33,7 +33,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         "S1 match",
         "any outcome is taken for the one awaited",
-        (Patch(Saga, "awaits", lambda original: lambda self, step, direction: self.awaiting is not None),),
+        (Patch(Saga, "awaits", lambda original: lambda self, step, direction: bool(self.awaited)),),
         known=6,
     ),
     Mutation(

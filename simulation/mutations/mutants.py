@@ -14,10 +14,10 @@ from contracts.routing import OUTCOMES_QUEUE
 from messaging.consumer import Consumer
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator.core import machine
-from orchestrator.core.course import compensate, undo_next
+from orchestrator.core.course import turn, undo_next
 from orchestrator.core.effects import Stale
 from orchestrator.core.inputs import OutcomeUnknown, SagaStarted, StepOverdue
-from orchestrator.core.state import Failure, Forward, OrderStatus, Saga, Undo
+from orchestrator.core.state import End, Failure, Forward, Saga, Undo
 from orchestrator.core.values import replace as replaced
 from orchestrator.intake import Intake
 from participants import external, fence
@@ -122,7 +122,7 @@ def history_written_over(original: Any) -> Any:
 
 def given_up_at_the_deadline(original: Any) -> Any:
     """S4: neither a further copy nor a grace."""
-    return lambda saga, step, *others: OutcomeUnknown(step.name)
+    return lambda awaited, step, *others: OutcomeUnknown(awaited.step)
 
 
 def compensation_given_up(original: Any) -> Any:
@@ -131,10 +131,15 @@ def compensation_given_up(original: Any) -> Any:
     def report_stuck(at: Any) -> Any:
         if not at.saga.awaits(at.happened.step, COMPENSATING):
             return Stale("not awaited")
-        step = replaced(at.saga.step(at.happened.step), undo=Undo.UNDONE)
-        return at.accept(*undo_next(at, replaced(at.saga, steps=at.saga.steps_with(step))))
+        return at.accept(*undo_next(at, undone(at.saga, at.happened.step)))
 
     return report_stuck
+
+
+def undone(saga: Saga, name: str) -> Saga:
+    """The saga as if a compensation had been answered."""
+    left = saga.awaited_without(name, COMPENSATING)
+    return replaced(saga, steps=saga.steps_with(replaced(saga.step(name), undo=Undo.UNDONE)), awaited=left)
 
 
 def never_held(original: Any) -> Any:
@@ -143,9 +148,10 @@ def never_held(original: Any) -> Any:
     def report_dead_letter(at: Any) -> Any:
         decision = original(at)
         saga = getattr(decision, "saga", None)
-        if saga is None or saga.awaiting is None:
+        if saga is None:
             return decision
-        return replace(decision, saga=replaced(saga, awaiting=replaced(saga.awaiting, held=False)))
+        free = tuple(replaced(each, held=False) for each in saga.awaited)
+        return replace(decision, saga=replaced(saga, awaited=free))
 
     return report_dead_letter
 
@@ -267,8 +273,8 @@ def nothing_in_the_outbox(original: Any) -> Any:
 def forgotten_at_the_pivot(original: Any) -> Any:
     """The look: a pivot past its deadline is given up like any other step."""
 
-    def look(definition: Any, saga: Any, observed: Any, now: Any) -> Any:
-        finding = original(definition, saga, observed, now)
+    def look(definition: Any, *seen: Any) -> Any:
+        finding = original(definition, *seen)
         return OutcomeUnknown(finding.step) if isinstance(finding, StepOverdue) else finding
 
     return look
@@ -281,8 +287,8 @@ def given_up_whatever_it_is(original: Any) -> Any:
         if not at.saga.awaits(at.happened.step, FORWARD):
             return Stale("not awaited")
         step = replaced(at.saga.step(at.happened.step), forward=Forward.UNKNOWN)
-        failure = Failure("step_deadline", "", OrderStatus.REJECTED)
-        return at.accept(*compensate(at, step, failure))
+        failure = Failure("step_deadline", "", End.REJECTED)
+        return at.accept(*turn(at, at.saga, (step,), failure))
 
     return give_up_waiting
 
@@ -412,12 +418,11 @@ def moved_by_the_person(original: Any) -> Any:
     def resolve(at: Any) -> Any:
         decision = original(at)
         saga = getattr(decision, "saga", None)
-        if saga is None or at.happened.verdict != "no_effect" or saga.awaiting is None:
+        if saga is None or saga.has_ended or at.happened.verdict != "no_effect":
             return decision
-        if saga.awaiting.direction is not COMPENSATING:
+        if not at.saga.awaits(at.happened.step, COMPENSATING):
             return decision
-        step = replaced(at.saga.step(at.happened.step), undo=Undo.UNDONE)
-        return at.accept(*undo_next(at, replaced(at.saga, steps=at.saga.steps_with(step))))
+        return at.accept(*undo_next(at, undone(at.saga, at.happened.step)))
 
     return resolve
 
@@ -430,7 +435,7 @@ def ended_sagas_go_on(original: Any) -> Any:
         saga = getattr(decision, "saga", None)
         if saga is None or at.saga.ended_at is None:
             return decision
-        return replace(decision, saga=replaced(saga, order_status=OrderStatus.PAID))
+        return replace(decision, saga=replaced(saga, label="paid"))
 
     return late_success
 

@@ -64,11 +64,11 @@ class PostgresServer(DatabaseServer):
 
     def spoil(self, saga: Saga) -> None:
         """See `DatabaseServer.spoil`."""
-        self._database.write_order(saga.order_id, "{}")
+        self._database.write_order(saga.subject_id, "{}")
 
     def repair(self, saga: Saga) -> None:
         """See `DatabaseServer.repair`."""
-        self._database.write_order(saga.order_id, saga.order.model_dump_json(exclude_none=True))
+        self._database.write_order(saga.subject_id, saga.input.model_dump_json(exclude_none=True))
 
     def end_transactions(self) -> None:
         """See `DatabaseServer.end_transactions`."""

@@ -20,6 +20,7 @@ from orchestrator.storage import (
     HistoryEntry,
     KeyClaim,
     Locked,
+    NewSaga,
     SagaChange,
     WorkEnded,
 )
@@ -106,13 +107,13 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
 
         self.write(write)
 
-    def add_sagas(self, sagas: Sequence[Saga]) -> None:
+    def add_sagas(self, started: Sequence[NewSaga]) -> None:
         """See the port."""
 
         async def write() -> None:
-            for saga in sagas:
+            for saga in [each.saga for each in started]:
                 await self.session.insert(SAGAS, saga.saga_id, _checked(saga), "sagas_pkey")
-                await self.session.insert("orders", saga.order_id, saga.saga_id, "orders_pkey")
+                await self.session.insert("orders", saga.subject_id, saga.saga_id, "orders_pkey")
 
         self.write(write)
 

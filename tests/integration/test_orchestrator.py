@@ -29,12 +29,13 @@ from messaging.transport import Delivery, Message, Subscription
 from migrations.run import migrate_async
 from orchestrator.codec import load_input
 from orchestrator.core import machine
-from orchestrator.core.definition import Registry, StepPolicy
+from orchestrator.core.definition import StepPolicy
 from orchestrator.core.inputs import Actor
-from orchestrator.core.state import OrderStatus, Saga, Status
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import Saga, Status
 from orchestrator.intake import Accepted, KeyReused, Submission
 from orchestrator.operations import NotAllowed, StaleVersion
-from orchestrator.sagas.order_fulfillment import NAME, order_fulfillment
+from orchestrator.sagas.order_fulfillment import NAME, OrderStatus, order_fulfillment
 from orchestrator.service import Deployment, Front, OrchestratorService
 
 pytestmark = pytest.mark.postgresql

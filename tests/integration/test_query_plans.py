@@ -19,7 +19,7 @@ from messaging.connecting import connect
 from messaging.transport import QueueDepth
 from oms.definitions import registry
 from oms.settings import load_settings
-from orchestrator.core.state import OrderStatus, Status
+from orchestrator.core.state import Status
 from orchestrator.dead_letters.rows import KNOWN_DEATHS
 from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.explanation import Explainer
@@ -29,6 +29,7 @@ from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.orders import OrderFilter
 from orchestrator.queries.paging import Page
 from orchestrator.queries.sagas import SagaFilter
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from tests.conftest import migrate_all
 from tests.integration.a_long_past import BEGINS_S, SPACING_S, add_a_past, saga_ids

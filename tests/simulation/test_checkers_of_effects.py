@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.core.state import OrderStatus, Status
+from orchestrator.core.state import Status
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from participants.fence import State
 from simulation.checkers import audit, effects
 from simulation.facts import Charged, Refunded, Shipped, Struck

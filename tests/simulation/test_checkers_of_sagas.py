@@ -21,7 +21,8 @@ from orchestrator.core.inputs import (
     RetryRequested,
     SagaStarted,
 )
-from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatus, Saga, Sending, Status
+from orchestrator.core.state import Awaiting, Incident, IncidentKind, Saga, Sending, Status
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
 from simulation.checkers import messages, patience, retention, sagas

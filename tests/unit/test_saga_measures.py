@@ -18,8 +18,9 @@ from orchestrator.core.inputs import (
     SagaStarted,
     StepOverdue,
 )
-from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatus, Saga, Status
+from orchestrator.core.state import Awaiting, Incident, IncidentKind, Saga, Status
 from orchestrator.measures import SagaMeasures
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.orders import NOON, a_saga
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING

@@ -12,7 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from messaging.postgresql import is_transient
 from messaging.unit_of_work import StorageUnavailable
-from orchestrator.core.definition import Registry, StepPolicy
+from orchestrator.core.definition import StepPolicy
+from orchestrator.core.registry import Registry
 from orchestrator.engine import Engine
 from orchestrator.intake import Intake, Submission
 from orchestrator.sagas.order_fulfillment import NAME, order_fulfillment

@@ -11,11 +11,11 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestrator.core.state import OrderStatus
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.session import Session
 from orchestrator.http.console.situation import Situations
 from orchestrator.queries.endings import MINUTES, Endings
+from orchestrator.sagas.order_fulfillment import OrderStatus
 
 WIDTH: Final = 1140
 HEIGHT: Final = 110

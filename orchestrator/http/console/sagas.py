@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -203,7 +204,7 @@ class SagaPages:
             flow=flow(definition, detail) if definition is not None else None,
             ledgers=await self._ledgers(saga_id),
             messages=messages,
-            last_sent=time_of(saga.sending.message_id) if saga.sending.message_id else None,
+            last_sent=_last_sent(saga),
             judged=self._judged(saga),
             verdicts=list(Verdict),
             ended=detail.status in ENDED,
@@ -285,3 +286,9 @@ def _total(order: OrderView) -> str:
     if order.total is None or order.currency is None:
         return "cannot be read"
     return format_amount(order.total, order.currency)
+
+
+def _last_sent(saga: Saga) -> datetime | None:
+    """When the latest copy of an awaited command was written."""
+    copies = [each.sending.message_id for each in saga.awaited if each.sending.message_id]
+    return max(map(time_of, copies)) if copies else None

@@ -170,11 +170,12 @@ class _Drawing:
             if entry.sent and entry.step is not None:
                 title = f"{entry.sent[0]['type']} sent at {clock(entry.at)}"
                 yield Mark(self._x(entry.at), self._y(entry.step, entry.direction), "sent", title)
-        work, latest = self._saga.work, self._saga.sending.message_id
-        if work is not None and latest is not None and (work.step, work.direction) in self._rows:
-            at = time_of(latest)
-            title = f"latest copy sent at {clock(at)}"
-            yield Mark(self._x(at), self._y(work.step, work.direction), "sent", title)
+        for awaited in self._saga.awaited:
+            latest = awaited.sending.message_id
+            if latest is not None and (awaited.step, awaited.direction) in self._rows:
+                at = time_of(latest)
+                title = f"latest copy sent at {clock(at)}"
+                yield Mark(self._x(at), self._y(awaited.step, awaited.direction), "sent", title)
 
     def _notes(self) -> Iterator[Mark]:
         for entry in self._detail.history:
@@ -183,7 +184,7 @@ class _Drawing:
                 yield Mark(self._x(entry.at), self._y(entry.step, entry.direction), "note", title)
 
     def _ahead(self) -> Iterator[Mark]:
-        work = self._saga.work
+        work = self._saga.awaited[0] if self._saga.awaited else None
         if work is None or (work.step, work.direction) not in self._rows:
             return
         for at, kind, what in self._expected():

@@ -15,8 +15,9 @@ from orchestrator.core.effects import (
     Stale,
     Transition,
 )
-from orchestrator.core.state import IncidentKind, OrderStatus, Status
+from orchestrator.core.state import IncidentKind, Status
 from orchestrator.core.timers import Finding
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.happenings import (
     COMPENSATING,
     FORWARD,

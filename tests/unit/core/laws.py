@@ -8,7 +8,7 @@ from datetime import datetime
 
 from contracts.envelope import Direction
 from orchestrator.core import machine
-from orchestrator.core.course import awaited_command
+from orchestrator.core.asking import awaited_command
 from orchestrator.core.definition import SagaDefinition, StepKind
 from orchestrator.core.effects import Decision, ResolveDeadLetters, SendCommand, Transition
 from orchestrator.core.inputs import Input

@@ -6,7 +6,8 @@ import pytest
 
 from contracts.commands import RefundPayment, ReleaseInventory
 from contracts.events import OrderCancelledEvent
-from orchestrator.core.state import OrderStatus, Status
+from orchestrator.core.state import Status
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import ends, may, order_is, publishes, refuses, sends, stale, undoes
 from tests.unit.core.happenings import cancel, died_for_good, refunded, released
 from tests.unit.core.scenario import awaiting, cancelled, completed, rejected, started, undoing

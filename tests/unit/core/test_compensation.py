@@ -5,7 +5,8 @@ from __future__ import annotations
 from contracts.commands import RefundPayment, ReleaseInventory
 from contracts.events import OrderRejectedEvent
 from orchestrator.core.inputs import CompensationStuck
-from orchestrator.core.state import IncidentKind, OrderStatus, Status
+from orchestrator.core.state import IncidentKind, Status
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import (
     accepted,
     ends,

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
-from orchestrator.core.state import IncidentKind, OrderStatus, Status
+from orchestrator.core.state import IncidentKind, Status
 from orchestrator.core.timers import Observed, Resend, Wait, look
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import asks_for, ends, finds, no_incident, opens, undoes
 from tests.unit.core.happenings import (
     COMPENSATING,

@@ -9,18 +9,10 @@ import pytest
 
 from contracts.commands import RefundPayment
 from contracts.events import PaymentDeclinedEvent, PaymentRefundedEvent
-from orchestrator.core.definition import (
-    Compensation,
-    InvalidDefinition,
-    Registry,
-    SagaDefinition,
-    Step,
-    StepPolicy,
-    no_arguments,
-    validate,
-)
-from orchestrator.core.state import OrderStatus
-from orchestrator.sagas.order_fulfillment import order_fulfillment
+from orchestrator.core.definition import Compensation, SagaDefinition, Step, StepPolicy, no_arguments
+from orchestrator.core.registry import Registry
+from orchestrator.core.soundness import InvalidDefinition, validate
+from orchestrator.sagas.order_fulfillment import OrderStatus, order_fulfillment
 from tests.unit.core.expectations import refuses
 from tests.unit.core.happenings import DEFINITION, ORDER, POLICY, cancel, reserved
 from tests.unit.core.scenario import started

@@ -9,7 +9,8 @@ import pytest
 from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
 from contracts.events import InventoryReservedEvent, OrderCompletedEvent, OrderCreatedEvent
 from orchestrator.core.inputs import Input, OutcomeReceived, SagaStarted
-from orchestrator.core.state import OrderStatus, Status
+from orchestrator.core.state import Status
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import asks_for, ends, no_incident, order_is, publishes, sends, stale
 from tests.unit.core.happenings import (
     COMPENSATING,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contracts.commands import RefundPayment, ReleaseInventory
 from orchestrator.core.inputs import OutcomeUnknown
-from orchestrator.core.state import Forward, IncidentKind, OrderStatus, Status, Undo
+from orchestrator.core.state import Forward, IncidentKind, Status, Undo
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import accepted, ends, no_incident, opens, publishes, sends, stale, undoes
 from tests.unit.core.happenings import (
     cancel,

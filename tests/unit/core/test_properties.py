@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from contracts.commands import SettleStep, Verdict
 from contracts.envelope import Direction
 from orchestrator.core import machine, timers
-from orchestrator.core.course import awaited_command
-from orchestrator.core.definition import SagaDefinition, Step, StepKind, validate
+from orchestrator.core.asking import awaited_command
+from orchestrator.core.definition import SagaDefinition, Step, StepKind
 from orchestrator.core.effects import SendCommand, Transition
 from orchestrator.core.inputs import (
     Actor,
@@ -29,6 +29,7 @@ from orchestrator.core.inputs import (
     SagaStarted,
     StepOverdue,
 )
+from orchestrator.core.soundness import validate
 from orchestrator.core.state import ENDED, Forward, IncidentKind, Status, Undo
 from orchestrator.core.timers import Observed
 from tests.unit.core.happenings import COMPENSATING, DEFINITION, FORWARD, NOON

@@ -6,8 +6,9 @@ import pytest
 
 from contracts.commands import CommitInventory, RefundPayment, ReleaseInventory, SettleStep, Verdict
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
-from orchestrator.core.state import IncidentKind, OrderStatus, Status, Undo
+from orchestrator.core.state import IncidentKind, Status, Undo
 from orchestrator.core.timers import Resend, Wait
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import (
     accepted,
     asks_for,

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.envelope import Direction
-from orchestrator.core.state import OrderStatus, Status
+from orchestrator.core.state import Status
 from orchestrator.core.values import replace
 from orchestrator.http.access import Access
 from orchestrator.http.console.overview import chart
@@ -21,6 +21,7 @@ from orchestrator.http.console.session import COOKIE, LIFETIME_S, Sessions, safe
 from orchestrator.http.console.timeline import LEFT, RIGHT, WIDTH, timeline
 from orchestrator.queries.endings import MINUTES, Ended, Endings
 from orchestrator.queries.views import HistoryView, SagaDetail
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.orders import NOON, a_saga
 
 

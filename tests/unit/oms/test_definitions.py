@@ -67,7 +67,7 @@ from dataclasses import replace
 from contracts.commands import *
 from contracts.events import *
 from orchestrator.core.definition import *
-from orchestrator.core.state import OrderStatus
+from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 
 

@@ -26,7 +26,8 @@ from oms.telemetry import OFF, telemetry_of, wanted
 from oms.traces import OpenTelemetryTracing, TracedExchange, resource_of
 from orchestrator.codec import dump_state, load_saga
 from orchestrator.core import machine, timers
-from orchestrator.core.definition import Registry, StepPolicy
+from orchestrator.core.definition import StepPolicy
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
 from orchestrator.sagas.order_fulfillment import order_fulfillment
