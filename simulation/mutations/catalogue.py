@@ -208,7 +208,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         (Patch(handlers.InventoryHandler, "_reduce", mutants.not_consumed),),
     ),
     Mutation(
-        "stock code and CHECK",
+        "P11 stock code and CHECK",
         "whatever is asked for is reserved",
         (
             Patch(Shelf, "reserve", mutants.sold_whatever_is_there),
