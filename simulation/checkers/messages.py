@@ -9,10 +9,22 @@ from typing import Final
 from uuid import UUID
 
 from contracts.commands import COMMANDS
-from contracts.envelope import EVENT_ID
+from contracts.envelope import ATTEMPT, EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
+from contracts.routing import dead_letter_queue
 from messaging.relay import LEASE_CAP_S, LEASE_S
-from messaging.retries import parse_id
+from messaging.retries import (
+    ERROR_TYPE,
+    FIRST_FAILURE_AT,
+    LAST_FAILURE_AT,
+    ORIGINAL_MESSAGE_ID,
+    ORIGINAL_QUEUE,
+    PERMANENT,
+    parse_id,
+)
+from orchestrator.core.inputs import CancelRequested, ResolveRequested, RetryRequested
+from orchestrator.dead_letters.collector import COMMAND
+from orchestrator.storage import DeadLetterStatus
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
 from simulation.facts import (
@@ -25,7 +37,7 @@ from simulation.facts import (
     Published,
     Submitted,
 )
-from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
+from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.transaction import OUTBOX
 
 
@@ -159,6 +171,101 @@ class OneOrderForAKey(Checker):
                     yield str(change.after.saga_id), f"the order of {who} has a second saga"
 
 
+class AttemptsAreFailures(Checker):
+    """A message's attempt goes up by one when its handling has failed, and never otherwise (P9)."""
+
+    rule = "only failures use attempts up (P9)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._hopped: dict[tuple[object, object], tuple[int, object]] = {}
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for message in added_messages(fact):
+            if ORIGINAL_MESSAGE_ID not in message.headers:
+                continue
+            chain = (message.headers[ORIGINAL_QUEUE], message.headers[ORIGINAL_MESSAGE_ID])
+            attempt, failed_at = message.headers[ATTEMPT], message.headers.get(LAST_FAILURE_AT)
+            before, failed_before = self._hopped.get(chain, (1, None))
+            self._hopped[chain] = (attempt, failed_at)
+            if attempt > before and failed_at == failed_before:
+                yield str(message.correlation_id), f"{message.type} uses an attempt up without having failed"
+
+
+class DeadLettersTellTheirStory(Checker):
+    """What a service gives up says why, after how many attempts, and where it came from (D1)."""
+
+    rule = "a dead letter tells its story (D1)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for message in added_messages(fact):
+            queue = message.headers.get(ORIGINAL_QUEUE)
+            if queue is None or message.routing_key != dead_letter_queue(str(queue)):
+                continue
+            missing = [name for name in _STORY if message.headers.get(name) in (None, "")]
+            if missing:
+                yield str(message.correlation_id), f"{message.type} died without {', '.join(missing)}"
+
+
+_STORY: Final = (ERROR_TYPE, PERMANENT, FIRST_FAILURE_AT, LAST_FAILURE_AT, ATTEMPT)
+
+
+class ActionsAreWrittenDown(Checker):
+    """What a person did to a saga stands in the audit log, by the same commit (D6)."""
+
+    rule = "actions stand in the audit log (D6)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        asked = [
+            change.after
+            for change in fact.of(HISTORY)
+            if isinstance(change.after.accepted, CancelRequested | RetryRequested | ResolveRequested)
+        ]
+        written = {(change.after.actor, change.after.reason) for change in fact.of(AUDIT)}
+        for entry in asked:
+            actor = entry.accepted.actor
+            if (actor.name, actor.reason) not in written:
+                yield str(entry.saga_id), f"what {actor.name} did stands in no audit log"
+
+
+class ReplayIsTheSagasRetry(Checker):
+    """A dead command is replayed by asking its saga, in the same commit (D4)."""
+
+    rule = "the replay of a command is its saga's retry (D4)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        retried = {
+            change.after.saga_id
+            for change in fact.of(HISTORY)
+            if isinstance(change.after.accepted, RetryRequested)
+        }
+        for change in fact.of(DEAD_LETTERS):
+            dead, before = change.after.dead, change.before
+            begun = dead.status is DeadLetterStatus.REPLAYING and before.dead.status is not dead.status
+            if begun and dead.kind == COMMAND and dead.saga_id not in retried:
+                yield str(dead.saga_id), f"{dead.type} is replayed past its saga"
+
+
 class FailsOnlyInKnownWays(Checker):
     """What makes a message fail is garbage, a permanent failure or a provider; all else is a bug (P8)."""
 
@@ -246,6 +353,10 @@ ALL = (
     LocksAreTakenInOrder,
     LeasesAreKept,
     FailsOnlyInKnownWays,
+    AttemptsAreFailures,
+    DeadLettersTellTheirStory,
+    ActionsAreWrittenDown,
+    ReplayIsTheSagasRetry,
     SentFromTheOutbox,
     AnswersBeforeAcknowledging,
     SaysTheSameAgain,

@@ -227,6 +227,21 @@ async def test_a_circle_of_waiting_ends_for_one_with_an_error_that_passes(bench:
     assert is_transient(failed[0])
 
 
+async def test_s18_sagas_are_locked_in_the_order_of_their_ids_however_they_are_asked_for(
+    bench: Bench,
+) -> None:
+    one, other = sorted([new_saga(), new_saga()], key=lambda saga: saga.saga_id)
+    await stored(bench, one, other)
+    async with bench.orchestrator() as first, bench.orchestrator() as second, bench.orchestrator() as third:
+        await first.lock_sagas([one.saga_id])
+        reading = await waiting(bench, second.lock_sagas([other.saga_id, one.saga_id]))
+        free = await third.lock_sagas([other.saga_id])
+        assert set(free.sagas) == {other.saga_id}
+        await third.commit([])
+        await first.commit([])
+        assert set((await reading).sagas) == {one.saga_id, other.saga_id}
+
+
 async def _outcome(work: Any) -> Any:
     try:
         return await work
