@@ -14,7 +14,7 @@ import asyncio
 from typing import Any, Final
 
 import httptools
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from oms.heads import origin_form, refusal_of, without_offer
@@ -38,7 +38,7 @@ class Refused(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that ends when its client is too slow, too large, too far ahead, or cannot be understood."""
+    """A connection that ends when its client is too slow, too large, too far ahead or not understood."""
 
     _asked = False
     _asked_in_full = False
@@ -197,7 +197,7 @@ class Connection(HttpToolsProtocol):
             self._last_words = problem
 
 
-def _unasked(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+def _unasked(app: Any, cycle: RequestResponseCycle) -> Any:
     """Ends the connection where the body was not asked for: nobody knows whether the client sends it then."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The head of a request: what HTTP asks of it beyond what the parser sees, and its offer to change the protocol.
+"""The head of a request: what HTTP asks of it beyond what the parser sees, and offers to change the protocol.
 
 The parser reads versions that never were, takes every transfer coding before `chunked` for none, and asks
 for no host. A proxy before us might read such a head in another way, so it is refused.

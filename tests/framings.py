@@ -1,7 +1,7 @@
-"""Conversations over one connection that are made up from a seed: how requests may be framed, well and badly.
+"""Conversations over one connection, made up from a seed: how requests may be framed, well and badly.
 
-What another parser (h11) makes of the same bytes says what should come of them; where ours differs on purpose,
-the difference has a name here.
+What another parser (h11) makes of the same bytes says what should come of them; where ours differs on
+purpose, the difference has a name here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import h11
@@ -109,15 +110,19 @@ class Heard:
     last: bool = False
 
 
+_BLANKS: Final = re.compile(rb"\A([A-Z]+) +([!-~]+) +(HTTP/1\.[01]\r\n)")
+
+
 def heard(sent: bytes) -> Heard:
     """What h11 makes of these bytes, when each request is answered and no offer to upgrade is taken.
 
-    h11 refuses empty lines before a request, which HTTP asks a server to pass over: it does not see them.
+    It refuses two things that a server may pass over (RFC 9112, 2.2 and 3), so it does not see them: empty
+    lines before a request, and more than one blank between the words of its first line.
     """
     found = Heard()
     while sent and not (found.refused or found.last):
         parser = h11.Connection(h11.SERVER)
-        parser.receive_data(sent.lstrip(b"\r\n"))
+        parser.receive_data(_BLANKS.sub(rb"\1 \2 \3", sent.lstrip(b"\r\n")))
         try:
             request = _next(parser)
         except h11.RemoteProtocolError:
@@ -131,6 +136,28 @@ def heard(sent: bytes) -> Heard:
         parser.send(h11.EndOfMessage())
         found.last = parser.our_state is h11.MUST_CLOSE
     return found
+
+
+def answers(said: bytes, *methods: bytes) -> list[int]:
+    """The statuses of all that a server answered to requests with these methods, the interim ones left out.
+
+    Fails where what it said is no HTTP, ends in the middle, or goes on after the last answer.
+    """
+    statuses = []
+    for method in methods:
+        if not said:
+            break
+        parser = h11.Connection(h11.CLIENT)
+        parser.send(h11.Request(method=method, target="/", headers=[("Host", "oms")]))
+        parser.send(h11.EndOfMessage())
+        parser.receive_data(said)
+        while not isinstance(event := parser.next_event(), h11.EndOfMessage):
+            assert event is not h11.NEED_DATA, f"an answer has no end: {said!r}"
+            if isinstance(event, h11.Response):
+                statuses.append(event.status_code)
+        said = parser.trailing_data[0]
+    assert not said, f"more was answered than asked: {said!r}"
+    return statuses
 
 
 def _next(parser: h11.Connection) -> Seen | None:
@@ -147,11 +174,15 @@ def _next(parser: h11.Connection) -> Seen | None:
 
 
 STRICTER: Final[Mapping[str, re.Pattern[bytes]]] = {
-    "a length beside chunks": re.compile(rb"(?is)content-length.*transfer-encoding|transfer-encoding.*content-length"),
+    "a length beside chunks": re.compile(
+        rb"(?is)content-length.*transfer-encoding|transfer-encoding.*content-length"
+    ),
     "a length twice": re.compile(rb"(?is)content-length.*content-length|content-length:[^\r\n]*,"),
     "chunks in HTTP/1.0": re.compile(rb"(?is)HTTP/1\.0\r.*transfer-encoding"),
     "a version that never was": re.compile(rb"HTTP/(?!1\.[01])"),
-    "a method that nobody knows": re.compile(rb"(?m)^(?!(?:GET|POST|PUT|DELETE|HEAD|OPTIONS) )[^ \r\n]* .*HTTP/"),
+    "a method that nobody knows": re.compile(
+        rb"(?m)^(?!(?:GET|POST|PUT|DELETE|HEAD|OPTIONS) )[^ \r\n]* .*HTTP/"
+    ),
     "a tunnel": re.compile(rb"CONNECT "),
     "a host named twice or by nobody": re.compile(rb"(?is)host:.*host:|HTTP/1\.0"),
     "a field over several lines": re.compile(rb"\r\n[ \t]"),
@@ -164,6 +195,7 @@ STRICTER: Final[Mapping[str, re.Pattern[bytes]]] = {
     "a body that was not waited for": re.compile(rb"(?i)expect: ?100-continue"),
 }
 """What h11 reads and this server refuses; the connection ends there."""
+
 
 def conversations(seed: int, count: int, targets: Sequence[bytes] = (b"/orders",)) -> Iterator[bytes]:
     """So many conversations; each ends with a request that closes the connection."""
@@ -179,7 +211,7 @@ def segments(rng: random.Random, sent: bytes) -> list[bytes]:
     """The bytes as the network may deliver them."""
     most = rng.choice((0, 1, 2, 5, 20))
     cuts = sorted({0, len(sent), *(rng.randrange(1, len(sent)) for _ in range(most))})
-    return [sent[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [sent[a:b] for a, b in pairwise(cuts)]
 
 
 def _request(rng: random.Random, target: bytes) -> bytes:
@@ -218,5 +250,7 @@ def _framed(rng: random.Random, body: bytes) -> tuple[bytes, bytes]:
 def _damaged(rng: random.Random, sent: bytes) -> bytes:
     """One byte lost, twice there, or another one."""
     at = rng.randrange(len(sent))
-    instead = rng.choice((b"", sent[at : at + 1] * 2, rng.choice((b"\r", b"\n", b"\x00", b" ", b":", b"\t", b"9"))))
+    instead = rng.choice(
+        (b"", sent[at : at + 1] * 2, rng.choice((b"\r", b"\n", b"\x00", b" ", b":", b"\t", b"9")))
+    )
     return sent[:at] + instead + sent[at + 1 :]
