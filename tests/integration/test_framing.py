@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
+from contracts.limits import MAX_BODY_BYTES
 from messaging.postgresql import create_engine
 from oms import connections
 from oms.health import health_app
@@ -59,6 +60,8 @@ async def conversation(url: str, sent: bytes, rng: random.Random) -> tuple[int, 
     said = asyncio.ensure_future(reader.read())
     try:
         for segment in segments(rng, sent):
+            if writer.is_closing():
+                break
             writer.write(segment)
             for _ in range(3):
                 await asyncio.sleep(0)  # the server runs in this loop too, and takes each by itself
@@ -331,3 +334,13 @@ async def test_an_old_client_is_sent_no_interim_answer() -> None:
 async def test_a_target_in_another_form_is_about_its_path(target: bytes, path: bytes) -> None:
     requests, _ = await said_to(b"OPTIONS ", target, b" HTTP/1.1\r\nHost: oms\r\n\r\n", THE_END)
     assert [seen[1] for seen in requests] == [path, b"/the-end"]
+
+
+@pytest.mark.postgresql
+async def test_a_body_that_is_too_long_ends_where_it_said(migrated_database_url: str) -> None:
+    body = SMUGGLED * (MAX_BODY_BYTES // len(SMUGGLED) + 1)
+    length, chunks = b"Content-Length: %d\r\n\r\n" % len(body), CHUNKED + b"\r\n%x\r\n" % len(body)
+    sent = POST + JSON + length + body + POST + JSON + chunks + body + b"\r\n0\r\n\r\n" + THE_END
+    async with the_api(migrated_database_url) as app, served(app, "127.0.0.1", 0) as url:
+        _, said = await conversation(url, sent, random.Random(5))
+    assert answers(said, b"POST", b"POST", b"GET") == [413, 413, 404]
