@@ -286,9 +286,13 @@ async def test_a_head_that_others_might_read_otherwise_ends_the_connection(head:
 
 
 async def test_what_was_asked_before_a_broken_request_is_answered_first() -> None:
-    asked = POST + b"Content-Length: 2\r\n\r\n{}"
-    requests, said = await said_to(asked, asked, POST, b"Content-Length: x")
-    assert [body for *_, body in requests] == [b"{}", b"{}"]
+    asked, recorder = POST + b"Content-Length: 2\r\n\r\n{}", Recorder()
+    async with served(recorder, "127.0.0.1", 0) as url:
+        address = urlsplit(url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(asked + asked + POST + b"Content-Length: x")  # none is answered yet
+        said = await reader.read()
+        writer.close()
     assert answers(said, b"POST", b"POST", b"POST") == [200, 200, 400]
 
 
