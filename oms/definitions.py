@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from oms.failures import Failure
-from oms.settings import PREFIX, Settings
+from oms.settings import Settings
+from oms.variables import PREFIX
 from orchestrator.core.definition import Registry, SagaDefinition, StepPolicy
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 

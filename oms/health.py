@@ -14,6 +14,7 @@ from messaging.transport import Transport
 from oms.readiness import database_trouble
 from oms.settings import SANDBOX
 from oms.wiring import Parts
+from orchestrator.http.head import Head
 from orchestrator.http.health import Component, Condition, HealthEndpoints
 from orchestrator.http.problems import HANDLERS
 from orchestrator.http.security import SecurityHeaders
@@ -71,6 +72,7 @@ def health_app(
     endpoints = HealthEndpoints(components, Metrics(sources, VERSION), VERSION)
     app.router.routes.extend(endpoints.routes())
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Head)
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)
     return app

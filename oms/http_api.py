@@ -21,7 +21,7 @@ from oms.health import (
 )
 from oms.metrics import outbox_look, queue_look
 from oms.other_processes import OtherProcesses
-from oms.settings import PREFIX, SANDBOX
+from oms.variables import PREFIX
 from oms.wiring import Parts
 from orchestrator.explanation import Explainer
 from orchestrator.http.access import Access, Permission
@@ -36,7 +36,6 @@ from orchestrator.service import Deployment, Front, OrchestratorService
 from participants.http import LedgerReader, ledger_router
 from participants.inventory.http import inventory_router
 from participants.inventory.stockroom import Stockroom
-from participants.sandbox import create_sandbox
 from participants.service import ParticipantService
 
 
@@ -113,8 +112,6 @@ async def api_app(
         telemetry=parts.telemetry.http(),
     )
     app = create_app(dependencies)
-    if SANDBOX in (parts.settings.payment_gateway_url, parts.settings.carrier_url):
-        app.mount("/sandbox", create_sandbox(parts.sandbox()))
     listener.start()
     try:
         yield Api(app, listener.say_goodbye)

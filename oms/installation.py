@@ -15,7 +15,8 @@ from migrations.run import pending_async
 from oms.embedded import EmbeddedPostgres
 from oms.failures import Failure
 from oms.servers.folder_lock import FolderInUseError
-from oms.settings import PREFIX, Settings
+from oms.settings import Settings
+from oms.variables import PREFIX
 
 _SERVICE: Final = "orchestrator"
 

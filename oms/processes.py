@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from contracts.routing import PARTICIPANTS
@@ -18,6 +19,12 @@ from messaging.transport import TopologyMismatch
 from migrations.run import SERVICES
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
+from oms.exposure import (
+    is_beyond_loopback,
+    may_show_sandbox,
+    require_orders_guarded,
+    require_sandbox_guarded,
+)
 from oms.failures import Failure
 from oms.garbage import collect_seldom
 from oms.health import broker_component, database_component, health_app, participant_component
@@ -26,8 +33,9 @@ from oms.logs import configure_logs
 from oms.metrics import outbox_look
 from oms.readiness import wait_for_database, wait_for_schema
 from oms.serving import served, until_told_to_stop
-from oms.settings import PREFIX, SANDBOX, Settings
+from oms.settings import SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry, telemetry_of
+from oms.variables import PREFIX
 from oms.wiring import (
     Parts,
     deployment,
@@ -47,8 +55,6 @@ log = structlog.get_logger(__name__)
 
 FOLDER: Final = Path(".oms")
 """Where `oms run` keeps its database and its admin token."""
-
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 Service = OrchestratorService | ParticipantService
@@ -115,6 +121,7 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
     telemetry = _observed(settings, "api")
     if settings.admin_token is None:
         raise Failure(f"{PREFIX}ADMIN_TOKEN must be set: it is what /admin asks for")
+    require_orders_guarded(settings, host)
     stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, over_rabbitmq(settings), telemetry) as parts:
         if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
@@ -137,6 +144,7 @@ async def run_migrate(settings: Settings) -> dict[str, tuple[str, ...]]:
 async def run_sandbox(settings: Settings, host: str, port: int) -> None:
     """`oms sandbox`: payment gateway and carrier to play against, as one HTTP server."""
     telemetry = _observed(settings, "sandbox")
+    require_sandbox_guarded(settings, host)
     stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, within_this_process(), telemetry) as parts:
         sandbox = parts.sandbox()
@@ -184,8 +192,9 @@ async def stack(
         Failure: an embedded part would be reachable from elsewhere, or something cannot be started.
     """
     embedded = _embedded_parts(settings)
-    if embedded and host not in LOOPBACK:
+    if embedded and is_beyond_loopback(host):
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
+    require_orders_guarded(settings, host)
     async with AsyncExitStack() as exits:
         if settings.database_url is None and f"{PREFIX}DATABASE_URL" in embedded:
             log.info("using an embedded PostgreSQL", folder=str(folder / "postgres"))
@@ -223,9 +232,20 @@ async def serving_api(
         await front.start()
         exits.push_async_callback(_stopped, [front], parts.settings.finish_within_s)
         api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
+        _show_sandbox(api.app, parts, host)
         url = await exits.enter_async_context(served(api.app, host, port))
         exits.callback(api.say_goodbye)
         yield url
+
+
+def _show_sandbox(app: FastAPI, parts: Parts, host: str) -> None:
+    """Where this process plays a provider, people can look at what was asked of it below `/sandbox`."""
+    if SANDBOX not in (parts.settings.payment_gateway_url, parts.settings.carrier_url):
+        return
+    if may_show_sandbox(parts.settings, host):
+        app.mount("/sandbox", create_sandbox(parts.sandbox()))
+    else:
+        log.warning(f"/sandbox asks for no token, so it is not served here without {PREFIX}SANDBOX_OPEN=yes")
 
 
 async def broker_setup(settings: Settings) -> list[str]:

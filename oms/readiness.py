@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.run import NewerSchema, pending_async
 from oms.failures import Failure
-from oms.settings import PREFIX, Settings
+from oms.settings import Settings
+from oms.variables import PREFIX
 
 log = structlog.get_logger(__name__)
 

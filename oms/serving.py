@@ -77,6 +77,15 @@ async def served(app: Any, host: str, port: int) -> AsyncIterator[str]:
         await asyncio.shield(running)
 
 
+def addresses_of(host: str) -> list[str]:
+    """The numeric addresses that a host's name, or an address, stands for. Raises Failure for none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}: {error.strerror or error}") from None
+    return [str(address[0]) for *_, address in found]
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -18,8 +18,9 @@ from messaging.transport import Transport
 from migrations.run import SERVICES, MigrationFailed, migrate_async
 from oms.definitions import registry
 from oms.failures import Failure
-from oms.settings import PREFIX, SANDBOX, Settings
+from oms.settings import SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry
+from oms.variables import PREFIX
 from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment
 from participants import service as participant_parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
+from contracts.media_types import JSON, require
 from contracts.problems import ProblemError, parsed
 from messaging.connecting import checked_out
 from messaging.postgresql import is_transient
@@ -22,8 +23,6 @@ from messaging.unit_of_work import StorageUnavailable
 from participants.tables import participant_metadata
 
 M = TypeVar("M", bound=BaseModel)
-
-_JSON_TYPES: Final = frozenset({"application/json", "application/json;charset=utf-8"})
 
 
 class OutcomeView(BaseModel):
@@ -130,9 +129,7 @@ async def json_body(request: Request, model: type[M]) -> M:
         ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 when it is not valid.
     """
     body = await request.body()
-    given = request.headers.get("content-type", "").lower().replace(" ", "").replace('"', "")
-    if given not in _JSON_TYPES or "content-encoding" in request.headers:
-        raise ProblemError(415, "unsupported_media_type", "The body must be application/json in UTF-8.")
+    require(JSON, request.headers)
     return parsed(model, body)
 
 

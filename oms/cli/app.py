@@ -8,9 +8,23 @@ from collections.abc import Sequence
 
 import typer
 
-from oms.cli import bench, dead_letters, jobs, orders, prune, sagas, services, simulate, stock, tokens, whole
+from oms.cli import (
+    bench,
+    dead_letters,
+    jobs,
+    orders,
+    output,
+    prune,
+    sagas,
+    services,
+    simulate,
+    stock,
+    tokens,
+    whole,
+)
 from oms.cli.errors import report
 from oms.cli.options import example
+from oms.variables import doubts
 
 app = typer.Typer(
     name="oms",
@@ -44,6 +58,8 @@ bench.add_to(app)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Every error ends here, as one line on stderr."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    for doubt in doubts(os.environ):
+        output.note(f"oms: {doubt}")
     try:
         ended = typer.main.get_command(app).main(given, prog_name="oms", standalone_mode=False)
         sys.stdout.flush()

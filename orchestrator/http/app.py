@@ -23,6 +23,7 @@ from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
 from orchestrator.http.crowd import Crowd
 from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.head import Head
 from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
 from orchestrator.http.openapi import describe
 from orchestrator.http.orders import Cancellation, order_routes
@@ -83,6 +84,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.add_middleware(Crowd)
     app.add_middleware(RequestTimes, requests=dependencies.metrics.requests)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Head)
     app.router.routes.extend(order_routes(dependencies))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())

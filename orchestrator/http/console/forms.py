@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from contracts.media_types import FORM, require
 from contracts.problems import ProblemError
 
 M = TypeVar("M", bound=BaseModel)
 
-FORM: Final = "application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 100
 
 
@@ -23,8 +23,7 @@ async def form_of(request: Request) -> dict[str, str]:
     Raises:
         ProblemError: 415 for another kind of body, 400 for one that cannot be read.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise ProblemError(415, "unsupported_media_type", "This is not a form.")
+    require(FORM, request.headers)
     try:
         text = (await request.body()).decode("ascii")
         fields = parse_qsl(text, max_num_fields=MAX_FIELDS, errors="strict")
