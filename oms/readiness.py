@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from messaging.sessions import UnfitDatabase
 from migrations.run import NewerSchema, pending_async
 from oms.failures import Failure
 from oms.settings import PREFIX, Settings
@@ -42,6 +43,8 @@ async def wait_for_database(settings: Settings, service: str) -> None:
             await pending_async(service, url)
         except NewerSchema:
             return
+        except UnfitDatabase as error:
+            raise Failure(f"{_variable(service)}: {error}") from None
         except DBAPIError as error:
             _fail_if_misconfigured(error, service)
             if not isinstance(error, OperationalError):
@@ -105,8 +108,11 @@ def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
         "server certificate for",  # another host than the URL names
     )
     if isinstance(error.orig, _MISCONFIGURED) or any(phrase in text_of_error for phrase in refused):
-        variable = f"{PREFIX}{service.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
-        raise Failure(f"{variable}: {text_of_error}") from None
+        raise Failure(f"{_variable(service)}: {text_of_error}") from None
+
+
+def _variable(service: str) -> str:
+    return f"{PREFIX}{service.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
 
 
 def _first_line(error: BaseException) -> str:
