@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
+import psycopg
 import structlog
 from psycopg import errors
 from sqlalchemy import text
@@ -13,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging.connecting import checked_out
+from messaging.connecting import checked_out, connect
 from messaging.sessions import UnfitDatabase
 from migrations.run import NewerSchema, pending_async
 from oms.failures import Failure
@@ -73,6 +75,15 @@ async def wait_for_schema(settings: Settings, service: str) -> None:
             log.warning("waiting for `oms migrate`: the schema is not up to date", schema=service)
             said = True
         await asyncio.sleep(PAUSE_S)
+    await _say_what_stands_between(settings.required_database_url(service), service)
+
+
+async def _say_what_stands_between(url: str, service: str) -> None:
+    """A line where a pooler is, and what is done without because of it."""
+    with suppress(psycopg.Error, OSError):  # whoever comes next will say it better
+        async with await connect(url) as connection:
+            if connection.pooled:
+                log.warning("behind a pooler: statements are not prepared", database=service)
 
 
 async def _pending(settings: Settings, service: str) -> bool:
