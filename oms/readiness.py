@@ -126,6 +126,7 @@ def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
         "no pg_hba.conf entry",
         "certificate verify failed",
         "server certificate for",  # another host than the URL names
+        "statement pooling mode",  # of a pooler, which allows no transactions
     )
     if isinstance(error.orig, _MISCONFIGURED) or any(phrase in text_of_error for phrase in refused):
         raise Failure(f"{_variable(service)}: {text_of_error}") from None
