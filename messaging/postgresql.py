@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-import psycopg
 from psycopg import errors
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import TupleRow
@@ -27,8 +26,6 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -36,37 +33,12 @@ from messaging.connecting import connect
 from messaging.identifiers import AS_NUMBER
 from messaging.outbox import Outbox
 from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
-from messaging.round_trip import COMMIT, OUTGROWN, Connection, Statement
+from messaging.round_trip import COMMIT, ISOLATION, Connection, Statement
+from messaging.sqlstates import Trouble, is_transient, trouble_of
 from messaging.transport import Message
 from messaging.unit_of_work import PatientUnitOfWork
 
 T = TypeVar("T", bound="SqlTransaction")
-
-TRANSIENT: Final = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    errors.SerializationFailure,
-    errors.DeadlockDetected,
-    errors.AdminShutdown,
-    errors.CrashShutdown,
-    errors.CannotConnectNow,
-    errors.ReadOnlySqlTransaction,
-    errors.TooManyConnections,
-    PoolExhausted,
-    OSError,
-    *OUTGROWN,
-)
-"""Trouble that passes by itself (S17). A read-only server is one that has just lost a fail-over."""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether running the unit of work again can help (S17)."""
-    return isinstance(_cause(error), TRANSIENT)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What the driver raised, whoever wrapped it."""
-    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
@@ -79,6 +51,7 @@ def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
         pool_pre_ping=False,
         hide_parameters=True,  # errors and logs repeat nobody's data
         pool_use_lifo=True,  # the one used last has its statements prepared
+        isolation_level=ISOLATION,
         async_creator=partial(connect, url),
     )
 
@@ -285,4 +258,4 @@ def _reusable(driver: Connection, error: BaseException) -> bool:
     become a standby, or with plans that it has outgrown, it would have each of them refused again.
     """
     torn = not isinstance(error, Exception) or driver.pgconn.pipeline_status != PipelineStatus.OFF
-    return not torn and not isinstance(_cause(error), (errors.ReadOnlySqlTransaction, *OUTGROWN))
+    return not torn and trouble_of(error) is not Trouble.ELSEWHERE

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
+from messaging.clock import StorageClock
 from messaging.transport import Transport
 from oms.readiness import database_trouble
 from oms.settings import SANDBOX
@@ -27,8 +28,8 @@ Trouble = Callable[[], Awaitable[str | None]]
 
 
 def database_component(name: str, database: AsyncEngine) -> Component:
-    """A database that the service cannot do without."""
-    return Component(f"database {name}", lambda: database_trouble(database))
+    """A service's database, which it cannot do without."""
+    return Component(f"database {name}", lambda: database_trouble(database, name))
 
 
 def broker_component(transport: Transport) -> Component:
@@ -38,6 +39,15 @@ def broker_component(transport: Transport) -> Component:
         return transport.trouble
 
     return Component("broker", trouble, in_trouble=Condition.DEGRADED)
+
+
+def clock_component(clock: StorageClock) -> Component:
+    """This machine's clock: nothing stored goes by it, yet logs, traces and certificates do."""
+
+    async def trouble() -> str | None:
+        return clock.trouble
+
+    return Component("clock", trouble, in_trouble=Condition.DEGRADED)
 
 
 def participant_component(service: ParticipantService) -> Component:

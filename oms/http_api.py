@@ -15,6 +15,7 @@ from messaging.background import BackgroundLoops
 from oms.health import (
     VERSION,
     broker_component,
+    clock_component,
     database_component,
     participant_component,
     provider_components,
@@ -106,7 +107,7 @@ async def api_app(
         version=VERSION,
         routers=_participant_routers(parts, access),
         missing_participants=_missing(parts),
-        ledgers={name: LedgerReader(name, parts.database(name)).read for name in _at_hand(parts)},
+        ledgers={name: LedgerReader(name, parts.looked_up(name)).read for name in _at_hand(parts)},
         others=others.readiness,
         tracing=parts.telemetry.tracing,
         telemetry=parts.telemetry.http(),
@@ -135,7 +136,8 @@ def _sources(
     participants = deployment.registry.participants
     gauges = partial(queries.gauges.readings, participants)
     queues = queue_look(deployment.transport, participants)
-    return Sources([front.readings, *(each.readings for each in local)], [gauges, queues, *outboxes])
+    counted = [front.readings, parts.clock.readings, *(each.readings for each in local)]
+    return Sources(counted, [gauges, queues, *outboxes])
 
 
 def _components(
@@ -144,6 +146,7 @@ def _components(
     return [
         database_component("orchestrator", deployment.database),
         broker_component(deployment.transport),
+        clock_component(parts.clock),
         *(participant_component(each) for each in local if isinstance(each, ParticipantService)),
         *provider_components(parts),
     ]
@@ -152,10 +155,10 @@ def _components(
 def _participant_routers(parts: Parts, access: Access) -> list[APIRouter]:
     """The routes of every participant whose database this process was given."""
     may_see = access.guard(Permission.VIEW)
-    routers = [ledger_router(name, parts.database(name), may_see) for name in _at_hand(parts)]
+    routers = [ledger_router(name, parts.looked_up(name), may_see) for name in _at_hand(parts)]
     if parts.settings.database_url_of(INVENTORY):
         may_set = access.guard(Permission.OPERATE)
-        routers.append(inventory_router(Stockroom(parts.database(INVENTORY)), may_set))
+        routers.append(inventory_router(Stockroom(parts.looked_up(INVENTORY)), may_set))
     return routers
 
 

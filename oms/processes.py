@@ -14,9 +14,10 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from contracts.routing import PARTICIPANTS
+from contracts.routing import ORCHESTRATOR, PARTICIPANTS
 from messaging.transport import TopologyMismatch
 from migrations.run import SERVICES
+from oms.clocks import compared, wait_for_time
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
 from oms.exposure import (
@@ -27,7 +28,13 @@ from oms.exposure import (
 )
 from oms.failures import Failure
 from oms.garbage import collect_seldom
-from oms.health import broker_component, database_component, health_app, participant_component
+from oms.health import (
+    broker_component,
+    clock_component,
+    database_component,
+    health_app,
+    participant_component,
+)
 from oms.http_api import Notifying, api_app
 from oms.logs import configure_logs
 from oms.metrics import outbox_look
@@ -124,9 +131,12 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
     require_orders_guarded(settings, host)
     stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, over_rabbitmq(settings), telemetry) as parts:
-        if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
+        if not await _unless(stop, _prepared(parts, ORCHESTRATOR)):
             return
-        async with serving_api(parts, host, port, settings.admin_token) as url:
+        async with (
+            compared(parts.clock, parts.database(ORCHESTRATOR), parts.rng),
+            serving_api(parts, host, port, settings.admin_token) as url,
+        ):
             collect_seldom()
             log.info("ready", url=url)
             await stop.wait()
@@ -209,6 +219,8 @@ async def stack(
         for service in ("orchestrator", *PARTICIPANTS, SANDBOX):
             await wait_for_database(settings, service)
         await migrate(settings)
+        await _prepared(parts, ORCHESTRATOR)
+        await exits.enter_async_context(compared(parts.clock, parts.database(ORCHESTRATOR), parts.rng))
         services: list[Service] = [participant_service(parts, name) for name in PARTICIPANTS]
         services.append(orchestrator_service(parts, exits))
         starting = await exits.enter_async_context(started(services, settings.finish_within_s))
@@ -271,8 +283,9 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
             address = ("0.0.0.0", settings.health_port)  # noqa: S104  health is asked for from outside
             app = health_app(_components(parts, name, service), _sources(parts, name, service))
             await exits.enter_async_context(served(app, *address))
-        if not await _unless(stop, wait_for_schema(settings, name)):
+        if not await _unless(stop, _prepared(parts, name)):
             return
+        await exits.enter_async_context(compared(parts.clock, parts.database(name), parts.rng))
         starting = await exits.enter_async_context(started([service], settings.finish_within_s))
         if not await _unless(stop, _waited(starting)):
             return
@@ -291,10 +304,17 @@ def _observed(settings: Settings, service: str) -> Telemetry:
     return telemetry
 
 
+async def _prepared(parts: Parts, service: str) -> None:
+    """The service's schema is up to date, and its database has told its time."""
+    await wait_for_schema(parts.settings, service)
+    await wait_for_time(parts.clock, parts.database(service))
+
+
 def _components(parts: Parts, name: str, service: Service) -> list[Component]:
     components = [
         database_component(name, parts.database(name)),
         broker_component(parts.transport_of(name)),
+        clock_component(parts.clock),
     ]
     if isinstance(service, ParticipantService):
         components.append(participant_component(service))
@@ -302,7 +322,7 @@ def _components(parts: Parts, name: str, service: Service) -> list[Component]:
 
 
 def _sources(parts: Parts, name: str, service: Service) -> Sources:
-    return Sources([service.readings], [outbox_look(name, parts.database(name))])
+    return Sources([service.readings, parts.clock.readings], [outbox_look(name, parts.database(name))])
 
 
 async def _waited(starting: asyncio.Task[None]) -> None:

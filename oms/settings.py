@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     shipping_database_url: Url | None = None
     sandbox_database_url: Url | None = None
     audit_database_url: Url | None = None
+    database_connections: Annotated[int, Field(ge=4, le=1000)] = 12
     broker_url: Annotated[tuple[str, ...], NoDecode] = ()
     payment_gateway_url: Url | None = None
     carrier_url: Url | None = None

@@ -11,14 +11,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, Table, bindparam, select
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from contracts.media_types import JSON, require
 from contracts.problems import ProblemError, parsed
 from messaging.connecting import checked_out
-from messaging.postgresql import is_transient
+from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
 from participants.tables import participant_metadata
 
@@ -80,7 +79,7 @@ class LedgerReader:
             async with checked_out(self._database) as connection:
                 rows = (await connection.execute(self._of_saga, {"wanted": saga_id})).all()
         except Exception as error:
-            if is_transient(error) or isinstance(error, PoolExhausted):
+            if is_transient(error):
                 raise StorageUnavailable(f"the database of {self._name} cannot be used") from error
             raise
         return LedgerView(participant=self._name, saga_id=saga_id, steps=tuple(map(_view, rows)))

@@ -21,6 +21,7 @@ _FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
     "migrations.run": ("MigrationFailed",),
     "orchestrator.core.definition": ("InvalidDefinition",),
     "messaging.unit_of_work": ("StorageUnavailable",),
+    "messaging.sessions": ("UnfitDatabase",),
     "messaging.transport": ("BrokerUnavailable", "TopologyMismatch"),
     "messaging.rabbitmq.connection": ("BrokerError",),
     "participants.exchange": ("InvalidProviderUrl",),

@@ -17,7 +17,8 @@ from psycopg import errors
 
 from contracts.orders import Order, OrderLine, ShippingAddress
 from messaging.identifiers import time_ordered_ids
-from messaging.postgresql import LostUpdate, create_engine, is_transient
+from messaging.postgresql import LostUpdate, create_engine
+from messaging.sqlstates import is_transient
 from messaging.transport import Message
 from orchestrator.core import machine
 from orchestrator.core.definition import StepPolicy

@@ -31,6 +31,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OMS_ADMIN_TOKEN", "secret"),
         ("OMS_ADMIN_TOKEN", "secret with spaces"),
         ("OMS_HEALTH_PORT", "99999"),
+        ("OMS_DATABASE_CONNECTIONS", "3"),
+        ("OMS_DATABASE_CONNECTIONS", "secret"),
         ("OMS_LOG_FORMAT", "secret"),
         ("OMS_LOG_LEVEL", "secret"),
         ("OMS_STEP_DEADLINE_S", "-1"),
