@@ -17,16 +17,18 @@ from orchestrator.core.values import replace
 from orchestrator.http.access import Access
 from orchestrator.http.console.overview import chart
 from orchestrator.http.console.rendering import duration
-from orchestrator.http.console.session import COOKIE, LIFETIME_S, Sessions, safe_next
+from orchestrator.http.console.session import LIFETIME_S, Sessions, safe_next
 from orchestrator.http.console.timeline import LEFT, RIGHT, WIDTH, timeline
 from orchestrator.queries.endings import MINUTES, Ended, Endings
 from orchestrator.queries.views import HistoryView, SagaDetail
 from tests.orders import NOON, a_saga
 
+NAME = f"oms_session_{Sessions(Access.by_tokens('admin-token')).installation}"
 
-def a_request(cookie: str = "") -> Request:
-    headers = [(b"cookie", f"{COOKIE}={cookie}".encode("latin-1"))]
-    address = {"scheme": "http", "server": ("oms", 80), "path": "/console", "query_string": b""}
+
+def a_request(cookie: str = "", name: str = NAME, scheme: str = "http") -> Request:
+    headers = [(b"cookie", f"{name}={cookie}".encode("latin-1"))]
+    address = {"scheme": scheme, "server": ("oms", 80), "path": "/console", "query_string": b""}
     return Request({"type": "http", "method": "GET", "headers": headers, **address})
 
 
@@ -35,7 +37,7 @@ async def a_cookie(sessions: Sessions) -> str:
     assert token is not None
     response = Response()
     sessions.begin(a_request(), response, token)
-    return SimpleCookie(response.headers["Set-Cookie"])[COOKIE].value
+    return SimpleCookie(response.headers["Set-Cookie"])[NAME].value
 
 
 # -- sessions ---------------------------------------------------------------------------------------------
