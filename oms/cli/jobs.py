@@ -74,8 +74,7 @@ def show(job_id: JobId, url: Url = DEFAULT_URL, token: Token = None, as_json: As
 
     job, refused = session.ask(url, token, asked)
     if as_json:
-        more = refused["next_cursor"] is not None
-        output.show_json({**job, "refused_items": refused["items"], "more_refused_items": more})
+        output.show_json({**job, "refused_items": refused["items"]})
         return
     job_view.show(job)
     if refused["items"]:

@@ -298,18 +298,19 @@ def _act(
 async def _with_history(api: ApiClient, saga_id: UUID, entries: int) -> Document:
     """The saga with so many entries of its history, the latest. Raises ApiFailure."""
     saga = await _find(api, saga_id)
-    shown = list(saga.get("history", ()))[-entries:]
-    omitted = int(saga.get("history_omitted") or 0)
-    if omitted and len(shown) < entries:
+    given = list(saga.get("history", ()))
+    if saga.get("history_omitted") and len(given) < entries:
         page = await api.items(f"/admin/sagas/{saga['saga_id']}/history", {}, entries)
-        shown = page["items"][::-1]
-    first = shown[0]["seq"] if shown else 1
-    return {**saga, "history": shown, "history_omitted": first - 1}
+        given = page["items"][::-1]
+    shown = given[-entries:]
+    omitted = shown[0]["seq"] - 1 if shown else 0
+    told = {"history_omitted": omitted} if omitted or "history_omitted" in saga else {}
+    return {**saga, "history": shown, **told}
 
 
 def _note_omitted(saga: Document) -> None:
     """Say how to see the entries that are not shown, where there are some."""
-    if (omitted := saga["history_omitted"]) > 0:
+    if omitted := saga.get("history_omitted"):
         whole = omitted + len(saga["history"])
         output.note(f"{omitted} older entries of its history are not shown: --history {whole} shows all")
 

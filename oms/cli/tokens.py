@@ -131,9 +131,9 @@ def _actor(reason: str) -> Actor:
 
     try:
         said = TypeAdapter(Reason).validate_python(reason)
-    except ValidationError as error:
-        why = error.errors()[0]["msg"].replace("String should", "It should", 1)
-        raise typer.BadParameter(f"--reason: {why}") from None
+    except ValidationError:
+        wanted = "--reason takes 1 to 500 printable characters, line breaks and tabs among them"
+        raise typer.BadParameter(wanted) from None
     return Actor(operator_here(), said)
 
 

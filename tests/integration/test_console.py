@@ -55,6 +55,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.forms: dict[str, dict[str, str]] = {}
         self.typed: dict[str, dict[str, str]] = {}
+        self._classed: list[tuple[str, str]] = []
         self._form = self._area = ""
         self.feed(text)
 
@@ -81,6 +82,12 @@ class Page(HTMLParser):
         if self._area:
             self.typed[self._form][self._area] += data
         self.words = re.sub(r"\s+", " ", f"{self.words}{data}")
+        if self.tags:
+            self._classed.append((self.tags[-1][1].get("class") or "", data.strip()))
+
+    def words_of(self, name: str) -> list[str]:
+        """What each element of a class begins with."""
+        return [words for classes, words in self._classed if name in classes.split() and words]
 
 
 async def page(api: Api, path: str, status: int = 200) -> Page:
