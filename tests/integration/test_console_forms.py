@@ -120,19 +120,6 @@ async def test_a_made_up_name_of_a_form_finds_no_job(api: Api) -> None:
         assert (await api.http.post("/console/jobs", data=form)).headers["Location"] != at
 
 
-async def test_another_verdict_on_the_same_version_is_not_told_as_done(api: Api) -> None:
-    order, _ = await a_dead_charge(api)
-    at = f"/console/sagas/{order['saga_id']}"
-    verdict = {"step": "charge", "verdict": "no_effect"}
-    form = await filled_in(api, at, f"{at}/resolve", **verdict)
-    assert (await api.http.post(f"{at}/resolve", data=form)).status_code == 303
-    assert (await api.http.post(f"{at}/resolve", data=form)).status_code == 303
-
-    other = await api.http.post(f"{at}/resolve", data={**form, "verdict": "settled_outside"})
-    assert other.status_code == 412
-    assert "Nothing was done this time" in Page(other.text).words
-
-
 async def test_who_was_faster_is_told_by_name(api: Api) -> None:
     at = await a_saga(api)
     form = await filled_in(api, at, f"{at}/retry", reason="mine")
