@@ -1,4 +1,4 @@
-"""Forms as people handle them: clicked twice, sent after the session has ended, filled in by several lines."""
+"""Forms as people handle them: clicked twice, sent after the session has ended, filled in by lines."""
 
 from __future__ import annotations
 
