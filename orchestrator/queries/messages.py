@@ -21,7 +21,7 @@ from orchestrator.core.effects import Effect, PublishEvent, SendCommand, Transit
 from orchestrator.core.inputs import OutcomeReceived
 from orchestrator.core.state import Saga
 from orchestrator.queries.masking import masked
-from orchestrator.queries.sagas import HistoryRow, SagaQueries
+from orchestrator.queries.sagas import HistoryRow, SagaQueries, every_entry
 from orchestrator.queries.views import SagaMessageList, SagaMessageView
 
 
@@ -79,7 +79,7 @@ class MessageQueries:
 
     async def _messages(self, saga: Saga) -> list[SagaMessage]:
         definition = self._registry.find(saga.definition, saga.definition_version)
-        entries = await self._sagas.entries(saga.saga_id)
+        entries = await every_entry(self._sagas, saga.saga_id)
         return list(messages_of(definition, saga, entries)) if definition is not None else []
 
 
