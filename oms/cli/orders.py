@@ -46,6 +46,7 @@ OrderToken = Annotated[
 ENDED: Final = ("completed", "rejected", "cancelled")
 _RECONNECTS: Final = 20
 _PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
 
 
 @commands.command(
@@ -85,11 +86,11 @@ def submit(
     """Submit one order, or many. Running it again is safe: orders that were taken are not taken twice."""
     from oms.cli import order_files, submission, submission_view
 
-    with order_files.opened(file) as source:
-        keys = order_files.keys_for(source, idempotency_key, new)
-        plan = submission.Plan(keys, concurrency, timeout if wait else None)
-        view = submission_view.view_for(source, as_json, wait)
-        outcome = session.ask(url, token, lambda api: submission.run(api, source, plan, view))
+    source = order_files.opened(file)
+    keys = order_files.keys_for(source, idempotency_key, new)
+    plan = submission.Plan(keys, concurrency, timeout if wait else None)
+    view = submission_view.view_for(source, as_json, wait)
+    outcome = session.ask(url, token, lambda api: submission.run(api, source, plan, view))
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -170,21 +171,24 @@ def cancel(
 
 async def _events(api: ApiClient, order_id: UUID) -> AsyncIterator[StreamEvent]:
     """The order's events until the final one; a stream that broke off is taken up where it ended."""
-    from oms.api_client import Unreachable
+    from oms.api_client import Unreachable, Untrusted
 
     last: str | None = None
-    for _ in range(_RECONNECTS):
+    pause_s, left = _PAUSE_S, _RECONNECTS
+    while left:
+        left -= 1
         try:
             async for event in api.events(f"/orders/{order_id}/events", last):
-                last = event.id or last
+                last, left = event.id or last, _RECONNECTS
+                pause_s = min(_LONGEST_PAUSE_S, event.retry_s or pause_s)
                 yield event
                 if _status(event.data) in ENDED:
                     return
-        except Unreachable:
-            if last is None:
+        except Unreachable as error:
+            if last is None or isinstance(error, Untrusted):
                 raise
-        await asyncio.sleep(_PAUSE_S)
-    raise Unreachable(f"{api.url} broke the stream off {_RECONNECTS} times")
+        await asyncio.sleep(pause_s)
+    raise Unreachable(f"{api.url} broke the stream off {_RECONNECTS} times in a row")
 
 
 def _status(order: Any) -> str:
