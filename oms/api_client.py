@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -51,6 +51,10 @@ class Unreachable(ApiFailure):
 
 class Untrusted(Unreachable):
     """Who answers there cannot show that it is the API: asking again changes nothing."""
+
+
+class BrokenOff(Unreachable):
+    """Somebody is there, but what came is no whole answer."""
 
 
 class NotTheApi(Unreachable):
@@ -206,7 +210,7 @@ class ApiClient:
             if cursor is None or len(found) >= limit:
                 return {"items": found, "next_cursor": cursor}
 
-    async def events(self, path: str, last_event_id: str | None = None) -> AsyncIterator[StreamEvent]:
+    async def events(self, path: str, last_event_id: str | None = None) -> AsyncGenerator[StreamEvent, None]:
         """Server-sent events until the server closes the stream. Raises ApiFailure."""
         headers = {"Accept": "text/event-stream"}
         if last_event_id:
@@ -238,7 +242,7 @@ class ApiClient:
             return Unreachable(f"cannot reach {self.url} : {way}")
         if isinstance(error, httpx.TimeoutException):
             return Unreachable(f"{self.url} does not answer in time")
-        return Unreachable(f"{self.url} did not answer properly: {_first_line(error)}")
+        return BrokenOff(f"{self.url} did not answer properly: {_first_line(error)}")
 
     def _refused(self, response: httpx.Response, document: Any) -> ApiFailure:
         """Every refusal of the API is a problem document; another has been written by somebody else."""

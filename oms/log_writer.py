@@ -32,8 +32,8 @@ class LogWriter(logging.Handler):
     def __init__(self, stream: TextIO, most_bytes: int = MOST_BYTES) -> None:
         """
         Args:
-            stream: a file, pipe or terminal; it is written to past its buffer, for which the end of the process
-                would wait.
+            stream: a file, pipe or terminal; it is written to past its buffer, for which the process would
+                wait in the end.
         """
         super().__init__()
         self.dropped = 0

@@ -83,7 +83,7 @@ def opened(file: str) -> Source:
         OSError: it cannot be opened or read.
     """
     if file == STDIN:
-        return source_of(sys.stdin.buffer, STDIN, lines=None)
+        return source_of(_stdin(), STDIN, lines=None)
     stream = Path(file).open("rb")  # noqa: SIM115  closed by whoever reads the last order, in a thread
     try:
         source = source_of(stream, file, _counted(stream))
@@ -91,6 +91,14 @@ def opened(file: str) -> Source:
         stream.close()
         raise
     return replace(source, orders=_closing(stream, source.orders))
+
+
+def _stdin() -> IO[bytes]:
+    """Past the buffer that the interpreter closes in the end, and waits for while a thread reads from it."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):
+        return sys.stdin.buffer
 
 
 def _closing(stream: IO[bytes], orders: Iterator[Item]) -> Iterator[Item]:

@@ -135,7 +135,7 @@ def check_order(document: Any) -> None:
             raise NotAnOrder(f"{pointer(path[:3])}: nested too deeply")
         why = _unsendable(value)
         if why is not None:
-            raise NotAnOrder(f"{pointer(path)}: {why}")
+            raise NotAnOrder(f"{pointer(path) or 'a name in it'}: {why}")
         if isinstance(value, dict):
             left += [((*path, name), each) for name, each in value.items()]
         elif isinstance(value, list):

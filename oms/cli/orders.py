@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
@@ -140,11 +141,12 @@ def watch(
     """Follow one order until it has ended."""
 
     async def follow(api: ApiClient) -> None:
-        async for event in _events(api, order_id):
-            if as_json:
-                output.show_json_line({"id": event.id, "event": event.kind, "order": event.data})
-            else:
-                order_view.show_event(event.data)
+        async with aclosing(_events(api, order_id)) as events:
+            async for event in events:
+                if as_json:
+                    output.show_json_line({"id": event.id, "event": event.kind, "order": event.data})
+                else:
+                    order_view.show_event(event.data)
 
     session.ask(url, token, follow)
 
@@ -169,7 +171,7 @@ def cancel(
         order_view.show(order)
 
 
-async def _events(api: ApiClient, order_id: UUID) -> AsyncIterator[StreamEvent]:
+async def _events(api: ApiClient, order_id: UUID) -> AsyncGenerator[StreamEvent, None]:
     """The order's events until the final one; a stream that broke off is taken up where it ended."""
     from oms.api_client import Unreachable, Untrusted
 
@@ -178,12 +180,13 @@ async def _events(api: ApiClient, order_id: UUID) -> AsyncIterator[StreamEvent]:
     while left:
         left -= 1
         try:
-            async for event in api.events(f"/orders/{order_id}/events", last):
-                last, left = event.id or last, _RECONNECTS
-                pause_s = min(_LONGEST_PAUSE_S, event.retry_s or pause_s)
-                yield event
-                if _status(event.data) in ENDED:
-                    return
+            async with aclosing(api.events(f"/orders/{order_id}/events", last)) as events:
+                async for event in events:
+                    last, left = event.id or last, _RECONNECTS
+                    pause_s = min(_LONGEST_PAUSE_S, event.retry_s or pause_s)
+                    yield event
+                    if _status(event.data) in ENDED:
+                        return
         except Unreachable as error:
             if last is None or isinstance(error, Untrusted):
                 raise

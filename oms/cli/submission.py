@@ -11,7 +11,17 @@ from typing import Any, Final, Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from oms.api_client import Answer, ApiClient, ApiFailure, Document, NotTheApi, Refused, Unreachable, Untrusted
+from oms.api_client import (
+    Answer,
+    ApiClient,
+    ApiFailure,
+    BrokenOff,
+    Document,
+    NotTheApi,
+    Refused,
+    Unreachable,
+    Untrusted,
+)
 from oms.cli.arriving import Arriving
 from oms.cli.order_files import Item, KeyOf, Source, Unusable
 from oms.failures import Failure
@@ -297,14 +307,14 @@ class _Submission:
         """The key makes trying again safe; but a service that never answered is most likely not there."""
         if isinstance(error, Refused):
             return error.status in _COME_BACK
-        if isinstance(error, NotTheApi):
+        if isinstance(error, NotTheApi | BrokenOff):
             return True
         return isinstance(error, Unreachable) and not isinstance(error, Untrusted) and self._answered
 
     def _is_enough(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        is_stranger = isinstance(error, NotTheApi) and error.status not in _COME_BACK and not self._answered
-        return state.attempt_number >= (_TRIES_OF_A_STRANGER if is_stranger else _TRIES)
+        is_away = self._answered or getattr(error, "status", None) in _COME_BACK
+        return state.attempt_number >= (_TRIES if is_away else _TRIES_OF_A_STRANGER)
 
 
 async def _each(items: Iterator[Any]) -> AsyncIterator[Any]:
@@ -313,7 +323,8 @@ async def _each(items: Iterator[Any]) -> AsyncIterator[Any]:
 
 
 def _pause_s(state: RetryCallState) -> float:
-    """As long as the service asks for, else doubling."""
+    """As long as the service asks for, else doubling; what asks for no pause at all gets a shorter one."""
     error = state.outcome.exception() if state.outcome else None
     asked_s = error.retry_after_s if isinstance(error, Refused | NotTheApi) else None
-    return min(_LONGEST_PAUSE_S, asked_s if asked_s is not None else 0.25 * 2.0**state.attempt_number)
+    doubling_s = 0.25 * 2.0**state.attempt_number
+    return min(_LONGEST_PAUSE_S, doubling_s if asked_s is None else max(asked_s, doubling_s / 4))
