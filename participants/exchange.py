@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -151,7 +150,7 @@ class HttpExchange:
     ) -> None:
         self._base = provider_url(base_url)
         proxy = proxy_for(base_url)
-        self._proxy = None if proxy is None else URL(proxy)
+        self._proxy = proxy
         shows_certificates = self._base.scheme == "https" or (proxy or "").startswith("https:")
         self._tls = trusting() if shows_certificates else True
         self._timeout_s = timeout_s
@@ -198,8 +197,10 @@ class HttpExchange:
                 answer = _json_object(await _bounded(response, call))
                 is_page = answer is None and response.content_type in _PAGES
                 return Reply(response.status, answer, is_page)
-        except ssl.SSLError as error:
+        except aiohttp.ClientSSLError as error:
             raise ProviderUnavailable(f"{call}: {untrusted(error, str(self._base.host))}") from error
+        except aiohttp.ClientHttpProxyError as error:  # says the proxy's whole URL, with its password
+            raise ProviderUnavailable(f"{call}: the proxy answers {error.status} {error.message}") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as lost:
             raise ConnectionLost(f"{call}: {type(lost).__name__}: {lost}") from lost
         except aiohttp.ClientError as unreadable:
@@ -209,8 +210,7 @@ class HttpExchange:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls),
-                proxy=None if self._proxy is None else self._proxy.with_user(None),
-                proxy_auth=None if self._proxy is None else aiohttp.BasicAuth.from_url(self._proxy),
+                proxy=self._proxy,
                 timeout=aiohttp.ClientTimeout(total=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept": "application/json", "User-Agent": "oms"},

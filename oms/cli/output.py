@@ -20,7 +20,7 @@ from oms.cli import streams
 _WIDTH_WITHOUT_TERMINAL: Final = 200
 """Columns of what is piped or written to a file, so that identities are never cut."""
 
-_NARROWEST: Final = 20
+_NARROWEST: Final = 40
 """Columns that a table gets however narrow the terminal says it is."""
 
 _STYLES: Final[dict[str, str]] = {
