@@ -392,4 +392,4 @@ def _token_of(folder: Path) -> SecretStr:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32))
     log.info("using the random admin token", file=str(path))
-    return SecretStr(path.read_text().strip())
+    return SecretStr(path.read_text(encoding="utf-8-sig").strip())

@@ -18,6 +18,7 @@ import uvicorn
 
 from oms.connections import Connection
 from oms.failures import Failure
+from oms.log_writer import flush_logs
 
 log = structlog.get_logger(__name__)
 
@@ -139,4 +140,5 @@ def _leave_after(within_s: float) -> None:
 def _leave() -> None:
     """As after a crash, on which nothing depends: others, or the next start, take up what is left."""
     log.error("not done in time, leaving all the same")
+    flush_logs()
     os._exit(CUT_OFF)

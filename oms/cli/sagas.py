@@ -205,7 +205,7 @@ def _show_entry(entry: dict[str, Any], started: Any, as_json: bool) -> None:
     if as_json:
         output.show_json_line(entry)
     else:
-        output.show(saga_view.history_line(entry, started))
+        output.show_now(saga_view.history_line(entry, started))
 
 
 @commands.command("cancel", epilog=example('oms sagas cancel ID --reason "ordered twice"'))
