@@ -36,8 +36,13 @@ Currency = Annotated[str, AfterValidator(_known)]
 
 
 def format_amount(amount: int, currency: str) -> str:
-    """An amount in minor units as a person writes it: ``format_amount(1299, "EUR") == "12.99 EUR"``."""
-    exponent = MINOR_UNIT_EXPONENTS[currency]
+    """An amount in minor units as a person writes it: ``format_amount(1299, "EUR") == "12.99 EUR"``.
+
+    Of a currency that is no longer in use it is said that the units are minor ones.
+    """
+    exponent = MINOR_UNIT_EXPONENTS.get(currency)
+    if exponent is None:
+        return f"{amount} minor units of {currency}"
     if exponent == 0:
         return f"{amount} {currency}"
     whole, fraction = divmod(amount, 10**exponent)

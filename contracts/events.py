@@ -6,9 +6,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from contracts.commands import Items, Verdict
-from contracts.currencies import Currency
 from contracts.envelope import Body, StepBody
-from contracts.limits import Amount, Code, CustomerId, Message, Reference, Sku
+from contracts.limits import Amount, Code, Message, Reference, Text
 
 
 class Event(Body):
@@ -52,7 +51,7 @@ class InventoryRejectedEvent(Rejection):
     """Not enough stock (``out_of_stock``) or no such product (``unknown_sku``); nothing is held."""
 
     key = "inventory.rejected"
-    skus: tuple[Sku, ...] = ()
+    skus: tuple[Text, ...] = ()
 
 
 class InventoryReleasedEvent(CompensationOutcome):
@@ -74,7 +73,7 @@ class PaymentSuccessfulEvent(OutcomeEvent):
 
     key = "payment.successful"
     amount: Amount
-    currency: Currency
+    currency: Text
     reference: Reference
 
 
@@ -126,8 +125,8 @@ class OrderCreatedEvent(Event):
     """An order was accepted and its saga started."""
 
     key = "order.created"
-    customer_id: CustomerId
-    currency: Currency
+    customer_id: Text
+    currency: Text
     total: Amount
     lines: Items
 

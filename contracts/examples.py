@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -23,6 +23,20 @@ ORDER: Final = Order(
 )
 """The order that all examples are about."""
 
+ORDER_OF_MANY: Final = Order(
+    customer_id="somebody@example.com",
+    currency="JPY",
+    lines=(
+        OrderLine(sku="A", quantity=1, unit_price=0),
+        OrderLine(sku="B.1_2-3", quantity=1_000_000, unit_price=1),
+    ),
+    payment_method="9",
+    shipping_address=ShippingAddress(
+        name="B. Person", line1="2 Street", line2="c/o A. Person", city="城", postal_code="0", country="JP"
+    ),
+)
+"""Another one, with what the first one lacks."""
+
 COMMAND_HEADERS: Final[dict[str, str | int]] = {
     ATTEMPT: 1,
     SCHEMA_VERSION_HEADER: 1,
@@ -34,14 +48,14 @@ EVENT_HEADERS: Final[dict[str, str | int]] = {
     CAUSATION_ID: "019aa7b2-0000-7000-8000-000000000005",
 }
 
-_OF_THE_SAGA: Final = {
+ORDER_OF_THE_SAGA: Final[dict[str, Any]] = {
     "saga_id": UUID("019aa7b2-0000-7000-8000-000000000001"),
     "order_id": UUID("019aa7b2-0000-7000-8000-000000000002"),
 }
-_RESERVE: Final = {**_OF_THE_SAGA, "step": "reserve", "direction": Direction.FORWARD}
-_CHARGE: Final = {**_OF_THE_SAGA, "step": "charge", "direction": Direction.FORWARD}
-_SHIP: Final = {**_OF_THE_SAGA, "step": "ship", "direction": Direction.FORWARD}
-_COMMIT: Final = {**_OF_THE_SAGA, "step": "commit", "direction": Direction.FORWARD}
+_RESERVE: Final = {**ORDER_OF_THE_SAGA, "step": "reserve", "direction": Direction.FORWARD}
+_CHARGE: Final = {**ORDER_OF_THE_SAGA, "step": "charge", "direction": Direction.FORWARD}
+_SHIP: Final = {**ORDER_OF_THE_SAGA, "step": "ship", "direction": Direction.FORWARD}
+_COMMIT: Final = {**ORDER_OF_THE_SAGA, "step": "commit", "direction": Direction.FORWARD}
 _RELEASE: Final = {**_RESERVE, "direction": Direction.COMPENSATING}
 _REFUND: Final = {**_CHARGE, "direction": Direction.COMPENSATING}
 _ITEMS: Final = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in ORDER.lines)
@@ -78,15 +92,15 @@ _ALL: Final[tuple[BaseModel, ...]] = (
     events.StepRefused(**_CHARGE, reason="it was compensated before it was asked for"),
     events.StepSettled(**_SHIP, verdict=Verdict.TOOK_EFFECT, accepted=True, reference="TRACK-77"),
     events.OrderCreatedEvent(
-        **_OF_THE_SAGA,
+        **ORDER_OF_THE_SAGA,
         customer_id=ORDER.customer_id,
         currency=ORDER.currency,
         total=ORDER.total,
         lines=_ITEMS,
     ),
-    events.OrderCompletedEvent(**_OF_THE_SAGA),
-    events.OrderRejectedEvent(**_OF_THE_SAGA, code="payment_declined", message="insufficient funds"),
-    events.OrderCancelledEvent(**_OF_THE_SAGA),
+    events.OrderCompletedEvent(**ORDER_OF_THE_SAGA),
+    events.OrderRejectedEvent(**ORDER_OF_THE_SAGA, code="payment_declined", message="insufficient funds"),
+    events.OrderCancelledEvent(**ORDER_OF_THE_SAGA),
     commands.AdvanceLowWaterMark(mark=UUID("019a0d30-0000-7000-8000-000000000000")),
 )
 

@@ -32,6 +32,13 @@ def _text(max_length: int) -> Any:
     return StringConstraints(min_length=1, max_length=max_length, pattern=PRINTABLE)
 
 
+Text = Annotated[str, _text(1000)]
+"""Any text that every service can store and show: what messages and stored orders ask for.
+
+What a field may say is decided once, at the edge, by the types below. Behind it only the shape counts, so
+that a rule that became stricter never makes unreadable what was accepted before.
+"""
+
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 CustomerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
 Name = Annotated[str, _text(200)]
@@ -45,4 +52,7 @@ Code = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 Message = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_without_nul)]
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+Pieces = Annotated[int, Field(strict=True, ge=1, le=MAX_AMOUNT)]
+"""So many of a product, behind the edge: one at least."""
+
 StockCount = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK)]

@@ -1,4 +1,8 @@
-"""What a customer submits: the order, validated once at the edge."""
+"""What a customer submits: the order, validated once at the edge, and read back by its shape alone.
+
+`Order` holds the rules of today. `AcceptedOrder` is the same document as it was accepted, whatever the rules
+were then: everything behind the edge reads and passes on this one.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +21,57 @@ from contracts.limits import (
     Line,
     Name,
     PaymentMethod,
+    Pieces,
     PostalCode,
     Quantity,
     Sku,
+    Text,
 )
 
 SENSITIVE: dict[str, Any] = {"sensitive": True}
 """Marks a field that every view and log masks."""
 
 
-class Submitted(BaseModel):
-    """Base of what comes from a customer: unknown fields are refused, values never change."""
+class Accepted(BaseModel):
+    """Base of what was accepted: unknown fields are ignored, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class OrderLine(Submitted):
+class AcceptedLine(Accepted):
     """So many of one product at a price in minor units of the order's currency."""
+
+    sku: Text
+    quantity: Pieces
+    unit_price: Amount
+
+
+class OrderLine(AcceptedLine):
+    """So many of one product at a price in minor units of the order's currency."""
+
+    model_config = ConfigDict(extra="forbid")
 
     sku: Sku
     quantity: Quantity
-    unit_price: Amount
 
 
 class Address(BaseModel):
     """Where an order goes, as messages carry it: unknown fields are ignored, so that fields may be added."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: Text
+    line1: Text
+    line2: Text | None = None
+    city: Text
+    postal_code: Text
+    country: Text
+
+
+class ShippingAddress(Address):
+    """Where the customer wants the order to go: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: Name
     line1: Line
@@ -53,12 +81,6 @@ class Address(BaseModel):
     country: CountryCode
 
 
-class ShippingAddress(Address):
-    """Where the customer wants the order to go: unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 def _at_least_one(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
     """Checked after each line: a bound of pydantic's own would count a bad line as missing, too."""
     if not lines:
@@ -66,8 +88,31 @@ def _at_least_one(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
     return lines
 
 
-class Order(Submitted):
+class AcceptedOrder(Accepted):
+    """An order as it was accepted: a shape from which every command can be built, and a total to hold."""
+
+    customer_id: Text
+    currency: Text
+    lines: Annotated[tuple[AcceptedLine, ...], Field(min_length=1)]
+    payment_method: Annotated[Text, Field(json_schema_extra=SENSITIVE)]
+    shipping_address: Annotated[Address, Field(json_schema_extra=SENSITIVE)]
+
+    @property
+    def total(self) -> int:
+        """Sum over the lines, in minor units."""
+        return sum(line.quantity * line.unit_price for line in self.lines)
+
+    @model_validator(mode="after")
+    def _total_within_bounds(self) -> Self:
+        if self.total > MAX_AMOUNT:
+            raise PydanticCustomError("total_too_large", "the total may be at most 2^53-1 minor units")
+        return self
+
+
+class Order(AcceptedOrder):
     """A valid order: each SKU once, and a total that every reader can hold."""
+
+    model_config = ConfigDict(extra="forbid")
 
     customer_id: CustomerId
     currency: Currency
@@ -79,11 +124,6 @@ class Order(Submitted):
     payment_method: Annotated[PaymentMethod, Field(json_schema_extra=SENSITIVE)]
     shipping_address: Annotated[ShippingAddress, Field(json_schema_extra=SENSITIVE)]
 
-    @property
-    def total(self) -> int:
-        """Sum over the lines, in minor units."""
-        return sum(line.quantity * line.unit_price for line in self.lines)
-
     @model_validator(mode="after")
     def _each_sku_once(self) -> Self:
         seen: set[str] = set()
@@ -91,10 +131,4 @@ class Order(Submitted):
             if line.sku in seen:
                 raise PydanticCustomError("duplicate_sku", "each SKU may stand on one line only")
             seen.add(line.sku)
-        return self
-
-    @model_validator(mode="after")
-    def _total_within_bounds(self) -> Self:
-        if self.total > MAX_AMOUNT:
-            raise PydanticCustomError("total_too_large", "the total may be at most 2^53-1 minor units")
         return self

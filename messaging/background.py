@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -16,6 +17,11 @@ R = TypeVar("R")
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
 """Bounds of the jittered pause after a failed run, in seconds."""
+
+FAILING_AFTER: Final = 3
+"""Failures in a row after which a loop counts as failing: trouble that has not passed by itself."""
+
+LONGEST_REASON: Final = 200
 
 
 async def finished(work: Coroutine[Any, Any, R]) -> R:
@@ -34,12 +40,43 @@ async def finished(work: Coroutine[Any, Any, R]) -> R:
         raise
 
 
+@dataclass(slots=True)
+class LoopState:
+    """How one loop fares.
+
+    Attributes:
+        failures: runs that have failed since the start.
+        in_a_row: runs that have failed since the last one that did not.
+        reason: why the last of them failed: the kind of error, and the first line of its words.
+    """
+
+    failures: int = 0
+    in_a_row: int = 0
+    reason: str = ""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the loop gets nothing done; None while it does."""
+        if self.in_a_row < FAILING_AFTER:
+            return None
+        return f"it has failed {self.in_a_row} times in a row: {self.reason}"
+
+    def failed(self, error: Exception) -> None:
+        """One more run has failed."""
+        self.failures += 1
+        self.in_a_row += 1
+        words = (str(error).splitlines() or [""])[0][:LONGEST_REASON]
+        self.reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
 class BackgroundLoops:
     """The loops of one service, started together and stopped together."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._tasks: list[asyncio.Task[None]] = []
+        self.states: dict[str, LoopState] = {}
+        """How each loop fares, by its name; those that were stopped are gone."""
 
     def start(self, name: str, run_once: Callable[[], Awaitable[object]], pause_s: float = 0.0) -> None:
         """Run ``run_once`` again and again.
@@ -47,11 +84,13 @@ class BackgroundLoops:
         Args:
             pause_s: seconds to wait after a run that found nothing to do (returned something false).
         """
+        self.states[name] = LoopState()
         self._tasks.append(asyncio.create_task(self._forever(name, run_once, pause_s), name=name))
 
     async def stop(self, within_s: float = 10.0) -> None:
         """End all loops; work that is not to be torn gets so many seconds to finish."""
         tasks, self._tasks = self._tasks, []
+        self.states.clear()
         for task in tasks:
             task.cancel()
         if not tasks:
@@ -64,16 +103,16 @@ class BackgroundLoops:
             await asyncio.wait(unfinished, timeout=1.0)
 
     async def _forever(self, name: str, run_once: Callable[[], Awaitable[object]], pause_s: float) -> None:
-        failures = 0
+        state = self.states[name]
         while True:
             try:
                 found = await run_once()
             except Exception as error:
-                failures += 1
+                state.failed(error)
                 log.error("background loop failed, going on", loop=name, error=str(error), exc_info=error)
-                await asyncio.sleep(self._pause_s(failures))
+                await asyncio.sleep(self._pause_s(state.in_a_row))
             else:
-                failures = 0
+                state.in_a_row = 0
                 if not found:
                     await asyncio.sleep(pause_s)
 

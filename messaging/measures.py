@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from messaging.background import BackgroundLoops
 from messaging.outbox import Outbox
 from messaging.transport import Receipt
 
@@ -106,7 +107,25 @@ OUTBOX_AGE: Final = Measure(
     "oms_outbox_oldest_age_seconds", Kind.GAUGE, "Age of the oldest message in the outbox.", ("service",)
 )
 
-MEASURES: Final = (PUBLISHED, RELAYED, BATCH, OUTBOX, OUTBOX_AGE)
+LOOP_FAILURES: Final = Measure(
+    "oms_loop_failures_total", Kind.COUNTER, "Runs of a background loop that failed; it goes on.", ("loop",)
+)
+LOOP_FAILING: Final = Measure(
+    "oms_loop_failing",
+    Kind.GAUGE,
+    "1 while a background loop fails again and again, and so gets nothing done; else 0.",
+    ("loop",),
+)
+
+MEASURES: Final = (PUBLISHED, RELAYED, BATCH, OUTBOX, OUTBOX_AGE, LOOP_FAILURES, LOOP_FAILING)
+
+
+def read_loops(services: Iterable[BackgroundLoops]) -> Iterator[Reading]:
+    """How the background loops of a process fare."""
+    for loops in services:
+        for name, state in loops.states.items():
+            yield LOOP_FAILURES.of(name), state.failures
+            yield LOOP_FAILING.of(name), int(state.trouble is not None)
 
 
 def read_traffic(service: str, outbox: Outbox, batches: Mapping[str, Distribution]) -> Iterator[Reading]:

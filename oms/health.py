@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Final, overload
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
+from messaging.background import BackgroundLoops, LoopState
 from messaging.clock import StorageClock
 from messaging.transport import Transport
 from oms.readiness import database_trouble
@@ -86,6 +87,46 @@ def health_app(
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)
     return app
+
+
+class _WithLoops(Sequence[Component]):
+    """Components, and one more for each background loop that fails again and again just now."""
+
+    def __init__(self, components: Iterable[Component], loops: Sequence[BackgroundLoops]) -> None:
+        self._components = tuple(components)
+        self._loops = loops
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    @overload
+    def __getitem__(self, at: int) -> Component: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Component, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> Component | tuple[Component, ...]:
+        return self._now()[at]
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(self._now())
+
+    def _now(self) -> tuple[Component, ...]:
+        states = ((name, state) for loops in self._loops for name, state in loops.states.items())
+        failing = [_loop_component(name, state) for name, state in states if state.trouble is not None]
+        return (*self._components, *failing)
+
+
+def with_loops(components: Iterable[Component], loops: Sequence[BackgroundLoops]) -> Sequence[Component]:
+    """These components and, as long as it fails, each background loop; looked at anew each time."""
+    return _WithLoops(components, loops)
+
+
+def _loop_component(name: str, state: LoopState) -> Component:
+    async def trouble() -> str | None:
+        return state.trouble
+
+    return Component(f"loop {name}", trouble, in_trouble=Condition.DEGRADED)
 
 
 async def _fine() -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from contracts.routing import INVENTORY, PARTICIPANTS
 from messaging.background import BackgroundLoops
+from messaging.measures import Reading, read_loops
 from oms.health import (
     VERSION,
     broker_component,
@@ -19,6 +20,7 @@ from oms.health import (
     database_component,
     participant_component,
     provider_components,
+    with_loops,
 )
 from oms.metrics import outbox_look, queue_look
 from oms.other_processes import OtherProcesses
@@ -46,10 +48,11 @@ class Notifying:
     def __init__(self, parts: Parts) -> None:
         self.notifier = ProgressNotifier(connector(parts.settings.required_database_url("orchestrator")))
         self._loops = BackgroundLoops(parts.rng)
+        parts.loops.append(self._loops)
 
     def start(self) -> None:
         """Begin to notify; the database need not be up."""
-        self._loops.start("progress notifications", self.notifier.run_once, pause_s=1.0)
+        self._loops.start("progress notifier", self.notifier.run_once, pause_s=1.0)
 
     async def stop(self) -> None:
         """Notify no more."""
@@ -82,6 +85,8 @@ async def api_app(
     others = OtherProcesses(parts.settings.health_urls)
     database_url = parts.settings.required_database_url("orchestrator")
     listener = ProgressListener(connector(database_url), queries.orders.standings, parts.rng)
+    for service in (front, listener, *local):
+        parts.loops += service.loops
     orders_token = parts.settings.orders_token
     access = Access.by_tokens(
         admin_token.get_secret_value(),
@@ -103,7 +108,7 @@ async def api_app(
         access=access,
         new_id=deployment.new_id,
         metrics=Metrics(_sources(parts, deployment, front, queries, local), VERSION),
-        components=_components(parts, deployment, local),
+        components=with_loops(_components(parts, deployment, local), parts.loops),
         version=VERSION,
         routers=_participant_routers(parts, access),
         missing_participants=_missing(parts),
@@ -136,7 +141,9 @@ def _sources(
     participants = deployment.registry.participants
     gauges = partial(queries.gauges.readings, participants)
     queues = queue_look(deployment.transport, participants)
-    counted = [front.readings, parts.clock.readings, *(each.readings for each in local)]
+    counted: list[Callable[[], Iterable[Reading]]] = [front.readings, queries.reader.readings]
+    counted += [parts.clock.readings, *(each.readings for each in local)]
+    counted.append(partial(read_loops, parts.loops))
     return Sources(counted, [gauges, queues, *outboxes])
 
 

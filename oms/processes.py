@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from contracts.routing import ORCHESTRATOR, PARTICIPANTS
+from messaging.measures import Reading, read_loops
 from messaging.transport import TopologyMismatch
 from migrations.run import SERVICES
 from oms.clocks import compared, wait_for_time
@@ -34,6 +36,7 @@ from oms.health import (
     database_component,
     health_app,
     participant_component,
+    with_loops,
 )
 from oms.http_api import Notifying, api_app
 from oms.logs import configure_logs
@@ -105,6 +108,7 @@ async def _stopped(running: Iterable[Service | Front], within_s: float) -> None:
 
 async def run_orchestrator(settings: Settings) -> None:
     """`oms orchestrator`: outcomes, dead letters, due sagas, relay, until told to stop."""
+    registry(settings)  # what is wrong with a definition is said before anything is waited for
     await _worker(settings, "orchestrator", orchestrator_service)
 
 
@@ -129,6 +133,7 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
     if settings.admin_token is None:
         raise Failure(f"{PREFIX}ADMIN_TOKEN must be set: it is what /admin asks for")
     require_orders_guarded(settings, host)
+    registry(settings)
     stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, over_rabbitmq(settings), telemetry) as parts:
         if not await _unless(stop, _prepared(parts, ORCHESTRATOR)):
@@ -201,6 +206,7 @@ async def stack(
     Raises:
         Failure: an embedded part would be reachable from elsewhere, or something cannot be started.
     """
+    registry(settings)
     embedded = _embedded_parts(settings)
     if embedded and is_beyond_loopback(host):
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
@@ -279,9 +285,11 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
     async with AsyncExitStack() as exits:
         parts = await exits.enter_async_context(parts_of(settings, over_rabbitmq(settings), telemetry))
         service = make(parts, exits)
+        parts.loops += service.loops
         if settings.health_port is not None:
             address = ("0.0.0.0", settings.health_port)  # noqa: S104  health is asked for from outside
-            app = health_app(_components(parts, name, service), _sources(parts, name, service))
+            components = with_loops(_components(parts, name, service), parts.loops)
+            app = health_app(components, _sources(parts, name, service))
             await exits.enter_async_context(served(app, *address))
         if not await _unless(stop, _prepared(parts, name)):
             return
@@ -322,7 +330,9 @@ def _components(parts: Parts, name: str, service: Service) -> list[Component]:
 
 
 def _sources(parts: Parts, name: str, service: Service) -> Sources:
-    return Sources([service.readings, parts.clock.readings], [outbox_look(name, parts.database(name))])
+    readings: list[Callable[[], Iterable[Reading]]] = [service.readings, parts.clock.readings]
+    readings.append(partial(read_loops, parts.loops))
+    return Sources(readings, [outbox_look(name, parts.database(name))])
 
 
 async def _waited(starting: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.routing import ORCHESTRATOR, PARTICIPANTS, PAYMENT, SHIPPING
+from messaging.background import BackgroundLoops
 from messaging.clock import StorageClock
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.in_process import InProcessBroker, InProcessTransport
@@ -61,6 +62,8 @@ class Parts:
     clock: StorageClock = field(default_factory=StorageClock)
     """What ids are drawn by; whoever starts a process has it compared."""
     new_id: NewId = field(init=False)
+    loops: list[BackgroundLoops] = field(default_factory=list)
+    """Every background loop of the process: health and metrics tell how they fare."""
     _databases: dict[str, AsyncEngine] = field(default_factory=dict)
     _transports: dict[str, Transport] = field(default_factory=dict)
     _exchanges: list[Exchange] = field(default_factory=list)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from orchestrator.core import inputs
+from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.inputs import Input
-from orchestrator.core.state import Saga
+from orchestrator.core.state import ENDED, Saga
 
 STATE_FIELDS: Final = frozenset(
     {
@@ -32,14 +34,70 @@ STATE_FIELDS: Final = frozenset(
 _SAGA: Final[TypeAdapter[Saga]] = TypeAdapter(Saga)
 
 
+class Unreadable(Exception):
+    """A stored document that cannot be read; the message says why and repeats nothing of what is in it (S25).
+
+    It harms whoever it belongs to, and never the batch or the list in which it stands.
+    """
+
+
+def describe(error: ValidationError) -> str:
+    """What is wrong with a document, field by field, without echoing it."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
+        for problem in problems[:5]
+    )
+
+
+def _why(error: Exception) -> str:
+    return describe(error) if isinstance(error, ValidationError) else type(error).__name__
+
+
 def dump_state(saga: Saga) -> str:
     """The part of a saga that has no columns."""
     return _SAGA.dump_json(saga, include=set(STATE_FIELDS), exclude_defaults=True).decode()
 
 
-def load_saga(columns: Mapping[str, Any], state: Mapping[str, Any], order: Order) -> Saga:
-    """A saga from its columns, its state document and its order."""
+def read_saga(columns: Mapping[str, Any], state: str, document: str | None) -> Saga:
+    """A saga from its columns, and the texts of its state and its order's document. Raises Unreadable."""
+    if document is None:
+        raise Unreadable("its order is missing")
+    order = load_order(document)
+    try:
+        saga = load_saga(columns, json.loads(state), order)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Unreadable(f"its state cannot be read ({_why(error)})") from None
+    _check_whole(saga)
+    return saga
+
+
+def _check_whole(saga: Saga) -> None:
+    """A state that lost a field may still have the shape of one; its saga would rest for ever, unseen."""
+    if saga.awaiting is None and saga.status not in ENDED:
+        raise Unreadable("its state does not say what it awaits")
+    steps = {step.name for step in saga.steps}
+    if steps and any(work.step not in steps for work in (saga.awaiting, saga.settling) if work):
+        raise Unreadable("its state lacks a step")
+
+
+def check_fits(saga: Saga, definition: SagaDefinition | None) -> None:
+    """Raises Unreadable where a saga has other steps than its definition; None is not known here (S13)."""
+    if definition is not None and not definition.has_all(step.name for step in saga.steps):
+        raise Unreadable(f"{saga.definition} version {saga.definition_version} has other steps here")
+
+
+def load_saga(columns: Mapping[str, Any], state: Mapping[str, Any], order: AcceptedOrder) -> Saga:
+    """A saga from its columns, its state document and its order. Raises ValueError and TypeError."""
     return _SAGA.validate_python({**columns, **state, "order": order})
+
+
+def load_order(document: str) -> AcceptedOrder:
+    """An order from its document: by its shape, not by the rules for new ones. Raises Unreadable."""
+    try:
+        return AcceptedOrder.model_validate_json(document)
+    except ValidationError as error:
+        raise Unreadable(f"its order cannot be read ({describe(error)})") from None
 
 
 def kind_of(happened: Input) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from messaging.compose import command_message, event_message
 from messaging.identifiers import NewId
 from messaging.measures import Reading
 from messaging.transport import Message
+from orchestrator.codec import Unreadable, check_fits
 from orchestrator.core import machine, timers
 from orchestrator.core.definition import Registry, SagaDefinition
 from orchestrator.core.effects import (
@@ -31,7 +34,7 @@ from orchestrator.core.inputs import Input
 from orchestrator.core.rules import awaited_command
 from orchestrator.core.state import Saga
 from orchestrator.core.values import replace
-from orchestrator.measures import RESENT, STALE, UNKNOWN_VERSION, Move, SagaMeasures
+from orchestrator.measures import RESENT, STALE, UNKNOWN_VERSION, UNREADABLE, Move, SagaMeasures
 from orchestrator.storage import HistoryEntry, OrchestratorTransaction, SagaChange, WorkEnded
 
 log = structlog.get_logger(__name__)
@@ -60,7 +63,14 @@ class UnknownVersion:
     version: int
 
 
-Answer = Decision | UnknownSaga | UnknownVersion
+@dataclass(frozen=True, slots=True)
+class UnreadableSaga:
+    """What is stored of the saga cannot be read (S25)."""
+
+    reason: str
+
+
+Answer = Decision | UnknownSaga | UnknownVersion | UnreadableSaga
 
 
 @dataclass(slots=True)
@@ -70,6 +80,7 @@ class Work:
     now: datetime
     sagas: dict[UUID, Saga]
     previous: dict[UUID, int]
+    unreadable: Mapping[UUID, str] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     ended_work: list[WorkEnded] = field(default_factory=list)
@@ -80,6 +91,22 @@ class Work:
         """Take note of a saga's new state."""
         self.sagas[saga.saga_id] = saga
         self.changed[saga.saga_id] = saga
+
+    @contextmanager
+    def undone_on_failure(self, saga_id: UUID) -> Iterator[None]:
+        """What the block has decided on this saga goes again when it raises, and nothing else does."""
+        lists: tuple[list[Any], ...] = (self.history, self.messages, self.ended_work, self.moves)
+        lengths = [len(each) for each in lists]
+        saga, changed = self.sagas[saga_id], saga_id in self.changed
+        try:
+            yield
+        except Exception:
+            for each, length in zip(lists, lengths, strict=True):
+                del each[length:]
+            self.sagas[saga_id] = saga
+            if not changed:
+                self.changed.pop(saga_id, None)
+            raise
 
 
 OnProgress = Callable[[Sequence[Saga]], None]
@@ -108,6 +135,7 @@ class Engine:
         yield STALE.of(), self.counts["stale"]
         yield UNKNOWN_VERSION.of(), self.counts["unknown_version"]
         yield RESENT.of(), self.counts["resent"]
+        yield UNREADABLE.of("saga"), self.counts["unreadable"]
 
     # -- the three ways in --------------------------------------------------------------------------------
 
@@ -139,11 +167,14 @@ class Engine:
     async def lock(self, transaction: OrchestratorTransaction, saga_ids: set[UUID]) -> Work:
         """Begin work on these sagas: their rows are locked and the time is read after that (S11)."""
         locked = await transaction.lock_sagas(saga_ids)
-        return self.work_on(locked.sagas, locked.now)
+        return self.work_on(locked.sagas, locked.now, locked.unreadable)
 
-    def work_on(self, sagas: Mapping[UUID, Saga], now: datetime) -> Work:
+    def work_on(
+        self, sagas: Mapping[UUID, Saga], now: datetime, unreadable: Mapping[UUID, str] = MappingProxyType({})
+    ) -> Work:
         """Begin work on sagas that are locked already."""
-        return Work(now=now, sagas=dict(sagas), previous={key: saga.version for key, saga in sagas.items()})
+        previous = {key: saga.version for key, saga in sagas.items()}
+        return Work(now, dict(sagas), previous, unreadable)
 
     # -- what they are made of ----------------------------------------------------------------------------
 
@@ -151,11 +182,16 @@ class Engine:
         """Decide one input and remember what came of it; nothing is written yet."""
         saga = work.sagas.get(happening.saga_id)
         if saga is None:
-            return UnknownSaga()
+            return self._missing(work, happening.saga_id)
         definition = self.registry.find(saga.definition, saga.definition_version)
         if definition is None:
             self.counts["unknown_version"] += 1
             return UnknownVersion(saga.definition, saga.definition_version)
+        try:
+            check_fits(saga, definition)
+        except Unreadable as error:
+            self.counts["unreadable"] += 1
+            return UnreadableSaga(str(error))
         decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
         if isinstance(decision, Transition):
             trace = happening.traceparent or saga.traceparent
@@ -163,6 +199,12 @@ class Engine:
         elif isinstance(decision, Stale):
             self.counts["stale"] += 1
         return decision
+
+    def _missing(self, work: Work, saga_id: UUID) -> UnknownSaga | UnreadableSaga:
+        if saga_id not in work.unreadable:
+            return UnknownSaga()
+        self.counts["unreadable"] += 1
+        return UnreadableSaga(work.unreadable[saga_id])
 
     def resend(self, work: Work, definition: SagaDefinition, saga: Saga, finding: timers.Resend) -> None:
         """One more copy of what the saga awaits: same work, new message id (S4)."""

@@ -14,10 +14,12 @@ from sqlalchemy import func, select
 from contracts.envelope import Direction
 from contracts.routing import command_queue
 from messaging.transport import BrokerUnavailable, QueueDepth
+from orchestrator.codec import Unreadable
 from orchestrator.core.definition import Registry
 from orchestrator.core.rules import awaited_command
 from orchestrator.core.state import ENDED, OrderStatus, Saga, Status
 from orchestrator.queries import Queries
+from orchestrator.queries.sagas import unreadable_incident
 from orchestrator.queries.views import DeadLetterList, DeadLetterSummary, IncidentView, Time, View
 from orchestrator.tables import outbox
 
@@ -103,10 +105,13 @@ class Explainer:
 
     async def explain(self, saga_id: UUID) -> Explanation | None:
         """The explanation; None when there is no such saga. Raises StorageUnavailable."""
-        saga = await self._queries.sagas.saga(saga_id)
+        try:
+            saga = await self._queries.sagas.saga(saga_id)
+        except Unreadable as error:
+            return await self._of_unreadable(saga_id, str(error))
         if saga is None:
             return None
-        [(now,)] = await self._queries.reader.rows(select(func.clock_timestamp()))
+        now = await self._now()
         awaited = self._awaited(saga)
         waiting = await self._copy_in_outbox(saga, now)
         queue = await self._queue(awaited.participant) if awaited else None
@@ -128,6 +133,33 @@ class Explainer:
             more_dead_letters=dead.next_cursor is not None,
             due_at=saga.due_at,
             allowed_actions=self._allowed(saga),
+        )
+
+    async def _now(self) -> datetime:
+        [(now,)] = await self._queries.reader.rows(select(func.clock_timestamp()))
+        moment: datetime = now
+        return moment
+
+    async def _of_unreadable(self, saga_id: UUID, reason: str) -> Explanation | None:
+        """Why a saga stands still of which only the columns can be read (S25)."""
+        found = await self._queries.sagas.summary(saga_id)
+        if found is None:
+            return None
+        return Explanation(
+            saga_id=found.saga_id,
+            order_id=found.order_id,
+            status=found.status,
+            order_status=found.order_status,
+            version=found.version,
+            now=await self._now(),
+            summary=f"What is stored of it cannot be read, so nothing is done about it: {reason}.",
+            awaited=None,
+            outbox=None,
+            queue=None,
+            incidents=(unreadable_incident(found, reason),),
+            dead_letters=await self._queries.dead_letters.open_of(saga_id),
+            due_at=found.due_at,
+            allowed_actions=(),
         )
 
     def _awaited(self, saga: Saga) -> AwaitedView | None:

@@ -54,6 +54,12 @@ UNKNOWN_VERSION: Final = Measure(
 RESENT: Final = Measure(
     "oms_commands_resent_total", Kind.COUNTER, "Commands sent again because no answer came."
 )
+UNREADABLE: Final = Measure(
+    "oms_documents_unreadable_total",
+    Kind.COUNTER,
+    "Stored documents that could not be read when they were needed, by what they are of; each time counts.",
+    ("kind",),
+)
 ACTIVE: Final = Measure("oms_sagas_active", Kind.GAUGE, "Sagas that have not ended.", ("status",))
 WITH_INCIDENT: Final = Measure("oms_sagas_with_incident", Kind.GAUGE, "Sagas with an open incident.")
 OPEN_INCIDENTS: Final = Measure(
@@ -94,6 +100,7 @@ MEASURES: Final = (
     STALE,
     UNKNOWN_VERSION,
     RESENT,
+    UNREADABLE,
     ACTIVE,
     WITH_INCIDENT,
     OPEN_INCIDENTS,

@@ -13,7 +13,7 @@ from orchestrator.core.effects import Refused, Stale
 from orchestrator.core.inputs import Actor, CancelRequested, Input, ResolveRequested, RetryRequested
 from orchestrator.core.machine import allowed_actions
 from orchestrator.core.state import Saga
-from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, Work
+from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga, Work
 from orchestrator.storage import AuditEntry, OrchestratorTransaction
 
 
@@ -49,6 +49,11 @@ class NotAllowed(Exception):
 
 class UnknownHere(NotAllowed):
     """The saga runs a definition version that this process does not know; a newer one may act on it (S13)."""
+
+
+def unreadable(reason: str) -> NotAllowed:
+    """Nothing may be done to a saga that cannot be read (S25)."""
+    return NotAllowed("unreadable", f"what is stored of the saga cannot be read: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ class Operations:
         async def work(transaction: OrchestratorTransaction) -> Done:
             locked = await self._engine.lock(transaction, {saga_id})
             saga = locked.sagas.get(saga_id)
+            if saga_id in locked.unreadable:
+                raise unreadable(locked.unreadable[saga_id])
             if saga is None:
                 raise NotFound(f"there is no saga {saga_id}")
             if await transaction.audit_entry(audit_id) is not None:
@@ -123,13 +130,16 @@ class Operations:
                 raise UnknownHere("unknown_version", reason)
             case UnknownSaga():
                 raise NotFound(f"there is no saga {saga.saga_id}")
+            case UnreadableSaga(reason):
+                raise unreadable(reason)
             case _:
                 return Done(work.sagas[saga.saga_id], changed=True)
 
     def allowed(self, saga: Saga) -> tuple[str, ...]:
         """What may be done to the saga now."""
         definition = self._engine.registry.find(saga.definition, saga.definition_version)
-        return allowed_actions(definition, saga) if definition is not None else ()
+        known = definition is not None and definition.has_all(step.name for step in saga.steps)
+        return allowed_actions(definition, saga) if definition is not None and known else ()
 
 
 def audit(

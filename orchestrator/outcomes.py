@@ -16,9 +16,10 @@ from messaging.consumer import Failed
 from messaging.errors import Poison
 from messaging.log_context import ids_of
 from messaging.transport import Delivery
+from orchestrator.codec import describe
 from orchestrator.core.inputs import OutcomeReceived
 from orchestrator.dead_letters.collector import replay_of
-from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion
+from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga
 from orchestrator.storage import OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
@@ -45,15 +46,6 @@ def decode_outcome(delivery: Delivery) -> Happening:
     data: dict[str, Any] = event.model_dump(mode="json", exclude=set(_IDENTITIES), exclude_defaults=True)
     outcome = OutcomeReceived(model.__name__, event.step, event.direction, data)
     return Happening(saga_id, outcome, delivery.message_id, traceparent_of(delivery))
-
-
-def describe(error: ValidationError) -> str:
-    """What is wrong with a body, field by field, without echoing it."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
-        for problem in problems[:5]
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +76,12 @@ class OutcomeHandler:
                     "outcome for a definition version that is not known here; a re-send will bring it again",
                     definition=answer.definition,
                     version=answer.version,
+                    **ids_of(delivery),
+                )
+            elif isinstance(answer, UnreadableSaga):
+                log.error(
+                    "outcome for a saga that cannot be read; once it can, a re-send will bring it again",
+                    problem=answer.reason,
                     **ids_of(delivery),
                 )
             elif (work_key := replay_of(delivery)) is not None:

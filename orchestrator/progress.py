@@ -179,6 +179,7 @@ class ProgressListener:
         self._connect = connecting
         self._standings = standings
         self._loops = BackgroundLoops(rng)
+        self.loops = (self._loops,)
         self._watch_limit = watch_limit
         self._watches: dict[UUID, set[Watch]] = {}
         self._last_seen: dict[UUID, Standing] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +22,9 @@ from orchestrator.storage import OrchestratorTransaction
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 100
+
+SET_ASIDE: Final = timedelta(seconds=60)
+"""Until the next look at a saga that could not be worked on."""
 
 
 class Reconciler:
@@ -56,19 +60,37 @@ class Reconciler:
 
     async def _look(self, transaction: OrchestratorTransaction) -> int:
         locked = await transaction.lock_due_sagas(BATCH, self._engine.registry.known)
-        if not locked.sagas:
+        found = len(locked.sagas) + len(locked.unreadable)
+        if not found:
             self._somebody_waits_for_empty = False
             return 0
         copies = {
             saga.sending.message_id: key for key, saga in locked.sagas.items() if saga.sending.message_id
         }
         in_outbox = {copies[found] for found in await transaction.outbox_holds(list(copies))}
-        work = self._engine.work_on(locked.sagas, locked.now)
+        work = self._engine.work_on(locked.sagas, locked.now, locked.unreadable)
+        failed = dict(locked.unreadable)
         for saga_id in sorted(locked.sagas):
-            self._look_at(work, work.sagas[saga_id], in_outbox)
+            try:
+                with work.undone_on_failure(saga_id):
+                    self._look_at(work, work.sagas[saga_id], in_outbox)
+            except Exception as error:
+                log.error("a due saga could not be looked at", saga_id=str(saga_id), exc_info=error)
+                failed[saga_id] = f"{type(error).__name__} while it was looked at"
+        self._set_aside(transaction, failed, work.now)
         self._somebody_waits_for_empty = any(saga.sending.final_at for saga in work.sagas.values())
         self._engine.write(transaction, work)
-        return len(locked.sagas)
+        return found
+
+    def _set_aside(
+        self, transaction: OrchestratorTransaction, failed: Mapping[UUID, str], now: datetime
+    ) -> None:
+        """What nothing can be made of harms itself alone: all others have their turn before it (S25)."""
+        for saga_id, reason in failed.items():
+            log.error("a saga stands still: it cannot be worked on", saga_id=str(saga_id), problem=reason)
+        self._engine.counts["unreadable"] += len(failed)
+        if failed:
+            transaction.set_aside(failed, now + SET_ASIDE)
 
     def _look_at(self, work: Work, saga: Saga, in_outbox: set[UUID]) -> None:
         definition = self._engine.registry.find(saga.definition, saga.definition_version)

@@ -115,6 +115,7 @@ class Front:
     ) -> None:
         self._deployment = deployment
         self._loops = BackgroundLoops(deployment.rng)
+        self.loops = (self._loops,)
         self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
         unit_of_work = deployment.unit_of_work(self.outbox, deployment.patience_s)
         new_id = deployment.new_id
@@ -135,7 +136,8 @@ class Front:
     async def start(self) -> None:
         """Begin to take orders in; the broker need not be up."""
         self._loops.start("submissions", self.intake.run_once)
-        self._loops.start("confirmed outbox rows", self._relay.sweep_once, self._deployment.pace.sweep_s)
+        sweep_s = self._deployment.pace.sweep_s
+        self._loops.start("confirmed outbox rows of submissions", self._relay.sweep_once, sweep_s)
 
     def readings(self) -> Iterator[Reading]:
         """What this part of the process has counted."""
@@ -156,6 +158,7 @@ class OrchestratorService:
     ) -> None:
         self._deployment = deployment
         self._loops = BackgroundLoops(deployment.rng)
+        self.loops = (self._loops,)
         self._subscriptions: list[Subscription] = []
         self._batches: dict[str, Distribution] = {}
         self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)

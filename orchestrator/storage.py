@@ -24,6 +24,8 @@ class Locked:
 
     now: datetime
     sagas: Mapping[UUID, Saga]
+    unreadable: Mapping[UUID, str] = field(default_factory=dict)
+    """Those that are locked and cannot be read, each with the reason (S25)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,12 @@ class OrchestratorTransaction(Protocol):
 
     async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
         """Lock sagas that are due and run a known definition version, skipping what others hold (S12)."""
+
+    def set_aside(self, saga_ids: Collection[UUID], until: datetime) -> None:
+        """Mark locked sagas that cannot be worked on as such, and have them looked at again then (S25).
+
+        Whoever writes such a saga as a whole takes the mark off.
+        """
 
     def add_sagas(self, sagas: Sequence[Saga]) -> None:
         """Write new orders with their sagas."""

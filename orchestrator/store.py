@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import TupleRow
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
-from contracts.orders import Order
 from messaging.identifiers import AS_NUMBER
 from messaging.postgresql import SqlTransaction
 from messaging.round_trip import Connection
-from orchestrator.codec import dump_input, dump_json, dump_state, kind_of, load_saga
-from orchestrator.core.state import ENDED, Saga
+from orchestrator.codec import Unreadable, dump_input, dump_json, dump_state, kind_of, read_saga
+from orchestrator.core.state import ENDED, IncidentKind, Saga
+from orchestrator.dead_letters.rows import (
+    KNOWN_DEATHS,
+    RECORD_DEATH,
+    RESOLVE_DEAD_LETTERS,
+    RESOLVE_REPLAYED,
+    SELECT_DEAD_LETTERS,
+    UPDATE_DEAD_LETTER,
+    dead_letter_of,
+    death_parameters,
+)
 from orchestrator.saga_cache import UNKNOWN, SagaCache
 from orchestrator.storage import (
     AuditEntry,
     DeadLetter,
-    DeadLetterStatus,
     HistoryEntry,
     KeyClaim,
     Locked,
@@ -48,14 +56,15 @@ _SAGA_COLUMNS: Final = (
 
 _SELECT_SAGAS: Final = """
 SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
-       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision, s.state, o.document::text
-FROM orchestrator.sagas s JOIN orchestrator.orders o ON o.order_id = s.order_id
+       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
+       s.state::text, o.document::text
+FROM orchestrator.sagas s LEFT JOIN orchestrator.orders o ON o.order_id = s.order_id
 """
 
 LOCK_SAGAS: Final = """
 SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
        s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
-       CASE WHEN s.revision <> w.revision THEN s.state END,
+       CASE WHEN s.revision <> w.revision THEN s.state::text END,
        CASE WHEN s.revision <> w.revision
             THEN (SELECT o.document::text FROM orchestrator.orders o WHERE o.order_id = s.order_id) END
 FROM unnest(%s::uuid[], %s::int[]) AS w (saga_id, revision)
@@ -106,6 +115,12 @@ FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[
 WHERE s.saga_id = n.saga_id AND s.version = n.previous_version
 """
 
+SET_ASIDE: Final = """
+UPDATE orchestrator.sagas SET due_at = %s, revision = revision + 1,
+    incident_kinds = array_append(array_remove(incident_kinds, %s), %s)
+WHERE saga_id = ANY(%s)
+"""
+
 INSERT_HISTORY: Final = """
 INSERT INTO orchestrator.history (saga_id, version, at, kind, accepted, led_to)
 SELECT saga_id, version, at, kind, accepted::json, led_to::json
@@ -126,64 +141,6 @@ RETURNING customer_id, key
 FIND_KEYS: Final = """
 SELECT k.customer_id, k.key, k.fingerprint, k.order_id FROM orchestrator.idempotency_keys k
 JOIN unnest(%s::text[], %s::text[]) AS c (customer_id, key) USING (customer_id, key)
-"""
-
-RECORD_DEATH: Final = """
-INSERT INTO orchestrator.dead_letters AS d (
-    dead_letter_id, kind, work_key, death_ids, saga_id, step, direction, status, cause, version, deaths,
-    queue, type, error_type, error_message, error_stack, permanent, attempts, first_failed_at,
-    last_failed_at, exchange, routing_key, message_id, headers, body, body_truncated, created_at, updated_at)
-SELECT %s, %s, %s, ARRAY[%s], %s, %s, %s, %s, %s, 1, 1, %s, %s, %s, %s, %s, %s, %s,
-       %s, %s, %s, %s, %s, %s::json, %s, %s, %s, %s
-WHERE NOT EXISTS (
-    SELECT FROM orchestrator.dead_letters e WHERE e.work_key = %s AND %s = ANY(e.death_ids)
-    AND e.status NOT IN ('open', 'replaying'))
-ON CONFLICT (work_key) WHERE status IN ('open', 'replaying') DO UPDATE
-SET death_ids = (d.death_ids || excluded.death_ids)[greatest(1, cardinality(d.death_ids) - 98):],
-    deaths = d.deaths + 1, status = 'open', version = d.version + 1,
-    queue = excluded.queue, type = excluded.type, error_type = excluded.error_type,
-    error_message = excluded.error_message, error_stack = excluded.error_stack,
-    permanent = excluded.permanent, attempts = excluded.attempts, last_failed_at = excluded.last_failed_at,
-    message_id = excluded.message_id, headers = excluded.headers, body = excluded.body,
-    body_truncated = excluded.body_truncated, updated_at = excluded.updated_at
-WHERE NOT (excluded.death_ids <@ d.death_ids)
-"""
-
-KNOWN_DEATHS: Final = """
-SELECT w.work_key, w.death_id FROM unnest(%s::text[], %s::text[]) AS w (work_key, death_id)
-WHERE EXISTS (SELECT FROM orchestrator.dead_letters d
-              WHERE d.work_key = w.work_key AND w.death_id = ANY(d.death_ids))
-"""
-
-RESOLVE_DEAD_LETTERS: Final = """
-UPDATE orchestrator.dead_letters d
-SET status = 'resolved', cause = w.cause, version = d.version + 1, updated_at = %s
-FROM (SELECT dead_letter_id, w.cause FROM orchestrator.dead_letters
-      JOIN unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) AS w (saga_id, step, direction, cause)
-      USING (saga_id, step, direction)
-      WHERE status IN ('open', 'replaying') ORDER BY dead_letter_id FOR UPDATE OF dead_letters) w
-WHERE d.dead_letter_id = w.dead_letter_id
-"""
-
-RESOLVE_REPLAYED: Final = """
-UPDATE orchestrator.dead_letters d
-SET status = 'resolved', cause = %s, version = d.version + 1, updated_at = %s
-FROM (SELECT dead_letter_id FROM orchestrator.dead_letters
-      WHERE work_key = ANY(%s) AND status IN ('open', 'replaying') ORDER BY dead_letter_id FOR UPDATE) w
-WHERE d.dead_letter_id = w.dead_letter_id
-"""
-
-SELECT_DEAD_LETTERS: Final = """
-SELECT dead_letter_id, kind, work_key, death_ids[cardinality(death_ids)], queue, type, error_type,
-       error_message, error_stack, permanent, attempts, first_failed_at, last_failed_at, exchange,
-       routing_key, message_id, headers, body, body_truncated, created_at, saga_id, step, direction,
-       status, cause, deaths, version
-FROM orchestrator.dead_letters
-"""
-
-UPDATE_DEAD_LETTER: Final = """
-UPDATE orchestrator.dead_letters SET status = %s, cause = %s, version = %s, updated_at = %s
-WHERE dead_letter_id = %s AND version = %s
 """
 
 INSERT_AUDIT: Final = """
@@ -234,8 +191,20 @@ class PostgresTransaction(SqlTransaction):
     ) -> Locked:
         """The sagas of locked rows: those that come without their state are as they were remembered."""
         self._revisions.update((row[0], row[-3]) for row in rows)
-        sagas = {row[0]: known[row[0]][1] if row[-1] is None else _saga(row) for row in rows}
-        return Locked(clock[0][0], sagas)
+        sagas: dict[UUID, Saga] = {}
+        unreadable: dict[UUID, str] = {}
+        for row in rows:
+            saga_id = row[0]
+            try:
+                sagas[saga_id] = known[saga_id][1] if row[-2] is None else _saga(row)
+            except Unreadable as error:
+                unreadable[saga_id] = str(error)
+        return Locked(clock[0][0], sagas, unreadable)
+
+    def set_aside(self, saga_ids: Collection[UUID], until: datetime) -> None:
+        """See the port."""
+        kind = IncidentKind.UNREADABLE.value
+        self.write(SET_ASIDE, [until, kind, kind, sorted(saga_ids, key=AS_NUMBER)])
 
     async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
         """See the port."""
@@ -345,7 +314,7 @@ class PostgresTransaction(SqlTransaction):
     def record_deaths(self, dead_letters: Sequence[DeadLetter]) -> None:
         """See the port."""
         for dead in dead_letters:
-            self.write(RECORD_DEATH, _death_parameters(dead))
+            self.write(RECORD_DEATH, death_parameters(dead))
 
     def resolve_dead_letters(self, ended: Sequence[WorkEnded], now: datetime) -> None:
         """See the port."""
@@ -397,44 +366,4 @@ class PostgresTransaction(SqlTransaction):
 
 def _saga(row: TupleRow) -> Saga:
     columns = dict(zip(_SAGA_COLUMNS, row, strict=False))
-    order = Order.model_validate_json(row[-1])
-    return load_saga(columns, row[-2], order)
-
-
-def dead_letter_of(row: TupleRow) -> DeadLetter:
-    """The dead letter of a row of `SELECT_DEAD_LETTERS`."""
-    dead = DeadLetter(*row)
-    return replace(dead, status=DeadLetterStatus(dead.status), body=bytes(dead.body))
-
-
-def _death_parameters(dead: DeadLetter) -> list[Any]:
-    return [
-        dead.dead_letter_id,
-        dead.kind,
-        dead.work_key,
-        dead.death_id,
-        dead.saga_id,
-        dead.step,
-        dead.direction,
-        dead.status.value,
-        dead.cause,
-        dead.queue,
-        dead.type,
-        dead.error_type,
-        dead.error_message,
-        dead.error_stack,
-        dead.permanent,
-        dead.attempts,
-        dead.first_failed_at,
-        dead.last_failed_at,
-        dead.exchange,
-        dead.routing_key,
-        dead.message_id,
-        dump_json(dead.headers),
-        dead.body,
-        dead.body_truncated,
-        dead.created_at,
-        dead.created_at,
-        dead.work_key,
-        dead.death_id,
-    ]
+    return read_saga(columns, row[-2], row[-1])

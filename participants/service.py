@@ -130,6 +130,7 @@ class ParticipantService:
         self._hops = Hops(deployment.retry_policy, deployment.new_id, name)
         self._consuming = BackgroundLoops(deployment.rng)
         self._settling = BackgroundLoops(deployment.rng)
+        self.loops = (self._consuming, self._settling)
         self._subscription: Subscription | None = None
         self._worker: Worker | None = None
 

@@ -65,6 +65,9 @@ RATES: Final[Mapping[Fault, float]] = {
 LIARS: Final = 0.08
 """The share of seeds in which the gateway breaks its word whenever it can."""
 
+SPOILS: Final = 0.12
+"""The share of seeds in which somebody spoils what is stored of an order."""
+
 STORMS: Final = (
     Fault.BROKER_CUT_OFF,
     Fault.BROKER_RESTARTED,
@@ -127,6 +130,8 @@ class Plan:
     """Within so many seconds every replica gets the second version."""
     is_pruned: bool = False
     """Whether days go by at the end, after which everything is pruned and old commands come again (P7)."""
+    spoils: tuple[float, ...] = ()
+    """When what is stored of an order is spoilt (S25)."""
     strays: int = 0
     """How many orders' reservations are released, by somebody, before they were asked for (P5)."""
     faults: frozenset[Fault] = field(default_factory=frozenset)
@@ -150,6 +155,8 @@ def plan_of(seed: int) -> Plan:
     if eagerness == 0.0 and rng.random() < 0.7:
         # Only where nothing overtakes anything is it certain that the release comes first.
         strays, replicas[INVENTORY] = 2, 1
+    spoils = _spoils(Chance(seed).stream("spoilt rows"))
+    spoilt = {Fault.ROW_SPOILT} if spoils else set()
     return Plan(
         seed=seed,
         orders=orders,
@@ -163,9 +170,16 @@ def plan_of(seed: int) -> Plan:
         stock_changes=rng.choice((0, 0, 2)),
         strays=strays,
         is_pruned=rng.random() < 0.2,
+        spoils=spoils,
         deployment_lasts_s=rng.choice((20.0, 20.0, 65.0)),
-        faults=frozenset(rates) | {storm.fault for storm in storms},
+        faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt,
     )
+
+
+def _spoils(rng: random.Random) -> tuple[float, ...]:
+    """From a stream of its own: what a seed stands for beside this does not change with it."""
+    count = rng.choice((1, 1, 2)) if rng.random() < SPOILS else 0
+    return tuple(sorted(rng.uniform(1.0, STORM_LASTS_S) for _ in range(count)))
 
 
 def _storm(rng: random.Random, kinds: list[Fault]) -> Storm:

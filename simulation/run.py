@@ -23,7 +23,9 @@ from simulation.world import MemoryStorage, Storage, World
 EXPECTED_ERRORS: Final = (
     "message not accepted by the broker",
     "outcome for a definition version that is not known here; a re-send will bring it again",
-    "dead letter for a definition version that is not known here; a re-send will bring it again",
+    "a dead letter's saga cannot be told",
+    "outcome for a saga that cannot be read; once it can, a re-send will bring it again",
+    "a saga stands still: it cannot be worked on",
 )
 """What services may complain about: it is what the weather does to them."""
 

@@ -14,12 +14,13 @@ from psycopg import OperationalError, errors
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.transport import Message
+from orchestrator.core.state import Saga
 from orchestrator.saga_cache import SagaCache
 from simulation.facts import Committed, Deadlocked, Fact
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
 from simulation.storage.database import Change, Database, Disturbances, Session
-from simulation.storage.orchestrator import MemoryOrchestratorTransaction
+from simulation.storage.orchestrator import SPOILT, MemoryOrchestratorTransaction
 from simulation.storage.participants import STOCK as STOCK_TABLE
 from simulation.storage.participants import MemoryInventoryTransaction, MemoryLedgerTransaction, StockRow
 from simulation.storage.transaction import MemoryTransaction
@@ -75,6 +76,14 @@ class DatabaseServer:
 
     async def raise_mark(self, mark: UUID, messages: Sequence[Message]) -> None:
         """The orchestrator's low-water mark rises, and the participants are told (P7)."""
+        raise NotImplementedError
+
+    def spoil(self, saga: Saga) -> None:
+        """What is stored of the saga's order cannot be read from now on."""
+        raise NotImplementedError
+
+    def repair(self, saga: Saga) -> None:
+        """It is as it was accepted again."""
         raise NotImplementedError
 
     def restart(self, down_s: float) -> None:
@@ -182,6 +191,14 @@ class MemoryServer(DatabaseServer):
             transaction.advance_mark(mark)
             transaction.send(messages)
             await transaction.commit(())
+
+    def spoil(self, saga: Saga) -> None:
+        """See `DatabaseServer.spoil`."""
+        self.database.table(SPOILT)[saga.saga_id] = "somebody has spoilt it"
+
+    def repair(self, saga: Saga) -> None:
+        """See `DatabaseServer.repair`."""
+        self.database.table(SPOILT).pop(saga.saga_id, None)
 
     def end_transactions(self) -> None:
         """See `DatabaseServer.end_transactions`."""

@@ -50,6 +50,8 @@ class Fault(StrEnum):
     PROVIDER_SLOW = "provider slow"
     VOID_LIES = "void confirmed, yet an earlier call takes effect"
     PROVIDER_MISUSE = "call refused for good until somebody repairs it"
+    # what is stored
+    ROW_SPOILT = "an order's stored document spoilt until somebody repairs it"
 
     __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
 

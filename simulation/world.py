@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from contracts.commands import AdvanceLowWaterMark
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
@@ -105,8 +106,10 @@ class World:
             self._process(name, number) for name, count in plan.replicas.items() for number in range(count)
         ]
         self._upgraded: set[str] = set()
+        self._spoilt: dict[UUID, Saga] = {}
         self._forger = Forger(self.broker, self.chance.stream("garbage"))
         self._storm_rng = self.chance.stream("storms")
+        self._spoils_rng = self.chance.stream("spoilt rows of the world")
         self._warehouse_rng = self.chance.stream("warehouse")
 
     # -- what people see --------------------------------------------------------------------------------
@@ -156,12 +159,17 @@ class World:
             self.loop.call_later(at_s, self._forger.forge)
         changes = self._times(self.plan.stock_changes)
         meddling += [self._later(at_s, self._change_stock) for at_s in changes]
+        for at_s in self.plan.spoils:
+            self.loop.call_later(at_s, self._spoil)
         if self.plan.new_version_at_s is not None:
             self._deploy(self.plan.new_version_at_s)
         await asyncio.sleep(STORM_LASTS_S)
         self._calm_down()
         await asyncio.gather(*busy, *meddling)
         unfinished = await self._recover(operator)
+        if unfinished is None and self._spoilt:
+            self._repair()
+            unfinished = await self._recover(operator)
         if unfinished is None and self.plan.is_pruned:
             await self._forget()
             unfinished = await self._recover(operator)
@@ -187,7 +195,10 @@ class World:
         await asyncio.sleep(LOOK_EVERY_S)
 
     async def _recover(self, operator: Operator) -> str | None:
-        """Faults are off: everything must come to its end, with an operator who does what incidents ask."""
+        """Faults are off: everything must come to its end, with an operator who does what incidents ask.
+
+        What cannot be read waits for its repair, and keeps nothing else from its end (S25).
+        """
         give_up_at = self.loop.time() + RECOVERY_LASTS_S
         while self.loop.time() < give_up_at:
             await asyncio.sleep(LOOK_EVERY_S)
@@ -201,12 +212,14 @@ class World:
     def _unfinished(self) -> str | None:
         sagas = self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()
         for saga in sagas:
+            if saga.saga_id in self._spoilt:
+                continue
             if saga.status not in ENDED:
                 return f"saga {saga.saga_id} is {saga.status}, awaiting {saga.awaiting}"
             if saga.incidents:
                 return f"saga {saga.saga_id} has ended with {saga.incidents}"
         for row in self.servers[ORCHESTRATOR_DATABASE].rows.table(DEAD_LETTERS).values():
-            if row.is_open:
+            if row.is_open and row.dead.saga_id not in self._spoilt:
                 return f"dead letter {row.dead.dead_letter_id} is {row.dead.status}"
         for name, server in self.servers.items():
             if server.rows.table(OUTBOX):
@@ -287,6 +300,21 @@ class World:
         for server in self.servers.values():
             server.down_until = 0.0
         self._provider.down_until = 0.0
+
+    def _spoil(self) -> None:
+        """Somebody writes over what is stored of one order that is under way."""
+        sagas = self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()
+        active = [each for each in sagas if each.status not in ENDED and each.saga_id not in self._spoilt]
+        if active:
+            saga = self._spoils_rng.choice(active)
+            self._spoilt[saga.saga_id] = saga
+            self.servers[ORCHESTRATOR_DATABASE].spoil(saga)
+            self._struck(Fault.ROW_SPOILT, "orchestrator", saga.saga_id)
+
+    def _repair(self) -> None:
+        for saga in self._spoilt.values():
+            self.servers[ORCHESTRATOR_DATABASE].repair(saga)
+        self._spoilt.clear()
 
     def _storm(self, storm: Storm) -> None:
         struck = self._storm_rng.choice(self.processes)

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
+from contracts.envelope import Direction
 from contracts.orders import Order
-from orchestrator.core.state import Saga
+from orchestrator.core.state import Awaiting, Forward, Saga, StepState
 from orchestrator.core.values import replace
 
 AN_ORDER: Final[dict[str, Any]] = {
@@ -44,6 +45,8 @@ def a_saga(**changes: Any) -> Saga:
         created_at=NOON,
         updated_at=NOON,
         version=1,
+        steps=(StepState("reserve", Forward.AWAITED), StepState("charge")),
+        awaiting=Awaiting("reserve", Direction.FORWARD, NOON),
     )
     return replace(saga, **changes)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from contracts.commands import ItemQuantity
-from contracts.orders import ShippingAddress
+from contracts.orders import Address
 from participants.payment.gateway import Charged, Declined, FoundCharge, FoundRefund, Refunded
 from participants.providers import ProviderTraits, ProviderUnavailable, Voided, VoidNotOffered
 from participants.shipping.carrier import FoundShipment, ShipmentRejected, Shipped
@@ -163,7 +163,7 @@ class Carrier(Books):
         return sum(isinstance(shipment, Shipped) for shipment in self.shipments.values())
 
     async def ship(
-        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: ShippingAddress
+        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: Address
     ) -> Shipped | ShipmentRejected:
         def effect() -> Shipped | ShipmentRejected:
             if key not in self.shipments:

@@ -13,7 +13,7 @@ from typing import Final
 
 from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
-from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from oms.audit.facts import LedgerFact, OrderFacts, Quantities, StockFact
 
 
@@ -28,6 +28,7 @@ class Check(StrEnum):
     MONEY_BACK = "money_back"
     NOTHING_SHIPPED = "nothing_shipped"
     STOCK_UNTOUCHED = "stock_untouched"
+    READABLE = "readable"
     HAS_SAGA = "has_saga"
     STOCK_ADDS_UP = "stock_adds_up"
     RESERVED_AGREES = "reserved_agrees"
@@ -51,6 +52,7 @@ MEANING: Final[dict[Check, str]] = {
     Check.MONEY_BACK: "not completed: charges minus refunds are zero",
     Check.NOTHING_SHIPPED: "not completed: nothing was shipped",
     Check.STOCK_UNTOUCHED: "not completed: stock is untouched",
+    Check.READABLE: "what is stored of an ended order can be read",
     Check.HAS_SAGA: "no work of a participant or provider without an order",
     Check.STOCK_ADDS_UP: "initial stock + adjustments - reduced = on hand",
     Check.RESERVED_AGREES: "reserved = what inventory's ledger holds",
@@ -73,7 +75,11 @@ class Objection:
 
 
 def objections(facts: OrderFacts) -> Iterator[Objection]:
-    """All that is wrong with one ended order."""
+    """All that is wrong with one ended order. What cannot be read is all that is said (S25)."""
+    unreadable = list(_unreadable(facts))
+    if unreadable:
+        yield from unreadable
+        return
     checks = (
         (_reserved_once, _charged_once, _shipped_once, _reduced_once)
         if facts.saga.completed
@@ -81,6 +87,15 @@ def objections(facts: OrderFacts) -> Iterator[Objection]:
     )
     for check in checks:
         yield from check(facts)
+
+
+def _unreadable(facts: OrderFacts) -> Iterator[Objection]:
+    if not facts.saga.readable:
+        yield Objection(Check.READABLE, ORCHESTRATOR, "the order's document does not say what was ordered")
+    for row in facts.ledger:
+        if not row.readable:
+            message = f"{row.participant}'s ledger does not say what came of {row.step}"
+            yield Objection(Check.READABLE, row.participant, message)
 
 
 def stock_objections(stock: StockFact) -> Iterator[Objection]:

@@ -13,7 +13,11 @@ Quantities = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class SagaFact:
-    """An order and where its saga stands, from the orchestrator. ``total`` is in minor units."""
+    """An order and where its saga stands, from the orchestrator. ``total`` is in minor units.
+
+    Attributes:
+        readable: its document says what was ordered; else nothing can be compared with it.
+    """
 
     saga_id: UUID
     order_id: UUID
@@ -22,6 +26,7 @@ class SagaFact:
     total: int
     currency: str
     ordered: Quantities
+    readable: bool = True
 
     @property
     def completed(self) -> bool:
@@ -52,6 +57,8 @@ class LedgerFact:
     amount: int | None = None
     currency: str | None = None
     verdict: Mapping[str, Any] | None = None
+    readable: bool = True
+    """Its stored outcome says what came of the work."""
 
 
 @dataclass(frozen=True, slots=True)

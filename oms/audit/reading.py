@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -138,15 +139,12 @@ async def missing_orders(connection: AsyncConnection, order_ids: Collection[UUID
 
 
 def _saga(row: Row[Any]) -> SagaFact:
-    return SagaFact(
-        saga_id=row.saga_id,
-        order_id=row.order_id,
-        definition=row.definition,
-        status=row.status,
-        total=sum(line["quantity"] * line["unit_price"] for line in row.lines),
-        currency=row.currency,
-        ordered=_quantities(row.lines),
-    )
+    fact = partial(SagaFact, row.saga_id, row.order_id, row.definition, row.status)
+    try:
+        total = sum(line["quantity"] * line["unit_price"] for line in row.lines)
+        return fact(int(total), str(row.currency), _quantities(row.lines))
+    except _UNREADABLE:
+        return fact(0, "", {}, readable=False)
 
 
 # -- the participants -----------------------------------------------------------------------------------
@@ -215,17 +213,13 @@ async def stock_rows(connection: AsyncConnection) -> dict[str, tuple[int | None,
 
 
 def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
-    said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
-    return LedgerFact(
-        participant=participant,
-        step=row.step,
-        command=row.command,
-        state=row.state,
-        quantities=_quantities(said.get("lines", ())),
-        amount=said.get("amount"),
-        currency=said.get("currency"),
-        verdict=row.verdict,
-    )
+    fact = partial(LedgerFact, participant, row.step, row.command, row.state, verdict=row.verdict)
+    try:
+        said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
+        quantities = _quantities(said.get("lines", ()))
+        return fact(quantities=quantities, amount=said.get("amount"), currency=said.get("currency"))
+    except _UNREADABLE:
+        return fact(readable=False)
 
 
 # -- the sandbox's books --------------------------------------------------------------------------------
@@ -297,4 +291,8 @@ async def _batches(connection: AsyncConnection, query: Select[Any], value: Any) 
 
 
 def _quantities(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return {line["sku"]: line["quantity"] for line in lines}
+    return {str(line["sku"]): int(line["quantity"]) for line in lines}
+
+
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a document of another shape raises; it harms the order that it is of, and no other (S25)."""

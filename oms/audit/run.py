@@ -127,6 +127,7 @@ class _Audit:
         if order.saga.definition != NAME:
             self._report.unaudited[order.saga.definition] += 1
             return None
+        self._report.looked_at[Check.READABLE] += 1
         self._report.looked_at.update(OF_COMPLETED if order.saga.completed else OF_UNDONE)
         return order
 

@@ -15,7 +15,7 @@ from contracts.events import (
     OrderCreatedEvent,
     OrderRejectedEvent,
 )
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from orchestrator.core.definition import SagaDefinition, Step
 from orchestrator.core.effects import Effect, PublishEvent, SendCommand
 from orchestrator.core.moment import Moment
@@ -112,7 +112,7 @@ def awaited_command(definition: SagaDefinition, saga: Saga) -> SendCommand:
 
 
 def _order_for(
-    step: Step, work: Awaiting | Settlement, order: Order
+    step: Step, work: Awaiting | Settlement, order: AcceptedOrder
 ) -> tuple[type[Command], Mapping[str, Any]]:
     """The command for a piece of work, and its fields beside the identities."""
     if isinstance(work, Settlement):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -11,9 +10,15 @@ from typing import Any, Final
 
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection, StepRefused, StepSettled
-from contracts.limits import IDENTIFIER
-from contracts.orders import Order
-from orchestrator.core.state import END_STATUSES, OrderStatus
+from contracts.orders import AcceptedOrder
+from orchestrator.core.soundness import (
+    function_problems,
+    name_problems,
+    version_problems,
+    word_problems,
+    work_problems,
+)
+from orchestrator.core.state import OrderStatus
 
 
 class StepKind(StrEnum):
@@ -56,14 +61,15 @@ class StepPolicy:
     def problems(self) -> Iterator[str]:
         """What is wrong with the numbers, if anything."""
         for each in fields(self):
-            if not 0 < getattr(self, each.name) <= LONGEST_S:
+            value = getattr(self, each.name)
+            if type(value) not in (int, float) or not 0 < value <= LONGEST_S:
                 yield f"{each.name} must be above 0 and at most {LONGEST_S:,}"
 
 
-Arguments = Callable[[Order], Mapping[str, Any]]
+Arguments = Callable[[AcceptedOrder], Mapping[str, Any]]
 
 
-def no_arguments(order: Order) -> Mapping[str, Any]:
+def no_arguments(order: AcceptedOrder) -> Mapping[str, Any]:
     """For commands whose participant knows everything from its own ledger."""
     return {}
 
@@ -99,10 +105,10 @@ class Step:
     failure_code: str | None = None
     compensation: Compensation | None = None
     milestone: OrderStatus | None = None
-    holds: Callable[[Order], str] | None = None
+    holds: Callable[[AcceptedOrder], str] | None = None
     keeps: tuple[str, ...] = ()
 
-    def held(self, order: Order) -> str:
+    def held(self, order: AcceptedOrder) -> str:
         """What the step keeps from others while it is not undone, in a person's words (S7)."""
         return self.holds(order) if self.holds else self.name
 
@@ -139,6 +145,10 @@ class SagaDefinition:
     def __getitem__(self, step_name: str) -> Step:
         return self.steps[self._index[step_name]]
 
+    def has_all(self, step_names: Iterable[str]) -> bool:
+        """Whether all these are steps of it; else a saga began on something else of its name and version."""
+        return all(name in self._index for name in step_names)
+
     def index(self, step_name: str) -> int:
         """Where a step stands, from 0."""
         return self._index[step_name]
@@ -164,14 +174,18 @@ def validate(definition: SagaDefinition) -> None:
         raise InvalidDefinition(f"{name}: " + "; ".join(problems))
 
 
-def _problems(definition: SagaDefinition) -> Iterator[str]:
+def _problems(definition: Any) -> Iterator[str]:
+    yield from name_problems(definition.name)
+    yield from version_problems(definition.version)
+    if not isinstance(definition.starts_sagas, bool):
+        yield "starts_sagas is neither True nor False"
+    if not isinstance(definition.steps, tuple) or not all(isinstance(s, Step) for s in definition.steps):
+        yield "its steps are no tuple of Step"
+        return
     names = [step.name for step in definition.steps]
     if not names:
         yield "it has no steps"
-    for name in names:
-        if re.fullmatch(IDENTIFIER, name) is None:
-            yield f"step {name!r}: a name is a small letter and up to 63 more, digits or underscores"
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    for name in sorted({str(name) for name in names if names.count(name) > 1}):
         yield f"step {name!r} is there more than once"
     if sum(step.kind is StepKind.PIVOT for step in definition.steps) > 1:
         yield "it has more than one pivot"
@@ -192,19 +206,23 @@ def _order_problems(steps: Iterable[Step]) -> Iterator[str]:
             final = final or step
 
 
-def _step_problems(step: Step) -> Iterator[str]:
-    yield from step.policy.problems()
+def _step_problems(step: Any) -> Iterator[str]:
+    yield from name_problems(step.name)
+    if isinstance(step.policy, StepPolicy):
+        yield from step.policy.problems()
+    else:
+        yield f"its policy is {type(step.policy).__name__}, not a StepPolicy"
+    if not isinstance(step.kind, StepKind):
+        yield f"its kind {step.kind!r} is no StepKind"
+    yield from work_problems(step)
     if step.kind is StepKind.COMPENSATABLE and step.compensation is None:
         yield "it is compensatable but has no compensation"
     if step.kind is not StepKind.COMPENSATABLE and step.compensation is not None:
         yield f"it is {step.kind} but has a compensation"
     if step.kind is StepKind.RETRIABLE and step.rejection is not None:
         yield "it is retriable but can be rejected"
-    if step.milestone in END_STATUSES:
-        yield f"its milestone {step.milestone} is an end, not a way station"
-    for name in step.keeps:
-        if name not in step.success.model_fields:
-            yield f"it keeps {name!r}, which {step.success.__name__} does not have"
+    yield from word_problems(step)
+    yield from function_problems(step)
 
 
 class Registry:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from contracts.envelope import Direction
 from contracts.events import StepRefused, StepSettled
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from orchestrator.core import rules
 from orchestrator.core.course import begin
 from orchestrator.core.definition import SagaDefinition
@@ -96,7 +96,7 @@ _BY_PEOPLE: Final = frozenset({Trigger.CANCEL, Trigger.RETRY, Trigger.RESOLVE})
 
 
 def start(
-    definition: SagaDefinition, saga_id: UUID, order_id: UUID, order: Order, now: datetime
+    definition: SagaDefinition, saga_id: UUID, order_id: UUID, order: AcceptedOrder, now: datetime
 ) -> Transition:
     """A new saga that awaits its first step, with `OrderCreatedEvent` on its way (S14)."""
     saga = Saga(
@@ -187,7 +187,7 @@ def fold(
     definition: SagaDefinition,
     saga_id: UUID,
     order_id: UUID,
-    order: Order,
+    order: AcceptedOrder,
     history: Iterable[tuple[datetime, Input]],
 ) -> Saga:
     """The saga that a history of (time, accepted input) leads to (S15).

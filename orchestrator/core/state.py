@@ -11,7 +11,7 @@ from uuid import UUID
 
 from contracts.commands import Verdict
 from contracts.envelope import Direction
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 
 
 class Status(StrEnum):
@@ -75,6 +75,8 @@ class IncidentKind(StrEnum):
     """The participant refused the awaited step because it had been compensated before (P5)."""
     ORPHANED_EFFECT = "orphaned_effect"
     """The world holds an effect that the ledger said was not there (S5)."""
+    UNREADABLE = "unreadable"
+    """What is stored of the saga cannot be read, or nothing can be made of it: it stands still (S25)."""
     VERDICT_REFUSED = "verdict_refused"
     """The participant did not accept a person's verdict (P10, S19)."""
 
@@ -187,7 +189,7 @@ class Saga:
     order_id: UUID
     definition: str
     definition_version: int
-    order: Order
+    order: AcceptedOrder
     created_at: datetime
     updated_at: datetime
     status: Status = Status.RUNNING

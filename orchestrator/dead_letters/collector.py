@@ -23,7 +23,7 @@ from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
 from orchestrator.core.inputs import CommandDeadLettered
 from orchestrator.core.state import Saga
-from orchestrator.engine import Engine, Happening, UnknownVersion, Work
+from orchestrator.engine import Engine, Happening, UnknownVersion, UnreadableSaga, Work
 from orchestrator.storage import DeadLetter, DeadLetterStatus, OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,8 @@ class Collector:
         works = [command_work(delivery) for delivery in deliveries]
         saga_ids = {work.saga_id for work in works if work is not None}
         locked = await self.engine.lock(transaction, saga_ids)
-        commands = [work if work and work.saga_id in locked.sagas else None for work in works]
+        there = {*locked.sagas, *locked.unreadable}
+        commands = [work if work and work.saga_id in there else None for work in works]
         died = [
             self._described(delivery, command, locked)
             for delivery, command in zip(deliveries, commands, strict=True)
@@ -111,25 +112,17 @@ class Collector:
 
     def _told(self, dead: DeadLetter, delivery: Delivery, command: CommandWork, work: Work) -> DeadLetter:
         """A death that was not known yet, of which its saga has been told."""
-        if not _awaited(work.sagas[command.saga_id], command):
+        if command.saga_id in work.sagas and not _awaited(work.sagas[command.saga_id], command):
             return replace(dead, status=DeadLetterStatus.RESOLVED, cause="not awaited when it arrived")
         error = f"{dead.error_type}: {dead.error_message}"
         happened = CommandDeadLettered(command.step, command.direction, dead.permanent, error)
         answer = self.engine.fold(work, Happening(command.saga_id, happened, delivery.message_id))
-        if isinstance(answer, UnknownVersion):
-            return self._untold(dead, answer)
+        match answer:
+            case UnknownVersion():
+                return _untold(dead, "its saga's definition version was not known here")
+            case UnreadableSaga(reason):
+                return _untold(dead, f"what is stored of its saga could not be read: {reason}")
         return dead
-
-    def _untold(self, dead: DeadLetter, unknown: UnknownVersion) -> DeadLetter:
-        """Its saga cannot be told here, so nothing would ever close it; a later death will be told (S13)."""
-        log.error(
-            "dead letter for a definition version that is not known here; a re-send will bring it again",
-            saga_id=str(dead.saga_id),
-            definition=unknown.definition,
-            version=unknown.version,
-        )
-        cause = "its saga's definition version was not known here; a re-send brings it again"
-        return replace(dead, status=DeadLetterStatus.RESOLVED, cause=cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +141,12 @@ class BareRecords:
         bare = replace(failed.delivery, message_id=None, type=None, correlation_id=None, headers={})
         error = f"could not be collected: {type(failed.error).__name__}"
         return replace(dead_letter(bare, self.new_id(), now), error_type="uncollectable", error_message=error)
+
+
+def _untold(dead: DeadLetter, why: str) -> DeadLetter:
+    """Its saga cannot be told, so nothing would ever close it; a later death will be told (S13, S25)."""
+    log.error("a dead letter's saga cannot be told", saga_id=str(dead.saga_id), problem=why)
+    return replace(dead, status=DeadLetterStatus.RESOLVED, cause=f"{why}; a re-send brings it again")
 
 
 def _awaited(saga: Saga, command: CommandWork) -> bool:

@@ -23,7 +23,7 @@ from orchestrator.core.inputs import Actor, RetryRequested
 from orchestrator.dead_letters.collector import COMMAND, CORRELATION, message_key
 from orchestrator.dead_letters.selection import STILL_OPEN
 from orchestrator.engine import Engine, Work
-from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion
+from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion, unreadable
 from orchestrator.storage import AuditEntry, DeadLetter, DeadLetterStatus, OrchestratorTransaction
 
 
@@ -144,7 +144,7 @@ class DeadLetterOperations:
         for dead in seen:
             own = {dead.saga_id: locked.sagas[dead.saga_id]} if dead.saga_id in locked.sagas else {}
             try:
-                self._plan(self._engine.work_on(own, locked.now), dead, _NOBODY)
+                self._plan(self._engine.work_on(own, locked.now, locked.unreadable), dead, _NOBODY)
             except NotAllowed as refused:
                 found[dead.dead_letter_id] = refused
         return found
@@ -176,6 +176,8 @@ class DeadLetterOperations:
 
     def _retry(self, work: Work, dead: DeadLetter, saga_id: UUID, actor: Actor) -> None:
         saga = work.sagas.get(saga_id)
+        if saga_id in work.unreadable:
+            raise unreadable(work.unreadable[saga_id])
         if saga is None:
             raise NotAllowed("not_awaited", "its saga is gone")
         awaited_work = saga.work

@@ -13,11 +13,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from messaging.unit_of_work import StorageUnavailable
-from orchestrator.core.state import END_STATUSES
+from orchestrator.codec import Unreadable
+from orchestrator.core.state import END_STATUSES, Saga
 from orchestrator.progress import Interest, ProgressListener, Watch
 from orchestrator.queries import Queries
 from orchestrator.queries.orders import order_then, seen_by_customer
-from orchestrator.queries.sagas import every_entry
+from orchestrator.queries.sagas import HistoryRow, every_entry
 from orchestrator.queries.views import OrderView
 
 log = structlog.get_logger(__name__)
@@ -75,11 +76,17 @@ class Progress:
         self.ended = False
 
     async def events(self) -> list[OrderEvent]:
-        """What has happened since the last call. Raises StorageUnavailable."""
+        """What has happened since the last call. Raises StorageUnavailable and Unreadable."""
         async with self._turns:
             entries = await every_entry(self._queries.sagas, self._saga_id, self._read_up_to)
             # Read after its entries, so that the saga knows all that they need of it.
             saga = await self._queries.orders.saga_of(self._order_id) if entries else None
+        try:
+            return self._new_ones(entries, saga)
+        except (ValueError, TypeError, KeyError) as error:
+            raise Unreadable(f"its history cannot be read ({type(error).__name__})") from None
+
+    def _new_ones(self, entries: Sequence[HistoryRow], saga: Saga | None) -> list[OrderEvent]:
         events = []
         for entry in entries:
             before, self._shown = self._shown, seen_by_customer(entry)
@@ -124,7 +131,7 @@ class EventStream(Response):
             # Read once before the first wait: something may have come before the watch was held.
             try:
                 events = await self._progress.events()
-            except StorageUnavailable:
+            except (StorageUnavailable, Unreadable):
                 log.warning("event stream ends, the client will come back", order_id=str(self._order_id))
                 return
             for event in events:

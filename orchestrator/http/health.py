@@ -93,7 +93,11 @@ class HealthEndpoints:
     """What a process says of itself."""
 
     def __init__(self, components: Sequence[Component], metrics: Metrics, version: str) -> None:
-        self._components = tuple(components)
+        """
+        Args:
+            components: looked at anew each time: there may be others then.
+        """
+        self._components = components
         self._metrics = metrics
         self._version = version
 
@@ -148,6 +152,7 @@ class HealthEndpoints:
 
 async def readiness_of(components: Sequence[Component]) -> Readiness:
     """Look at all components at once."""
+    components = tuple(components)
     found = await asyncio.gather(*(component.look() for component in components))
     conditions = {finding.status for finding in found}
     worst = max(conditions, key=list(Condition).index, default=Condition.OK)

@@ -160,10 +160,10 @@ class OrderEndpoints:
         return order
 
     async def _order(self, order_id: UUID) -> OrderView:
-        saga = await self._queries.orders.saga_of(order_id)
-        if saga is None:
+        order = await self._queries.orders.order(order_id)
+        if order is None:
             raise not_found("order")
-        return order_view(saga)
+        return order
 
     async def _saga_id(self, order_id: UUID) -> UUID:
         saga_id = await self._queries.orders.saga_id_of(order_id)
@@ -211,7 +211,7 @@ def order_routes(dependencies: Dependencies) -> Iterator[APIRoute]:
         endpoints.events,
         methods=["GET"],
         summary="Follow an order (server-sent events)",
-        responses=_FOLLOWED | problems(400, 404, *always),
+        responses=_FOLLOWED | problems(400, 404, 409, *always),
         openapi_extra={"parameters": [id_parameter("order_id"), _LAST_EVENT_ID], **token},
         **common,
     )

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from contracts.limits import MAX_BODY_BYTES
 from contracts.problems import PROBLEM_JSON, ProblemError, field_error, unprocessable
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.codec import Unreadable
 from orchestrator.http.security import guarded_headers
 from orchestrator.intake import Overloaded
 from orchestrator.jobs.operations import CountChanged
@@ -59,6 +60,11 @@ def _without_body(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 def _not_allowed(error: NotAllowed) -> ProblemError:
     return ProblemError(409, error.code, f"{error}.", allowed_actions=error.allowed_actions)
+
+
+def _unreadable(error: Unreadable) -> ProblemError:
+    """Not 500: it is known what is wrong, and nothing but a repair of what is stored changes it (S25)."""
+    return ProblemError(409, "unreadable", f"What is stored of it cannot be read: {error}.")
 
 
 def _stale(error: StaleVersion) -> ProblemError:
@@ -117,6 +123,7 @@ HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
     ),
     NotFound: _handler(lambda _: ProblemError(404, "not_found", "There is nothing of this id.")),
     NotAllowed: _handler(_not_allowed),
+    Unreadable: _handler(_unreadable),
     UnknownHere: _handler(lambda error: ProblemError(503, error.code, f"{error}.", headers=RETRY_SOON)),
     StaleVersion: _handler(_stale),
     CountChanged: _handler(_count_changed),

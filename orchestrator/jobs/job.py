@@ -157,6 +157,14 @@ def _with(refusals: Mapping[str, Refusals], outcome: Outcome) -> Mapping[str, Re
     return {**refusals, code: replace(before, count=before.count + 1)}
 
 
+def refusals_of(stored: object) -> dict[str, Refusals]:
+    """Refusals as they are stored. What of them cannot be read is said, and the job goes on (S25)."""
+    try:
+        return {code: Refusals(int(each["count"]), str(each["example"])) for code, each in stored.items()}  # type: ignore[attr-defined]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {"unreadable": Refusals(0, "what was stored of earlier refusals cannot be read")}
+
+
 def counted(outcomes: Iterable[Outcome]) -> Mapping[str, Refusals]:
     """How many outcomes are refusals, by their codes."""
     refusals: Mapping[str, Refusals] = {}

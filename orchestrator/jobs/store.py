@@ -13,11 +13,12 @@ from sqlalchemy import ColumnElement, func, insert, literal, select
 
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at, time_of
 from orchestrator.codec import dump_json
+from orchestrator.dead_letters.rows import SELECT_DEAD_LETTERS, dead_letter_of
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
-from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, Refusals, turn_size
+from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, refusals_of, turn_size
 from orchestrator.jobs.storage import LEASE_S, Turn
 from orchestrator.storage import DeadLetter
-from orchestrator.store import SELECT_DEAD_LETTERS, PostgresTransaction, dead_letter_of
+from orchestrator.store import PostgresTransaction
 from orchestrator.tables import dead_letters, job_items
 
 _COLUMNS: Final = tuple(each.name for each in fields(Job))
@@ -175,6 +176,6 @@ def _refusals(job: Job) -> str:
 
 def _job(row: TupleRow) -> Job:
     columns = dict(zip(_COLUMNS, row, strict=True))
-    refusals = {code: Refusals(**found) for code, found in columns["refusals"].items()}
+    refusals = refusals_of(columns["refusals"])
     known = {"kind": JobKind(columns["kind"]), "state": JobState(columns["state"]), "refusals": refusals}
     return Job(**{**columns, **known})

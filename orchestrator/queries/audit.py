@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from orchestrator.queries.paging import KEY, Page, read_page
+from orchestrator.queries.paging import KEY, Page, read_page, shown
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import AuditList, AuditView
 from orchestrator.tables import audit_log
@@ -40,7 +40,8 @@ class AuditQueries:
         for column, values in filters:
             if values:
                 statement = statement.where(column.in_(values))
-        items, following = await read_page(self._reader, [statement], page, "a", _view)
+        view = shown(self._reader, AuditView, _view)
+        items, following = await read_page(self._reader, [statement], page, "a", view)
         return AuditList(items=items, next_cursor=following)
 
     async def moved_on(self, subject: str, version: int) -> AuditView | None:

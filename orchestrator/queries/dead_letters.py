@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, func, null, select, true, tuple_, union_all
 
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
 from orchestrator.queries.masking import masked, masked_body
-from orchestrator.queries.paging import KEY, Page, read_page
+from orchestrator.queries.paging import KEY, Page, read_page, shown
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import (
     DeadLetterDetail,
@@ -41,12 +41,13 @@ class DeadLetterQueries:
         """One dead letter with headers and body, sensitive fields masked. Raises StorageUnavailable."""
         statement = select(dead_letters).where(dead_letters.c.dead_letter_id == dead_letter_id)
         row = await self._reader.row(statement)
-        return _detail(row) if row is not None else None
+        return shown(self._reader, DeadLetterDetail, _detail)(row) if row is not None else None
 
     async def page(self, wanted: DeadLetterFilter, page: Page) -> DeadLetterList:
         """Dead letters, newest first. Raises InvalidCursor and StorageUnavailable."""
         branches = list(_branches(wanted))
-        items, following = await read_page(self._reader, branches, page, "d", _summary)
+        view = shown(self._reader, DeadLetterSummary, _summary)
+        items, following = await read_page(self._reader, branches, page, "d", view)
         return DeadLetterList(items=items, next_cursor=following)
 
     async def groups(self, wanted: DeadLetterFilter) -> DeadLetterGroups:

@@ -10,8 +10,8 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import Row, Select, select
 
-from orchestrator.jobs.job import ItemResult, JobKind, JobState
-from orchestrator.queries.paging import KEY, Listing, Page, read_page
+from orchestrator.jobs.job import ItemResult, JobKind, JobState, refusals_of
+from orchestrator.queries.paging import KEY, Listing, Page, read_page, shown
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import Time, View
 from orchestrator.storage import DeadLetterStatus
@@ -91,7 +91,7 @@ class JobQueries:
     async def job(self, job_id: UUID) -> JobView | None:
         """One job. Raises StorageUnavailable."""
         row = await self._reader.row(select(jobs).where(jobs.c.job_id == job_id))
-        return _view(row) if row is not None else None
+        return shown(self._reader, JobView, _view)(row) if row is not None else None
 
     async def page(self, wanted: JobFilter, page: Page) -> JobList:
         """Jobs, newest first. Raises InvalidCursor and StorageUnavailable."""
@@ -99,12 +99,14 @@ class JobQueries:
         for column, values in ((jobs.c.state, wanted.states), (jobs.c.kind, wanted.kinds)):
             if values:
                 statement = statement.where(column.in_(values))
-        items, following = await read_page(self._reader, [statement], page, "j", _view)
+        view = shown(self._reader, JobView, _view)
+        items, following = await read_page(self._reader, [statement], page, "j", view)
         return JobList(items=items, next_cursor=following)
 
     async def items(self, job_id: UUID, results: tuple[ItemResult, ...], page: Page) -> JobItemList:
         """A job's dead letters, newest first. Raises InvalidCursor and StorageUnavailable."""
-        found = await read_page(self._reader, list(_branches(job_id, results)), page, "i", _item)
+        view = shown(self._reader, JobItemView, _item)
+        found = await read_page(self._reader, list(_branches(job_id, results)), page, "i", view)
         return JobItemList(items=found[0], next_cursor=found[1])
 
 
@@ -135,7 +137,10 @@ def _branches(job_id: UUID, results: tuple[ItemResult, ...]) -> Iterator[Select[
 
 def _view(row: Row[Any]) -> JobView:
     columns = row._asdict()
-    found = [RefusalView(code=code, **refusal) for code, refusal in columns.pop("refusals").items()]
+    refusals = refusals_of(columns.pop("refusals"))
+    found = [
+        RefusalView(code=code, count=each.count, example=each.example) for code, each in refusals.items()
+    ]
     return JobView(
         **{name: columns[name] for name in JobView.model_fields if name in columns},
         refusals=tuple(sorted(found, key=lambda refusal: -refusal.count)),

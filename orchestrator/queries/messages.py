@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from orchestrator.codec import load_input
+from orchestrator.codec import Unreadable, load_input
 from orchestrator.core import machine
 from orchestrator.core.definition import Registry, SagaDefinition
 from orchestrator.core.effects import Effect, PublishEvent, SendCommand, Transition
@@ -56,7 +56,12 @@ class MessageQueries:
         self._registry = registry
 
     async def shown(self, saga_id: UUID) -> SagaMessageList | None:
-        """All messages of a saga, masked; None where there is no such saga. Raises StorageUnavailable."""
+        """All messages of a saga, masked; None where there is no such saga.
+
+        Raises:
+            Unreadable: the saga, or an entry of its history, cannot be read.
+            StorageUnavailable: the database cannot be used.
+        """
         if (saga := await self._sagas.saga(saga_id)) is None:
             return None
         views = [
@@ -80,7 +85,12 @@ class MessageQueries:
     async def _messages(self, saga: Saga) -> list[SagaMessage]:
         definition = self._registry.find(saga.definition, saga.definition_version)
         entries = await every_entry(self._sagas, saga.saga_id)
-        return list(messages_of(definition, saga, entries)) if definition is not None else []
+        if definition is None:
+            return []
+        try:
+            return list(messages_of(definition, saga, entries))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Unreadable(f"its history cannot be read ({type(error).__name__})") from None
 
 
 def messages_of(

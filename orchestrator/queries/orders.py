@@ -10,13 +10,14 @@ from uuid import UUID
 from sqlalchemy import Row, Select, Uuid, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from orchestrator.codec import Unreadable, load_order
 from orchestrator.core.state import END_STATUSES, ENDED, OrderStatus, Saga, Status
 from orchestrator.core.values import replace
 from orchestrator.progress import Standing
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import WHOLE_SAGA, HistoryRow, saga_of, whole_sagas
-from orchestrator.queries.views import FailureView, OrderList, OrderView
+from orchestrator.queries.views import FailureView, LineView, OrderList, OrderView
 from orchestrator.tables import orders, sagas
 
 _TURNED: Final = frozenset({Status.COMPENSATING, Status.COMPENSATED})
@@ -37,14 +38,14 @@ class OrderQueries:
         self._reader = reader
 
     async def saga_of(self, order_id: UUID) -> Saga | None:
-        """The saga of an order. Raises StorageUnavailable."""
-        statement = (
-            select(*WHOLE_SAGA)
-            .join_from(orders, sagas, sagas.c.saga_id == orders.c.saga_id)
-            .where(orders.c.order_id == order_id)
-        )
-        row = await self._reader.row(statement)
+        """The saga of an order. Raises StorageUnavailable and Unreadable."""
+        row = await self._reader.row(_of_order(order_id))
         return saga_of(row) if row is not None else None
+
+    async def order(self, order_id: UUID) -> OrderView | None:
+        """An order as its customer sees it, whatever can be read of it. Raises StorageUnavailable."""
+        row = await self._reader.row(_of_order(order_id))
+        return self._view_of(row) if row is not None else None
 
     async def saga_id_of(self, order_id: UUID) -> UUID | None:
         """Which saga an order has. Raises StorageUnavailable."""
@@ -60,8 +61,44 @@ class OrderQueries:
 
     async def page(self, wanted: OrderFilter, page: Page) -> OrderList:
         """Orders, newest first. Raises InvalidCursor and StorageUnavailable."""
-        items, following = await read_page(self._reader, list(_branches(wanted)), page, "o", _view_of)
+        items, following = await read_page(self._reader, list(_branches(wanted)), page, "o", self._view_of)
         return OrderList(items=items, next_cursor=following)
+
+    def _view_of(self, row: Row[Any]) -> OrderView:
+        try:
+            return order_view(saga_of(row))
+        except Unreadable as error:
+            self._reader.note_unreadable("order", row.order_id, str(error))
+            return _remains(row, str(error))
+
+
+def _of_order(order_id: UUID) -> Select[Any]:
+    of_its_saga = sagas.c.saga_id == orders.c.saga_id
+    return select(*WHOLE_SAGA).join_from(orders, sagas, of_its_saga).where(orders.c.order_id == order_id)
+
+
+def _remains(row: Row[Any], reason: str) -> OrderView:
+    """What is left of an order that cannot be read, or whose saga cannot, and why (S25)."""
+    try:
+        order = load_order(row.document)
+    except Unreadable:
+        order = None
+    return OrderView(
+        order_id=row.order_id,
+        saga_id=row.saga_id,
+        customer_id=row.customer_id,
+        status=OrderStatus(row.order_status),
+        compensating=row.status == Status.COMPENSATING,
+        currency=order.currency if order else None,
+        total=order.total if order else None,
+        lines=tuple(map(LineView.model_validate, order.lines)) if order else (),
+        failure=None,
+        cancel_requested_at=None,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        ended_at=row.ended_at,
+        unreadable=reason,
+    )
 
 
 def order_view(saga: Saga) -> OrderView:
@@ -75,7 +112,7 @@ def order_view(saga: Saga) -> OrderView:
         compensating=saga.status is Status.COMPENSATING,
         currency=order.currency,
         total=order.total,
-        lines=order.lines,
+        lines=tuple(map(LineView.model_validate, order.lines)),
         failure=FailureView.model_validate(saga.failure) if saga.failure else None,
         cancel_requested_at=saga.cancel_requested_at,
         created_at=saga.created_at,
@@ -107,10 +144,6 @@ def order_then(saga: Saga, entry: HistoryRow) -> OrderView:
 def seen_by_customer(entry: HistoryRow) -> tuple[str, bool]:
     """What of an entry a customer can see: entries that agree in it look the same (S8)."""
     return str(entry.led_to["order_status"]), entry.led_to["status"] == Status.COMPENSATING
-
-
-def _view_of(row: Row[Any]) -> OrderView:
-    return order_view(saga_of(row))
 
 
 def _branches(wanted: OrderFilter) -> Iterator[Select[Any]]:

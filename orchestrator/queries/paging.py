@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import CompoundSelect, Row, Select, select, union_all
 
+from orchestrator.queries.masking import masked
 from orchestrator.queries.reader import Reader
 
 DEFAULT_LIMIT: Final = 50
@@ -21,6 +22,7 @@ KEY: Final = "key"
 """The column by which a list is ordered: a time-ordered id, selected under this name."""
 
 V = TypeVar("V", bound=BaseModel)
+S = TypeVar("S", bound=BaseModel)
 
 
 class Listing(BaseModel, Generic[V]):
@@ -73,11 +75,29 @@ async def read_page(
     kind: str,
     view: Callable[[Row[Any]], V],
 ) -> tuple[tuple[V, ...], str | None]:
-    """The items of one page, and the cursor of the next. Raises InvalidCursor and StorageUnavailable."""
+    """The items of one page, and the cursor of the next. Raises InvalidCursor and StorageUnavailable.
+
+    Args:
+        view: never fails for one row: that would take all others from the list (S25, `shown`).
+    """
     rows = await reader.rows(newest(branches, page, kind)) if branches else ()
     items = tuple(view(row) for row in rows[: page.limit])
     following = _cursor(kind, getattr(rows[page.limit - 1], KEY)) if len(rows) > page.limit else None
     return items, following
+
+
+def shown(reader: Reader, model: type[S], view: Callable[[Row[Any]], S]) -> Callable[[Row[Any]], S]:
+    """`view`, which shows a row as it is stored where that is not what it should be (S25)."""
+
+    def of(row: Row[Any]) -> S:
+        try:
+            return view(row)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            stored = masked(row._asdict()) | {"body": None}
+            reader.note_unreadable(model.__name__, getattr(row, KEY, row[0]), type(error).__name__)
+            return model.model_construct(**{name: stored.get(name) for name in model.model_fields})
+
+    return of
 
 
 def _bounded(branch: Select[Any], before: UUID | None, wanted: int) -> Select[Any]:

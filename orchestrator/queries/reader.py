@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import structlog
@@ -12,8 +13,10 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.connecting import checked_out
+from messaging.measures import Reading
 from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.measures import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +33,17 @@ class Reader:
     def __init__(self, engine: AsyncEngine, patience_s: float = PATIENCE_S) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._patience_s = patience_s
+        self._unreadable: Counter[str] = Counter()
+
+    def note_unreadable(self, kind: str, identity: object, reason: str) -> None:
+        """Take note of a stored document that cannot be read; ``kind`` says what it is of (S25)."""
+        self._unreadable[kind] += 1
+        log.error("a stored document cannot be read", kind=kind, id=str(identity), problem=reason)
+
+    def readings(self) -> Iterator[Reading]:
+        """What could not be read."""
+        for kind, count in self._unreadable.items():
+            yield UNREADABLE.of(kind), count
 
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """All rows of a statement.

@@ -10,11 +10,19 @@ from uuid import UUID
 
 from sqlalchemy import Boolean, ColumnElement, Row, Select, Text, and_, cast, literal_column, or_, select
 
-from contracts.orders import Order
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
-from orchestrator.codec import load_saga
+from orchestrator.codec import Unreadable, check_fits, read_saga
 from orchestrator.core.definition import Registry
-from orchestrator.core.state import END_STATUSES, ENDED, OrderStatus, Saga, Status, StepState, Undo
+from orchestrator.core.state import (
+    END_STATUSES,
+    ENDED,
+    IncidentKind,
+    OrderStatus,
+    Saga,
+    Status,
+    StepState,
+    Undo,
+)
 from orchestrator.queries.masking import masked
 from orchestrator.queries.paging import KEY, Page, numbered, read_page
 from orchestrator.queries.reader import Reader
@@ -55,7 +63,12 @@ SAGA_COLUMNS: Final = (
     sagas.c.ended_at,
 )
 
-WHOLE_SAGA: Final = (*SAGA_COLUMNS, sagas.c.state, cast(orders.c.document, Text).label("document"))
+WHOLE_SAGA: Final = (
+    *SAGA_COLUMNS,
+    cast(sagas.c.state, Text).label("state"),
+    orders.c.customer_id,
+    cast(orders.c.document, Text).label("document"),
+)
 """Columns from which `saga_of` makes a saga."""
 
 
@@ -96,9 +109,22 @@ class SagaQueries:
         self._registry = registry
 
     async def saga(self, saga_id: UUID) -> Saga | None:
-        """A saga as it stands. Raises StorageUnavailable."""
+        """A saga as it stands. Raises StorageUnavailable and Unreadable."""
         row = await self._reader.row(whole_sagas().where(sagas.c.saga_id == saga_id))
-        return saga_of(row) if row is not None else None
+        if row is None:
+            return None
+        try:
+            saga = saga_of(row)
+            check_fits(saga, self._registry.find(saga.definition, saga.definition_version))
+        except Unreadable as error:
+            self._reader.note_unreadable("saga", saga_id, str(error))
+            raise
+        return saga
+
+    async def summary(self, saga_id: UUID) -> SagaSummary | None:
+        """What the columns say of a saga, also of one that cannot be read. Raises StorageUnavailable."""
+        row = await self._reader.row(_summaries().where(sagas.c.saga_id == saga_id))
+        return _summary(row) if row is not None else None
 
     async def entries(self, saga_id: UUID, after: int = 0) -> list[HistoryRow]:
         """The first `MAX_HISTORY` entries behind version ``after``, oldest first."""
@@ -114,9 +140,10 @@ class SagaQueries:
         key = page.before(_HISTORY)
         before = _MOST_ENTRIES if key is None else min(key.int, _MOST_ENTRIES)
         rows = await self._latest(saga_id, before, page.limit + 1)
-        if not rows and await self.saga(saga_id) is None:
+        found = await self.summary(saga_id)
+        if found is None:
             return None
-        items = tuple(_history_view(row) for row in rows[: page.limit])
+        items = tuple(_history_view(row, found) for row in rows[: page.limit])
         return HistoryList(
             items=items, next_cursor=history_cursor(items[-1].seq) if len(rows) > page.limit else None
         )
@@ -129,7 +156,10 @@ class SagaQueries:
 
     async def detail(self, saga_id: UUID, allowed: Callable[[Saga], tuple[str, ...]]) -> SagaDetail | None:
         """A saga with all that is known of it; ``allowed`` tells what may be done to it."""
-        saga = await self.saga(saga_id)
+        try:
+            saga = await self.saga(saga_id)
+        except Unreadable as error:
+            return await self._remains(saga_id, str(error))
         if saga is None:
             return None
         latest = await self._latest(saga_id, saga.version + 1, MAX_HISTORY)
@@ -139,6 +169,23 @@ class SagaQueries:
         """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
         items, following = await read_page(self._reader, list(_branches(wanted)), page, "s", _summary)
         return SagaList(items=items, next_cursor=following)
+
+    async def _remains(self, saga_id: UUID, reason: str) -> SagaDetail | None:
+        """What is left of a saga that cannot be read, and an incident that says why."""
+        found = await self.summary(saga_id)
+        if found is None:
+            return None
+        entries = (await self._latest(saga_id, found.version + 1, MAX_HISTORY))[::-1]
+        return SagaDetail(
+            **found.model_dump(exclude={"incident_kinds"}),
+            incidents=(unreadable_incident(found, reason),),
+            failure=None,
+            cancel_requested_at=None,
+            steps=(),
+            allowed_actions=(),
+            history=tuple(_history_view(entry, found) for entry in entries),
+            history_omitted=entries[0].version - 1 if entries else 0,
+        )
 
     def _detail(self, saga: Saga, entries: list[HistoryRow], allowed: tuple[str, ...]) -> SagaDetail:
         return SagaDetail(
@@ -160,7 +207,7 @@ class SagaQueries:
             ended_at=saga.ended_at,
             steps=tuple(self._steps(saga)),
             allowed_actions=allowed,
-            history=tuple(_history_view(entry) for entry in entries),
+            history=tuple(_history_view(entry, saga) for entry in entries),
             history_omitted=entries[0].version - 1 if entries else 0,
         )
 
@@ -224,15 +271,14 @@ def whole_sagas() -> Select[Any]:
 
 
 def saga_of(row: Row[Any]) -> Saga:
-    """The saga of a row with the columns of `WHOLE_SAGA`."""
+    """The saga of a row with the columns of `WHOLE_SAGA`. Raises Unreadable."""
     columns = {column.name: getattr(row, column.name) for column in SAGA_COLUMNS}
-    return load_saga(columns, row.state, Order.model_validate_json(row.document))
+    return read_saga(columns, row.state, row.document)
 
 
 def _branches(wanted: SagaFilter) -> Iterator[Select[Any]]:
     """One selection for the active sagas and one a result of ended ones: each has an index of its own."""
-    columns = (*SAGA_COLUMNS, sagas.c.step, sagas.c.incident_kinds, sagas.c.saga_id.label(KEY))
-    base = select(*columns).where(*_conditions(wanted))
+    base = _summaries().where(*_conditions(wanted))
     statuses = tuple(dict.fromkeys(wanted.statuses))
     active = [status for status in statuses if status not in ENDED]
     if not statuses:
@@ -281,15 +327,41 @@ def _incident_conditions(incidents: tuple[str, ...]) -> Iterator[ColumnElement[b
         yield and_(SOME_INCIDENT, sagas.c.incident_kinds.overlap(kinds))
 
 
+def _summaries() -> Select[Any]:
+    return select(*SAGA_COLUMNS, sagas.c.step, sagas.c.incident_kinds, sagas.c.saga_id.label(KEY))
+
+
 def _summary(row: Row[Any]) -> SagaSummary:
     return SagaSummary.model_validate(row._asdict())
 
 
-def _history_view(entry: HistoryRow) -> HistoryView:
-    return HistoryView(
-        seq=entry.version,
-        at=entry.at,
-        kind=entry.kind,
-        accepted=masked(entry.accepted),
-        **entry.led_to,
+def unreadable_incident(found: SagaSummary, reason: str) -> IncidentView:
+    """What a person is told of a saga that cannot be read (S25)."""
+    kind = IncidentKind.UNREADABLE
+    return IncidentView(
+        kind=kind, step=found.step or "", direction=found.direction, since=found.updated_at, message=reason
     )
+
+
+def _history_view(entry: HistoryRow, saga: Saga | SagaSummary) -> HistoryView:
+    """An entry; of one that cannot be read, that there is one (S25)."""
+    try:
+        return HistoryView(
+            seq=entry.version,
+            at=entry.at,
+            kind=entry.kind,
+            accepted=masked(entry.accepted),
+            **entry.led_to,
+        )
+    except (ValueError, TypeError):
+        return HistoryView(
+            seq=entry.version,
+            at=entry.at,
+            kind="unreadable",
+            accepted={},
+            status=saga.status,
+            order_status=saga.order_status,
+            step=None,
+            direction=saga.direction,
+            sent=(),
+        )

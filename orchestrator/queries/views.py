@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from contracts.envelope import Direction
-from contracts.orders import OrderLine
 from orchestrator.core.definition import StepKind
 from orchestrator.core.state import IncidentKind, OrderStatus, Status
 from orchestrator.queries.paging import Listing
@@ -18,6 +17,11 @@ from orchestrator.storage import DeadLetterStatus
 
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
+
+
+def _known_kind(kind: Any) -> Any:
+    """A kind that a later version has written is a kind of incident all the same."""
+    return kind if kind in set(IncidentKind) else IncidentKind.UNREADABLE
 
 
 Time = Annotated[datetime, AfterValidator(_utc)]
@@ -37,6 +41,14 @@ class FailureView(View):
     message: str
 
 
+class LineView(View):
+    """So many of one product."""
+
+    sku: str
+    quantity: int
+    unit_price: int = Field(description="In minor units of the order's currency")
+
+
 class OrderView(View):
     """An order as its customer sees it. Payment method and address are never shown."""
 
@@ -45,14 +57,19 @@ class OrderView(View):
     customer_id: str
     status: OrderStatus
     compensating: bool = Field(description="What was done for the order is being undone")
-    currency: str
-    total: int = Field(description="In minor units of the currency")
-    lines: tuple[OrderLine, ...]
+    currency: str | None = Field(description="null only where the stored order cannot be read")
+    total: int | None = Field(
+        description="In minor units of the currency; null only where the stored order cannot be read"
+    )
+    lines: tuple[LineView, ...]
     failure: FailureView | None
     cancel_requested_at: Time | None
     created_at: Time
     updated_at: Time
     ended_at: Time | None
+    unreadable: str | None = Field(
+        None, description="Why what is stored of it cannot be read, and so is not shown; null for all others"
+    )
 
 
 class OrderList(Listing[OrderView]):
@@ -81,7 +98,7 @@ class SagaSummary(View):
     step: str | None = Field(description="The step whose answer is awaited; null when there is none")
     direction: Direction
     version: int
-    incident_kinds: tuple[IncidentKind, ...]
+    incident_kinds: tuple[Annotated[IncidentKind, BeforeValidator(_known_kind)], ...]
     due_at: Time | None = Field(description="When it is looked at next")
     created_at: Time
     updated_at: Time

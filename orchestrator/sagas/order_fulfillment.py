@@ -30,7 +30,7 @@ from contracts.events import (
     PaymentSuccessfulEvent,
     ShipmentRejectedEvent,
 )
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from orchestrator.core.definition import Compensation, SagaDefinition, Step, StepKind, StepPolicy
 from orchestrator.core.state import OrderStatus
@@ -38,15 +38,15 @@ from orchestrator.core.state import OrderStatus
 NAME: Final = "order_fulfillment"
 
 
-def _items(order: Order) -> tuple[ItemQuantity, ...]:
+def _items(order: AcceptedOrder) -> tuple[ItemQuantity, ...]:
     return tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in order.lines)
 
 
-def _to_reserve(order: Order) -> Mapping[str, Any]:
+def _to_reserve(order: AcceptedOrder) -> Mapping[str, Any]:
     return {"lines": _items(order)}
 
 
-def _to_charge(order: Order) -> Mapping[str, Any]:
+def _to_charge(order: AcceptedOrder) -> Mapping[str, Any]:
     return {
         "customer_id": order.customer_id,
         "amount": order.total,
@@ -55,15 +55,15 @@ def _to_charge(order: Order) -> Mapping[str, Any]:
     }
 
 
-def _to_ship(order: Order) -> Mapping[str, Any]:
+def _to_ship(order: AcceptedOrder) -> Mapping[str, Any]:
     return {"lines": _items(order), "shipping_address": order.shipping_address}
 
 
-def _reserved_stock(order: Order) -> str:
+def _reserved_stock(order: AcceptedOrder) -> str:
     return "reserved " + " + ".join(f"{line.quantity} x {line.sku}" for line in order.lines)
 
 
-def _charged_money(order: Order) -> str:
+def _charged_money(order: AcceptedOrder) -> str:
     return f"charged {format_amount(order.total, order.currency)}"
 
 

@@ -6,15 +6,20 @@ import base64
 import hashlib
 from typing import Annotated, Final
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from contracts.commands import Items
-from contracts.currencies import Currency
-from contracts.limits import Amount, PaymentMethod
-from contracts.orders import ShippingAddress, Submitted
+from contracts.limits import Amount, Text
+from contracts.orders import Address
 
 Visible = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
 """An id or key: visible ASCII."""
+
+
+class Submitted(BaseModel):
+    """Base of what a participant asks: unknown fields are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KeyedRequest(Submitted):
@@ -30,8 +35,8 @@ class ChargeRequest(KeyedRequest):
 
     order_id: Visible
     amount: Amount
-    currency: Currency
-    payment_method: PaymentMethod
+    currency: Text
+    payment_method: Text
 
 
 class RefundRequest(KeyedRequest):
@@ -46,7 +51,7 @@ class ShipmentRequest(KeyedRequest):
 
     order_id: Visible
     lines: Items
-    address: ShippingAddress
+    address: Address
 
 
 class VoidRequest(KeyedRequest):

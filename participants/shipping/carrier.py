@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from contracts.commands import ItemQuantity
-from contracts.orders import ShippingAddress
+from contracts.orders import Address
 from participants import answers
 from participants.exchange import Call, Exchange, answer_of
 from participants.providers import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
@@ -52,7 +52,7 @@ class Carrier(Protocol):
         """What this carrier promises."""
 
     async def ship(
-        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: ShippingAddress
+        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: Address
     ) -> Shipped | ShipmentRejected:
         """Take the order's parcel. There is no way back from this (S6)."""
 
@@ -79,7 +79,7 @@ class HttpCarrier:
         return self._traits
 
     async def ship(
-        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: ShippingAddress
+        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: Address
     ) -> Shipped | ShipmentRejected:
         """See `Carrier.ship`. A 422 of type `SHIPMENT_REJECTED` is an answer."""
         request = {

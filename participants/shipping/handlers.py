@@ -8,7 +8,7 @@ from typing import Any, Final
 from contracts.commands import Command, ItemQuantity, ShipOrder
 from contracts.envelope import Direction
 from contracts.events import OrderFulfilledEvent, OutcomeEvent, ShipmentRejectedEvent
-from contracts.orders import ShippingAddress
+from contracts.orders import Address
 from contracts.sensitive import without_sensitive
 from participants.commands import Work
 from participants.external import Declined, NoEffect, NotFound, Took
@@ -60,7 +60,7 @@ class ShippingWork:
         """Ship."""
         assert row.request is not None
         lines = [ItemQuantity.model_validate(line) for line in row.details["lines"]]
-        address = ShippingAddress.model_validate(row.request["shipping_address"])
+        address = Address.model_validate(row.request["shipping_address"])
         return _known(await self._carrier.ship(key, str(row.order_id), lines, address))
 
     async def close(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | VoidNotOffered:

@@ -110,6 +110,12 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "re-sends and deadline go on",
         (mutants.rule("report_dead_letter", mutants.never_held),),
     ),
+    Mutation(
+        "S25 a bad row harms itself",
+        "one that cannot be read stops the batch of due sagas",
+        (Patch(Reconciler, "_set_aside", mutants.stopped_by_a_bad_row),),
+        adjust=settings.with_spoilt_rows,
+    ),
     Mutation("S12 reconciler", "nobody looks at due sagas", settings.NO_RECONCILER),
     Mutation(
         "S14 idempotency keys",

@@ -46,6 +46,16 @@ def async_nothing(original: Any) -> Any:
     return nothing
 
 
+def stopped_by_a_bad_row(original: Any) -> Any:
+    """S25: what cannot be read is everybody's trouble."""
+
+    def set_aside(self: Any, transaction: Any, failed: Any, now: Any) -> None:
+        if failed:
+            raise ValueError("a row cannot be read")
+
+    return set_aside
+
+
 def read_without_locks(original: Any) -> Any:
     """S11: two may decide on the same saga at once."""
 

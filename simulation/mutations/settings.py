@@ -81,3 +81,8 @@ def with_lies_told_in_time(plan: WorldPlan) -> WorldPlan:
     )
     calm = replace(plan, orders=orders, offers_void=True, storms=(), replicas={**plan.replicas, "payment": 3})
     return with_rates(VOID_LIES=1.0, PROVIDER_SLOW=0.9)(replace(calm, rates={}))
+
+
+def with_spoilt_rows(plan: WorldPlan) -> WorldPlan:
+    """What is stored of some orders is spoilt while they are under way."""
+    return replace(plan, spoils=(6.0, 12.0, 18.0, 30.0))

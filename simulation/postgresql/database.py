@@ -19,10 +19,11 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
 from messaging.transport import Message
 from migrations.run import migrate
+from orchestrator.codec import load_order
 from simulation.postgresql import rows
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
@@ -135,7 +136,7 @@ class PostgresDatabase:
         self.conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._eye = _connect(url)
         self.observed: dict[str, Observed] = {}
-        self._orders: dict[UUID, Order] = {}
+        self._orders: dict[UUID, AcceptedOrder] = {}
         self._tell: Callable[[str, list[Change]], None] = lambda service, changes: None
 
     def begin(self, tell: Callable[[str, list[Change]], None]) -> None:
@@ -210,6 +211,11 @@ class PostgresDatabase:
                 )
         self.look()
 
+    def write_order(self, order_id: UUID, document: str) -> None:
+        """Write over what is stored of an order."""
+        query = "UPDATE orchestrator.orders SET document = %s::json WHERE order_id = %s"
+        self._eye.execute(query, [document, order_id])
+
     def execute(self, statement: str) -> None:
         """Change the database itself."""
         self._eye.execute(statement.encode())
@@ -244,7 +250,7 @@ class PostgresDatabase:
                 "SELECT document::text FROM orchestrator.orders WHERE order_id = %s", [order_id]
             ).fetchone()
             assert found is not None
-            self._orders[order_id] = Order.model_validate_json(found[0])
+            self._orders[order_id] = load_order(found[0])
         return rows.saga(row, self._orders[order_id])
 
 

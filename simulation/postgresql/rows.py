@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.orders import Order
+from contracts.orders import AcceptedOrder
 from messaging.transport import Message
 from orchestrator.codec import load_input, load_saga
 from orchestrator.core.state import Saga
@@ -38,7 +38,7 @@ _SAGA_COLUMNS: Final = (
 )
 
 
-def saga(row: Row, order: Order) -> Saga:
+def saga(row: Row, order: AcceptedOrder) -> Saga:
     """A saga, given its order."""
     return load_saga({name: row[name] for name in _SAGA_COLUMNS}, row["state"], order)
 

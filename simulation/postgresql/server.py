@@ -13,6 +13,7 @@ import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from messaging.transport import Message
+from orchestrator.core.state import Saga
 from simulation.loop import SimulatedLoop
 from simulation.postgresql.database import PostgresDatabase
 from simulation.postgresql.line import Connections, Lease, PostgresLine
@@ -60,6 +61,14 @@ class PostgresServer(DatabaseServer):
     async def raise_mark(self, mark: UUID, messages: Sequence[Message]) -> None:
         """See `DatabaseServer.raise_mark`."""
         self._database.raise_mark(mark, messages, self.clock())
+
+    def spoil(self, saga: Saga) -> None:
+        """See `DatabaseServer.spoil`."""
+        self._database.write_order(saga.order_id, "{}")
+
+    def repair(self, saga: Saga) -> None:
+        """See `DatabaseServer.repair`."""
+        self._database.write_order(saga.order_id, saga.order.model_dump_json(exclude_none=True))
 
     def end_transactions(self) -> None:
         """See `DatabaseServer.end_transactions`."""

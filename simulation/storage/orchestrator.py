@@ -26,6 +26,9 @@ from orchestrator.storage import (
 from simulation.storage.transaction import MemoryTransaction
 
 SAGAS: Final = "sagas"
+SPOILT: Final = "spoilt"
+"""Sagas whose row cannot be read any more, with the reason: what is stored here is never written as text."""
+
 HISTORY: Final = "history"
 KEYS: Final = "idempotency_keys"
 DEAD_LETTERS: Final = "dead_letters"
@@ -71,8 +74,7 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
     async def lock_sagas(self, saga_ids: Collection[UUID]) -> Locked:
         """See the port."""
         await self.statement()
-        sagas = await self.session.lock_existing(SAGAS, sorted(saga_ids))
-        return Locked(self.session.database.clock(), sagas)
+        return self._locked(await self.session.lock_existing(SAGAS, sorted(saga_ids)))
 
     async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
         """See the port."""
@@ -87,7 +89,22 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
         due.sort(key=lambda saga: (saga.due_at, saga.saga_id))
         free = (saga for saga in due if self.session.lock_if_free(SAGAS, saga.saga_id))
         locked = sorted(islice(free, limit), key=lambda saga: saga.saga_id)
-        return Locked(self.session.database.clock(), {saga.saga_id: saga for saga in locked})
+        return self._locked({saga.saga_id: saga for saga in locked})
+
+    def _locked(self, sagas: Mapping[UUID, Saga]) -> Locked:
+        spoilt = {saga_id: why for saga_id in sagas if (why := self.session.get(SPOILT, saga_id)) is not None}
+        readable = {saga_id: saga for saga_id, saga in sagas.items() if saga_id not in spoilt}
+        return Locked(self.session.database.clock(), readable, spoilt)
+
+    def set_aside(self, saga_ids: Collection[UUID], until: datetime) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for saga_id in sorted(saga_ids):
+                await self.session.lock(SAGAS, saga_id)
+                self.session.put(SAGAS, saga_id, replace(self.session.get(SAGAS, saga_id), due_at=until))
+
+        self.write(write)
 
     def add_sagas(self, sagas: Sequence[Saga]) -> None:
         """See the port."""

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from psycopg import errors
 
-from contracts.orders import Order, OrderLine, ShippingAddress
+from contracts.orders import AcceptedOrder, Order, OrderLine, ShippingAddress
 from messaging.identifiers import time_ordered_ids
 from messaging.postgresql import LostUpdate, create_engine
 from messaging.sqlstates import is_transient
@@ -59,14 +59,16 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     await engine.dispose()
 
 
-def order() -> Order:
+def order() -> AcceptedOrder:
+    """As it is read back: what was accepted has another type than what is submitted."""
     address = ShippingAddress(
         name="A. Person", line1="1 Street", city="Town", postal_code="12345", country="DE"
     )
     line = OrderLine(sku="SKU-1", quantity=2, unit_price=1299)
-    return Order(
+    submitted = Order(
         customer_id="c-42", currency="EUR", lines=(line,), payment_method="pm", shipping_address=address
     )
+    return AcceptedOrder.model_validate_json(submitted.model_dump_json(exclude_none=True))
 
 
 def new_saga(**changes: Any) -> Saga:

@@ -57,6 +57,7 @@ async def test_an_order_is_accepted_and_shown(api: Api) -> None:
         "created_at": "",
         "updated_at": "",
         "ended_at": None,
+        "unreadable": None,
     }
     assert order["created_at"].endswith("Z")
     assert (await api.http.get(response.headers["Location"])).json() == order

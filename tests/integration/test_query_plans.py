@@ -20,6 +20,7 @@ from messaging.transport import QueueDepth
 from oms.definitions import registry
 from oms.settings import load_settings
 from orchestrator.core.state import OrderStatus, Status
+from orchestrator.dead_letters.rows import KNOWN_DEATHS
 from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.explanation import Explainer
 from orchestrator.queries import Queries, endings, gauges
@@ -29,7 +30,6 @@ from orchestrator.queries.orders import OrderFilter
 from orchestrator.queries.paging import Page
 from orchestrator.queries.sagas import SagaFilter
 from orchestrator.storage import DeadLetterStatus
-from orchestrator.store import KNOWN_DEATHS
 from tests.conftest import migrate_all
 from tests.integration.a_long_past import BEGINS_S, SPACING_S, add_a_past, saga_ids
 from tests.servers import Databases

@@ -255,7 +255,9 @@ def test_a_customers_address_goes_into_a_command_as_it_is() -> None:
         {"amount": -1},
         {"amount": MAX_AMOUNT + 1},
         {"amount": float("nan")},
-        {"currency": "XXX"},
+        {"currency": ""},
+        {"currency": 978},
+        {"currency": "EU\x00"},
     ],
     ids=str,
 )

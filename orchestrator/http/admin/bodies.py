@@ -17,7 +17,7 @@ from orchestrator.http.admin.described import LISTED, SEEN
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.fields import Reason
-from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, success
+from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, problems, success
 from orchestrator.queries.masking import readable
 from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.views import FullBody, SagaMessageList
@@ -121,7 +121,7 @@ def add_body_routes(router: APIRouter, dependencies: Dependencies) -> None:
         endpoints.of_saga,
         methods=["GET"],
         summary="List the messages of a saga",
-        responses=success(200, SagaMessageList, "All of them") | SEEN,
+        responses=success(200, SagaMessageList, "All of them") | problems(409) | SEEN,
         openapi_extra={"parameters": [id_parameter("saga_id")], **NEEDS_TOKEN},
     )
     for path, endpoint, ids in (
@@ -134,6 +134,6 @@ def add_body_routes(router: APIRouter, dependencies: Dependencies) -> None:
             methods=["GET"],
             summary="See a body in full",
             dependencies=may_disclose,
-            responses=success(200, FullBody, "Nothing is masked") | LISTED | SEEN,
+            responses=success(200, FullBody, "Nothing is masked") | problems(409) | LISTED | SEEN,
             openapi_extra={"parameters": list(map(id_parameter, ids)), **NEEDS_TOKEN},
         )

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from contracts.limits import MAX_BODY_BYTES
 from contracts.problems import ProblemError
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.codec import Unreadable
 from orchestrator.http.access import Permission
 from orchestrator.http.console.door import Door, refuse_foreign
 from orchestrator.http.console.forms import form_of
@@ -231,6 +232,8 @@ def said(error: Exception) -> tuple[int, str]:
             )
         case NotAllowed():
             return 409, f"That is not allowed now: {error}.{_instead(error.allowed_actions)}"
+        case Unreadable():
+            return 409, f"What is stored of it cannot be read: {error}."
         case NotFound():
             return 404, "There is nothing of this id."
         case InvalidCursor():

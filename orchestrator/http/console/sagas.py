@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
+import structlog
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from contracts.commands import Verdict
 from contracts.currencies import format_amount
 from contracts.envelope import Direction
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.codec import Unreadable
 from orchestrator.core import rules
 from orchestrator.core.inputs import Actor, CancelRequested, ResolveRequested, RetryRequested
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
@@ -34,6 +36,9 @@ from orchestrator.operations import details_of
 from orchestrator.queries.masking import masked
 from orchestrator.queries.orders import order_view
 from orchestrator.queries.sagas import history_cursor
+from orchestrator.queries.views import OrderView, SagaMessageView
+
+log = structlog.get_logger(__name__)
 
 A = TypeVar("A", bound=Action)
 
@@ -217,26 +222,30 @@ class SagaPages:
         said_before: str | None = None,
         tried: Tried | None = None,
     ) -> Response:
-        saga = await self._queries.sagas.saga(saga_id)
+        try:
+            saga = await self._queries.sagas.saga(saga_id)
+        except Unreadable:
+            return await self._show_remains(saga_id, session, tried)
         detail = await self._queries.sagas.detail(saga_id, self._operations.allowed)
         explanation = await self._dependencies.explainer.explain(saga_id)
         if saga is None or detail is None or explanation is None:
             raise not_found("saga")
-        messages = await self._queries.messages.shown(saga_id)
+        messages = await self._told(saga_id)
         definition = self._dependencies.registry.find(saga.definition, saga.definition_version)
+        order = order_view(saga)
         return self._desk.show(
             "saga.html",
             session,
             status=tried.status if tried else 200,
             saga=detail,
-            order=order_view(saga),
-            total=format_amount(saga.order.total, saga.order.currency),
+            order=order,
+            total=_total(order),
             explanation=explanation,
             timeline=timeline(saga, detail, explanation.awaited, explanation.now),
             flow=flow(definition, detail) if definition is not None else None,
             ledgers=await self._ledgers(saga_id),
-            messages=messages.items[-MESSAGES_SHOWN:] if messages is not None else (),
-            older_messages=max(0, len(messages.items) - MESSAGES_SHOWN) if messages is not None else 0,
+            messages=messages[-MESSAGES_SHOWN:],
+            older_messages=max(0, len(messages) - MESSAGES_SHOWN),
             older_history=history_cursor(detail.history[0].seq) if detail.history_omitted else None,
             last_sent=time_of(saga.sending.message_id) if saga.sending.message_id else None,
             judged=self._judged(saga),
@@ -244,7 +253,46 @@ class SagaPages:
             ended=detail.status in ENDED,
             said_before=said_before,
             tried=tried,
+            unreadable=False,
         )
+
+    async def _show_remains(self, saga_id: UUID, session: Session, tried: Tried | None) -> Response:
+        """What is left of a saga that cannot be read (S25): columns, history, what participants say."""
+        detail = await self._queries.sagas.detail(saga_id, self._operations.allowed)
+        explanation = await self._dependencies.explainer.explain(saga_id)
+        order = await self._queries.orders.order(detail.order_id) if detail is not None else None
+        if detail is None or explanation is None or order is None:
+            raise not_found("saga")
+        return self._desk.show(
+            "saga.html",
+            session,
+            status=tried.status if tried else 200,
+            saga=detail,
+            order=order,
+            total=_total(order),
+            explanation=explanation,
+            ledgers=await self._ledgers(saga_id),
+            timeline=None,
+            flow=None,
+            messages=(),
+            older_messages=0,
+            older_history=history_cursor(detail.history[0].seq) if detail.history_omitted else None,
+            last_sent=None,
+            judged=[],
+            verdicts=list(Verdict),
+            ended=detail.status in ENDED,
+            said_before=None,
+            tried=tried,
+            unreadable=True,
+        )
+
+    async def _told(self, saga_id: UUID) -> tuple[SagaMessageView, ...]:
+        """The messages of a saga; none where its history does not tell them."""
+        try:
+            messages = await self._queries.messages.shown(saga_id)
+        except Unreadable:
+            return ()
+        return messages.items if messages is not None else ()
 
     def _judged(self, saga: Saga) -> list[tuple[str, Direction]]:
         """The pieces of work that a person may judge now (S19)."""
@@ -269,6 +317,9 @@ class SagaPages:
             view = await self._dependencies.ledgers[name](saga_id)
         except StorageUnavailable as error:
             return Ledger(name, [], str(error))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.error("a ledger cannot be read", participant=name, saga_id=str(saga_id), exc_info=error)
+            return Ledger(name, [], "what is stored there of this saga cannot be read")
         return Ledger(name, masked(view.model_dump(mode="json", exclude_none=True)["steps"]))
 
     def _steps(self, name: str, version: int) -> Iterator[str]:
@@ -290,3 +341,9 @@ def _id(request: Request) -> UUID:
 
 def _page_of(saga_id: UUID) -> str:
     return f"/console/sagas/{saga_id}"
+
+
+def _total(order: OrderView) -> str:
+    if order.total is None or order.currency is None:
+        return "cannot be read"
+    return format_amount(order.total, order.currency)

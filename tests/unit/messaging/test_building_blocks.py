@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.arrays import array_literal
-from messaging.background import BackgroundLoops, finished
+from messaging.background import FAILING_AFTER, BackgroundLoops, LoopState, finished
 from messaging.batching import Arrivals
 from messaging.identifiers import time_ordered_ids
+from messaging.measures import LOOP_FAILING, read_loops
 
 
 def test_ids_are_version_7_and_sorted_also_when_the_clock_goes_back() -> None:
@@ -93,6 +94,47 @@ async def test_a_loop_goes_on_after_a_failure() -> None:
     await loops.stop()
 
     assert runs == 2
+
+
+async def test_a_loop_that_fails_again_and_again_says_so_until_it_does_not() -> None:
+    failing, tried, repaired = [True], asyncio.Event(), asyncio.Event()
+    runs = 0
+
+    async def run_once() -> bool:
+        nonlocal runs
+        runs += 1
+        if failing:
+            if runs > FAILING_AFTER:
+                tried.set()
+            raise RuntimeError("it is broken\nand has been for long")
+        repaired.set()
+        return False
+
+    loops = BackgroundLoops(random.Random(1))
+    loops.start("test", run_once, pause_s=0.01)
+    await asyncio.wait_for(tried.wait(), 30)
+    told = loops.states["test"].trouble
+    readings = {series.measure: value for series, value in read_loops([loops])}
+    failing.clear()
+    await asyncio.wait_for(repaired.wait(), 30)
+    await asyncio.sleep(0)
+
+    assert told is not None
+    assert told.endswith("times in a row: RuntimeError: it is broken")
+    assert readings[LOOP_FAILING] == 1
+    assert loops.states["test"].trouble is None
+    assert {series.measure: value for series, value in read_loops([loops])}[LOOP_FAILING] == 0
+    await loops.stop()
+    assert loops.states == {}
+
+
+async def test_a_loop_that_has_failed_once_or_twice_is_not_in_trouble() -> None:
+    state = LoopState()
+    for _ in range(FAILING_AFTER - 1):
+        state.failed(ValueError("no luck"))
+    assert state.trouble is None
+    state.failed(ValueError("no luck"))
+    assert state.trouble == "it has failed 3 times in a row: ValueError: no luck"
 
 
 async def test_work_that_was_begun_is_finished_before_the_loop_stops() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from oms.definitions import registry
 from oms.failures import Failure
 from oms.settings import load_settings
-from orchestrator.core.definition import InvalidDefinition, SagaDefinition, StepPolicy
+from orchestrator.core.definition import SagaDefinition, StepPolicy
 from orchestrator.sagas.order_fulfillment import NAME, order_fulfillment
 
 HERE = __name__
+
+Refused = Callable[[str], str]
 
 
 def second(policy: StepPolicy) -> SagaDefinition:
@@ -50,5 +55,159 @@ def test_what_is_not_there_fails_the_start_by_its_name(name: str) -> None:
 
 
 def test_a_definition_that_must_not_run_fails_the_start() -> None:
-    with pytest.raises(InvalidDefinition, match="'order_fulfillment' version 2: it has no steps"):
+    with pytest.raises(Failure, match=f"OMS_SAGA_DEFINITIONS: {HERE}:unsound: .* version 2: it has no steps"):
         registry(load_settings(saga_definitions=f"{HERE}:unsound"))
+
+
+# -- whatever a module may be -----------------------------------------------------------------------------
+
+IMPORTS = """
+from dataclasses import replace
+
+from contracts.commands import *
+from contracts.events import *
+from orchestrator.core.definition import *
+from orchestrator.core.state import OrderStatus
+from orchestrator.sagas.order_fulfillment import order_fulfillment
+
+
+def changed(given, at, **changes):
+    own = order_fulfillment(given)
+    steps = list(own.steps)
+    steps[at] = replace(steps[at], **changes)
+    return replace(own, version=2, steps=tuple(steps))
+"""
+
+MODULES: dict[str, tuple[str, str]] = {
+    "a syntax error": ("def define(policy) return 1", "it cannot be loaded: SyntaxError"),
+    "an exception": ("raise ValueError('broken')", "it cannot be loaded: ValueError: broken"),
+    "an exit": ("raise SystemExit(3)", "it cannot be loaded: SystemExit: 3"),
+    "an interrupt": ("raise KeyboardInterrupt", "it cannot be loaded: KeyboardInterrupt"),
+    "an import that is not there": ("import no_such_thing", "No module named 'no_such_thing'"),
+    "no function": ("define = 7", "it cannot be called with a StepPolicy: TypeError"),
+    "nothing returned": ("def define(policy): pass", "it returns NoneType, not a SagaDefinition"),
+    "a list returned": ("define = lambda policy: []", "it returns list, not a SagaDefinition"),
+    "no argument": ("def define(): pass", "it cannot be called with a StepPolicy: TypeError"),
+    "a coroutine": ("async def define(policy): pass", "it returns coroutine, not a SagaDefinition"),
+    "a generator": ("def define(policy): yield 1", "it returns generator, not a SagaDefinition"),
+    "a function that raises": ("def define(policy): 1 / 0", "ZeroDivisionError: division by zero"),
+    "a function that exits": (
+        "def define(policy): exit()",
+        "with a StepPolicy: SystemExit",
+    ),
+}
+WHOLE: dict[str, tuple[str, str]] = {
+    f"version {version}": (
+        f"replace(order_fulfillment(policy), version={version})",
+        "whole number from 1 to 32,767",
+    )
+    for version in ("'2'", "0", "-5", "40000", "True", "2.0", "None", "float('nan')")
+} | {
+    "the same version": ("order_fulfillment(policy)", "'order_fulfillment' version 1 is there already"),
+    "no name": ("replace(order_fulfillment(policy), name='')", "a name is a small letter"),
+    "a name for no column": ("replace(order_fulfillment(policy), name='a' * 65)", "a name is a small letter"),
+    "a name that is none": ("replace(order_fulfillment(policy), name=None)", "a name is a small letter"),
+    "an odd name": ("replace(order_fulfillment(policy), name='a b#.*')", "a name is a small letter"),
+    "steps that are none": ("SagaDefinition('mine', 1, [])", "its steps are no tuple of Step"),
+    "no truth": (
+        "replace(order_fulfillment(policy), version=2, starts_sagas='no')",
+        "neither True nor False",
+    ),
+}
+STEPS: dict[str, str] = {
+    "participant='paymnt'": "step 'charge': its participant 'paymnt' is none of inventory, payment",
+    "participant='shipping'": "step 'charge': ChargePayment is work of payment, not of shipping",
+    "command=SettleStep": "step 'charge': its command SettleStep is none of",
+    "command=dict": "step 'charge': its command dict is none of",
+    "command='ChargePayment'": "its command 'ChargePayment' is none of",
+    "success=InventoryReservedEvent": "its success is InventoryReservedEvent, but ChargePayment",
+    "success=dict": "its success is dict, but ChargePayment is answered by PaymentSuccessfulEvent",
+    "rejection=None": "its rejection is none, but the one of ChargePayment is PaymentDeclinedEvent",
+    "compensation=Compensation(ReleaseInventory, InventoryReleasedEvent)": "its compensation is Release",
+    "compensation='refund'": "its compensation is",
+    "kind='compensatable'": "its kind 'compensatable' is no StepKind",
+    "name='Charge it'": "step 'Charge it': a name is a small letter",
+    "name=None": "step None: a name is a small letter",
+    "name='reserve'": "step 'reserve' is there more than once",
+    "failure_code='No money!'": "its failure_code 'No money!' is none",
+    "milestone='paid!'": "its milestone 'paid!' is no OrderStatus",
+    "keeps='reference'": "what it keeps must be a tuple of names",
+    "policy=None": "its policy is NoneType, not a StepPolicy",
+    "policy=StepPolicy(deadline_s=float('nan'))": "deadline_s must be above 0",
+    "policy=StepPolicy(deadline_s='5')": "deadline_s must be above 0",
+    "policy=StepPolicy(grace_s=True)": "grace_s must be above 0",
+    "policy=StepPolicy(resend_after_s=-1)": "resend_after_s must be above 0",
+    "arguments=None": "its arguments cannot be taken from an example of an order: TypeError",
+    "arguments=lambda order: order.nothing": "an example of an order: AttributeError",
+    "arguments=lambda order: {}": "its arguments make no ChargePayment: customer_id: Field required",
+    "arguments=lambda order: []": "its arguments are list, not a mapping of fields",
+    "arguments=lambda order: {'step': 'x'}": "step is the engine's to fill in",
+    "arguments=lambda order: {'amout': 1}": "there is no field 'amout'",
+    "arguments=lambda order, more: {}": "an example of an order: TypeError",
+    "holds=lambda order: 7": "what it holds is told as int, not as a text",
+    "holds=lambda order: order.nothing": "what it holds cannot be told of an example of an order",
+}
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Refused]:
+    """Writes a module, and gives the line with which the start ends."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"definitions_{abs(hash(request.node.name))}"
+
+    def told(source: str) -> str:
+        (tmp_path / f"{name}.py").write_text(source)
+        with pytest.raises(Failure) as failure:
+            registry(load_settings(saga_definitions=f"{name}:define"))
+        assert str(failure.value).startswith(f"OMS_SAGA_DEFINITIONS: {name}:define: ")
+        assert len(str(failure.value).splitlines()) == 1
+        return str(failure.value)
+
+    yield told
+    sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(("source", "reason"), MODULES.values(), ids=MODULES)
+def test_a_module_without_a_definition_fails_the_start(refused: Refused, source: str, reason: str) -> None:
+    assert reason in refused(source)
+
+
+@pytest.mark.parametrize(("made", "reason"), WHOLE.values(), ids=WHOLE)
+def test_a_definition_with_impossible_words_fails_the_start(refused: Refused, made: str, reason: str) -> None:
+    assert reason in refused(f"{IMPORTS}\n\ndef define(policy):\n    return {made}\n")
+
+
+@pytest.mark.parametrize(("change", "reason"), STEPS.items(), ids=STEPS)
+def test_a_step_that_would_never_be_done_fails_the_start(refused: Refused, change: str, reason: str) -> None:
+    assert reason in refused(f"{IMPORTS}\n\ndef define(policy):\n    return changed(policy, 1, {change})\n")
+
+
+def test_arguments_that_must_be_awaited_or_differ_each_time_fail_the_start(refused: Refused) -> None:
+    source = """
+async def later(order): return {}
+def now(order, counted=iter(range(99))): return {'lines': [{'sku': 'A', 'quantity': 1 + next(counted)}]}
+def define(policy):
+    own = changed(policy, 1, arguments=later)
+    return replace(own, steps=(replace(own.steps[0], arguments=now), *own.steps[1:]))
+"""
+    told = refused(IMPORTS + source)
+    assert (
+        "step 'charge': its arguments cannot be taken from an example of an order: TypeError: it is async"
+        in told
+    )
+    assert "step 'reserve': its arguments differ from one call to the next" in told
+
+
+def test_the_example_of_the_documentation_is_sound_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "production.md").read_text()
+    [example] = [each for each in page.split("```python\n")[1:] if "def payment_first" in each]
+    (tmp_path / "example_of_the_page.py").write_text(example.partition("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+
+    known = registry(load_settings(saga_definitions="example_of_the_page:payment_first"))
+
+    assert [step.name for step in known.latest(NAME).steps] == ["charge", "reserve", "ship", "commit"]

@@ -1,0 +1,74 @@
+"""Every kind of work that there is: who does it, and which events answer its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from contracts.commands import (
+    ChargePayment,
+    Command,
+    CommitInventory,
+    RefundPayment,
+    ReleaseInventory,
+    ReserveInventory,
+    ShipOrder,
+)
+from contracts.events import (
+    CompensationOutcome,
+    InventoryReducedEvent,
+    InventoryRejectedEvent,
+    InventoryReleasedEvent,
+    InventoryReservedEvent,
+    OrderFulfilledEvent,
+    OutcomeEvent,
+    PaymentDeclinedEvent,
+    PaymentRefundedEvent,
+    PaymentSuccessfulEvent,
+    Rejection,
+    ShipmentRejectedEvent,
+)
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfWork:
+    """A forward command with its participant and all that may be answered.
+
+    Attributes:
+        rejection: None where the participant never says no.
+        compensation: the command that undoes it; None where nothing does.
+        undone: the answer to that command.
+    """
+
+    participant: str
+    success: type[OutcomeEvent]
+    rejection: type[Rejection] | None = None
+    compensation: type[Command] | None = None
+    undone: type[CompensationOutcome] | None = None
+
+
+def problems_of(command: type[Command], fields: Mapping[str, Any]) -> list[str]:
+    """What keeps these fields from making such a command; nothing where they do."""
+    try:
+        command(**fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        return [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in found]
+    return []
+
+
+WORKS: Final[dict[type[Command], KindOfWork]] = {
+    ReserveInventory: KindOfWork(
+        INVENTORY, InventoryReservedEvent, InventoryRejectedEvent, ReleaseInventory, InventoryReleasedEvent
+    ),
+    CommitInventory: KindOfWork(INVENTORY, InventoryReducedEvent),
+    ChargePayment: KindOfWork(
+        PAYMENT, PaymentSuccessfulEvent, PaymentDeclinedEvent, RefundPayment, PaymentRefundedEvent
+    ),
+    ShipOrder: KindOfWork(SHIPPING, OrderFulfilledEvent, ShipmentRejectedEvent),
+}
+"""By the type of the command that asks for it."""
