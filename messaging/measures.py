@@ -96,6 +96,12 @@ RELAYED: Final = Measure(
     "Messages that the relay published again because a crash or the broker had left them in the outbox.",
     ("service",),
 )
+VANISHED: Final = Measure(
+    "oms_broker_vanished_total",
+    Kind.COUNTER,
+    "Exchanges and queues that were gone from the broker, with what they held, and have been declared again.",
+    ("service",),
+)
 BATCH: Final = Measure(
     "oms_batch_messages", Kind.HISTOGRAM, "Messages taken at once, by queue.", ("service", "queue")
 )
@@ -106,7 +112,7 @@ OUTBOX_AGE: Final = Measure(
     "oms_outbox_oldest_age_seconds", Kind.GAUGE, "Age of the oldest message in the outbox.", ("service",)
 )
 
-MEASURES: Final = (PUBLISHED, RELAYED, BATCH, OUTBOX, OUTBOX_AGE)
+MEASURES: Final = (PUBLISHED, RELAYED, VANISHED, BATCH, OUTBOX, OUTBOX_AGE)
 
 
 def read_traffic(service: str, outbox: Outbox, batches: Mapping[str, Distribution]) -> Iterator[Reading]:

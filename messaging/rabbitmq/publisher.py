@@ -92,12 +92,21 @@ class RabbitMqPublisher:
     two round trips.
     """
 
-    def __init__(self, link: Link, names: Names, backoff: Backoff, restore: Restore, log: Any) -> None:
+    def __init__(
+        self,
+        link: Link,
+        names: Names,
+        backoff: Backoff,
+        restore: Restore,
+        on_returned: Callable[[], None],
+        log: Any,
+    ) -> None:
         self.closed = False
         self._link = link
         self._names = names
         self._backoff = backoff
         self._restore = restore
+        self._on_returned = on_returned
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
@@ -185,6 +194,7 @@ class RabbitMqPublisher:
         """A returned message; its confirm follows."""
         if index == frames.RETURN:
             self._unconfirmed.returned(frames.read_properties(properties).message_id)
+            self._on_returned()
 
     def ended(self) -> None:
         """The channel is gone, and with it every word on what was sent."""

@@ -121,6 +121,7 @@ class RabbitMqSubscription:
                 routing_key,
                 deliver.redelivered,
                 (self._channel, deliver.tag),
+                died_of=frames.latest_death(headers),
             )
         )
 
