@@ -181,15 +181,12 @@ async def _declare_all(connection: Channels, topology: Topology, names: Names) -
 async def _declared_formerly(
     channel: AbstractChannel, queue: Queue, names: Names, mismatch: TopologyMismatch
 ) -> None:
-    """Raises the mismatch where the queue is not as an earlier release has declared it either."""
+    """Raises TopologyMismatch where the queue is not as an earlier release has declared it either."""
     arguments = former_arguments(queue, names)
     if arguments is None:
         raise mismatch
-    try:
-        again = channel.queue_declare(names.queue(queue.name), durable=True, arguments=arguments)
-        await _declared("queue", queue.name, again)
-    except TopologyMismatch:
-        raise mismatch from None
+    again = channel.queue_declare(names.queue(queue.name), durable=True, arguments=arguments)
+    await _declared("queue", queue.name, again)
 
 
 async def _declare_exchange(channel: AbstractChannel, exchange: Exchange, names: Names) -> None:
@@ -211,14 +208,12 @@ async def _declared(what: str, name: str, answer: Awaitable[object]) -> None:
         async with asking():
             await answer
     except BrokerError as error:
-        if error.code == _PRECONDITION_FAILED:
-            raise TopologyMismatch(_mismatch(what, name, str(error))) from error
+        if error.code == _PRECONDITION_FAILED and (found := _ARGUMENT.search(str(error))):
+            raise TopologyMismatch(_mismatch(what, name, found[1], str(error))) from error
         raise BrokerError(f"{what} {name} cannot be declared: {error}", error.code) from error
 
 
-def _mismatch(what: str, name: str, words: str) -> str:
-    found = _ARGUMENT.search(words)
-    argument = found.group(1) if found else "properties"
+def _mismatch(what: str, name: str, argument: str, words: str) -> str:
     return (
         f"{what} {name} exists with another {argument} ({words}). "
         f"To replace it: stop what publishes to it, let its consumers empty it or move its messages, "

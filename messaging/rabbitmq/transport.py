@@ -131,6 +131,7 @@ class RabbitMqTransport:
             self._publishing.trouble,
             self._topology_trouble,
             *(subscription.trouble for subscription in self._subscriptions),
+            *(publisher.trouble for publisher in self._publishers),
         )
         return next((trouble for trouble in troubles if trouble is not None), None)
 

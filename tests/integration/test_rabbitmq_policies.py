@@ -260,7 +260,7 @@ async def test_a_queue_that_is_neither_as_now_nor_as_formerly_is_a_mismatch(
 ) -> None:
     await made_formerly(broker, Queue(DEAD, 7))
 
-    with pytest.raises(TopologyMismatch, match=f"queue {DEAD} exists with another delivery-limit"):
+    with pytest.raises(TopologyMismatch, match=f"queue {DEAD} exists with another x-delivery-limit"):
         await transport.declare(TOPOLOGY)
     transport.declared += Topology(queues=(DEAD_LETTERS,))
 
