@@ -14,7 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from contracts.routing import PARTICIPANTS
-from messaging.transport import TopologyMismatch
+from messaging.transport import Queue, TopologyMismatch
 from migrations.run import SERVICES
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
@@ -226,6 +226,11 @@ async def serving_api(
         url = await exits.enter_async_context(served(api.app, host, port))
         exits.callback(api.say_goodbye)
         yield url
+
+
+def queues(settings: Settings) -> Sequence[Queue]:
+    """All that `oms broker setup` declares."""
+    return topology(registry(settings), settings.retry_policy).queues
 
 
 async def broker_setup(settings: Settings) -> list[str]:

@@ -10,14 +10,20 @@ from messaging import retries
 from messaging.transport import Delivery
 
 BY_BROKER: Final = {
-    "delivery_limit": "the broker gave it up after too many redeliveries",
-    "expired": "the broker took it off its queue after a time to live, which a policy has set",
-    "rejected": "a consumer at the broker rejected it, and did not have it put back",
-    "maxlen": "the broker took it off its queue to make room, as a policy has it do",
+    "delivery_limit": ("delivery_limit", "the broker gave it up after too many redeliveries"),
+    "expired": (
+        "broker_expired",
+        "the broker took it off its queue after a time to live that a policy has set",
+    ),
+    "rejected": ("broker_rejected", "a consumer at the broker rejected it, and did not have it put back"),
+    "maxlen": ("broker_maxlen", "the broker took it off its queue to make room, as a policy has it do"),
 }
-"""RabbitMQ's reasons, as 3.10 to 4.x write them, in a person's words."""
+"""RabbitMQ's reasons, as 3.10 to 4.x write them: what each is called here, and in a person's words.
 
-OTHERWISE: Final = "by_broker"
+`expired` alone is a participant's word for work of which nothing is known any more (P7).
+"""
+
+OTHERWISE: Final = "broker_other"
 """What a reason that is not known here is called; groups and filters stay few whatever a stranger writes."""
 
 UNEXPLAINED: Final = "unexplained"
@@ -43,9 +49,8 @@ def cause_of(delivery: Delivery, headers: Mapping[str, Any]) -> Cause:
     earlier = f"{error_type}: {message or ''}" if isinstance(error_type, str) else None
     if delivery.died_of is not None:
         before = f"; before that: {earlier}" if earlier else ""
-        known = BY_BROKER.get(delivery.died_of)
-        said = known or f"the broker gave it up, and says: {delivery.died_of}"
-        return Cause(delivery.died_of if known else OTHERWISE, said + before, permanent=False)
+        called, said = BY_BROKER.get(delivery.died_of, (OTHERWISE, "the broker gave it up"))
+        return Cause(called, f"{said} ({delivery.died_of}){before}", permanent=False)
     if isinstance(error_type, str):
         permanent = headers.get(retries.PERMANENT) is True
         return Cause(error_type, message or "", permanent)

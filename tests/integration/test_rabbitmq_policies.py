@@ -201,9 +201,9 @@ async def _no_policy(broker: PrivateBroker) -> None:
 @pytest.mark.parametrize(
     ("they", "consumer", "reason", "words"),
     [
-        (_expired, None, "expired", "time to live"),
-        (_crowded_out, None, "maxlen", "make room"),
-        (_no_policy, _rejected, "rejected", "a consumer at the broker rejected it"),
+        (_expired, None, "broker_expired", "time to live"),
+        (_crowded_out, None, "broker_maxlen", "make room"),
+        (_no_policy, _rejected, "broker_rejected", "a consumer at the broker rejected it"),
         (_soon_given_up, _given_back, "delivery_limit", "too many redeliveries"),
     ],
     ids=["expired", "maxlen", "rejected", "delivery_limit"],
