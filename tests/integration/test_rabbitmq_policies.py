@@ -12,20 +12,34 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from uuid import uuid4
 
 import aiormq
 import pytest
 from aiormq.abc import AbstractChannel
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.routing import command_queue, dead_letter_queue, failure_exchange, retry_queue
+from contracts.routing import (
+    COMMANDS_EXCHANGE,
+    command_queue,
+    dead_letter_queue,
+    failure_exchange,
+    retry_queue,
+)
+from messaging.background import BackgroundLoops
+from messaging.outbox import Outbox
+from messaging.postgresql import SqlUnitOfWork, create_engine
 from messaging.rabbitmq import publisher as publishing
 from messaging.rabbitmq.topology import Names, former_arguments
+from messaging.relay import Relay
 from messaging.retries import ERROR_MESSAGE, ERROR_TYPE, PERMANENT
 from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Queue, Receipt, Topology, TopologyMismatch
 from oms.servers.rabbitmq.broker import PrivateBroker
 from orchestrator.dead_letters.collector import dead_letter
+from orchestrator.store import PostgresTransaction
 from tests import servers
 from tests.conformance.correspondence import PATIENCE_S, message, numbered, receive, send
 from tests.conformance.leftovers import TidyTransport
@@ -145,6 +159,51 @@ async def test_a_queue_at_the_limit_that_we_ship_refuses_and_loses_nothing(
                 got += more
 
     assert sorted(int(each.body) for each in got) == list(range(SENT))
+
+
+async def test_m2_what_a_full_queue_refused_goes_when_there_is_room_and_not_at_the_end_of_its_lease(
+    broker: PrivateBroker, transport: TidyTransport, tmp_path: Path, migrated_database_url: str
+) -> None:
+    await transport.declare(TOPOLOGY)
+    await with_the_shipped_policies(broker, tmp_path, "oms-length")
+    database = create_engine(migrated_database_url)
+    outbox = Outbox(transport.publisher())
+    unit_of_work = SqlUnitOfWork(database, PostgresTransaction, outbox, Random(1))
+    relay = Relay(unit_of_work, outbox, transport.publisher())
+
+    for each in numbered(SENT, exchange=COMMANDS_EXCHANGE, routing_key="payment"):
+        await unit_of_work.run(_sending(each))
+        await outbox.settled()
+    assert outbox.receipts[Receipt.REFUSED] > 0
+    for _ in range(3):
+        await relay.sweep_once()
+        await _run(database, "UPDATE orchestrator.outbox SET claimed_until = created_at")
+        await relay.run_once()
+        await outbox.settled()
+
+    loops = BackgroundLoops(Random(1))
+    loops.start("relay", relay.run_once, 0.1)
+    loops.start("sweep", relay.sweep_once, 0.1)
+    subscription, got = await transport.subscribe(COMMANDS, 100), set[bytes]()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(got) < SENT:
+            deliveries = await receive(subscription, 1)
+            subscription.acknowledge(deliveries)
+            got |= {each.body for each in deliveries}
+    await loops.stop()
+    await database.dispose()
+
+
+def _sending(sent: Message) -> Callable[[PostgresTransaction], Awaitable[None]]:
+    async def work(transaction: PostgresTransaction) -> None:
+        transaction.send([sent])
+
+    return work
+
+
+async def _run(database: AsyncEngine, statement: str) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text(statement))
 
 
 async def test_what_the_broker_itself_gives_up_waits_for_room_among_the_dead_letters(
