@@ -38,7 +38,6 @@ from messaging.obstructions import Destination
 from messaging.outbox import Lease, Outbox
 from messaging.relay import (
     FIRST_LEASE_S,
-    LEASE_CAP_S,
     LEASE_S,
     REFUSED_PAUSE_CAP_S,
     REFUSED_PAUSE_S,
@@ -192,7 +191,7 @@ class SqlTransaction:
         """Lease the rows of ``which`` whose lease has run out."""
         now = await self.now()
         query = _CLAIM.format(schema=self.schema, which=which)
-        rows = await self.fetch(query, [now, *parameters, now, LEASE_S, LEASE_CAP_S])
+        rows = await self.fetch(query, [now, *parameters, now, LEASE_S])
         claims = (Claim(_message(row[:-1]), row[-1]) for row in rows)
         return sorted(claims, key=lambda claim: claim.message.message_id)
 
@@ -244,7 +243,7 @@ WITH due AS (
     FOR UPDATE SKIP LOCKED)
 UPDATE {schema}.outbox AS claimed
 SET attempts = claimed.attempts + 1,
-    claimed_until = %s + make_interval(secs => least(%s * power(2, least(claimed.attempts, 10)), %s))
+    claimed_until = %s + make_interval(secs => %s)
 FROM due WHERE claimed.message_id = due.message_id
 RETURNING claimed.message_id, type, exchange, routing_key, body, correlation_id, app_id, created_at,
           mandatory, headers, claimed.attempts

@@ -18,9 +18,7 @@ FIRST_LEASE_S: Final = 10.0
 """A row belongs for so many seconds to the process that wrote it."""
 
 LEASE_S: Final = 30.0
-"""Seconds for which a relay holds the rows it has claimed; grows with a row's attempts."""
-
-LEASE_CAP_S: Final = 300.0
+"""Seconds for which a relay holds the rows it has claimed; they are over only when it has died meanwhile."""
 
 REFUSED_PAUSE_S: Final = 1.0
 """Seconds until a row may be claimed again that the broker has not taken; grows with its attempts."""

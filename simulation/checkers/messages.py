@@ -11,7 +11,7 @@ from uuid import UUID
 from contracts.commands import COMMANDS
 from contracts.envelope import EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
-from messaging.relay import LEASE_CAP_S, LEASE_S
+from messaging.relay import LEASE_S
 from messaging.retries import parse_id
 from messaging.transport import Message
 from simulation.checkers.inspection import Checker, Objections, Reaction
@@ -220,8 +220,7 @@ class LeasesAreKept(Checker):
             if change.before is None or change.after is None:
                 continue
             before, after = change.before, change.after
-            lease_s = min(LEASE_S * 2 ** min(before.attempts, 10), LEASE_CAP_S)
-            claimed_at = after.claimed_until - timedelta(seconds=lease_s)
+            claimed_at = after.claimed_until - timedelta(seconds=LEASE_S)
             if after.attempts != before.attempts and claimed_at < before.claimed_until:
                 left_s = (before.claimed_until - claimed_at).total_seconds()
                 yield str(after.message.correlation_id), f"claimed while it is leased for {left_s:g} s more"

@@ -14,7 +14,6 @@ from messaging.obstructions import Destination
 from messaging.outbox import Lease
 from messaging.relay import (
     FIRST_LEASE_S,
-    LEASE_CAP_S,
     LEASE_S,
     REFUSED_PAUSE_CAP_S,
     REFUSED_PAUSE_S,
@@ -123,8 +122,7 @@ class MemoryTransaction:
         claims = []
         for key in islice(free, limit):
             row: OutboxRow = self.session.get(OUTBOX, key)
-            lease_s = min(LEASE_S * 2 ** min(row.attempts, 10), LEASE_CAP_S)
-            until = now + timedelta(seconds=lease_s)
+            until = now + timedelta(seconds=LEASE_S)
             self.session.put(OUTBOX, key, replace(row, claimed_until=until, attempts=row.attempts + 1))
             claims.append(Claim(row.message, row.attempts + 1))
         return claims
