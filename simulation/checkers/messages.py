@@ -34,8 +34,8 @@ from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.transaction import OUTBOX
 from simulation.weather import Fault
 
-AGAIN_WITHIN_S: Final = 40.0
-"""A row's pause, two tries at its queue, and the paces of those who look here, in seconds."""
+AGAIN_WITHIN_S: Final = 28.0
+"""A row's pause, two tries at its queue and the paces of those who look, in seconds; less than a lease."""
 
 AFTERMATH_S: Final = 120.0
 """Seconds for which whatever else went wrong may still delay a message."""
