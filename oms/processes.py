@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from contracts.routing import ORCHESTRATOR, PARTICIPANTS
 from messaging.measures import Reading, read_loops
-from messaging.transport import TopologyMismatch
+from messaging.transport import Queue, TopologyMismatch
 from migrations.run import SERVICES
 from oms.clocks import compared, wait_for_time
 from oms.definitions import registry
@@ -264,6 +264,11 @@ def _show_sandbox(app: FastAPI, parts: Parts, host: str) -> None:
         app.mount("/sandbox", create_sandbox(parts.sandbox()))
     else:
         log.warning(f"/sandbox asks for no token, so it is not served here without {PREFIX}SANDBOX_OPEN=yes")
+
+
+def queues(settings: Settings) -> Sequence[Queue]:
+    """All that `oms broker setup` declares."""
+    return topology(registry(settings), settings.retry_policy).queues
 
 
 async def broker_setup(settings: Settings) -> list[str]:

@@ -16,7 +16,7 @@ class Fault(StrEnum):
     CONFIRM_LOST = "confirm lost"
     MESSAGE_DELAYED = "message delayed"
     MESSAGE_DUPLICATED = "message duplicated"
-    MESSAGE_REFUSED = "message refused by the broker"
+    MESSAGE_REFUSED = "queue full for a while: messages refused by the broker"
     MESSAGE_FORGOTTEN = "message confirmed, then lost by the broker"
     REORDERED = "deliveries reordered"
     BROKER_CUT_OFF = "process cut off from the broker"

@@ -12,7 +12,7 @@ from contracts.commands import COMMANDS
 from contracts.envelope import ATTEMPT, EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
 from contracts.routing import dead_letter_queue
-from messaging.relay import LEASE_CAP_S, LEASE_S
+from messaging.relay import LEASE_S
 from messaging.retries import (
     ERROR_TYPE,
     FIRST_FAILURE_AT,
@@ -22,6 +22,7 @@ from messaging.retries import (
     PERMANENT,
     parse_id,
 )
+from messaging.transport import Message
 from orchestrator.core.inputs import CancelRequested, ResolveRequested, RetryRequested
 from orchestrator.dead_letters.collector import COMMAND
 from orchestrator.storage import DeadLetterStatus
@@ -29,16 +30,27 @@ from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
 from simulation.facts import (
     Acknowledged,
+    Aged,
     Blundered,
     Committed,
     Deadlocked,
     Decided,
     Delivered,
+    Fact,
     Published,
+    Refused,
+    Struck,
     Submitted,
 )
 from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.transaction import OUTBOX
+from simulation.weather import Fault
+
+AGAIN_WITHIN_S: Final = 28.0
+"""A row's pause, two tries at its queue and the paces of those who look, in seconds; less than a lease."""
+
+AFTERMATH_S: Final = 120.0
+"""Seconds for which whatever else went wrong may still delay a message."""
 
 
 class SentFromTheOutbox(Checker):
@@ -315,11 +327,61 @@ class LeasesAreKept(Checker):
             if change.before is None or change.after is None:
                 continue
             before, after = change.before, change.after
-            lease_s = min(LEASE_S * 2 ** min(before.attempts, 10), LEASE_CAP_S)
-            claimed_at = after.claimed_until - timedelta(seconds=lease_s)
+            claimed_at = after.claimed_until - timedelta(seconds=LEASE_S)
             if after.attempts != before.attempts and claimed_at < before.claimed_until:
                 left_s = (before.claimed_until - claimed_at).total_seconds()
                 yield str(after.message.correlation_id), f"claimed while it is leased for {left_s:g} s more"
+
+
+class RefusedGoesAgainSoon(Checker):
+    """What a full queue refused is published again within seconds of its last refusal (M2).
+
+    Told where nothing else has gone wrong for long: a process or a database that is away delays it rightly.
+    """
+
+    rule = "what was refused goes again soon (M2)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._waiting: dict[UUID, Message] = {}
+        self._refused_s: dict[tuple[str, str], float] = {}
+        self._quiet_from_s = 0.0
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {
+            Refused: self._refused,
+            Published: self._published,
+            Struck: self._struck,
+            Aged: self._aged,
+            Committed: self._looked,
+        }
+
+    def _refused(self, fact: Refused) -> Objections:
+        self._waiting[fact.message.message_id] = fact.message
+        self._refused_s[fact.message.exchange, fact.message.routing_key] = self.known.at_s
+        return ()
+
+    def _published(self, fact: Published) -> Objections:
+        yield from self._looked(fact)
+        self._waiting.pop(fact.message.message_id, None)
+
+    def _struck(self, fact: Struck) -> Objections:
+        if fact.fault is not Fault.MESSAGE_REFUSED:
+            self._quiet_from_s = self.known.at_s + AFTERMATH_S
+        return ()
+
+    def _aged(self, _: Aged) -> Objections:
+        self._waiting.clear()
+        return ()
+
+    def _looked(self, _: Fact) -> Objections:
+        for message in list(self._waiting.values()):
+            since_s = max(self._quiet_from_s, self._refused_s[message.exchange, message.routing_key])
+            if self.known.at_s > since_s + AGAIN_WITHIN_S:
+                del self._waiting[message.message_id]
+                yield str(message.correlation_id), f"{message.type} waits although its queue is free again"
 
 
 class PeopleAreToldProperly(Checker):
@@ -352,6 +414,7 @@ ALL = (
     PeopleAreToldProperly,
     LocksAreTakenInOrder,
     LeasesAreKept,
+    RefusedGoesAgainSoon,
     FailsOnlyInKnownWays,
     AttemptsAreFailures,
     DeadLettersTellTheirStory,

@@ -7,6 +7,7 @@ from typing import Final
 
 from messaging import compose, consumer, postgresql, relay, retries
 from messaging.consumer import Consumer
+from messaging.outbox import Outbox
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator import intake, store
@@ -238,6 +239,13 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "what was left in the outbox stays there",
         (Patch(relay.Relay, "run_once", mutants.async_nothing),),
         known=1,
+    ),
+    Mutation(
+        "M2 refused rows are released",
+        "they wait for the end of their leases",
+        (Patch(Outbox, "take_unaccepted", mutants.always(value=[])),),
+        adjust=settings.only_full_queues,
+        within=40,
     ),
     Mutation(
         "S4 our own backlog",
