@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PACKAGES := $(wildcard contracts messaging orchestrator participants oms migrations simulation)
-CHECKED := $(PACKAGES) $(wildcard tests benchmarks)
+CHECKED := $(PACKAGES) $(wildcard tests tools benchmarks)
 # Tiers that `make test` must have run; a chosen part (ARGS) is free of that.
 TIERS := unit,architecture,conformance,integration,system,simulation
 # Files of tests that run side by side. On a broker that was given it is one: there the system tests share queues.
@@ -56,8 +56,9 @@ format: setup ## Put imports and layout in order
 bench: setup ## Measure throughput and latency beside peers (ARGS=--quick: a first look)
 	@$(BIN)/oms bench $(ARGS)
 
-documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams
+documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams, proofs of rules
 	@$(BIN)/python -m oms.documents
+	@$(BIN)/python -m tools.rules
 
 simulate: setup ## Run the seeded simulation (SEEDS=n; ARGS="--storage postgresql")
 	@$(BIN)/oms simulate --seeds $(SEEDS) $(ARGS)

@@ -1,6 +1,6 @@
 """Sound examples of any model: its own where it has one, else values made from its schema.
 
-A model says its own in pydantic's usual way, ``model_config = ConfigDict(json_schema_extra={"examples": [...]})``.
+A model says its own as pydantic has it: ``ConfigDict(json_schema_extra={"examples": [...]})``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -12,31 +15,103 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging.round_trip import Connection
+from messaging.round_trip import Connection, Naming
+from messaging.sessions import ADMITTED_WITHIN_S, CONNECTED_WITH, NotAdmitted, UnfitDatabase, check, opening
 
-ALIVE: Final[dict[str, Any]] = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 15000}
-"""Seconds, seconds and milliseconds after which a dead server is noticed."""
+_NAMINGS: Final[dict[str, Naming]] = {}
+"""What this process knows of each database that it connects to."""
 
 
 async def connect(url: str, **options: Any) -> Connection:
-    """A connection to the database at a SQLAlchemy ``url``.
+    """A connection to the database at a SQLAlchemy ``url``, in a session that is as ours must be.
 
     Cancelled in mid-connect, it goes on until there is something to close. Left half-way, it would hold a
     backend of the server, and whatever waits for all backends, until the server loses patience (a minute).
 
-    The driver prepares nothing of its own accord: at every rollback it would have the server forget all that
-    is prepared, what `Connection.ask` relies on too.
+    Raises:
+        psycopg.OperationalError: nobody is there, or nobody answers.
+        UnfitDatabase: nothing can be stored in it faithfully.
     """
-    conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connecting = asyncio.ensure_future(
-        Connection.connect(conninfo, prepare_threshold=None, **ALIVE, **options)
-    )
+    connecting = asyncio.ensure_future(_opened(url, options))
     try:
         return await asyncio.shield(connecting)
     except asyncio.CancelledError:
-        with suppress(psycopg.Error, OSError):
+        with suppress(psycopg.Error, OSError, UnfitDatabase):
             await (await connecting).close()
         raise
+
+
+async def _opened(url: str, options: dict[str, Any]) -> Connection:
+    connection = await Connection.connect(conninfo(url), **(CONNECTED_WITH | options))
+    autocommit = connection.autocommit
+    try:
+        await connection.set_autocommit(True)
+        async with asyncio.timeout(ADMITTED_WITHIN_S):
+            row = await (await connection.execute(opening(connection.pgconn))).fetchone()
+        await connection.set_autocommit(autocommit)
+        backend = check(row or ())
+    except TimeoutError:
+        await connection.close()
+        raise NotAdmitted from None
+    except BaseException:
+        await connection.close()
+        raise
+    connection.pooled = backend != connection.pgconn.backend_pid
+    connection.naming = _NAMINGS.setdefault(make_url(url).render_as_string(), connection.naming)
+    return connection
+
+
+def connect_and_wait(url: str) -> psycopg.Connection[Any]:
+    """The same for a thread without an event loop, which waits. Raises as `connect` does."""
+    connection = psycopg.connect(conninfo(url), autocommit=True, **CONNECTED_WITH)
+    hung_up = threading.Event()
+    impatience = threading.Timer(ADMITTED_WITHIN_S, _hang_up, [connection, hung_up])
+    impatience.start()
+    try:
+        row = connection.execute(opening(connection.pgconn)).fetchone()
+        check(row or ())
+        connection.autocommit = False
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, psycopg.OperationalError) and hung_up.is_set():
+            raise NotAdmitted from None
+        raise
+    finally:
+        impatience.cancel()
+    return connection
+
+
+def conninfo(url: str) -> str:
+    """A SQLAlchemy ``url`` as libpq reads it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _hang_up(connection: psycopg.Connection[Any], hung_up: threading.Event) -> None:
+    """End a connection in the middle of whatever it waits for."""
+    hung_up.set()
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+async def shared_between_transactions(connection: Connection, another: Callable[[], Awaitable[Any]]) -> bool:
+    """Whether a pooler hands the server to others between two transactions: nothing then stays in a session.
+
+    Whoever is told the address of one server by two connections shares it, and so does who is told two
+    addresses by one. Both connections are in autocommit mode; ``another`` makes the second one.
+    """
+    if not connection.pooled:
+        return False
+    try:
+        async with asyncio.timeout(ADMITTED_WITHIN_S), await another() as other:
+            first, second, third = [await _backend(each) for each in (connection, connection, other)]
+            return first != second or third == first or await _backend(connection) != first
+    except (TimeoutError, NotAdmitted):
+        return True  # too few servers for two at once: one that stays ours would be missing to others
+
+
+async def _backend(connection: Any) -> int:
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    return int(row[0])
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from uuid import UUID
 NewId = Callable[[], UUID]
 
 CLOCKS_AGREE_WITHIN: Final = timedelta(minutes=10)
-"""How far an id's time may be from the database's, when ids bound a list in place of times."""
+"""How far an id's time may be from the database's: ids bound lists in place of times, and retention (P7)."""
 
 AS_NUMBER: Final = attrgetter("int")
 """Sorts identities as they would sort themselves, without a call of Python's for each comparison."""
@@ -21,13 +21,16 @@ AS_NUMBER: Final = attrgetter("int")
 _COUNTER_BITS: Final = 12
 _RANDOM_BITS: Final = 62
 _TIME_SHIFT: Final = 80
+_TOO_FAR: Final = int(CLOCKS_AGREE_WITHIN.total_seconds() * 1000) << _COUNTER_BITS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time_ordered_ids(
     rng: random.Random, milliseconds: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 ) -> NewId:
-    """A source of UUIDv7 that never goes backwards, even when the clock does.
+    """A source of UUIDv7 that does not go backwards, even when the clock does.
+
+    Where the clock goes back by more than `CLOCKS_AGREE_WITHIN`, it was wrong, and is followed.
 
     Args:
         rng: where the random bits come from.
@@ -37,7 +40,8 @@ def time_ordered_ids(
 
     def new_id() -> UUID:
         nonlocal last
-        last = max(last + 1, milliseconds() << _COUNTER_BITS)
+        now = milliseconds() << _COUNTER_BITS
+        last = max(last + 1, now) if last - now < _TOO_FAR else now
         high = (last >> _COUNTER_BITS) << 16 | 0x7000 | (last & 0xFFF)
         low = 0b10 << _RANDOM_BITS | rng.getrandbits(_RANDOM_BITS)
         return UUID(int=high << 64 | low)

@@ -61,6 +61,7 @@ class Stored:
     exchange: str
     routing_key: str
     expires_at: float | None = None
+    died_of: str | None = None
     failures: int = 0
     """How often it was delivered and came back without an acknowledgement."""
 
@@ -93,9 +94,9 @@ class _Queue:
         self._broker = broker
         self._expiry: asyncio.TimerHandle | None = None
 
-    def put(self, message: Message, exchange: str, routing_key: str) -> None:
+    def put(self, message: Message, exchange: str, routing_key: str, died_of: str | None) -> None:
         """Append a message that was just routed here."""
-        stored = Stored(message, exchange, routing_key)
+        stored = Stored(message, exchange, routing_key, died_of=died_of)
         if self.properties.ttl_s is not None:
             stored.expires_at = asyncio.get_running_loop().time() + self.properties.ttl_s
         self.ready.append(stored)
@@ -107,7 +108,7 @@ class _Queue:
         for stored in unacknowledged:
             stored.failures += 1
             if stored.failures > self.properties.delivery_limit:
-                self._dead_letter(stored)
+                self._dead_letter(stored, "delivery_limit")
             else:
                 again.append(stored)
         self.ready.extendleft(reversed(again))
@@ -143,12 +144,13 @@ class _Queue:
     def _expire(self, due: float) -> None:
         self._expiry = None
         while self.ready and (self.ready[0].expires_at or due) <= due:
-            self._dead_letter(self.ready.popleft())
+            self._dead_letter(self.ready.popleft(), "expired")
         self._watch_oldest()
 
-    def _dead_letter(self, stored: Stored) -> None:
+    def _dead_letter(self, stored: Stored, reason: str) -> None:
         if self.properties.dead_letter_queue is not None:
-            self._broker.route(stored.message, DEFAULT_EXCHANGE, self.properties.dead_letter_queue)
+            target = self.properties.dead_letter_queue
+            self._broker.route(stored.message, DEFAULT_EXCHANGE, target, died_of=reason)
 
 
 class InProcessBroker:
@@ -190,7 +192,9 @@ class InProcessBroker:
             return Receipt.UNKNOWN
         return Receipt.CONFIRMED if routed or not message.mandatory else Receipt.RETURNED
 
-    def route(self, message: Message, exchange: str, routing_key: str) -> int | None:
+    def route(
+        self, message: Message, exchange: str, routing_key: str, died_of: str | None = None
+    ) -> int | None:
         """Put a message into the queues that are to have it; how many, or None without such an exchange."""
         if exchange == DEFAULT_EXCHANGE:
             targets = [routing_key]
@@ -200,7 +204,7 @@ class InProcessBroker:
             return None
         queues = [self._queues[name] for name in targets if name in self._queues]
         for queue in queues:
-            queue.put(message, exchange, routing_key)
+            queue.put(message, exchange, routing_key, died_of)
         return len(queues)
 
     def depth(self, name: str) -> QueueDepth:
@@ -329,6 +333,7 @@ class InProcessSubscription:
                 routing_key=stored.routing_key,
                 redelivered=stored.failures > 0,
                 tag=(self, self._last_tag),
+                died_of=stored.died_of,
             )
         )
 
@@ -380,6 +385,7 @@ class InProcessTransport:
     """A `Transport` to a broker in this process, which is never in trouble."""
 
     trouble: str | None = None
+    vanished = 0
 
     def __init__(self, broker: InProcessBroker) -> None:
         self._broker = broker

@@ -97,6 +97,12 @@ RELAYED: Final = Measure(
     "Messages that the relay published again because a crash or the broker had left them in the outbox.",
     ("service",),
 )
+VANISHED: Final = Measure(
+    "oms_broker_vanished_total",
+    Kind.COUNTER,
+    "Exchanges and queues that were gone from the broker, with what they held, and have been declared again.",
+    ("service",),
+)
 BATCH: Final = Measure(
     "oms_batch_messages", Kind.HISTOGRAM, "Messages taken at once, by queue.", ("service", "queue")
 )
@@ -117,7 +123,7 @@ LOOP_FAILING: Final = Measure(
     ("loop",),
 )
 
-MEASURES: Final = (PUBLISHED, RELAYED, BATCH, OUTBOX, OUTBOX_AGE, LOOP_FAILURES, LOOP_FAILING)
+MEASURES: Final = (PUBLISHED, RELAYED, VANISHED, BATCH, OUTBOX, OUTBOX_AGE, LOOP_FAILURES, LOOP_FAILING)
 
 
 def read_loops(services: Iterable[BackgroundLoops]) -> Iterator[Reading]:

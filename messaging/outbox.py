@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -19,6 +20,14 @@ from messaging.transport import Message, Publisher, Receipt
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Somebody's right to publish a row: the one that it was given when it had been claimed so often."""
+
+    message_id: UUID
+    attempts: int
+
+
 class Outbox:
     """Publishes committed messages at once and keeps the ids of the confirmed until their rows are gone."""
 
@@ -26,6 +35,7 @@ class Outbox:
         self.tracing = tracing
         self._publisher = publisher
         self._confirmed: list[UUID] = []
+        self._unaccepted: list[Lease] = []
         self._on_their_way = 0
         self._settled = asyncio.Event()
         self.receipts: Counter[Receipt] = Counter()
@@ -50,15 +60,22 @@ class Outbox:
             self._settled.clear()
             await self._settled.wait()
 
-    def settle(self, message_id: UUID, receipt: Receipt) -> None:
-        """Take note of a receipt."""
+    def settle(self, message_id: UUID, receipt: Receipt, attempts: int = 0) -> None:
+        """Take note of a receipt; ``attempts`` says how often a relay has claimed the row.
+
+        What went out with its commit and got no receipt is left to the end of its first lease: while the
+        broker is away that is every message, and each would cost a write.
+        """
         self._on_their_way -= 1
         self._settled.set()
         self.receipts[receipt] += 1
         if receipt is Receipt.CONFIRMED:
             self._confirmed.append(message_id)
-        elif receipt is not Receipt.UNKNOWN:
+            return
+        if receipt is not Receipt.UNKNOWN and not self._unaccepted:  # one line a sweep, not one a message
             log.error("message not accepted by the broker", message_id=str(message_id), receipt=receipt.value)
+        if receipt is not Receipt.UNKNOWN or attempts:
+            self._unaccepted.append(Lease(message_id, attempts))
 
     @property
     def has_confirmed(self) -> bool:
@@ -73,3 +90,8 @@ class Outbox:
     def give_back(self, message_ids: Sequence[UUID]) -> None:
         """The transaction that was to delete these rows did not commit."""
         self._confirmed[:0] = message_ids
+
+    def take_unaccepted(self) -> list[Lease]:
+        """The leases of rows whose messages the broker has not taken: nobody has them on their way."""
+        taken, self._unaccepted = self._unaccepted, []
+        return taken

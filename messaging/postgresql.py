@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-import psycopg
 from psycopg import errors
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import TupleRow
@@ -27,46 +26,26 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from messaging.connecting import connect
 from messaging.identifiers import AS_NUMBER
-from messaging.outbox import Outbox
-from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
-from messaging.round_trip import COMMIT, OUTGROWN, Connection, Statement
+from messaging.obstructions import Destination
+from messaging.outbox import Lease, Outbox
+from messaging.relay import (
+    FIRST_LEASE_S,
+    LEASE_S,
+    REFUSED_PAUSE_CAP_S,
+    REFUSED_PAUSE_S,
+    Claim,
+)
+from messaging.round_trip import COMMIT, ISOLATION, Connection, Statement
+from messaging.sqlstates import Trouble, is_transient, trouble_of
 from messaging.transport import Message
 from messaging.unit_of_work import PatientUnitOfWork
 
 T = TypeVar("T", bound="SqlTransaction")
-
-TRANSIENT: Final = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    errors.SerializationFailure,
-    errors.DeadlockDetected,
-    errors.AdminShutdown,
-    errors.CrashShutdown,
-    errors.CannotConnectNow,
-    errors.ReadOnlySqlTransaction,
-    errors.TooManyConnections,
-    PoolExhausted,
-    OSError,
-    *OUTGROWN,
-)
-"""Trouble that passes by itself (S17). A read-only server is one that has just lost a fail-over."""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether running the unit of work again can help (S17)."""
-    return isinstance(_cause(error), TRANSIENT)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What the driver raised, whoever wrapped it."""
-    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
@@ -79,6 +58,7 @@ def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
         pool_pre_ping=False,
         hide_parameters=True,  # errors and logs repeat nobody's data
         pool_use_lifo=True,  # the one used last has its statements prepared
+        isolation_level=ISOLATION,
         async_creator=partial(connect, url),
     )
 
@@ -164,12 +144,29 @@ class SqlTransaction:
         query = f"SELECT message_id FROM {self.schema}.outbox WHERE message_id = ANY(%s)"  # noqa: S608
         return {row[0] for row in await self.fetch(query, [list(message_ids)])}
 
-    async def claim_outbox(self, limit: int) -> list[Message]:
-        """Lease the oldest rows whose lease has run out (M2)."""
+    async def claim_outbox(self, limit: int, obstructed: Sequence[Destination] = ()) -> list[Claim]:
+        """See `RelayTransaction.claim_outbox` (M2)."""
+        exchanges, routing_keys = [each[0] for each in obstructed], [each[1] for each in obstructed]
+        return await self._claim(_UNOBSTRUCTED, (exchanges, routing_keys, limit))
+
+    async def probe_outbox(self, destination: Destination) -> list[Claim]:
+        """See `RelayTransaction.probe_outbox` (M2)."""
+        return await self._claim(_UNTRIED_FOR_LONGEST, destination)
+
+    async def release_outbox(self, leases: Sequence[Lease]) -> None:
+        """See `RelayTransaction.release_outbox` (M2)."""
+        if leases:
+            ids, attempts = [each.message_id for each in leases], [each.attempts for each in leases]
+            pause = (await self.now(), REFUSED_PAUSE_S, REFUSED_PAUSE_CAP_S)
+            self.write(_RELEASE.format(schema=self.schema), [ids, attempts, *pause])
+
+    async def _claim(self, which: str, parameters: Sequence[Any]) -> list[Claim]:
+        """Lease the rows of ``which`` whose lease has run out."""
         now = await self.now()
-        query = _CLAIM.format(schema=self.schema)
-        rows = await self.fetch(query, [now, limit, now, LEASE_S, LEASE_CAP_S])
-        return sorted((_message(row) for row in rows), key=lambda message: message.message_id)
+        query = _CLAIM.format(schema=self.schema, which=which)
+        rows = await self.fetch(query, [now, *parameters, now, LEASE_S])
+        claims = (Claim(_message(row[:-1]), row[-1]) for row in rows)
+        return sorted(claims, key=lambda claim: claim.message.message_id)
 
     async def commit(self, confirmed: Sequence[UUID]) -> None:
         """Execute the collected writes, the outbox's included, and commit: one round trip."""
@@ -215,14 +212,33 @@ DELETE FROM {schema}.outbox WHERE message_id IN (
 
 _CLAIM: Final = """
 WITH due AS (
-    SELECT message_id FROM {schema}.outbox WHERE claimed_until <= %s
-    ORDER BY message_id LIMIT %s FOR UPDATE SKIP LOCKED)
+    SELECT message_id FROM {schema}.outbox WHERE claimed_until <= %s AND {which}
+    FOR UPDATE SKIP LOCKED)
 UPDATE {schema}.outbox AS claimed
 SET attempts = claimed.attempts + 1,
-    claimed_until = %s + make_interval(secs => least(%s * power(2, least(claimed.attempts, 10)), %s))
+    claimed_until = %s + make_interval(secs => %s)
 FROM due WHERE claimed.message_id = due.message_id
 RETURNING claimed.message_id, type, exchange, routing_key, body, correlation_id, app_id, created_at,
-          mandatory, headers
+          mandatory, headers, claimed.attempts
+"""
+
+_UNOBSTRUCTED: Final = """
+(exchange, routing_key) NOT IN (SELECT * FROM unnest(%s::text[], %s::text[])) ORDER BY message_id LIMIT %s
+"""
+
+_UNTRIED_FOR_LONGEST: Final = """
+(exchange, routing_key) = (%s, %s) ORDER BY claimed_until, message_id LIMIT 1
+"""
+
+_RELEASE: Final = """
+WITH ours AS (
+    SELECT message_id FROM {schema}.outbox JOIN unnest(%s::uuid[], %s::int[]) AS lease (message_id, attempts)
+        USING (message_id, attempts)
+    ORDER BY message_id FOR UPDATE OF outbox SKIP LOCKED)
+UPDATE {schema}.outbox AS released
+SET claimed_until = least(claimed_until,
+    %s + make_interval(secs => least(%s * power(2, least(released.attempts, 10)), %s)))
+FROM ours WHERE released.message_id = ours.message_id
 """
 
 
@@ -285,4 +301,4 @@ def _reusable(driver: Connection, error: BaseException) -> bool:
     become a standby, or with plans that it has outgrown, it would have each of them refused again.
     """
     torn = not isinstance(error, Exception) or driver.pgconn.pipeline_status != PipelineStatus.OFF
-    return not torn and not isinstance(_cause(error), (errors.ReadOnlySqlTransaction, *OUTGROWN))
+    return not torn and trouble_of(error) is not Trouble.ELSEWHERE

@@ -8,7 +8,8 @@ beneath is its documented wrapper of libpq, `psycopg.pq`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -25,15 +26,24 @@ from messaging.arrays import array_literal
 Statement = tuple[str, Sequence[Any]]
 """SQL with its parameters, one ``%s`` each; a list becomes an array literal."""
 
-BEGIN: Final[Statement] = ("BEGIN", ())
+ISOLATION: Final = "READ COMMITTED"
+"""What every unit of work is written for: locks are waited for, then what others committed is seen."""
+
+BEGIN: Final[Statement] = (f"BEGIN ISOLATION LEVEL {ISOLATION}", ())
 COMMIT: Final[Statement] = ("COMMIT", ())
 
 PREPARED_LIMIT: Final = 200
 """So many statements are prepared on a connection; those beyond are parsed each time."""
 
-OUTGROWN: Final = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
-"""The server has no use for a prepared statement any more: a migration or a pooler came between. A new
-connection helps."""
+_NAMES_LOST: Final = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
+"""The server behind this connection is not the one on which we prepared, or others prepare on it too."""
+
+
+class Naming:
+    """Whether statements may be prepared under names: only on a server that stays ours."""
+
+    def __init__(self) -> None:
+        self.allowed = True
 
 
 class _Form(NamedTuple):
@@ -57,7 +67,11 @@ class Connection(AsyncConnection[TupleRow]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._forms: dict[_Form, bytes] = {}
-        self._names = count(1)
+        self._names = _names()
+        self.naming = Naming()
+        """Connections to one server share what they learn of it."""
+        self.pooled = False
+        """Whether a pooler stands between: then servers may change hands, and nothing is prepared."""
 
     async def ask(self, statements: Sequence[Statement]) -> list[list[TupleRow]]:
         """The rows of each statement, executed in order, in a transaction that begins here if none is open.
@@ -89,10 +103,10 @@ class Connection(AsyncConnection[TupleRow]):
         """Put it into libpq's buffer; the name under which it is being prepared, if it is."""
         form, values, formats = statement
         known = self._forms.get(form)
-        if known is None and len(self._forms) >= PREPARED_LIMIT:
+        if self.pooled or not self.naming.allowed or (known is None and len(self._forms) >= PREPARED_LIMIT):
             self.pgconn.send_query_params(_numbered(form.query), values, form.types, formats)
             return None
-        name = known or b"oms%d" % next(self._names)
+        name = known or next(self._names)
         if known is None:
             self.pgconn.send_prepare(name, _numbered(form.query), form.types)
         self.pgconn.send_query_prepared(name, values, formats)
@@ -105,7 +119,10 @@ class Connection(AsyncConnection[TupleRow]):
 
     def _check(self, result: PGresult) -> None:
         if result.status == ExecStatus.FATAL_ERROR:
-            raise errors.error_from_result(result, self.info.encoding)
+            error = errors.error_from_result(result, self.info.encoding)
+            if isinstance(error, _NAMES_LOST):
+                self.naming.allowed = False
+            raise error
 
 
 def _converted(transformer: abc.Transformer, statement: Statement) -> _Converted:
@@ -113,6 +130,12 @@ def _converted(transformer: abc.Transformer, statement: Statement) -> _Converted
     values = [array_literal(value) if isinstance(value, list) else value for value in parameters]
     dumped = transformer.dump_sequence(values, [adapt.PyFormat.AUTO] * len(values))
     return _Converted(_Form(query, transformer.types or ()), dumped, transformer.formats or ())
+
+
+def _names() -> Iterator[bytes]:
+    """Nobody else's: where servers change hands unnoticed, none of them ever names another statement."""
+    ours = secrets.token_hex(8)
+    return (f"oms_{ours}_{number}".encode() for number in count(1))
 
 
 @lru_cache

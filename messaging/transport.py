@@ -50,6 +50,8 @@ class Delivery:
     """The transport's own handle for acknowledging."""
     span: Any = None
     """The tracing's own handle (`messaging.tracing`)."""
+    died_of: str | None = None
+    """Why the broker itself moved it here from another queue, in its own word: ``expired`` for instance."""
 
 
 class Receipt(StrEnum):
@@ -170,6 +172,10 @@ class Transport(Protocol):
     @property
     def trouble(self) -> str | None:
         """Why the broker cannot be used just now, in a person's words; None when all is well."""
+
+    @property
+    def vanished(self) -> int:
+        """How many exchanges and queues, once declared, were found gone and have been declared again."""
 
     async def close(self) -> None:
         """End all publishers, subscriptions and connections."""

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,9 @@ from psycopg import errors
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from messaging.connecting import ALIVE
+from messaging.connecting import connect_and_wait
+from messaging.round_trip import ISOLATION
+from messaging.sessions import WITHOUT_TIME_LIMITS
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +75,7 @@ def migrate(service: str, url: str, up_to: str = "head") -> tuple[str, ...]:
     config = configured(service)
     engine = _engine(url)
     with _ALEMBIC, engine.begin() as alone:
+        alone.execute(text(WITHOUT_TIME_LIMITS))
         alone.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(service)})
         with engine.begin() as connection:
             _create_schema(connection, service)
@@ -105,7 +109,9 @@ async def pending_async(service: str, url: str) -> tuple[str, ...]:
 
 
 def _engine(url: str) -> Engine:
-    return create_engine(url, poolclass=NullPool, connect_args=ALIVE)
+    return create_engine(
+        url, poolclass=NullPool, isolation_level=ISOLATION, creator=partial(connect_and_wait, url)
+    )
 
 
 def _apply(engine: Engine, config: Config, revision: str) -> None:
@@ -114,6 +120,7 @@ def _apply(engine: Engine, config: Config, revision: str) -> None:
     while True:
         try:
             with engine.begin() as connection:
+                connection.execute(text(WITHOUT_TIME_LIMITS))
                 connection.execute(text(f"SET LOCAL lock_timeout = '{LOCKED_WITHIN_S:g}s'"))
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)

@@ -7,8 +7,11 @@ or a word about why there was no answer.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +20,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from contracts.problems import PROBLEM_JSON
+from messaging.certificates import UnusableAuthorities, trusting, untrusted
+from messaging.proxies import InvalidProxy, proxy_for
+from oms.event_stream import Event, NotAnEventStream, events_of
 from oms.failures import Failure
 
 TOKEN_FILE: Final = Path(".oms/admin-token")
@@ -39,7 +46,29 @@ class ApiFailure(Failure):
 
 
 class Unreachable(ApiFailure):
-    """Nobody answered."""
+    """The API did not answer."""
+
+
+class Untrusted(Unreachable):
+    """Who answers there cannot show that it is the API: asking again changes nothing."""
+
+
+class BrokenOff(Unreachable):
+    """Somebody is there, but what came is no whole answer."""
+
+
+class NotTheApi(Unreachable):
+    """Something answered that is not the API, such as a proxy before one that is away.
+
+    Attributes:
+        status: the HTTP status.
+        retry_after_s: as `Refused.retry_after_s`.
+    """
+
+    def __init__(self, message: str, status: int, retry_after_s: float | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class Refused(ApiFailure):
@@ -47,7 +76,7 @@ class Refused(ApiFailure):
 
     Attributes:
         status: the HTTP status.
-        problem: the problem document (RFC 9457), empty when there was none.
+        problem: the problem document (RFC 9457).
         retry_after_s: seconds after which the API asks to be tried again; None when it does not.
     """
 
@@ -69,11 +98,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """One server-sent event; ``data`` is its JSON."""
+    """One server-sent event; ``data`` is its JSON, ``retry_s`` as in `Event`."""
 
     id: str
     kind: str
     data: Any
+    retry_s: float | None = None
 
 
 def token_for(url: str, given: str | None, folder: Path | None = None) -> str | None:
@@ -85,8 +115,9 @@ def token_for(url: str, given: str | None, folder: Path | None = None) -> str | 
         return given
     if not _is_loopback(url):
         return None
+    file = (folder or Path()) / TOKEN_FILE
     try:
-        return ((folder or Path()) / TOKEN_FILE).read_text().strip() or None
+        return file.read_text(encoding="utf-8-sig", errors="replace").strip() or None
     except OSError:
         return None
 
@@ -95,7 +126,8 @@ class ApiClient:
     """Asks the API at ``url``; use it in ``async with``.
 
     Raises:
-        ApiFailure: ``url`` is not an http(s) URL, or the token cannot be sent as a header.
+        ApiFailure: ``url`` is not an http(s) URL, the token cannot be sent as a header, or what the
+            environment says of authorities or proxies cannot be used.
     """
 
     def __init__(
@@ -105,13 +137,19 @@ class ApiClient:
         headers = {"Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {_sendable(token)}"
-        self._client = httpx.AsyncClient(
-            base_url=self.url,
-            headers=headers,
-            timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
-            transport=transport,
-            trust_env=False,
-        )
+        try:
+            self._proxy = proxy_for(self.url)
+            self._client = httpx.AsyncClient(
+                base_url=self.url,
+                headers=headers,
+                timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
+                transport=transport,
+                verify=_verifying(self.url),
+                proxy=_by_way_of(self._proxy),
+                trust_env=False,
+            )
+        except (UnusableAuthorities, InvalidProxy) as error:
+            raise ApiFailure(str(error)) from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,11 +187,11 @@ class ApiClient:
             )
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
-        if not response.is_success:
-            raise _refused(response)
         document = _json(response)
+        if not response.is_success:
+            raise self._refused(response, document)
         if not isinstance(document, dict):
-            raise ApiFailure(f"{self.url}{path} does not answer as the OMS API does: is the URL right?")
+            raise self._not_the_api(response)
         return Answer(response.status_code, response.headers, document)
 
     async def items(self, path: str, parameters: Parameters, limit: int) -> Document:
@@ -172,7 +210,7 @@ class ApiClient:
             if cursor is None or len(found) >= limit:
                 return {"items": found, "next_cursor": cursor}
 
-    async def events(self, path: str, last_event_id: str | None = None) -> AsyncIterator[StreamEvent]:
+    async def events(self, path: str, last_event_id: str | None = None) -> AsyncGenerator[StreamEvent, None]:
         """Server-sent events until the server closes the stream. Raises ApiFailure."""
         headers = {"Accept": "text/event-stream"}
         if last_event_id:
@@ -182,49 +220,81 @@ class ApiClient:
             async with self._client.stream("GET", path, headers=headers, timeout=timeout) as response:
                 if not response.is_success:
                     await response.aread()
-                    raise _refused(response)
-                async for event in _parsed(response.aiter_lines()):
-                    yield event
+                    raise self._refused(response, _json(response))
+                if _media_type(response) in ("text/html", "application/json"):
+                    raise self._not_the_api(response)
+                async for event in events_of(response.aiter_bytes()):
+                    yield _read(event)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
+        except NotAnEventStream as error:
+            raise Unreachable(f"{self.url} sends no stream of events: {error}") from error
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
+        asked = urlsplit(self.url)
+        why = untrusted(error, asked.hostname or "")
+        if why is not None:
+            return Untrusted(f"cannot reach {self.url} : {why}")
+        if isinstance(error, httpx.ProxyError):
+            return Unreachable(f"cannot reach {self.url} through the proxy: {_first_line(error)}")
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return Unreachable(f"cannot reach {self.url} : is `oms run` running?")
+            way = "does the proxy of the environment run?" if self._proxy else "is `oms run` running?"
+            return Unreachable(f"cannot reach {self.url} : {way}")
         if isinstance(error, httpx.TimeoutException):
             return Unreachable(f"{self.url} does not answer in time")
-        return Unreachable(f"{self.url} did not answer properly: {_first_line(error)}")
+        return BrokenOff(f"{self.url} did not answer properly: {_first_line(error)}")
+
+    def _refused(self, response: httpx.Response, document: Any) -> ApiFailure:
+        """Every refusal of the API is a problem document; another has been written by somebody else."""
+        if not isinstance(document, dict) or _media_type(response) != PROBLEM_JSON:
+            return self._not_the_api(response)
+        return Refused(response.status_code, document, _retry_after_s(response))
+
+    def _not_the_api(self, response: httpx.Response) -> NotTheApi:
+        said = f"{response.reason_phrase or 'an error without explanation'} ({response.status_code})"
+        if response.status_code < 500:
+            said = f"{self.url} does not answer as the OMS API does, but {said}: is the URL right?"
+        return NotTheApi(_first_line(said), response.status_code, _retry_after_s(response))
 
 
-async def _parsed(lines: AsyncIterator[str]) -> AsyncIterator[StreamEvent]:
-    """Events of a stream: fields until an empty line; comments are skipped."""
-    fields: dict[str, str] = {}
-    async for line in lines:
-        if not line:
-            if "data" in fields:
-                yield StreamEvent(fields.get("id", ""), fields.get("event", ""), json.loads(fields["data"]))
-            fields = {}
-        elif not line.startswith(":"):
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
+def _verifying(url: str) -> ssl.SSLContext | bool:
+    """Authorities are read, and can be wrong, only where certificates are shown."""
+    return trusting() if urlsplit(url).scheme == "https" else False
 
 
-def _refused(response: httpx.Response) -> Refused:
-    problem = _json(response)
-    if not isinstance(problem, dict):
-        problem = {"title": response.reason_phrase or "an error without explanation"}
+def _by_way_of(proxy: str | None) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    return httpx.Proxy(proxy, ssl_context=trusting() if proxy.startswith("https:") else None)
+
+
+def _read(event: Event) -> StreamEvent:
     try:
-        retry_after_s: float | None = float(response.headers["Retry-After"])
-    except (KeyError, ValueError):
-        retry_after_s = None
-    return Refused(response.status_code, problem, retry_after_s)
+        return StreamEvent(event.id, event.kind, json.loads(event.data), event.retry_s)
+    except (ValueError, RecursionError):
+        raise NotAnEventStream("what an event says is no JSON") from None
+
+
+def _media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """Seconds until the time that the answer names, in seconds or as a date."""
+    said = str(response.headers.get("Retry-After", "")).strip()
+    if said.isascii() and said.isdigit():
+        return float(said[:9])
+    try:
+        at = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
 
 
 def _json(response: httpx.Response) -> Any:
     try:
         return response.json() if response.content else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -248,7 +318,7 @@ def _field_error(error: Mapping[str, Any]) -> str:
 
 
 def _first_line(message: object) -> str:
-    return (str(message).strip().splitlines() or [type(message).__name__])[0][:1000]
+    return (str(message).strip().partition("\n")[0] or type(message).__name__)[:1000]
 
 
 def _given(parameters: Parameters | None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from oms.failures import Failure
-from oms.settings import PREFIX, Settings
+from oms.settings import Settings
+from oms.variables import PREFIX
 from orchestrator.core.definition import SagaDefinition, StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.core.soundness import InvalidDefinition, validate

@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
 from messaging.background import BackgroundLoops, LoopState
+from messaging.clock import StorageClock
 from messaging.transport import Transport
 from oms.readiness import database_trouble
 from oms.settings import SANDBOX
 from oms.wiring import Parts
+from orchestrator.http.head import Head
 from orchestrator.http.health import Component, Condition, HealthEndpoints
 from orchestrator.http.problems import HANDLERS
 from orchestrator.http.security import SecurityHeaders
@@ -27,8 +29,8 @@ Trouble = Callable[[], Awaitable[str | None]]
 
 
 def database_component(name: str, database: AsyncEngine) -> Component:
-    """A database that the service cannot do without."""
-    return Component(f"database {name}", lambda: database_trouble(database))
+    """A service's database, which it cannot do without."""
+    return Component(f"database {name}", lambda: database_trouble(database, name))
 
 
 def broker_component(transport: Transport) -> Component:
@@ -38,6 +40,15 @@ def broker_component(transport: Transport) -> Component:
         return transport.trouble
 
     return Component("broker", trouble, in_trouble=Condition.DEGRADED)
+
+
+def clock_component(clock: StorageClock) -> Component:
+    """This machine's clock: nothing stored goes by it, yet logs, traces and certificates do."""
+
+    async def trouble() -> str | None:
+        return clock.trouble
+
+    return Component("clock", trouble, in_trouble=Condition.DEGRADED)
 
 
 def participant_component(service: ParticipantService) -> Component:
@@ -72,6 +83,7 @@ def health_app(
     endpoints = HealthEndpoints(components, Metrics(sources, VERSION), VERSION)
     app.router.routes.extend(endpoints.routes())
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Head)
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)
     return app

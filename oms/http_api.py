@@ -16,6 +16,7 @@ from messaging.measures import Reading, read_loops
 from oms.health import (
     VERSION,
     broker_component,
+    clock_component,
     database_component,
     participant_component,
     provider_components,
@@ -23,7 +24,7 @@ from oms.health import (
 )
 from oms.metrics import outbox_look, queue_look
 from oms.other_processes import OtherProcesses
-from oms.settings import PREFIX, SANDBOX
+from oms.variables import PREFIX
 from oms.wiring import Parts
 from orchestrator.explanation import Explainer
 from orchestrator.http.access import Access, Permission
@@ -38,7 +39,6 @@ from orchestrator.service import Deployment, Front, OrchestratorService
 from participants.http import LedgerReader, ledger_router
 from participants.inventory.http import inventory_router
 from participants.inventory.stockroom import Stockroom
-from participants.sandbox import create_sandbox
 from participants.service import ParticipantService
 
 
@@ -112,14 +112,12 @@ async def api_app(
         version=VERSION,
         routers=_participant_routers(parts, access),
         missing_participants=_missing(parts),
-        ledgers={name: LedgerReader(name, parts.database(name)).read for name in _at_hand(parts)},
+        ledgers={name: LedgerReader(name, parts.looked_up(name)).read for name in _at_hand(parts)},
         others=others.readiness,
         tracing=parts.telemetry.tracing,
         telemetry=parts.telemetry.http(),
     )
     app = create_app(dependencies)
-    if SANDBOX in (parts.settings.payment_gateway_url, parts.settings.carrier_url):
-        app.mount("/sandbox", create_sandbox(parts.sandbox()))
     listener.start()
     try:
         yield Api(app, listener.say_goodbye)
@@ -144,7 +142,7 @@ def _sources(
     gauges = partial(queries.gauges.readings, participants)
     queues = queue_look(deployment.transport, participants)
     counted: list[Callable[[], Iterable[Reading]]] = [front.readings, queries.reader.readings]
-    counted += [each.readings for each in local]
+    counted += [parts.clock.readings, *(each.readings for each in local)]
     counted.append(partial(read_loops, parts.loops))
     return Sources(counted, [gauges, queues, *outboxes])
 
@@ -155,6 +153,7 @@ def _components(
     return [
         database_component("orchestrator", deployment.database),
         broker_component(deployment.transport),
+        clock_component(parts.clock),
         *(participant_component(each) for each in local if isinstance(each, ParticipantService)),
         *provider_components(parts),
     ]
@@ -163,10 +162,10 @@ def _components(
 def _participant_routers(parts: Parts, access: Access) -> list[APIRouter]:
     """The routes of every participant whose database this process was given."""
     may_see = access.guard(Permission.VIEW)
-    routers = [ledger_router(name, parts.database(name), may_see) for name in _at_hand(parts)]
+    routers = [ledger_router(name, parts.looked_up(name), may_see) for name in _at_hand(parts)]
     if parts.settings.database_url_of(INVENTORY):
         may_set = access.guard(Permission.OPERATE)
-        routers.append(inventory_router(Stockroom(parts.database(INVENTORY)), may_set))
+        routers.append(inventory_router(Stockroom(parts.looked_up(INVENTORY)), may_set))
     return routers
 
 

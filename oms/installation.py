@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from messaging.clock import StorageClock
+from messaging.identifiers import NewId, time_ordered_ids
 from messaging.postgresql import create_engine
 from migrations.run import pending_async
+from oms.clocks import look
 from oms.embedded import EmbeddedPostgres
 from oms.failures import Failure
 from oms.servers.folder_lock import FolderInUseError
-from oms.settings import PREFIX, Settings
+from oms.settings import Settings
+from oms.variables import PREFIX
 
 _SERVICE: Final = "orchestrator"
 
@@ -35,6 +40,13 @@ async def own_database(settings: Settings, folder: Path) -> AsyncIterator[AsyncE
         database = create_engine(url, pool_size=1)
         exits.push_async_callback(database.dispose)
         yield database
+
+
+async def ids_of(database: AsyncEngine, rng: random.Random) -> NewId:
+    """A source of ids that go by the database's clock, for as long as a command takes."""
+    clock = StorageClock()
+    await look(clock, database)
+    return time_ordered_ids(rng, clock.milliseconds)
 
 
 async def _embedded(exits: AsyncExitStack, folder: Path) -> str:

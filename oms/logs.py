@@ -8,9 +8,11 @@ import traceback
 from typing import Any, Final
 
 import structlog
+from rich.console import Console
 from structlog.typing import EventDict, ExcInfo, Processor
 
 from contracts.sensitive import MASK, SENSITIVE_NAMES
+from oms.log_writer import log_handler
 from oms.settings import Settings
 
 _SECRET_NAMES: Final = frozenset({"password", "token", "authorization", "admin_token", "orders_token"})
@@ -18,6 +20,8 @@ _SECRET_NAMES: Final = frozenset({"password", "token", "authorization", "admin_t
 
 def configure_logs(settings: Settings, service: str, *contexts: Processor) -> None:
     """Send every log of the process, the libraries' included, through one renderer to standard error.
+
+    Whoever logs never waits for whoever reads the log, see `LogWriter`.
 
     Args:
         contexts: put further ids into each event.
@@ -32,8 +36,11 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
         _Masking(hidden),
     ]
     renderer: Processor = (
-        structlog.processors.JSONRenderer() if renders_json else structlog.dev.ConsoleRenderer(colors=True)
+        structlog.processors.JSONRenderer()
+        if renders_json
+        else structlog.dev.ConsoleRenderer(colors=_has_colours())
     )
+    readable: list[Processor] = [] if renders_json else [_without_controls]
     tracebacks = structlog.processors.ExceptionRenderer(discreet_traceback)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -41,13 +48,14 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = log_handler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 tracebacks,
+                *readable,
                 renderer,
             ],
         )
@@ -57,6 +65,21 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _has_colours() -> bool:
+    """As on the command line: on a terminal, unless NO_COLOR, FORCE_COLOR or TERM say otherwise."""
+    console = Console(file=sys.stderr)
+    return console.color_system is not None and not console.no_color
+
+
+def _without_controls(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """What somebody else has written cannot steer the terminal; JSON has escapes for that."""
+    return {name: _printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _printable(words: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in words)
 
 
 def discreet_traceback(exc_info: ExcInfo) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import messaging.clock
 import messaging.measures
 import orchestrator.measures
 import orchestrator.metrics
@@ -24,6 +25,7 @@ from orchestrator.metrics import Look
 MEASURES: Final[tuple[Measure, ...]] = (
     *orchestrator.measures.MEASURES,
     *messaging.measures.MEASURES,
+    messaging.clock.CLOCK_AHEAD,
     *participants.measures.MEASURES,
     *orchestrator.metrics.MEASURES,
     *orchestrator.queries.retention.MEASURES,

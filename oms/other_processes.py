@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import ValidationError
 
+from messaging.certificates import trusting, untrusted
 from orchestrator.http.health import Condition, Finding, Readiness
 
 ASK_S: Final = 1.5
@@ -23,10 +26,13 @@ class OtherProcesses:
     def __init__(self, urls: Mapping[str, str]) -> None:
         """
         Args:
-            urls: where each process answers, by its name.
+            urls: where each process answers, by its name; never by way of a proxy.
+
+        Raises:
+            UnusableAuthorities: what the environment says of authorities cannot be used.
         """
         self._urls = dict(urls)
-        self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=ASK_S, verify=_verifying(self._urls), trust_env=False)
 
     async def readiness(self) -> Mapping[str, Readiness]:
         """What each says; a process that says nothing is down."""
@@ -47,9 +53,15 @@ class OtherProcesses:
             status = Condition.DOWN if answer.status_code == 503 else document.get("status")
             return Readiness.model_validate({"status": status, "components": document.get("components")})
         except httpx.TransportError as error:
-            return _down(f"it does not answer ({type(error).__name__})")
-        except (ValueError, AttributeError, ValidationError):
+            why = untrusted(error, urlsplit(url).hostname or "")
+            return _down(why or f"it does not answer ({type(error).__name__})")
+        except (RecursionError, httpx.DecodingError, ValueError, AttributeError, ValidationError):
             return _down("what answers there is none of our processes")
+
+
+def _verifying(urls: Mapping[str, str]) -> ssl.SSLContext | bool:
+    """Authorities are read, and can be wrong, only where certificates are shown."""
+    return trusting() if any(urlsplit(url).scheme == "https" for url in urls.values()) else False
 
 
 def _down(detail: str) -> Readiness:

@@ -12,24 +12,40 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from fastapi import FastAPI
 from pydantic import SecretStr
 
-from contracts.routing import PARTICIPANTS
+from contracts.routing import ORCHESTRATOR, PARTICIPANTS
 from messaging.measures import Reading, read_loops
-from messaging.transport import TopologyMismatch
+from messaging.transport import Queue, TopologyMismatch
 from migrations.run import SERVICES
+from oms.clocks import compared, wait_for_time
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
+from oms.exposure import (
+    is_beyond_loopback,
+    may_show_sandbox,
+    require_orders_guarded,
+    require_sandbox_guarded,
+)
 from oms.failures import Failure
 from oms.garbage import collect_seldom
-from oms.health import broker_component, database_component, health_app, participant_component, with_loops
+from oms.health import (
+    broker_component,
+    clock_component,
+    database_component,
+    health_app,
+    participant_component,
+    with_loops,
+)
 from oms.http_api import Notifying, api_app
 from oms.logs import configure_logs
 from oms.metrics import outbox_look
 from oms.readiness import wait_for_database, wait_for_schema
 from oms.serving import served, until_told_to_stop
-from oms.settings import PREFIX, SANDBOX, Settings
+from oms.settings import SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry, telemetry_of
+from oms.variables import PREFIX
 from oms.wiring import (
     Parts,
     deployment,
@@ -49,8 +65,6 @@ log = structlog.get_logger(__name__)
 
 FOLDER: Final = Path(".oms")
 """Where `oms run` keeps its database and its admin token."""
-
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 Service = OrchestratorService | ParticipantService
@@ -118,12 +132,16 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
     telemetry = _observed(settings, "api")
     if settings.admin_token is None:
         raise Failure(f"{PREFIX}ADMIN_TOKEN must be set: it is what /admin asks for")
+    require_orders_guarded(settings, host)
     registry(settings)
     stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, over_rabbitmq(settings), telemetry) as parts:
-        if not await _unless(stop, wait_for_schema(settings, "orchestrator")):
+        if not await _unless(stop, _prepared(parts, ORCHESTRATOR)):
             return
-        async with serving_api(parts, host, port, settings.admin_token) as url:
+        async with (
+            compared(parts.clock, parts.database(ORCHESTRATOR), parts.rng),
+            serving_api(parts, host, port, settings.admin_token) as url,
+        ):
             collect_seldom()
             log.info("ready", url=url)
             await stop.wait()
@@ -141,6 +159,7 @@ async def run_migrate(settings: Settings) -> dict[str, tuple[str, ...]]:
 async def run_sandbox(settings: Settings, host: str, port: int) -> None:
     """`oms sandbox`: payment gateway and carrier to play against, as one HTTP server."""
     telemetry = _observed(settings, "sandbox")
+    require_sandbox_guarded(settings, host)
     stop = until_told_to_stop(settings.stop_within_s)
     async with parts_of(settings, within_this_process(), telemetry) as parts:
         sandbox = parts.sandbox()
@@ -189,8 +208,9 @@ async def stack(
     """
     registry(settings)
     embedded = _embedded_parts(settings)
-    if embedded and host not in LOOPBACK:
+    if embedded and is_beyond_loopback(host):
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
+    require_orders_guarded(settings, host)
     async with AsyncExitStack() as exits:
         if settings.database_url is None and f"{PREFIX}DATABASE_URL" in embedded:
             log.info("using an embedded PostgreSQL", folder=str(folder / "postgres"))
@@ -205,6 +225,8 @@ async def stack(
         for service in ("orchestrator", *PARTICIPANTS, SANDBOX):
             await wait_for_database(settings, service)
         await migrate(settings)
+        await _prepared(parts, ORCHESTRATOR)
+        await exits.enter_async_context(compared(parts.clock, parts.database(ORCHESTRATOR), parts.rng))
         services: list[Service] = [participant_service(parts, name) for name in PARTICIPANTS]
         services.append(orchestrator_service(parts, exits))
         starting = await exits.enter_async_context(started(services, settings.finish_within_s))
@@ -228,9 +250,25 @@ async def serving_api(
         await front.start()
         exits.push_async_callback(_stopped, [front], parts.settings.finish_within_s)
         api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
+        _show_sandbox(api.app, parts, host)
         url = await exits.enter_async_context(served(api.app, host, port))
         exits.callback(api.say_goodbye)
         yield url
+
+
+def _show_sandbox(app: FastAPI, parts: Parts, host: str) -> None:
+    """Where this process plays a provider, people can look at what was asked of it below `/sandbox`."""
+    if SANDBOX not in (parts.settings.payment_gateway_url, parts.settings.carrier_url):
+        return
+    if may_show_sandbox(parts.settings, host):
+        app.mount("/sandbox", create_sandbox(parts.sandbox()))
+    else:
+        log.warning(f"/sandbox asks for no token, so it is not served here without {PREFIX}SANDBOX_OPEN=yes")
+
+
+def queues(settings: Settings) -> Sequence[Queue]:
+    """All that `oms broker setup` declares."""
+    return topology(registry(settings), settings.retry_policy).queues
 
 
 async def broker_setup(settings: Settings) -> list[str]:
@@ -258,8 +296,9 @@ async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExi
             components = with_loops(_components(parts, name, service), parts.loops)
             app = health_app(components, _sources(parts, name, service))
             await exits.enter_async_context(served(app, *address))
-        if not await _unless(stop, wait_for_schema(settings, name)):
+        if not await _unless(stop, _prepared(parts, name)):
             return
+        await exits.enter_async_context(compared(parts.clock, parts.database(name), parts.rng))
         starting = await exits.enter_async_context(started([service], settings.finish_within_s))
         if not await _unless(stop, _waited(starting)):
             return
@@ -278,10 +317,17 @@ def _observed(settings: Settings, service: str) -> Telemetry:
     return telemetry
 
 
+async def _prepared(parts: Parts, service: str) -> None:
+    """The service's schema is up to date, and its database has told its time."""
+    await wait_for_schema(parts.settings, service)
+    await wait_for_time(parts.clock, parts.database(service))
+
+
 def _components(parts: Parts, name: str, service: Service) -> list[Component]:
     components = [
         database_component(name, parts.database(name)),
         broker_component(parts.transport_of(name)),
+        clock_component(parts.clock),
     ]
     if isinstance(service, ParticipantService):
         components.append(participant_component(service))
@@ -289,7 +335,8 @@ def _components(parts: Parts, name: str, service: Service) -> list[Component]:
 
 
 def _sources(parts: Parts, name: str, service: Service) -> Sources:
-    readings: list[Callable[[], Iterable[Reading]]] = [service.readings, partial(read_loops, parts.loops)]
+    readings: list[Callable[[], Iterable[Reading]]] = [service.readings, parts.clock.readings]
+    readings.append(partial(read_loops, parts.loops))
     return Sources(readings, [outbox_look(name, parts.database(name))])
 
 
@@ -360,4 +407,4 @@ def _token_of(folder: Path) -> SecretStr:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32))
     log.info("using the random admin token", file=str(path))
-    return SecretStr(path.read_text().strip())
+    return SecretStr(path.read_text(encoding="utf-8-sig").strip())

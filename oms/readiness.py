@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
 
+import psycopg
 import structlog
 from psycopg import errors
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from messaging.connecting import checked_out, connect
+from messaging.sessions import UnfitDatabase
 from migrations.run import NewerSchema, pending_async
 from oms.failures import Failure
-from oms.settings import PREFIX, Settings
+from oms.rights import needed_rights
+from oms.settings import Settings
+from oms.variables import PREFIX
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +49,8 @@ async def wait_for_database(settings: Settings, service: str) -> None:
             await pending_async(service, url)
         except NewerSchema:
             return
+        except UnfitDatabase as error:
+            raise Failure(f"{_variable(service)}: {error}") from None
         except DBAPIError as error:
             _fail_if_misconfigured(error, service)
             if not isinstance(error, OperationalError):
@@ -67,6 +76,15 @@ async def wait_for_schema(settings: Settings, service: str) -> None:
             log.warning("waiting for `oms migrate`: the schema is not up to date", schema=service)
             said = True
         await asyncio.sleep(PAUSE_S)
+    await _say_what_stands_between(settings.required_database_url(service), service)
+
+
+async def _say_what_stands_between(url: str, service: str) -> None:
+    """A line where a pooler is, and what is done without because of it."""
+    with suppress(psycopg.Error, OSError):  # whoever comes next will say it better
+        async with await connect(url) as connection:
+            if connection.pooled:
+                log.warning("behind a pooler: statements are not prepared", database=service)
 
 
 async def _pending(settings: Settings, service: str) -> bool:
@@ -77,22 +95,28 @@ async def _pending(settings: Settings, service: str) -> bool:
         return False
 
 
-async def database_trouble(database: AsyncEngine) -> str | None:
-    """Why a database cannot be used just now; None when it can."""
+_REFUSALS: Final = text("""
+SELECT current_setting('transaction_read_only') = 'on', (
+    SELECT string_agg(right_ || ' on ' || name, ', ' ORDER BY name, right_)
+    FROM unnest(CAST(:names AS text[]), CAST(:rights AS text[])) AS needed (name, right_)
+    WHERE has_table_privilege(to_regclass(name), right_) IS NOT TRUE)
+""")
+
+
+async def database_trouble(database: AsyncEngine, service: str) -> str | None:
+    """Why a service's database cannot be used, as it would turn out at work; None when it can."""
+    names, rights = zip(*needed_rights(service), strict=True)
     try:
-        async with asyncio.timeout(3), database.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+        async with asyncio.timeout(3), checked_out(database) as connection:
+            asked = _REFUSALS.bindparams(names=list(names), rights=list(rights))
+            [(read_only, missing)] = await connection.execute(asked)
     except TimeoutError:
         return "it does not answer"
-    except (DBAPIError, OSError) as error:
+    except (DBAPIError, PoolExhausted, UnfitDatabase, OSError) as error:
         return _first_line(error)
-    return None
-
-
-async def troubles(databases: Mapping[str, AsyncEngine]) -> dict[str, str]:
-    """The databases that cannot be used just now, each with the reason."""
-    found = await asyncio.gather(*(database_trouble(database) for database in databases.values()))
-    return {name: trouble for name, trouble in zip(databases, found, strict=True) if trouble is not None}
+    if missing is not None:
+        return f"the tables are not there, or not for this role: {missing}"
+    return "it is read-only" if read_only else None
 
 
 def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
@@ -103,10 +127,14 @@ def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
         "no pg_hba.conf entry",
         "certificate verify failed",
         "server certificate for",  # another host than the URL names
+        "statement pooling mode",  # of a pooler, which allows no transactions
     )
     if isinstance(error.orig, _MISCONFIGURED) or any(phrase in text_of_error for phrase in refused):
-        variable = f"{PREFIX}{service.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
-        raise Failure(f"{variable}: {text_of_error}") from None
+        raise Failure(f"{_variable(service)}: {text_of_error}") from None
+
+
+def _variable(service: str) -> str:
+    return f"{PREFIX}{service.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
 
 
 def _first_line(error: BaseException) -> str:

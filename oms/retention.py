@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from messaging.identifiers import time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.transport import Message, Settle
-from oms.installation import own_database
+from oms.installation import ids_of, own_database
 from oms.settings import Settings
 from orchestrator.retention.pruning import Retention
 from orchestrator.retention.store import RetentionTransaction
@@ -28,7 +27,7 @@ async def retention_of(settings: Settings, folder: Path) -> AsyncIterator[Retent
         rng = random.SystemRandom()
         outbox = Outbox(LeftToTheRelay())
         unit_of_work = SqlUnitOfWork(database, RetentionTransaction, outbox, rng, PATIENCE_S)
-        yield Retention(unit_of_work, time_ordered_ids(rng))
+        yield Retention(unit_of_work, await ids_of(database, rng))
 
 
 class LeftToTheRelay:

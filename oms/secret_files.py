@@ -20,7 +20,7 @@ class InvalidSecretFile(Failure):
 def read_secrets(environment: Mapping[str, str], variables: Iterable[str]) -> dict[str, str]:
     """What the files hold that the environment names for any of ``variables``, by variable.
 
-    White space around it, such as the line's end, is no part of a secret.
+    White space around it, such as the line's end, is no part of a secret, nor is a mark of the byte order.
 
     Raises:
         InvalidSecretFile: a file cannot be read or is empty, or the variable itself is given too.
@@ -36,7 +36,7 @@ def _read(name: str, path: Path, environment: Mapping[str, str]) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        secret = content.decode().strip()
+        secret = content.decode("utf-8-sig").strip()
     except OSError as error:
         raise InvalidSecretFile(f"{variable}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -18,6 +18,7 @@ import uvicorn
 
 from oms.connections import Connection
 from oms.failures import Failure
+from oms.log_writer import flush_logs
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,15 @@ async def served(app: Any, host: str, port: int) -> AsyncIterator[str]:
         await asyncio.shield(running)
 
 
+def addresses_of(host: str) -> list[str]:
+    """The numeric addresses that a host's name, or an address, stands for. Raises Failure for none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}: {error.strerror or error}") from None
+    return [str(address[0]) for *_, address in found]
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -130,4 +140,5 @@ def _leave_after(within_s: float) -> None:
 def _leave() -> None:
     """As after a crash, on which nothing depends: others, or the next start, take up what is left."""
     log.error("not done in time, leaving all the same")
+    flush_logs()
     os._exit(CUT_OFF)

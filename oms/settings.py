@@ -14,24 +14,10 @@ from messaging.retries import RetryPolicy
 from oms.database_url import database_url
 from oms.failures import Failure
 from oms.secret_files import InvalidSecretFile, read_secrets
+from oms.variables import PREFIX, SECRETS
 from orchestrator.core.definition import StepPolicy
 
-PREFIX: Final = "OMS_"
 SANDBOX: Final = "sandbox"
-
-SECRETS: Final = (
-    "database_url",
-    "orchestrator_database_url",
-    "inventory_database_url",
-    "payment_database_url",
-    "shipping_database_url",
-    "sandbox_database_url",
-    "audit_database_url",
-    "broker_url",
-    "admin_token",
-    "orders_token",
-)
-"""Settings that may stand in a file, whose name is in the variable with ``_FILE`` at its end."""
 
 _NAMED_FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -59,6 +45,7 @@ class Settings(BaseSettings):
     shipping_database_url: Url | None = None
     sandbox_database_url: Url | None = None
     audit_database_url: Url | None = None
+    database_connections: Annotated[int, Field(ge=4, le=1000)] = 12
     broker_url: Annotated[tuple[str, ...], NoDecode] = ()
     payment_gateway_url: Url | None = None
     carrier_url: Url | None = None
@@ -67,6 +54,8 @@ class Settings(BaseSettings):
     provider_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
+    orders_open: Literal["yes", "no"] = "no"
+    sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}
     health_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     stop_within_s: Annotated[float, Field(ge=5, le=3600)] = 25
@@ -208,12 +197,11 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _secrets_in_files() -> dict[str, Any]:
-    variables = {f"{PREFIX}{name.upper()}": name for name in SECRETS}
     try:
-        found = read_secrets(os.environ, variables)
+        found = read_secrets(os.environ, SECRETS)
     except InvalidSecretFile as error:
         raise InvalidSettings(str(error)) from None
-    return {variables[variable]: secret for variable, secret in found.items()}
+    return {variable.removeprefix(PREFIX).lower(): secret for variable, secret in found.items()}
 
 
 def _said(message: str) -> str:

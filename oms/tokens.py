@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from messaging.identifiers import time_ordered_ids
-from oms.installation import own_database
+from oms.installation import ids_of, own_database
 from oms.settings import Settings
 from orchestrator.tokens import Tokens
 
@@ -19,4 +18,4 @@ async def tokens_of(settings: Settings, folder: Path) -> AsyncIterator[Tokens]:
     """The tokens in the orchestrator's database. Raises what `own_database` raises."""
     async with own_database(settings, folder) as database:
         rng = random.SystemRandom()
-        yield Tokens(database, time_ordered_ids(rng), secrets.token_urlsafe)
+        yield Tokens(database, await ids_of(database, rng), secrets.token_urlsafe)

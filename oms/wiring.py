@@ -6,11 +6,13 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.routing import PARTICIPANTS, PAYMENT, SHIPPING
+from contracts.routing import ORCHESTRATOR, PARTICIPANTS, PAYMENT, SHIPPING
 from messaging.background import BackgroundLoops
+from messaging.clock import StorageClock
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.in_process import InProcessBroker, InProcessTransport
 from messaging.postgresql import create_engine
@@ -19,8 +21,9 @@ from messaging.transport import Transport
 from migrations.run import SERVICES, MigrationFailed, migrate_async
 from oms.definitions import registry
 from oms.failures import Failure
-from oms.settings import PREFIX, SANDBOX, Settings
+from oms.settings import SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry
+from oms.variables import PREFIX
 from orchestrator.service import Deployment
 from participants import service as participant_parts
 from participants.exchange import Exchange, HttpExchange, InvalidProviderUrl
@@ -36,8 +39,11 @@ from participants.service import (
 )
 from participants.shipping.carrier import Carrier, HttpCarrier
 
-POOL_SIZE = 10
-"""Database connections of one service in one process."""
+FOR_PROGRESS: Final = 2
+"""Of the connections to the orchestrator's database, those that tell of progress and hear of it."""
+
+LOOKED_UP_WITH: Final = 2
+"""Connections to the database of a service that runs elsewhere, of which something is looked up here."""
 
 CALL_MARGIN_S = 5.0
 """Seconds beyond its client's time-out within which a call to a provider has certainly ended."""
@@ -52,6 +58,8 @@ class Parts:
     """Makes one service's own way to the broker."""
     telemetry: Telemetry = OFF
     rng: random.Random = field(default_factory=random.SystemRandom)
+    clock: StorageClock = field(default_factory=StorageClock)
+    """What ids are drawn by; whoever starts a process has it compared."""
     new_id: NewId = field(init=False)
     loops: list[BackgroundLoops] = field(default_factory=list)
     """Every background loop of the process: health and metrics tell how they fare."""
@@ -60,12 +68,21 @@ class Parts:
     _exchanges: list[Exchange] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.new_id = time_ordered_ids(self.rng)
+        self.new_id = time_ordered_ids(self.rng, self.clock.milliseconds)
 
     def database(self, service: str) -> AsyncEngine:
-        """The service's database; raises MissingSettings when none was given."""
+        """The database of a service that works here; raises MissingSettings when none was given."""
+        allowed = self.settings.database_connections
+        return self._database(service, allowed - FOR_PROGRESS if service == ORCHESTRATOR else allowed)
+
+    def looked_up(self, service: str) -> AsyncEngine:
+        """The same of a service that may work elsewhere, for a look or an entry now and then."""
+        return self._database(service, LOOKED_UP_WITH)
+
+    def _database(self, service: str, connections: int) -> AsyncEngine:
         if service not in self._databases:
-            self._databases[service] = create_engine(self.settings.required_database_url(service), POOL_SIZE)
+            url = self.settings.required_database_url(service)
+            self._databases[service] = create_engine(url, connections)
         return self._databases[service]
 
     def transport_of(self, service: str) -> Transport:
@@ -108,7 +125,7 @@ class Parts:
 
     def sandbox(self) -> Sandbox:
         """A sandbox over the sandbox's own database."""
-        return Sandbox(self.database("sandbox"))
+        return Sandbox(self.database(SANDBOX))
 
     async def close(self) -> None:
         """Give everything back."""

@@ -157,7 +157,7 @@ class Engine:
         sagas: Sequence[tuple[Transition, str, str | None]],
         now: datetime,
     ) -> None:
-        """Write new sagas, each with its first commands and event (S14), given with owner and trace context."""
+        """Write new sagas with their first commands and event (S14), given with owner and trace context."""
         work = Work(now=now, sagas={}, previous={})
         for transition, _, traceparent in sagas:
             definition = self.registry.latest(transition.saga.definition)

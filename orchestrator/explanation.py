@@ -21,7 +21,7 @@ from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, Awaited, Saga, Status
 from orchestrator.queries import Queries
 from orchestrator.queries.sagas import unreadable_incident
-from orchestrator.queries.views import DeadLetterSummary, IncidentView, Time, View
+from orchestrator.queries.views import DeadLetterList, DeadLetterSummary, IncidentView, Time, View
 from orchestrator.tables import outbox
 
 ASK_BROKER_S: Final = 2.0
@@ -77,7 +77,10 @@ class Explanation(View):
     outbox: OutboxView | None
     queue: QueueView | None
     incidents: tuple[IncidentView, ...]
-    dead_letters: tuple[DeadLetterSummary, ...] = Field(description="The open ones")
+    dead_letters: tuple[DeadLetterSummary, ...] = Field(description="The open ones, newest first")
+    more_dead_letters: bool = Field(
+        default=False, description="There are further open ones; the list of dead letters has them"
+    )
     due_at: Time | None
     allowed_actions: tuple[str, ...]
 
@@ -130,7 +133,8 @@ class Explainer:
             outbox=waiting,
             queue=queue,
             incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
-            dead_letters=dead,
+            dead_letters=dead.items,
+            more_dead_letters=dead.next_cursor is not None,
             due_at=saga.due_at,
             allowed_actions=self._allowed(saga),
         )
@@ -226,7 +230,7 @@ def _sentences(
     awaited: AwaitedView | None,
     waiting: OutboxView | None,
     queue: QueueView | None,
-    dead: tuple[DeadLetterSummary, ...],
+    dead: DeadLetterList,
     now: datetime,
 ) -> Iterator[str]:
     if saga.status in ENDED:
@@ -241,8 +245,9 @@ def _sentences(
         yield from _about_the_queue(queue)
     for incident in saga.incidents:
         yield f"Incident {incident.kind} of {incident.step}: {incident.message.rstrip('.')}."
-    if dead:
-        yield f"It has {len(dead)} open dead letter{'s' if len(dead) > 1 else ''}."
+    if dead.items:
+        more = "more than " if dead.next_cursor is not None else ""
+        yield f"It has {more}{_counted(len(dead.items), 'open dead letter')}."
 
 
 def _about_the_wait(awaited: AwaitedView, now: datetime) -> Iterator[str]:

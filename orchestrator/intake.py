@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from messaging.batching import Arrivals
+from messaging.identifiers import CLOCKS_AGREE_WITHIN, time_of
 from messaging.measures import MESSAGES, Distribution
 from messaging.unit_of_work import StorageUnavailable, UnitOfWork
 from orchestrator.core import machine
@@ -185,6 +186,7 @@ class Intake:
         committed: set[UUID],
     ) -> list[Answer]:
         now = await transaction.now()
+        _check_clock(submissions, now)
         claims = _leading_claims(s for s in submissions if s.subject_id not in committed)
         standing = {}
         if claims:
@@ -209,6 +211,18 @@ class Intake:
             return machine.start(definition, submission.saga_id, submission.subject_id, submission.given, now)
         except Exception as error:
             raise NotStarted(f"{definition.name} version {definition.version} cannot start on it") from error
+
+
+class ClocksDisagree(StorageUnavailable):
+    """Ids were drawn by a clock that is not the database's: lists would miss the order, or retention forget
+    its saga (P7). It passes with the next look at the database's clock.
+    """
+
+
+def _check_clock(submissions: Sequence[Submission], now: datetime) -> None:
+    for submission in submissions:
+        if abs(time_of(submission.saga_id) - now) > CLOCKS_AGREE_WITHIN:
+            raise ClocksDisagree(f"an id of {time_of(submission.saga_id)} is drawn at {now}")
 
 
 def _refuse(group: Iterable[_Waiting], error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -109,7 +110,7 @@ class Operations:
                 raise StaleVersion(saga.version)
             done = self.fold(locked, saga, asked)
             if done.changed:
-                entry = audit(audit_id, locked, actor, f"saga.{action}", saga, done.saga)
+                entry = audit(audit_id, locked, actor, f"saga.{action}", saga, done.saga, details_of(asked))
                 transaction.add_audit([entry])
                 self._engine.write(transaction, locked)
             return done
@@ -141,12 +142,26 @@ class Operations:
         return allowed_actions(definition, saga) if definition is not None and known else ()
 
 
-def audit(audit_id: UUID, work: Work, actor: Actor, action: str, before: Saga, after: Saga) -> AuditEntry:
+def audit(
+    audit_id: UUID,
+    work: Work,
+    actor: Actor,
+    action: str,
+    before: Saga,
+    after: Saga,
+    details: Mapping[str, Any],
+) -> AuditEntry:
     """The audit entry of an action on a saga (D6)."""
-    subject = f"saga:{before.saga_id}"
-    return AuditEntry(
-        audit_id, work.now, actor.name, action, subject, actor.reason, _view(before), _view(after)
-    )
+    subject, then = f"saga:{before.saga_id}", {**_view(after), **details}
+    return AuditEntry(audit_id, work.now, actor.name, action, subject, actor.reason, _view(before), then)
+
+
+def details_of(asked: Input) -> Mapping[str, Any]:
+    """What an audit entry says of what was asked for, beyond the action itself."""
+    if not isinstance(asked, ResolveRequested):
+        return {}
+    said = {"step": asked.step, "verdict": asked.verdict.value}
+    return {"resolution": {**said, "reference": asked.reference, "amount": asked.amount}}
 
 
 def _view(saga: Saga) -> dict[str, Any]:

@@ -13,16 +13,17 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
 
 from messaging.background import BackgroundLoops
-from messaging.connecting import connect
+from messaging.connecting import connect, shared_between_transactions
 from messaging.retries import parse_id
+from messaging.round_trip import COMMIT, Connection, Statement
+from messaging.sessions import UnfitDatabase
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.core.state import ENDED, Saga
 
@@ -35,6 +36,9 @@ POLL_S: Final = 1.0
 """Seconds between two looks at all orders that somebody waits for."""
 
 RECONNECT_S: Final = 1.0
+LOOK_AGAIN_S: Final = 300.0
+"""Seconds after which it is tried again whether a pooler lets anybody listen."""
+
 IDS_IN_PAYLOAD: Final = 200
 """PostgreSQL takes less than 8000 bytes in a payload."""
 
@@ -47,7 +51,7 @@ WATCH_LIMIT: Final = 1_000
 EVERYBODY: Final = "*"
 _ENDED: Final = "."
 
-Connect = Callable[[], Awaitable[AsyncConnection[Any]]]
+Connect = Callable[[], Awaitable[Connection]]
 """Makes a connection in autocommit mode, which belongs to the caller."""
 
 
@@ -69,7 +73,7 @@ class ProgressNotifier:
 
     def __init__(self, connecting: Connect) -> None:
         self._connect = connecting
-        self._connection: AsyncConnection[Any] | None = None
+        self._connection: Connection | None = None
         self._pending: dict[UUID, bool] = {}
         self._overflowed = False
         self._something = asyncio.Event()
@@ -95,7 +99,7 @@ class ProgressNotifier:
         overflowed, self._overflowed = self._overflowed, False
         try:
             await self._send([EVERYBODY] if overflowed else payloads(pending))
-        except (psycopg.Error, OSError) as error:
+        except (psycopg.Error, OSError, UnfitDatabase) as error:
             log.warning("progress could not be notified", error=type(error).__name__)
             await self.close()
             return False
@@ -110,11 +114,14 @@ class ProgressNotifier:
     async def _send(self, texts: list[str]) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = await self._connect()
-            # A lost notification costs a second; waiting for the disk would cost every order.
-            await self._connection.execute("SET synchronous_commit = off")
-        await self._connection.execute(
-            "SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text", [CHANNEL, texts]
-        )
+        await self._connection.ask([_NOT_AWAITED, (_NOTIFY, [CHANNEL, texts]), COMMIT])
+
+
+_NOT_AWAITED: Final[Statement] = ("SET LOCAL synchronous_commit = off", ())
+"""A lost notification costs a second; waiting for the disk would cost every order. For this transaction
+alone: behind a pooler the server is somebody else's in the next."""
+
+_NOTIFY: Final = "SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text"
 
 
 def payloads(orders: Mapping[UUID, bool]) -> list[str]:
@@ -221,11 +228,16 @@ class ProgressListener:
         """Listen as long as the connection lasts. False, always: it is to be tried again after a while."""
         try:
             async with await self._connect() as connection:
+                if await shared_between_transactions(connection, self._connect):
+                    log.warning("a pooler shares its servers: progress is polled, every second")
+                    await connection.close()
+                    await asyncio.sleep(LOOK_AGAIN_S)
+                    return False
                 await connection.execute(f"LISTEN {CHANNEL}")
                 self._wake_everybody()
                 async for notification in connection.notifies():
                     self.hear(notification.payload)
-        except (psycopg.Error, OSError) as error:
+        except (psycopg.Error, OSError, UnfitDatabase) as error:
             log.warning("progress is not heard, polling until it is", error=type(error).__name__)
         return False
 

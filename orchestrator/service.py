@@ -16,7 +16,7 @@ from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
 from messaging.identifiers import NewId
-from messaging.measures import Distribution, Reading, read_traffic
+from messaging.measures import VANISHED, Distribution, Reading, read_traffic
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
@@ -185,6 +185,7 @@ class OrchestratorService:
     def readings(self) -> Iterator[Reading]:
         """What this part of the process has counted."""
         yield from read_traffic(ORCHESTRATOR, self.outbox, self._batches)
+        yield VANISHED.of(ORCHESTRATOR), self._deployment.transport.vanished
         yield from self.engine.readings()
         yield from self._jobs.readings()
 

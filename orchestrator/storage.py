@@ -38,7 +38,7 @@ class SagaChange:
 
 @dataclass(frozen=True, slots=True)
 class NewSaga:
-    """A saga that has just been started, and who started it: a customer, or a caller of the API (S14, S24)."""
+    """A saga that was just started, and who started it: a customer, or a caller of the API (S14, S24)."""
 
     saga: Saga
     owner: str

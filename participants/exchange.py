@@ -20,6 +20,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from yarl import URL
 
 from contracts.sensitive import without_sensitive
+from messaging.certificates import trusting, untrusted
+from messaging.proxies import proxy_for
 from participants.providers import CallUnderWay, ProviderMisuse, ProviderUnavailable
 
 MAX_REPLY_BYTES: Final = 1024 * 1024
@@ -28,6 +30,7 @@ MAX_REPLY_BYTES: Final = 1024 * 1024
 _QUICK_RETRIES: Final = 2
 _NOT_ANSWERS: Final = frozenset({408, 425, 429})
 """Client-side statuses that mean "not now", beside all of 5xx."""
+_PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status and the JSON object that came with it; ``body`` is None when there was no such object."""
+    """A status and the JSON object that came with it.
+
+    Attributes:
+        body: None when there was no such object.
+        is_page: HTML came instead, as whatever stands before a provider writes it.
+    """
 
     status: int
     body: Mapping[str, Any] | None
+    is_page: bool = False
 
 
 class Exchange(Protocol):
@@ -82,7 +91,7 @@ def answer_of(call: Call, reply: Reply) -> Mapping[str, Any]:
 
     Raises:
         CallUnderWay: 409, an earlier call with this key is still at work.
-        ProviderUnavailable: 5xx, throttled, or a success that cannot be read.
+        ProviderUnavailable: 5xx, throttled, a success that cannot be read, or a page of somebody else.
         ProviderMisuse: any other status.
     """
     if 200 <= reply.status < 300:
@@ -90,6 +99,8 @@ def answer_of(call: Call, reply: Reply) -> Mapping[str, Any]:
             raise ProviderUnavailable(f"{call}: {reply.status} without a JSON object")
         return reply.body
     reason = f"{call}: {_described(call, reply)}"
+    if reply.is_page:
+        raise ProviderUnavailable(f"{reason} with an HTML page, which is no answer of the provider")
     if reply.status == 409:
         raise CallUnderWay(reason)
     if reply.status >= 500 or reply.status in _NOT_ANSWERS:
@@ -120,10 +131,13 @@ class HttpExchange:
     """HTTP with JSON bodies, kept-alive connections and a few quick retries of lost connections.
 
     ``timeout_s`` bounds one `perform` as a whole, its retries and the wait for a free connection
-    included; make no more calls at once than ``connections``. ``sleep`` waits between retries.
+    included; make no more calls at once than ``connections``. ``sleep`` waits between retries. Certificates
+    are verified as `trusting` says, and the environment's proxy is used as `proxy_for` says.
 
     Raises:
         InvalidProviderUrl: ``base_url`` cannot be used.
+        UnusableAuthorities: what the environment says of authorities cannot be used.
+        InvalidProxy: the environment's proxy cannot be used.
     """
 
     def __init__(
@@ -135,6 +149,10 @@ class HttpExchange:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._base = provider_url(base_url)
+        proxy = proxy_for(base_url)
+        self._proxy = proxy
+        shows_certificates = self._base.scheme == "https" or (proxy or "").startswith("https:")
+        self._tls = trusting() if shows_certificates else True
         self._timeout_s = timeout_s
         self._connections = connections
         self._urls: dict[str, URL] = {}
@@ -176,7 +194,13 @@ class HttpExchange:
                 headers=_headers(call),
                 allow_redirects=False,
             ) as response:
-                return Reply(response.status, _json_object(await _bounded(response, call)))
+                answer = _json_object(await _bounded(response, call))
+                is_page = answer is None and response.content_type in _PAGES
+                return Reply(response.status, answer, is_page)
+        except aiohttp.ClientSSLError as error:
+            raise ProviderUnavailable(f"{call}: {untrusted(error, str(self._base.host))}") from error
+        except aiohttp.ClientHttpProxyError as error:  # says the proxy's whole URL, with its password
+            raise ProviderUnavailable(f"{call}: the proxy answers {error.status} {error.message}") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as lost:
             raise ConnectionLost(f"{call}: {type(lost).__name__}: {lost}") from lost
         except aiohttp.ClientError as unreadable:
@@ -185,7 +209,8 @@ class HttpExchange:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls),
+                proxy=self._proxy,
                 timeout=aiohttp.ClientTimeout(total=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept": "application/json", "User-Agent": "oms"},

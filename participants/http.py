@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, Table, bindparam, select
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
+from contracts.media_types import JSON, require
 from contracts.problems import ProblemError, parsed
 from messaging.connecting import checked_out
-from messaging.postgresql import is_transient
+from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
 from participants.tables import participant_metadata
 
 M = TypeVar("M", bound=BaseModel)
-
-_JSON_TYPES: Final = frozenset({"application/json", "application/json;charset=utf-8"})
 
 
 class OutcomeView(BaseModel):
@@ -81,7 +79,7 @@ class LedgerReader:
             async with checked_out(self._database) as connection:
                 rows = (await connection.execute(self._of_saga, {"wanted": saga_id})).all()
         except Exception as error:
-            if is_transient(error) or isinstance(error, PoolExhausted):
+            if is_transient(error):
                 raise StorageUnavailable(f"the database of {self._name} cannot be used") from error
             raise
         return LedgerView(participant=self._name, saga_id=saga_id, steps=tuple(map(_view, rows)))
@@ -130,9 +128,7 @@ async def json_body(request: Request, model: type[M]) -> M:
         ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 when it is not valid.
     """
     body = await request.body()
-    given = request.headers.get("content-type", "").lower().replace(" ", "").replace('"', "")
-    if given not in _JSON_TYPES or "content-encoding" in request.headers:
-        raise ProblemError(415, "unsupported_media_type", "The body must be application/json in UTF-8.")
+    require(JSON, request.headers)
     return parsed(model, body)
 
 

@@ -14,7 +14,7 @@ from contracts.routing import INVENTORY, PAYMENT, SHIPPING, command_queue
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, Hops
 from messaging.identifiers import NewId
-from messaging.measures import Reading, read_traffic
+from messaging.measures import VANISHED, Reading, read_traffic
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
@@ -163,6 +163,7 @@ class ParticipantService:
     def readings(self) -> Iterator[Reading]:
         """What this participant has counted."""
         worker = self._worker
+        yield VANISHED.of(self.name), self._deployment.transport.vanished
         if isinstance(worker, Consumer | ProviderConsumer):
             yield from read_traffic(self.name, self.outbox, {command_queue(self.name): worker.batches})
         if isinstance(worker, ProviderConsumer):

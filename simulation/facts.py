@@ -65,6 +65,13 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker has not taken a message: its queue is full."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class HandedOut:
     """The broker has given a message to a consumer: it is on its way, and no longer ready in its queue."""
 
@@ -168,6 +175,7 @@ Fact = (
     | Deadlocked
     | Published
     | Arrived
+    | Refused
     | HandedOut
     | Delivered
     | Acknowledged

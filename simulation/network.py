@@ -20,9 +20,12 @@ from messaging.transport import (
     Settle,
     Topology,
 )
-from simulation.facts import Acknowledged, Arrived, Delivered, Fact, HandedOut, Published
+from simulation.facts import Acknowledged, Arrived, Delivered, Fact, HandedOut, Published, Refused
 from simulation.process import Host
 from simulation.weather import Fault
+
+FULL_FOR_S = 30.0
+"""Longest time for which a queue stays full, in seconds; mostly it is far less."""
 
 LATENCY_S = 0.15
 """Longest usual time on the way, in seconds."""
@@ -39,6 +42,8 @@ class Wire:
         self.rng = rng
         self.tell = tell
         self.connections: dict[Connection, None] = {}
+        self.full_until: dict[tuple[str, str], float] = {}
+        """Until when nothing is taken, by exchange and routing key."""
 
     def latency_s(self) -> float:
         """How long something is on its way, in seconds."""
@@ -162,7 +167,8 @@ class SimulatedPublisher:
         self._host.loop.in_the_world(self._wire.latency_s(), self._confirm, receipts, generation)
 
     def _route(self, message: Message) -> Receipt:
-        if self._host.strikes(Fault.MESSAGE_REFUSED, message.correlation_id):
+        if self._is_full(message):
+            self._wire.tell(Refused(message))
             return Receipt.REFUSED
         if self._host.strikes(Fault.MESSAGE_FORGOTTEN, message.correlation_id):
             return Receipt.CONFIRMED
@@ -172,6 +178,17 @@ class SimulatedPublisher:
             delay_s = self._host.weather.amount(Fault.MESSAGE_DUPLICATED, 0.0, 60.0)
             self._host.loop.in_the_world(delay_s, self._wire.broker.publish, message)
         return receipt
+
+    def _is_full(self, message: Message) -> bool:
+        """Whether its queue takes nothing; one that has struck stays full for a while."""
+        destination, now = (message.exchange, message.routing_key), self._host.loop.time()
+        if now < self._wire.full_until.get(destination, 0.0):
+            return True
+        if not self._host.strikes(Fault.MESSAGE_REFUSED, message.correlation_id):
+            return False
+        full_for_s = self._host.weather.amount(Fault.MESSAGE_REFUSED, 0.0, FULL_FOR_S)
+        self._wire.full_until[destination] = now + full_for_s
+        return True
 
     def _confirm(self, receipts: Sequence[tuple[UUID, Receipt]], generation: int) -> None:
         if generation == self._connection.generation and self._host.alive:
@@ -350,11 +367,14 @@ def _delivery(queue: str, stored: Stored, tag: tuple[BrokerSide, int]) -> Delive
         routing_key=stored.routing_key,
         redelivered=stored.failures > 0,
         tag=tag,
+        died_of=stored.died_of,
     )
 
 
 class SimulatedTransport:
     """A `Transport` over one connection."""
+
+    vanished = 0
 
     def __init__(self, wire: Wire, host: Host) -> None:
         self.connection = Connection(wire, host)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.routing import ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.outbox import Outbox
-from messaging.postgresql import is_transient
+from messaging.sqlstates import is_transient
 from messaging.unit_of_work import PatientUnitOfWork, UnitOfWork
 from orchestrator.core.definition import SagaDefinition, Step
 from orchestrator.core.registry import Registry

@@ -16,7 +16,7 @@ class Fault(StrEnum):
     CONFIRM_LOST = "confirm lost"
     MESSAGE_DELAYED = "message delayed"
     MESSAGE_DUPLICATED = "message duplicated"
-    MESSAGE_REFUSED = "message refused by the broker"
+    MESSAGE_REFUSED = "queue full for a while: messages refused by the broker"
     MESSAGE_FORGOTTEN = "message confirmed, then lost by the broker"
     REORDERED = "deliveries reordered"
     BROKER_CUT_OFF = "process cut off from the broker"
@@ -30,7 +30,6 @@ class Fault(StrEnum):
     DATABASE_CUT_OFF = "process cut off from its database"
     DATABASE_RESTARTED = "database restarted"
     CLOCK_JUMPED = "database clock jumped"
-    ROW_SPOILT = "an order's stored document spoilt, until somebody repairs it"
     # processes
     CRASH_BEFORE_COMMIT = "crash before a commit"
     CRASH_AFTER_COMMIT = "crash after a commit"
@@ -51,6 +50,8 @@ class Fault(StrEnum):
     PROVIDER_SLOW = "provider slow"
     VOID_LIES = "void confirmed, yet an earlier call takes effect"
     PROVIDER_MISUSE = "call refused for good until somebody repairs it"
+    # what is stored
+    ROW_SPOILT = "an order's stored document spoilt until somebody repairs it"
 
     __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
 

@@ -34,6 +34,7 @@ from oms.settings import Settings, load_settings
 from oms.wiring import Parts, deployment, over_rabbitmq, participant_service
 from orchestrator.core.state import Saga
 from orchestrator.intake import Submission
+from orchestrator.sagas.order_fulfillment import NAME
 from orchestrator.service import Front, OrchestratorService
 from participants.payment.gateway import PaymentGateway
 from participants.service import ParticipantService
@@ -71,7 +72,8 @@ class IntakeDriver:
 
     def _launch(self, count: int) -> None:
         for _ in range(count):
-            submission = Submission(next(self._orders), self._new_id(), self._new_id())
+            order = next(self._orders)
+            submission = Submission(NAME, order, order.customer_id, self._new_id(), self._new_id())
             self.loop.began(submission.saga_id)
             task = asyncio.create_task(self.front.intake.submit(submission))
             self._tasks.add(task)
@@ -81,7 +83,7 @@ class IntakeDriver:
         self._notifying.notifier(sagas)
         for saga in sagas:
             if saga.ended_at is not None:
-                self.loop.ended(saga.saga_id, saga.order_status.value)
+                self.loop.ended(saga.saga_id, saga.label)
 
 
 async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from contracts.commands import ItemQuantity
-from contracts.orders import ShippingAddress
+from contracts.orders import Address
 from participants.payment.gateway import Charged, Declined, FoundCharge, FoundRefund, Refunded
 from participants.providers import ProviderTraits, Voided, VoidNotOffered
 from participants.shipping.carrier import FoundShipment, ShipmentRejected, Shipped
@@ -59,7 +59,7 @@ class InstantCarrier:
     traits = ProviderTraits()
 
     async def ship(
-        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: ShippingAddress
+        self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: Address
     ) -> Shipped | ShipmentRejected:
         """See the port."""
         if address.postal_code == "00000":

@@ -232,6 +232,18 @@ def read_properties(data: bytes) -> Properties:
     return Properties(message_id, type_, correlation_id, headers)
 
 
+def latest_death(headers: Mapping[str, Any]) -> str | None:
+    """Why the broker moved a message the last time; None when it did not since it was published.
+
+    ``x-death`` lists the newest first; ``x-first-death-reason`` would tell of a retry queue, and 3.x has no
+    ``x-last-death-reason``.
+    """
+    deaths = headers.get("x-death")
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    reason = newest.get("reason") if isinstance(newest, dict) else None
+    return reason if isinstance(reason, str) else None
+
+
 def read_short_text(data: bytes, at: int) -> str:
     """The short string that starts at ``at``."""
     return _read_short_text(data, at)[0]

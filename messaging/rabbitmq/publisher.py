@@ -17,8 +17,8 @@ from messaging.rabbitmq.connection import (
     close_quietly,
     for_ever,
 )
-from messaging.rabbitmq.topology import Names
-from messaging.rabbitmq.wire import Channel
+from messaging.rabbitmq.topology import NOT_FOUND, Names
+from messaging.rabbitmq.wire import Channel, Refusal
 from messaging.transport import Message, Receipt, Settle
 
 MAX_UNCONFIRMED: Final = 10_000
@@ -33,6 +33,9 @@ REFUSED_FOR_S: Final = 10.0
 RabbitMQ remembers with each publishing channel that a quorum queue was full. Up to 3.13 it does not forget it
 when the policy that limited the queue is taken away (rabbitmq-server issue 12206).
 """
+
+REFUSAL_HOLDS_S: Final = 60.0
+"""Longer than until a relay tries again."""
 
 Restore = Callable[[Connection], Awaitable[None]]
 
@@ -92,12 +95,21 @@ class RabbitMqPublisher:
     two round trips.
     """
 
-    def __init__(self, link: Link, names: Names, backoff: Backoff, restore: Restore, log: Any) -> None:
+    def __init__(
+        self,
+        link: Link,
+        names: Names,
+        backoff: Backoff,
+        restore: Restore,
+        on_returned: Callable[[], None],
+        log: Any,
+    ) -> None:
         self.closed = False
         self._link = link
         self._names = names
         self._backoff = backoff
         self._restore = restore
+        self._on_returned = on_returned
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
@@ -108,10 +120,22 @@ class RabbitMqPublisher:
         """When the channel was first refused a message, by the loop's clock."""
         self._outdated: Channel | None = None
         """A channel in good order that is given up for a new one."""
+        self._refusal: tuple[str, float] | None = None
+        """Why the broker closed the last channel over a message, and when, by the loop's clock."""
         self._unusable: Connection | None = None
         """The connection on which no channel is to be had just now."""
         self._waiting: list[tuple[Message, Settle]] = []
         self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
+
+    @property
+    def trouble(self) -> str | None:
+        """Why messages do not arrive although the broker is there: a right is missing, as a rule.
+
+        It is over with the next confirm; or after a while, for who has nothing to send would not see that.
+        """
+        if self._refusal is None or self._loop.time() - self._refusal[1] > REFUSAL_HOLDS_S:
+            return None
+        return self._refusal[0]
 
     @property
     def room(self) -> int:
@@ -173,6 +197,7 @@ class RabbitMqPublisher:
     def method(self, index: int, arguments: bytes) -> bool:
         """Confirms, by the hundred."""
         if index == frames.ACK:
+            self._refusal = None
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.CONFIRMED)
         elif index == frames.NACK:
             self._unconfirmed.confirmed(frames.read_confirm(arguments), Receipt.REFUSED)
@@ -185,6 +210,7 @@ class RabbitMqPublisher:
         """A returned message; its confirm follows."""
         if index == frames.RETURN:
             self._unconfirmed.returned(frames.read_properties(properties).message_id)
+            self._on_returned()
 
     def ended(self) -> None:
         """The channel is gone, and with it every word on what was sent."""
@@ -225,9 +251,19 @@ class RabbitMqPublisher:
             if channel is self._outdated:
                 await close_quietly(channel)
                 return
+            self._note_refusal(channel.refusal)
         if not connection.lost.is_set():
             await self._recover(connection)
         self._unusable = None
+
+    def _note_refusal(self, refusal: Refusal | None) -> None:
+        """One over something missing is put right by what follows, and is no trouble."""
+        if refusal is None or refusal.code == NOT_FOUND:
+            return
+        trouble = f"the broker does not take what is published: {refusal.text}"
+        if self.trouble != trouble:
+            self._log.warning("publisher in trouble", trouble=trouble)
+        self._refusal = (trouble, self._loop.time())
 
     def _begin(self, channel: Channel, connection: Connection) -> None:
         if channel.ended.is_set():

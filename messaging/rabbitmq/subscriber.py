@@ -121,6 +121,7 @@ class RabbitMqSubscription:
                 routing_key,
                 deliver.redelivered,
                 (self._channel, deliver.tag),
+                died_of=frames.latest_death(headers),
             )
         )
 
@@ -139,6 +140,8 @@ class RabbitMqSubscription:
             channel = await connection.channel(self, confirms=False)
             await self._consume(channel)
             await channel.ended.wait()
+            if channel.refusal is not None:
+                self._log.warning("consumer's channel closed by the broker", why=channel.refusal.text)
         except BrokerError as error:
             self._say(f"queue {self._queue} cannot be consumed: {error}")
         finally:

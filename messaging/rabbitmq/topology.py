@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aiormq.abc import AbstractChannel
@@ -51,41 +52,62 @@ class Channels(Protocol):
 
 
 def queue_arguments(queue: Queue, names: Names) -> dict[str, Any]:
-    """What a queue is declared with: its dead letters leave at least once, straight to their queue."""
-    arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": queue.delivery_limit}
+    """What a queue is declared with: its dead letters leave at least once, straight to their queue.
+
+    Should a policy limit its length, a full queue refuses; unless that policy itself names another overflow,
+    which goes before this argument.
+    """
+    arguments: dict[str, Any] = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": queue.delivery_limit,
+        "x-overflow": "reject-publish",
+    }
     if queue.dead_letter_queue is not None:
         arguments |= {
             "x-dead-letter-exchange": DEFAULT_EXCHANGE,
             "x-dead-letter-routing-key": names.queue(queue.dead_letter_queue),
             "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
         }
     if queue.ttl_s is not None:
         arguments["x-message-ttl"] = round(queue.ttl_s * 1000)
     return arguments
 
 
-async def declare(connection: Channels, topology: Topology, names: Names) -> list[str]:
-    """Make the topology exist; returns a line for each exchange and queue that did not.
+def former_arguments(queue: Queue, names: Names) -> dict[str, Any] | None:
+    """What an earlier release declared a queue with, if something else: what exists stays as it is."""
+    if queue.dead_letter_queue is not None:
+        return None
+    arguments = queue_arguments(queue, names)
+    del arguments["x-overflow"]
+    return arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What came of making a topology exist.
+
+    Attributes:
+        created: a line for each exchange and queue that was not there.
+        former: queues that are as an earlier release has declared them.
+    """
+
+    created: Sequence[str]
+    former: Sequence[str]
+
+
+async def declare(connection: Channels, topology: Topology, names: Names) -> Declared:
+    """Make the topology exist.
 
     A binding cannot be looked up over AMQP, so bindings are made again and not reported.
+    A user without the right to declare gets along with what somebody else has declared.
 
     Raises:
         TopologyMismatch: something of that name exists with other properties.
         BrokerError: the broker could not be asked.
     """
     missing = await _missing(connection, topology, names)
-    await redeclare(connection, topology, names)
-    return missing
-
-
-async def redeclare(connection: Channels, topology: Topology, names: Names) -> None:
-    """The same without looking what was there before. Raises as `declare` does.
-
-    A user without the right to declare gets along with what somebody else has declared.
-    """
     try:
-        await _declare_all(connection, topology, names)
+        return Declared(missing, await _declare_all(connection, topology, names))
     except BrokerError as error:
         if error.code != _ACCESS_REFUSED:
             raise
@@ -95,46 +117,76 @@ async def redeclare(connection: Channels, topology: Topology, names: Names) -> N
                 "run `oms broker setup` as a user who may",
                 error.code,
             ) from error
+        return Declared((), ())
 
 
 async def _missing(connection: Channels, topology: Topology, names: Names) -> list[str]:
-    return [
-        f"{what} {named.name}"
-        for what, things in (("exchange", topology.exchanges), ("queue", topology.queues))
-        for named in things
-        if not await _exists(connection, named, names)
-    ]
-
-
-async def _declare_all(connection: Channels, topology: Topology, names: Names) -> None:
-    channel = await connection.plain_channel()
+    """Looked up one by one on one channel, which the broker closes at each that is not there."""
+    missing: list[str] = []
+    channel: AbstractChannel | None = None
     try:
-        for exchange in topology.exchanges:
-            await _declared("exchange", exchange.name, _declare_exchange(channel, exchange, names))
-        for queue in topology.queues:
-            await _declared("queue", queue.name, _declare_queue(channel, queue, names))
-        for binding in topology.bindings:
-            await _declared("binding of queue", binding.queue, _bind(channel, binding, names))
+        for what, named in _things(topology):
+            channel = channel or await connection.plain_channel()
+            if not await _exists(channel, named, names):
+                missing.append(f"{what} {named.name}")
+                await close_quietly(channel)
+                channel = None
     finally:
-        await close_quietly(channel)
+        if channel is not None:
+            await close_quietly(channel)
+    return missing
 
 
-async def _exists(connection: Channels, wanted: Exchange | Queue, names: Names) -> bool:
-    """Looked up on a channel of its own: the broker closes one that asks for what is not there."""
-    channel = await connection.plain_channel()
+def _things(topology: Topology) -> Iterator[tuple[str, Exchange | Queue]]:
+    yield from (("exchange", exchange) for exchange in topology.exchanges)
+    yield from (("queue", queue) for queue in topology.queues)
+
+
+async def _exists(channel: AbstractChannel, wanted: Exchange | Queue, names: Names) -> bool:
     try:
         async with asking():
             if isinstance(wanted, Queue):
                 await channel.queue_declare(names.queue(wanted.name), passive=True)
             else:
                 await channel.exchange_declare(names.exchange(wanted.name), passive=True)
-        return True
     except BrokerError as error:
         if error.code == NOT_FOUND:
             return False
         raise
+    return True
+
+
+async def _declare_all(connection: Channels, topology: Topology, names: Names) -> list[str]:
+    """Returns the queues that are as an earlier release has declared them."""
+    channel = await connection.plain_channel()
+    former: list[str] = []
+    try:
+        for exchange in topology.exchanges:
+            await _declared("exchange", exchange.name, _declare_exchange(channel, exchange, names))
+        for queue in topology.queues:
+            try:
+                await _declared("queue", queue.name, _declare_queue(channel, queue, names))
+            except TopologyMismatch as mismatch:
+                await close_quietly(channel)  # which the broker has closed
+                channel = await connection.plain_channel()
+                await _declared_formerly(channel, queue, names, mismatch)
+                former.append(queue.name)
+        for binding in topology.bindings:
+            await _declared("binding of queue", binding.queue, _bind(channel, binding, names))
     finally:
         await close_quietly(channel)
+    return former
+
+
+async def _declared_formerly(
+    channel: AbstractChannel, queue: Queue, names: Names, mismatch: TopologyMismatch
+) -> None:
+    """Raises TopologyMismatch where the queue is not as an earlier release has declared it either."""
+    arguments = former_arguments(queue, names)
+    if arguments is None:
+        raise mismatch
+    again = channel.queue_declare(names.queue(queue.name), durable=True, arguments=arguments)
+    await _declared("queue", queue.name, again)
 
 
 async def _declare_exchange(channel: AbstractChannel, exchange: Exchange, names: Names) -> None:
@@ -151,19 +203,17 @@ async def _bind(channel: AbstractChannel, binding: Binding, names: Names) -> Non
     await channel.queue_bind(names.queue(binding.queue), names.exchange(binding.exchange), binding.key)
 
 
-async def _declared(what: str, name: str, answer: Awaitable[None]) -> None:
+async def _declared(what: str, name: str, answer: Awaitable[object]) -> None:
     try:
         async with asking():
             await answer
     except BrokerError as error:
-        if error.code == _PRECONDITION_FAILED:
-            raise TopologyMismatch(_mismatch(what, name, str(error))) from error
+        if error.code == _PRECONDITION_FAILED and (found := _ARGUMENT.search(str(error))):
+            raise TopologyMismatch(_mismatch(what, name, found[1], str(error))) from error
         raise BrokerError(f"{what} {name} cannot be declared: {error}", error.code) from error
 
 
-def _mismatch(what: str, name: str, words: str) -> str:
-    found = _ARGUMENT.search(words)
-    argument = found.group(1) if found else "properties"
+def _mismatch(what: str, name: str, argument: str, words: str) -> str:
     return (
         f"{what} {name} exists with another {argument} ({words}). "
         f"To replace it: stop what publishes to it, let its consumers empty it or move its messages, "

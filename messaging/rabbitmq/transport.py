@@ -20,10 +20,13 @@ from messaging.rabbitmq.connection import (
 )
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
-from messaging.rabbitmq.topology import NOT_FOUND, Names, declare, redeclare
+from messaging.rabbitmq.topology import NOT_FOUND, Declared, Names, declare
 from messaging.transport import BrokerUnavailable, QueueDepth, Topology, TopologyMismatch
 
 DEPTH_TIMEOUT_S: Final = 5.0
+
+LOOK_AFTER_RETURN_S: Final = 5.0
+"""Shortest time between two declarations because of returned messages."""
 
 
 class RabbitMqTransport:
@@ -53,6 +56,11 @@ class RabbitMqTransport:
         self._publishing = Link(f"{name} publishing", nodes, self._rng, self._log, _nothing_to_prepare)
         self._topology = Topology()
         self._topology_trouble: str | None = None
+        self._former: set[str] = set()
+        self.vanished = 0
+        """See `Transport.vanished`."""
+        self._looked_at = -LOOK_AFTER_RETURN_S
+        """When the topology was last declared because a message came back, by the loop's clock."""
         self._mending: asyncio.Task[None] | None = None
         self._publishers: list[RabbitMqPublisher] = []
         self._subscriptions: list[RabbitMqSubscription] = []
@@ -65,7 +73,7 @@ class RabbitMqTransport:
         while True:
             connection = await self._consuming.connected()
             try:
-                created = await declare(connection, topology, self._names)
+                declared = await declare(connection, topology, self._names)
             except BrokerError as error:
                 self._note_topology(str(error))
                 await backoff.pause()
@@ -73,14 +81,22 @@ class RabbitMqTransport:
                 break
         self._topology_trouble = None
         self._topology += topology
+        self._note_former(declared)
+        for what in declared.created:
+            self._log.info("created at the broker", what=what)
         await self._publishing.connected()
-        return created
+        return declared.created
 
     def publisher(self) -> RabbitMqPublisher:
         """See `Transport.publisher`."""
         self._publishing.start()
         publisher = RabbitMqPublisher(
-            self._publishing, self._names, Backoff(self._rng), self._restore_from_publishing, self._log
+            self._publishing,
+            self._names,
+            Backoff(self._rng),
+            self._restore_from_publishing,
+            self._look_after_return,
+            self._log,
         )
         self._publishers = [*(each for each in self._publishers if not each.closed), publisher]
         return publisher
@@ -115,6 +131,7 @@ class RabbitMqTransport:
             self._publishing.trouble,
             self._topology_trouble,
             *(subscription.trouble for subscription in self._subscriptions),
+            *(publisher.trouble for publisher in self._publishers),
         )
         return next((trouble for trouble in troubles if trouble is not None), None)
 
@@ -136,7 +153,7 @@ class RabbitMqTransport:
         it is no reason to drop the connection.
         """
         try:
-            await redeclare(connection, self._topology, self._names)
+            declared = await declare(connection, self._topology, self._names)
         except (TopologyMismatch, BrokerError) as error:
             if not connection.lost.is_set():
                 self._note_topology(str(error))
@@ -145,11 +162,19 @@ class RabbitMqTransport:
             if self._topology_trouble is not None:
                 self._log.info("topology in order again")
             self._topology_trouble = None
+            self._note_vanished(declared)
 
     async def _restore_from_publishing(self, _: Connection) -> None:
         """Declared over the consuming connection: an alarm makes the broker deaf to the other one."""
         if (connection := self._consuming.connection) is not None:
             await self.restore(connection)
+
+    def _look_after_return(self) -> None:
+        """A message came back: a queue or binding is gone, and there need be no consumer who would notice."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= LOOK_AFTER_RETURN_S:
+            self._looked_at = now
+            self._mend()
 
     def _mend(self) -> None:
         if self._mending is None or self._mending.done():
@@ -158,9 +183,11 @@ class RabbitMqTransport:
     async def _try_again(self) -> None:
         """Nobody else would: what has no answer, or is amiss, need not break a connection or a channel."""
         backoff = Backoff(self._rng)
-        while self._topology_trouble is not None:
+        while True:
             await backoff.pause()
             await self.restore(await self._consuming.connected())
+            if self._topology_trouble is None:
+                return
 
     async def _channel_for_questions(self) -> AbstractChannel:
         connection = self._consuming.connection
@@ -169,6 +196,20 @@ class RabbitMqTransport:
         if self._asked is None or self._asked[0] is not connection or self._asked[1].is_closed:
             self._asked = (connection, await connection.plain_channel())
         return self._asked[1]
+
+    def _note_vanished(self, declared: Declared) -> None:
+        """What was there once and then was not: deleted by a person or an ``expires`` policy, as a rule."""
+        self._note_former(declared)
+        self.vanished += len(declared.created)
+        for what in declared.created:
+            self._log.error("vanished from the broker with all it held, declared again", what=what)
+
+    def _note_former(self, declared: Declared) -> None:
+        for queue in sorted(set(declared.former) - self._former):
+            self._former.add(queue)
+            self._log.info(
+                "queue is as an earlier release declared it: a length policy must refuse", queue=queue
+            )
 
     def _note_topology(self, trouble: str) -> None:
         if trouble != self._topology_trouble:

@@ -1,16 +1,23 @@
-"""Where the audit reads: one connection a schema, each in a read-only snapshot of its own."""
+"""Where the audit reads: one connection a database, each in a read-only snapshot of its own.
+
+Besides these it takes one more at times, to look at what has happened meanwhile: two where all schemas are at
+one URL, however many schemas there are. A pooler that has fewer is named, not waited for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from messaging.connecting import connect
+from messaging.sessions import WITHOUT_TIME_LIMITS
 from oms.failures import Failure
 
 SANDBOX: Final = "sandbox"
@@ -79,40 +86,44 @@ class Snapshots:
 async def snapshots(sources: Sources) -> AsyncIterator[Snapshots]:
     """Take the snapshots, one after the other in the order of `NEEDED`, the sandbox's last.
 
+    Schemas at one URL are read in one.
+
     Raises:
         AuditImpossible: a schema is at none of its URLs, or may not be read.
     """
+    by_url: dict[str, AsyncConnection] = {}
     opened: dict[str, AsyncConnection] = {}
-    engines: dict[str, AsyncEngine] = {}
-    try:
+    async with AsyncExitStack() as exits:
         for schema in (*NEEDED, SANDBOX):
-            await _open(schema, sources.urls[schema], opened, engines)
-        yield Snapshots(opened, engines[ORCHESTRATOR])
-    finally:
-        for connection in opened.values():
-            await connection.close()
-        for engine in engines.values():
-            await engine.dispose()
+            await _open(schema, sources.urls[schema], opened, by_url, exits)
+        yield Snapshots(opened, opened[ORCHESTRATOR].engine)
+
+
+def _engine(url: str) -> AsyncEngine:
+    engine = create_async_engine(url, poolclass=NullPool, async_creator=partial(connect, url))
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 async def _open(
-    schema: str, urls: Collection[str], opened: dict[str, AsyncConnection], engines: dict[str, AsyncEngine]
+    schema: str,
+    urls: Collection[str],
+    opened: dict[str, AsyncConnection],
+    by_url: dict[str, AsyncConnection],
+    exits: AsyncExitStack,
 ) -> None:
     for url in urls:
-        engine = create_async_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
-        engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        async with AsyncExitStack() as exits:
-            connection = await exits.enter_async_context(engine.connect())
-            if await _readable(connection, schema):
-                exits.pop_all()  # whoever took the snapshots closes them
-                opened[schema], engines[schema] = connection, engine
-                return
+        if url not in by_url:
+            by_url[url] = await exits.enter_async_context(_engine(url).connect())
+            await by_url[url].execute(text(WITHOUT_TIME_LIMITS))
+        if await _readable(by_url[url], schema):
+            opened[schema] = by_url[url]
+            return
     if schema in NEEDED:
         raise AuditImpossible(f"schema {schema} is not there: has `oms migrate` been run on this database?")
 
 
 async def _readable(connection: AsyncConnection, schema: str) -> bool:
-    """Whether the schema is there; this first statement takes the snapshot.
+    """Whether the schema is there.
 
     Raises:
         AuditImpossible: it is there, and this role may not read it.

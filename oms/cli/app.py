@@ -8,9 +8,24 @@ from collections.abc import Sequence
 
 import typer
 
-from oms.cli import bench, dead_letters, jobs, orders, prune, sagas, services, simulate, stock, tokens, whole
+from oms.cli import (
+    bench,
+    dead_letters,
+    jobs,
+    orders,
+    output,
+    prune,
+    sagas,
+    services,
+    simulate,
+    stock,
+    streams,
+    tokens,
+    whole,
+)
 from oms.cli.errors import report
 from oms.cli.options import example
+from oms.variables import doubts
 
 app = typer.Typer(
     name="oms",
@@ -42,19 +57,38 @@ bench.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Every error ends here, as one line on stderr."""
+    """Run one command; returns the exit code. Every error ends here, as one line on stderr.
+
+    A reader who leaves early (``| head``) is no error: the code is the one that the command would have had,
+    or 0 where it ended because of that.
+    """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    streams.prepare()
+    for doubt in doubts(os.environ):
+        output.note(f"oms: {doubt}")
     try:
-        ended = typer.main.get_command(app).main(given, prog_name="oms", standalone_mode=False)
-        sys.stdout.flush()
+        code = _run(given)
     except BrokenPipeError:
-        _drop_stdout()
-        return 0
+        streams.drop_output()
+        code = 0
     except (Exception, KeyboardInterrupt) as error:
-        return report(error)
+        code = report(error)
+    _flush()
+    return code
+
+
+def _run(given: Sequence[str]) -> int:
+    try:
+        ended = typer.main.get_command(app).main(list(given), prog_name="oms", standalone_mode=False)
+    except SystemExit as leaving:  # what the library makes of a pipe that breaks
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise leaving.__context__ from None
+        raise
     return ended if isinstance(ended, int) else 0
 
 
-def _drop_stdout() -> None:
-    """Whoever read our output has left: nothing more can be written, not even at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        streams.drop_output()

@@ -39,8 +39,8 @@ def groups(found: Iterable[Document]) -> Table:
         (
             output.plain(each.get("queue")),
             output.plain(each.get("error_type")),
-            output.plain(each.get("count")),
-            output.plain(each.get("permanent")),
+            _counted(each, "count"),
+            _counted(each, "permanent"),
             output.plain(", ".join(each.get("steps") or ())),
             output.age(each.get("first_failed_at")),
             output.age(each.get("last_failed_at")),
@@ -49,6 +49,12 @@ def groups(found: Iterable[Document]) -> Table:
     ]
     names = ("queue", "error", "#open", "#permanent", "steps", "first failed", "last failed")
     return output.table(names, rows)
+
+
+def _counted(group: Document, name: str) -> Text:
+    """A count, with a mark where counting has stopped."""
+    count = group.get(name)
+    return output.plain(f"{count}+" if group.get("at_least") and count else count)
 
 
 def show(dead: Document) -> None:

@@ -101,6 +101,8 @@ def groups(url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False)
         output.show_json(found)
     else:
         output.show(dead_letter_view.groups(found.get("items", ())))
+        if found.get("more"):
+            output.note("there are further groups, which are not counted here: oms dead-letters list")
 
 
 @commands.command(

@@ -10,6 +10,7 @@ from typing import Final
 import typer
 
 from oms.failures import Failure
+from oms.log_writer import flush_logs
 
 INTERRUPTED: Final = 130
 USAGE: Final = 2
@@ -20,7 +21,10 @@ _FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
     "oms.servers.child": ("ServerError",),
     "migrations.run": ("MigrationFailed",),
     "orchestrator.core.definition": ("InvalidDefinition",),
+    "messaging.certificates": ("UnusableAuthorities",),
+    "messaging.proxies": ("InvalidProxy",),
     "messaging.unit_of_work": ("StorageUnavailable",),
+    "messaging.sessions": ("UnfitDatabase",),
     "messaging.transport": ("BrokerUnavailable", "TopologyMismatch"),
     "messaging.rabbitmq.connection": ("BrokerError",),
     "participants.exchange": ("InvalidProviderUrl",),
@@ -31,6 +35,7 @@ _FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
 
 def report(error: BaseException) -> int:
     """Tell the person at the terminal what went wrong; returns the exit code."""
+    flush_logs()
     cause = _single(error)
     if isinstance(cause, typer.TyperException):
         _say(_usage(cause))
@@ -80,7 +85,7 @@ def _single(error: BaseException) -> BaseException:
 
 
 def _first_line(error: object) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _say(line: str) -> None:

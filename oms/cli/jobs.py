@@ -79,6 +79,11 @@ def show(job_id: JobId, url: Url = DEFAULT_URL, token: Token = None, as_json: As
     job_view.show(job)
     if refused["items"]:
         output.show(job_view.items(refused["items"]))
+        if refused["next_cursor"] is not None:
+            output.note(
+                f"these are the latest {len(refused['items'])} of {job['refused']} that were refused; "
+                f"all of them: /console/jobs/{job_id}?result=refused"
+            )
 
 
 @commands.command("watch", epilog=example("oms jobs watch ID"))

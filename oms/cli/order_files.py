@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import itertools
 import json
+import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 from uuid import uuid4
 
+from oms.cli.order_text import (
+    LARGEST_DOCUMENT,
+    Line,
+    NotAnOrder,
+    Unfinished,
+    check_order,
+    document_of,
+    lines_of,
+    order_of,
+    orders_in_list,
+    text_of,
+)
 from oms.failures import Failure
 
 STDIN: Final = "-"
@@ -33,88 +47,159 @@ class Numbered:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Orders to be read once. ``total`` is how many there are, None while that is not known."""
+class Unusable:
+    """Something in an order's place that cannot be sent; ``error`` says why."""
 
-    orders: Iterator[Numbered]
+    line: int
+    error: str
+
+
+Item = Numbered | Unusable
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Orders to be read once.
+
+    Attributes:
+        total: how many there are, None while that is not known.
+        unit: what the numbers count: lines, or the orders of a list.
+    """
+
+    orders: Iterator[Item]
     total: int | None
+    unit: str = "line"
 
 
 KeyOf = Callable[[Numbered], str]
 """The idempotency key of an order."""
 
 
-@contextmanager
-def opened(file: str) -> Iterator[Source]:
-    """The orders of a file, or of stdin.
+def opened(file: str) -> Source:
+    """The orders of a file, or of stdin, whatever the locale's encoding is.
 
     Raises:
         UnreadableOrders: it is empty or begins with something that is no JSON.
-        OSError: it cannot be opened.
+        OSError: it cannot be opened or read.
     """
     if file == STDIN:
-        yield source_of(sys.stdin, STDIN, lines=None)
-        return
-    with Path(file).open(encoding="utf-8", errors="strict") as stream:
-        lines = sum(1 for line in stream if line.strip())
-        stream.seek(0)
-        yield source_of(stream, file, lines)
+        return source_of(_stdin(), STDIN, lines=None)
+    stream = Path(file).open("rb")  # noqa: SIM115  closed by whoever reads the last order, in a thread
+    try:
+        source = source_of(stream, file, _counted(stream))
+    except BaseException:
+        stream.close()
+        raise
+    return replace(source, orders=_closing(stream, source.orders))
 
 
-def source_of(stream: IO[str], name: str, lines: int | None) -> Source:
+def _stdin() -> IO[bytes]:
+    """Past the buffer that the interpreter closes in the end, and waits for while a thread reads from it."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):
+        return sys.stdin.buffer
+
+
+def _closing(stream: IO[bytes], orders: Iterator[Item]) -> Iterator[Item]:
+    with stream:
+        yield from orders
+
+
+def _counted(stream: IO[bytes]) -> int | None:
+    """Lines that are not empty; None for what can be read only once, such as a pipe."""
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        return None
+    lines = sum(1 for _ in lines_of(stream))
+    stream.seek(0)
+    return lines
+
+
+def source_of(stream: IO[bytes], name: str, lines: int | None) -> Source:
     """The orders of a stream. ``lines`` that are not empty, where it is known how many there are.
 
     Raises:
         UnreadableOrders: it is empty or begins with something that is no JSON.
+        OSError: it cannot be read.
     """
     try:
-        return _source_of(stream, name, lines)
-    except UnicodeDecodeError:
-        raise UnreadableOrders(f"{name}: not text in UTF-8") from None
+        first = next(lines_of(stream, LARGEST_DOCUMENT), None)
+        if first is None:
+            raise NotAnOrder("there is no order in it")
+        head = first.content.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+        if head == b"[":
+            return _list(orders_in_list(text_of(_whole(first, stream))))
+        if head != b"{":
+            text_of(first.content)
+            raise NotAnOrder("neither JSON nor one JSON object a line")
+        if _is_beginning(first):
+            return _single(Line(first.number, _whole(first, stream)))
+        second = next(lines_of(stream, after=first.number), None)
+        if second is None:
+            return _single(first)
+    except NotAnOrder as error:
+        raise UnreadableOrders(f"{name}: {error}") from None
+    following = itertools.chain([first, second], lines_of(stream, after=second.number))
+    return Source(_read(following), lines)
 
 
-def _source_of(stream: IO[str], name: str, lines: int | None) -> Source:
-    number, first = _first_line(stream)
-    if first is None:
-        raise UnreadableOrders(f"{name}: there is no order in it")
+def _whole(first: Line, stream: IO[bytes]) -> bytes:
+    content = first.content + stream.read(LARGEST_DOCUMENT)
+    if len(content) > LARGEST_DOCUMENT:
+        raise NotAnOrder(f"longer than {LARGEST_DOCUMENT} bytes: write one order a line instead")
+    return content
+
+
+def _is_beginning(line: Line) -> bool:
+    """Whether a document begins on this line and does not end on it."""
     try:
-        head = json.loads(first)
-    except ValueError:
-        return _whole(first + stream.read(), name)
-    if isinstance(head, list):
-        return _whole(first + stream.read(), name)
-    gap, second = _first_line(stream)
-    if second is None:
-        return Source(iter([Numbered(number, head)]), 1)
-    following = itertools.chain([(number + gap, second)], enumerate(stream, start=number + gap + 1))
-    return Source(itertools.chain([Numbered(number, head)], _parsed(following, name)), lines)
+        document_of(text_of(line.content))
+    except Unfinished:
+        return True
+    except NotAnOrder:
+        return False
+    return False
 
 
-def _first_line(stream: IO[str]) -> tuple[int, str | None]:
-    for number, line in enumerate(stream, start=1):
-        if line.strip():
-            return number, line
-    return 0, None
-
-
-def _whole(text: str, name: str) -> Source:
+def _single(line: Line) -> Source:
     try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise UnreadableOrders(f"{name}: neither JSON nor one JSON object a line: {error}") from None
-    orders = document if isinstance(document, list) else [document]
+        document = document_of(text_of(line.content))
+        check_order(document)
+    except NotAnOrder as error:
+        raise NotAnOrder(f"line {line.number}: {error}") from None
+    return Source(iter([Numbered(line.number, document)]), 1)
+
+
+def _list(orders: list[Any]) -> Source:
     if not orders:
-        raise UnreadableOrders(f"{name}: there is no order in it")
-    return Source((Numbered(at, order) for at, order in enumerate(orders, start=1)), len(orders))
+        raise NotAnOrder("there is no order in it")
 
-
-def _parsed(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Numbered]:
-    for number, line in lines:
-        if line.strip():
+    def checked() -> Iterator[Item]:
+        for at, order in enumerate(orders, start=1):
             try:
-                yield Numbered(number, json.loads(line))
-            except ValueError as error:
-                raise UnreadableOrders(f"{name}, line {number}: not JSON: {error}") from None
+                check_order(order)
+            except NotAnOrder as error:
+                yield Unusable(at, str(error))
+            else:
+                yield Numbered(at, order)
+
+    if len(orders) == 1:
+        check_order(orders[0])
+    return Source(checked(), len(orders), unit="order")
+
+
+def _read(lines: Iterable[Line]) -> Iterator[Item]:
+    """The orders of all lines; where reading fails, the last one is what could not be read."""
+    number = 0
+    try:
+        for line in lines:
+            number = line.number
+            try:
+                yield Numbered(number, order_of(line))
+            except NotAnOrder as error:
+                yield Unusable(number, str(error))
+    except OSError as error:
+        yield Unusable(number + 1, f"cannot be read, nor what follows it: {error.strerror or error}")
 
 
 def keys_for(source: Source, given: str | None, new: bool) -> KeyOf:

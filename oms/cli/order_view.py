@@ -50,13 +50,13 @@ def table(orders: Iterable[Order]) -> Table:
 
 
 def show_event(order: Order) -> None:
-    """One line of an order's progress."""
+    """One line of an order's progress. Raises BrokenPipeError when nobody follows it any more."""
     at = output.moment(order.get("updated_at"))
     line = Text(at.astimezone().strftime("%H:%M:%S") if at else "", style="dim")
     line.append("  ").append_text(_status(order))
     if order.get("failure"):
         line.append("  ").append_text(failure(order))
-    output.show(line)
+    output.show_now(line)
 
 
 def failure(order: Order) -> Text:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
@@ -46,6 +47,7 @@ OrderToken = Annotated[
 ENDED: Final = ("completed", "rejected", "cancelled")
 _RECONNECTS: Final = 20
 _PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
 
 
 @commands.command(
@@ -85,11 +87,11 @@ def submit(
     """Submit one order, or many. Running it again is safe: orders that were taken are not taken twice."""
     from oms.cli import order_files, submission, submission_view
 
-    with order_files.opened(file) as source:
-        keys = order_files.keys_for(source, idempotency_key, new)
-        plan = submission.Plan(keys, concurrency, timeout if wait else None)
-        view = submission_view.view_for(source, as_json, wait)
-        outcome = session.ask(url, token, lambda api: submission.run(api, source, plan, view))
+    source = order_files.opened(file)
+    keys = order_files.keys_for(source, idempotency_key, new)
+    plan = submission.Plan(keys, concurrency, timeout if wait else None)
+    view = submission_view.view_for(source, as_json, wait)
+    outcome = session.ask(url, token, lambda api: submission.run(api, source, plan, view))
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -139,11 +141,12 @@ def watch(
     """Follow one order until it has ended."""
 
     async def follow(api: ApiClient) -> None:
-        async for event in _events(api, order_id):
-            if as_json:
-                output.show_json_line({"id": event.id, "event": event.kind, "order": event.data})
-            else:
-                order_view.show_event(event.data)
+        async with aclosing(_events(api, order_id)) as events:
+            async for event in events:
+                if as_json:
+                    output.show_json_line({"id": event.id, "event": event.kind, "order": event.data})
+                else:
+                    order_view.show_event(event.data)
 
     session.ask(url, token, follow)
 
@@ -168,23 +171,27 @@ def cancel(
         order_view.show(order)
 
 
-async def _events(api: ApiClient, order_id: UUID) -> AsyncIterator[StreamEvent]:
+async def _events(api: ApiClient, order_id: UUID) -> AsyncGenerator[StreamEvent, None]:
     """The order's events until the final one; a stream that broke off is taken up where it ended."""
-    from oms.api_client import Unreachable
+    from oms.api_client import Unreachable, Untrusted
 
     last: str | None = None
-    for _ in range(_RECONNECTS):
+    pause_s, left = _PAUSE_S, _RECONNECTS
+    while left:
+        left -= 1
         try:
-            async for event in api.events(f"/orders/{order_id}/events", last):
-                last = event.id or last
-                yield event
-                if _status(event.data) in ENDED:
-                    return
-        except Unreachable:
-            if last is None:
+            async with aclosing(api.events(f"/orders/{order_id}/events", last)) as events:
+                async for event in events:
+                    last, left = event.id or last, _RECONNECTS
+                    pause_s = min(_LONGEST_PAUSE_S, event.retry_s or pause_s)
+                    yield event
+                    if _status(event.data) in ENDED:
+                        return
+        except Unreachable as error:
+            if last is None or isinstance(error, Untrusted):
                 raise
-        await asyncio.sleep(_PAUSE_S)
-    raise Unreachable(f"{api.url} broke the stream off {_RECONNECTS} times")
+        await asyncio.sleep(pause_s)
+    raise Unreachable(f"{api.url} broke the stream off {_RECONNECTS} times in a row")
 
 
 def _status(order: Any) -> str:

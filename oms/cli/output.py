@@ -6,7 +6,8 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import IO, Any, Final
 
@@ -14,8 +15,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from oms.cli import streams
+
 _WIDTH_WITHOUT_TERMINAL: Final = 200
 """Columns of what is piped or written to a file, so that identities are never cut."""
+
+_NARROWEST: Final = 40
+"""Columns that a table gets however narrow the terminal says it is."""
 
 _STYLES: Final[dict[str, str]] = {
     "pending": "cyan",
@@ -44,15 +50,32 @@ _STYLES: Final[dict[str, str]] = {
 NOTHING: Final = "-"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """What to do about it is not the library's to decide."""
+        raise  # noqa: PLE0704  it is called while the error is handled
+
+
 def console(stream: IO[str] | None = None) -> Console:
     """A console on ``stream`` (stdout when None)."""
     out = stream or sys.stdout
-    wide = None if out.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
-    return Console(file=out, highlight=False, emoji=False, width=wide)
+    wide = None if out.isatty() or _columns() else _WIDTH_WITHOUT_TERMINAL
+    return _Console(file=out, highlight=False, emoji=False, width=_columns() or wide)
+
+
+def _columns() -> int | None:
+    given = os.environ.get("COLUMNS", "")
+    return max(int(given), _NARROWEST) if given.isascii() and given.isdigit() and int(given) else None
 
 
 def show(*renderables: RenderableType) -> None:
-    """Print for people, on stdout."""
+    """Print for people, on stdout; it does not matter whether they read it to its end."""
+    with _left_alone():
+        show_now(*renderables)
+
+
+def show_now(*renderables: RenderableType) -> None:
+    """Print for people who follow what happens. Raises BrokenPipeError when nobody does any more."""
     out = console()
     for renderable in renderables:
         out.print(renderable)
@@ -60,18 +83,35 @@ def show(*renderables: RenderableType) -> None:
 
 def note(line: str | Text) -> None:
     """A remark on stderr, so that it never mixes with data."""
-    console(sys.stderr).print(plain(line) if isinstance(line, str) else line, soft_wrap=True)
+    with suppress(BrokenPipeError):
+        console(sys.stderr).print(plain(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
 def show_json(data: Any) -> None:
-    """Print a document for programs, on stdout."""
-    sys.stdout.write(_printable_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
+    """Print a document for programs, on stdout; it does not matter whether they read it to its end."""
+    with _left_alone():
+        sys.stdout.write(_json(data, indent=2) + "\n")
 
 
 def show_json_line(data: Any) -> None:
-    """Print one line of newline-delimited JSON, at once."""
-    sys.stdout.write(_printable_json(json.dumps(data, ensure_ascii=False)) + "\n")
+    """Print one line of newline-delimited JSON, at once. Raises BrokenPipeError when nobody reads it."""
+    sys.stdout.write(_json(data) + "\n")
     sys.stdout.flush()
+
+
+@contextmanager
+def _left_alone() -> Iterator[None]:
+    """Who reads a whole answer may leave before its end: the command goes on to its own."""
+    try:
+        yield
+    except BrokenPipeError:
+        streams.drop_output()
+
+
+def _json(data: Any, indent: int | None = None) -> str:
+    """JSON in characters that stdout has; for all others it has escapes of its own."""
+    has_every_character = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    return _printable_json(json.dumps(data, indent=indent, ensure_ascii=not has_every_character))
 
 
 def _printable_json(text: str) -> str:

@@ -1,10 +1,9 @@
-"""A progress bar on stderr; nothing at all where stderr is no terminal."""
+"""A progress bar on stderr; nothing at all where stderr is no terminal that can redraw a line."""
 
 from __future__ import annotations
 
 import sys
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,16 +13,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from oms.cli import output
+
 
 def progress_bar() -> Progress:
     """A bar that leaves no trace when it ends."""
+    console = output.console(sys.stderr)
     return Progress(
-        SpinnerColumn(),
+        SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        console=console,
+        disable=not sys.stderr.isatty() or console.is_dumb_terminal,
         transient=True,
     )

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
 
 _POLL_S: Final = 0.5
+SHOWN_ENTRIES: Final = 1000
+"""Entries of a saga's history that come with the saga itself."""
+
 ENDED: Final = ("completed", "compensated")
 
 commands = group(
@@ -95,14 +98,30 @@ def list_sagas(
     session.show_more(page)
 
 
-@commands.command("show", epilog=example("oms sagas show ID"))
-def show(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+@commands.command("show", epilog=example("oms sagas show ID", "oms sagas show ID --history 5000"))
+def show(
+    saga_id: SagaId,
+    entries: Annotated[
+        int,
+        typer.Option(
+            "--history",
+            min=1,
+            max=1_000_000,
+            metavar="COUNT",
+            help="So many entries of its history, the latest.",
+        ),
+    ] = SHOWN_ENTRIES,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
     """Show one saga: its steps, its incidents, its history as a timeline."""
-    saga = session.ask(url, token, lambda api: _find(api, saga_id))
+    saga = session.ask(url, token, lambda api: _with_history(api, saga_id, entries))
     if as_json:
         output.show_json(saga)
     else:
         saga_view.show(saga)
+        _note_omitted(saga)
 
 
 @commands.command(
@@ -168,6 +187,9 @@ def watch(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json:
         while True:
             saga = await _find(api, saga_id)
             started = started or saga.get("created_at")
+            missed = int(saga.get("history_omitted") or 0) - seen
+            if missed > 0:
+                output.note(f"{missed} older entries are not shown: oms sagas show {saga_id} --history COUNT")
             for entry in saga.get("history", ()):
                 if entry.get("seq", 0) > seen:
                     seen = entry["seq"]
@@ -183,7 +205,7 @@ def _show_entry(entry: dict[str, Any], started: Any, as_json: bool) -> None:
     if as_json:
         output.show_json_line(entry)
     else:
-        output.show(saga_view.history_line(entry, started))
+        output.show_now(saga_view.history_line(entry, started))
 
 
 @commands.command("cancel", epilog=example('oms sagas cancel ID --reason "ordered twice"'))
@@ -271,6 +293,26 @@ def _act(
         output.show_json(after)
     else:
         saga_view.show(after)
+
+
+async def _with_history(api: ApiClient, saga_id: UUID, entries: int) -> Document:
+    """The saga with so many entries of its history, the latest. Raises ApiFailure."""
+    saga = await _find(api, saga_id)
+    given = list(saga.get("history", ()))
+    if saga.get("history_omitted") and len(given) < entries:
+        page = await api.items(f"/admin/sagas/{saga['saga_id']}/history", {}, entries)
+        given = page["items"][::-1]
+    shown = given[-entries:]
+    omitted = shown[0]["seq"] - 1 if shown else 0
+    told = {"history_omitted": omitted} if omitted or "history_omitted" in saga else {}
+    return {**saga, "history": shown, **told}
+
+
+def _note_omitted(saga: Document) -> None:
+    """Say how to see the entries that are not shown, where there are some."""
+    if omitted := saga.get("history_omitted"):
+        whole = omitted + len(saga["history"])
+        output.note(f"{omitted} older entries of its history are not shown: --history {whole} shows all")
 
 
 async def _find(api: ApiClient, saga_id: UUID) -> Document:

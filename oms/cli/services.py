@@ -123,6 +123,39 @@ def setup(as_json: AsJson = False) -> None:
         output.show(output.plain("nothing to change"))
 
 
+@broker.command(
+    "check",
+    epilog=example(
+        "(rabbitmqctl -q list_policies --formatter json; "
+        "rabbitmqctl -q list_operator_policies --formatter json) | oms broker check"
+    ),
+)
+def check(
+    policies: Annotated[
+        typer.FileText, typer.Argument(metavar="FILE", help="What rabbitmqctl lists as JSON; - is stdin.")
+    ] = "-",  # type: ignore[assignment]
+    as_json: AsJson = False,
+) -> None:
+    """Say which policies at the broker would lose messages of ours; ends with 1 when there are any."""
+    from oms import broker_policies, processes
+
+    queues = processes.queues(_settings())
+    found = broker_policies.harms(broker_policies.read(policies.read()), queues)
+    if as_json:
+        output.show_json({"harms": found})
+    else:
+        for harm in found or ["no policy harms our queues"]:
+            output.show(output.plain(harm))
+    if found:
+        raise typer.Exit(1)
+
+
+def _settings() -> Any:
+    from oms.settings import load_settings
+
+    return load_settings()
+
+
 def _serve(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
     """Run a service on a fast event loop, with the environment's settings. Raises InvalidSettings."""
     import uvloop

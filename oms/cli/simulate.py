@@ -135,7 +135,7 @@ def _summary(total: Outcome, rate: Rate) -> None:
 
 def _progress(text: str) -> None:
     """The line at the bottom of a terminal, written over again and again."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not output.console(sys.stderr).is_dumb_terminal:
         sys.stderr.write(f"\r\x1b[2K{text}")
         sys.stderr.flush()
 

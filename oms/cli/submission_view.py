@@ -18,8 +18,8 @@ def view_for(source: Source, as_json: bool, waits: bool) -> View:
     """The right view for this many orders and this kind of reader."""
     single = source.total == 1
     if as_json:
-        return JsonDocument() if single else JsonLines(waits)
-    return OneOrder() if single else ManyOrders(source.total, waits)
+        return JsonDocument() if single else JsonLines(source.unit, waits)
+    return OneOrder() if single else ManyOrders(source, waits)
 
 
 class JsonDocument:
@@ -47,8 +47,10 @@ class JsonDocument:
 class JsonLines:
     """One JSON object a line for every order, as soon as it is done: ``line`` and ``order`` or ``error``."""
 
-    def __init__(self, waits: bool) -> None:
+    def __init__(self, unit: str, waits: bool) -> None:
+        self._unit = unit
         self._waits = waits
+        self._is_read = True
 
     def accepted(self, done: Accepted) -> None:
         """See `View`."""
@@ -61,13 +63,25 @@ class JsonLines:
 
     def failed(self, failed: NotTaken) -> None:
         """See `View`."""
-        output.show_json_line({"line": failed.line, "error": failed.error})
+        self._say({"line": failed.line, "error": failed.error})
 
     def close(self, outcome: Outcome) -> None:
         """See `View`."""
+        if outcome.nothing_after is not None:
+            output.note(_summary(outcome))
+            _tell_where_it_ended(outcome, self._unit)
 
     def _print(self, done: Accepted) -> None:
-        output.show_json_line({"line": done.line, "replayed": done.replayed, "order": done.order})
+        self._say({"line": done.line, "replayed": done.replayed, "order": done.order})
+
+    def _say(self, fate: dict[str, object]) -> None:
+        if not self._is_read:
+            return
+        try:
+            output.show_json_line(fate)
+        except BrokenPipeError:
+            self._is_read = False  # once is enough to end the submission; the rest has nobody to hear it
+            raise
 
 
 class OneOrder:
@@ -99,12 +113,12 @@ class OneOrder:
 class ManyOrders:
     """A progress bar on a terminal; then what came of them, and the first failures."""
 
-    def __init__(self, total: int | None, waits: bool) -> None:
-        self._waits = waits
+    def __init__(self, source: Source, waits: bool) -> None:
+        self._unit = source.unit
         self._failures: list[NotTaken] = []
         self._progress = progress_bar()
-        self._submitting = self._progress.add_task("submitted", total=total)
-        self._ending = self._progress.add_task("ended", total=total, visible=waits)
+        self._submitting = self._progress.add_task("submitted", total=source.total)
+        self._ending = self._progress.add_task("ended", total=source.total, visible=waits)
         self._progress.start()
 
     def accepted(self, done: Accepted) -> None:
@@ -125,11 +139,17 @@ class ManyOrders:
         """See `View`."""
         self._progress.stop()
         for failure in self._failures:
-            output.note(f"line {failure.line}: {failure.error}")
+            output.note(f"{self._unit} {failure.line}: {failure.error}")
         if outcome.failed > len(self._failures):
             output.note(f"... and {outcome.failed - len(self._failures)} more")
         if outcome.accepted or outcome.failed:
             output.show(_summary(outcome))
+        _tell_where_it_ended(outcome, self._unit)
+
+
+def _tell_where_it_ended(outcome: Outcome, unit: str) -> None:
+    if outcome.nothing_after is not None:
+        output.note(f"nothing after {unit} {outcome.nothing_after} was submitted")
 
 
 def _summary(outcome: Outcome) -> Text:

@@ -39,7 +39,7 @@ class RoleName(StrEnum):
     ADMIN = "admin"
 
 
-Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; kept in the audit log.")]
+WhyOption = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; kept in the audit log.")]
 _NO_REASON: Final = "no reason was given"
 
 
@@ -51,7 +51,7 @@ def create(
         str | None,
         typer.Option("--expires", metavar="TIME", help="After so long: 90d, 12h, 30m. Default: never."),
     ] = None,
-    reason: Reason = _NO_REASON,
+    reason: WhyOption = _NO_REASON,
     as_json: AsJson = False,
 ) -> None:
     """Make a token. It is printed once, on stdout; only its hash is kept.
@@ -91,7 +91,7 @@ def list_tokens(as_json: AsJson = False) -> None:
 @commands.command("revoke", epilog=example('oms tokens revoke jane --reason "has left"'))
 def revoke(
     token: Annotated[str, typer.Argument(metavar="NAME|ID", help="Its name or id.")],
-    reason: Reason = _NO_REASON,
+    reason: WhyOption = _NO_REASON,
     as_json: AsJson = False,
 ) -> None:
     """Make a token worthless: its session ends with the next request, a program's requests within 2 s."""
@@ -123,12 +123,18 @@ def _with_tokens(work: Callable[[Tokens], Awaitable[T]]) -> T:
 
 
 def _actor(reason: str) -> Actor:
+    from pydantic import TypeAdapter, ValidationError
+
     from oms.installation import operator_here
     from orchestrator.core.inputs import Actor
+    from orchestrator.http.fields import Reason
 
-    if not 1 <= len(reason.strip()) <= 500 or not reason.isprintable():
-        raise typer.BadParameter("--reason takes 1 to 500 printable characters")
-    return Actor(operator_here(), reason.strip())
+    try:
+        said = TypeAdapter(Reason).validate_python(reason)
+    except ValidationError:
+        wanted = "--reason takes 1 to 500 printable characters, line breaks and tabs among them"
+        raise typer.BadParameter(wanted) from None
+    return Actor(operator_here(), said)
 
 
 def _document(token: StoredToken, now: datetime) -> dict[str, Any]:

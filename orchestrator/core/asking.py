@@ -1,4 +1,4 @@
-"""What a saga asks for and tells: its commands and events, built from its input and its results, each time anew."""
+"""What a saga asks for and tells: commands and events, built from its input and results, each time anew."""
 
 from __future__ import annotations
 

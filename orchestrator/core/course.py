@@ -193,7 +193,7 @@ def turn(at: Moment, saga: Saga, known: tuple[StepState, ...], failure: Failure)
 
 
 def undo_next(at: Moment, saga: Saga) -> Course:
-    """Undo what may hold something, stage by stage in reverse order, a stage side by side; or end (S3, S21)."""
+    """Undo what may hold something: stages in reverse order, each side by side; or end (S3, S21)."""
     last, held = -1, list[StepState]()
     for piece in reversed(saga.steps):
         if not piece.may_hold_something or piece.name not in at.definition:

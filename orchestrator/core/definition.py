@@ -69,11 +69,11 @@ class StepPolicy:
 
 
 Results = Mapping[str, Any]
-"""What a saga remembers of its successes: by a step's name the fields that it keeps, by a wait's the body of its
-signal, by a for-each's name one mapping a branch, with its ``item`` and its ``outcome`` beside what it keeps."""
+"""What a saga remembers of its successes: by a step's name the fields that it keeps, by a wait's the body of
+its signal, by a for-each's name one mapping a branch, with ``item`` and ``outcome`` beside what it keeps."""
 
 Arguments = Callable[..., Mapping[str, Any]]
-"""Takes the input and the results; in a for-each the branch's item as well. Pure: a re-send builds the same."""
+"""Takes the input and the results, in a for-each the branch's item too. Pure: a re-send builds the same."""
 
 
 def no_arguments(*given: Any) -> Mapping[str, Any]:

@@ -103,13 +103,16 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
 _BY_PEOPLE: Final = frozenset({Trigger.CANCEL, Trigger.RETRY, Trigger.RESOLVE, Trigger.SIGNAL})
 
 
+_STARTED: Final = SagaStarted()
+
+
 def start(
     definition: SagaDefinition,
     saga_id: UUID,
     subject_id: UUID,
     given: Any,
     now: datetime,
-    started: SagaStarted = SagaStarted(),
+    started: SagaStarted = _STARTED,
 ) -> Transition:
     """A new saga that awaits its first stage, with what announces it on its way (S14).
 

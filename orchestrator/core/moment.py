@@ -28,7 +28,7 @@ END_WITH_THE_WAIT: Final = frozenset(
 
 
 class DefinitionFault(Exception):
-    """A definition's own function did what no definition may; it harms the saga that it was asked for (S25)."""
+    """A definition's own function did what none may; it harms the saga that it was asked for (S25)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ from orchestrator.core.values import replace
 
 
 def advance(at: Moment) -> Decision:
-    """An awaited step succeeded: go on when nothing else of its stage is awaited, or complete (S1, S6, S20)."""
+    """An awaited step succeeded: go on when its stage awaits nothing else, or complete (S1, S6, S20)."""
     outcome: OutcomeReceived = at.happened
     if at.saga.awaits(outcome.step, FORWARD):
         return at.accept(*succeed(at, outcome.step, outcome.data))
@@ -125,7 +125,7 @@ def cancel_again(at: Moment) -> Decision:
 
 
 def take_signal(at: Moment) -> Decision:
-    """What a wait waits for has come: once, from whom, and never twice in two ways; early ones are kept (S23)."""
+    """What a wait waits for has come: it is taken once, and kept where it comes early (S23)."""
     asked: SignalReceived = at.happened
     wait, saga = at.definition.waits.get(asked.wait), at.saga
     if wait is None or wait.signal is None:

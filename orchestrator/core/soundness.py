@@ -147,7 +147,8 @@ def _order_problems(course: Sequence[Any]) -> Iterator[str]:
             pivots += step.kind is StepKind.PIVOT
         final = final or next((s for s in steps_of(stage) if s.kind is not StepKind.COMPENSATABLE), None)
         if isinstance(stage, Wait) and final is not None and _may_turn(stage):
-            yield f"wait {stage.name!r} may turn the saga round, but comes after {final.name!r}, which cannot be undone"
+            behind = f"comes after {final.name!r}, which cannot be undone"
+            yield f"wait {stage.name!r} may turn the saga round, but {behind}"
     if pivots > 1:
         yield "it has more than one pivot"
 
@@ -258,7 +259,8 @@ def _unlike(step: Any, work: KindOfWork) -> Iterator[str]:
     if step.success is not work.success:
         yield f"its success is {called(step.success)}, but {command} is answered by {called(work.success)}"
     if step.rejection is not work.rejection:
-        yield f"its rejection is {called(step.rejection)}, but the one of {command} is {called(work.rejection)}"
+        told, right = called(step.rejection), called(work.rejection)
+        yield f"its rejection is {told}, but the one of {command} is {right}"
     if isinstance(given, Compensation) and (given.command, given.outcome) != (work.compensation, work.undone):
         told = f"{called(given.command)} answered by {called(given.outcome)}"
         right = (

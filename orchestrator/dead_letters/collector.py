@@ -23,6 +23,7 @@ from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
 from orchestrator.core.inputs import CommandDeadLettered
 from orchestrator.core.state import Saga
+from orchestrator.dead_letters.causes import cause_of
 from orchestrator.engine import Engine, Happening, UnknownVersion, UnreadableSaga, Work
 from orchestrator.storage import DeadLetter, DeadLetterStatus, OrchestratorTransaction
 
@@ -172,7 +173,7 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
     A message id that is no UUID is a stranger's and tells nothing apart: each such message is kept by itself.
     """
     headers = _discreet(delivery)
-    by_broker = retries.ERROR_TYPE not in headers
+    cause = cause_of(delivery, headers)
     death_id = str(parse_id(delivery.message_id) or dead_letter_id)
     return DeadLetter(
         dead_letter_id=dead_letter_id,
@@ -181,12 +182,10 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
         death_id=death_id,
         queue=_text(headers, retries.ORIGINAL_QUEUE, _original_queue(delivery)),
         type=_text(headers, retries.ORIGINAL_TYPE, delivery.type),
-        error_type=_text(headers, retries.ERROR_TYPE, "delivery_limit"),
-        error_message=_text(
-            headers, retries.ERROR_MESSAGE, "the broker gave it up after too many redeliveries"
-        ),
+        error_type=_clean(cause.error_type),
+        error_message=_clean(cause.message),
         error_stack=_text(headers, retries.ERROR_STACK, ""),
-        permanent=headers.get(retries.PERMANENT) is True and not by_broker,
+        permanent=cause.permanent,
         attempts=attempt_of(delivery),
         first_failed_at=_moment(headers, retries.FIRST_FAILURE_AT, now),
         last_failed_at=_moment(headers, retries.LAST_FAILURE_AT, now),

@@ -23,6 +23,7 @@ from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
 from orchestrator.http.crowd import Crowd
 from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.head import Head
 from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
 from orchestrator.http.openapi import describe
 from orchestrator.http.orders import Cancellation, order_routes
@@ -37,6 +38,7 @@ from orchestrator.queries.views import (
     DeadLetterGroups,
     DeadLetterList,
     FullBody,
+    HistoryList,
     OrderList,
     OrderView,
     SagaDetail,
@@ -50,6 +52,7 @@ _OUTPUTS: Final = (
     OrderList,
     SagaList,
     SagaDetail,
+    HistoryList,
     Explanation,
     DeadLetterList,
     DeadLetterGroups,
@@ -83,6 +86,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.add_middleware(Crowd)
     app.add_middleware(RequestTimes, requests=dependencies.metrics.requests)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Head)
     app.router.routes.extend(order_routes(dependencies))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())

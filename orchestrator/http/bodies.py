@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.limits import MAX_BODY_BYTES
-from contracts.problems import ProblemError, parsed
+from contracts.media_types import JSON, require
+from contracts.problems import parsed
 
 M = TypeVar("M", bound=BaseModel)
 
-_JSON_TYPES: Final = frozenset({"application/json", "application/json;charset=utf-8"})
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
@@ -55,19 +55,13 @@ async def json_of(request: Request, model: type[M]) -> M:
         ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 when it is not valid.
     """
     body = await request.body()
-    _check_type(request)
+    require(JSON, request.headers)
     return parsed(model, body)
 
 
 async def json_or_nothing_of(request: Request, model: type[M]) -> M | None:
     """The body of a request that needs none. Raises as `json_of` does."""
     return await json_of(request, model) if await request.body() else None
-
-
-def _check_type(request: Request) -> None:
-    given = request.headers.get("content-type", "").lower().replace(" ", "").replace('"', "")
-    if given not in _JSON_TYPES or "content-encoding" in request.headers:
-        raise ProblemError(415, "unsupported_media_type", "The body must be application/json in UTF-8.")
 
 
 def _announced(scope: Scope) -> int:

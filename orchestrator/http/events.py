@@ -18,7 +18,7 @@ from orchestrator.core.state import Saga
 from orchestrator.progress import Interest, ProgressListener, Watch
 from orchestrator.queries import Queries
 from orchestrator.queries.orders import order_then, seen_by_customer
-from orchestrator.queries.sagas import HistoryRow
+from orchestrator.queries.sagas import HistoryRow, every_entry
 from orchestrator.queries.views import OrderView
 from orchestrator.sagas.order_fulfillment import END_STATUSES
 
@@ -79,7 +79,7 @@ class Progress:
     async def events(self) -> list[OrderEvent]:
         """What has happened since the last call. Raises StorageUnavailable and Unreadable."""
         async with self._turns:
-            entries = await self._queries.sagas.entries(self._saga_id, self._read_up_to)
+            entries = await every_entry(self._queries.sagas, self._saga_id, self._read_up_to)
             # Read after its entries, so that the saga knows all that they need of it.
             saga = await self._queries.orders.saga_of(self._order_id) if entries else None
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.request import parse_http_list
 
 from starlette.datastructures import Headers
 
@@ -41,7 +42,7 @@ def preferred_wait_s(headers: Headers) -> int | None:
         ProblemError: 400 when the number is none. Other preferences are not ours.
     """
     for value in headers.getlist("prefer"):
-        for preference in value.split(","):
+        for preference in parse_http_list(value):
             if preference.strip().partition("=")[0].strip().lower() != "wait":
                 continue
             found = _WAIT.match(preference.strip())
@@ -63,7 +64,10 @@ def if_match(headers: Headers) -> int | None:
 
 
 def if_none_match(headers: Headers) -> frozenset[str]:
-    """Entity tags that the client has already, the weak ones like the others; what is none is passed over."""
+    """Entity tags that the client has already, the weak ones like the others; what is none is passed over.
+
+    A `*` stands among them as it is: it means any.
+    """
     given = ",".join(headers.getlist("if-none-match"))
     return frozenset(tag.strip().removeprefix("W/") for tag in given.split(",") if tag.strip())
 

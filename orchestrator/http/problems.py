@@ -25,6 +25,9 @@ from orchestrator.queries.paging import InvalidCursor
 RETRY_SOON: Final[Mapping[str, str]] = {"Retry-After": "1"}
 RETRY_LATER: Final[Mapping[str, str]] = {"Retry-After": "5"}
 
+_ASKED_AS: Final[Mapping[str, str]] = {"HEAD": "GET"}
+"""What is answered as another method is (see `orchestrator.http.head`)."""
+
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
@@ -92,12 +95,12 @@ async def _framework(request: Request, error: HTTPException) -> Response:
 
 def _allowed(request: Request) -> list[str]:
     """Every method that some route takes at this address; the framework names those of one route only."""
-    routes = request.app.router.routes
-    return [
-        method
-        for method in METHODS
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
-    ]
+    return [method for method in METHODS if _takes(request, _ASKED_AS.get(method, method))]
+
+
+def _takes(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
 
 
 async def _client_left(_: Request, __: ClientDisconnect) -> Response:

@@ -36,6 +36,18 @@ class CountChanged(Exception):
         self.current = current
 
 
+class BegunBefore(Exception):
+    """The form that asks for this job has begun one already.
+
+    Attributes:
+        job: that one.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"it was begun at {job.created_at}")
+        self.job = job
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What a job would do now.
@@ -57,12 +69,14 @@ class Assignment:
 
     Attributes:
         expected_count: how many dead letters the caller has seen; None takes whatever there is.
+        form_id: of the form that asks for it, which begins one job at most; time-ordered.
     """
 
     kind: JobKind
     selected: DeadLetterFilter
     rate_per_second: float
     expected_count: int | None = None
+    form_id: UUID | None = None
 
 
 class JobOperations:
@@ -93,6 +107,7 @@ class JobOperations:
         """Begin a job on every dead letter that is like this now, and on no later one.
 
         Raises:
+            BegunBefore: the same form has begun one.
             CountChanged: there are not as many as expected.
             NotAllowed: there is none.
         """
@@ -102,6 +117,8 @@ class JobOperations:
             found = await transaction.read_job(job_id)
             if found is not None:
                 return found
+            if assignment.form_id is not None:
+                await self._check_unused(transaction, assignment.form_id)
             total = await transaction.choose_items(job_id, assignment.selected)
             if assignment.expected_count not in (None, total):
                 raise CountChanged(total)
@@ -109,7 +126,8 @@ class JobOperations:
                 raise NotAllowed("nothing_selected", "no open dead letter is like this")
             job = _new_job(job_id, assignment, actor, total, await transaction.now())
             transaction.add_job(job)
-            transaction.add_audit([_entry(audit_id, job.created_at, actor, "job.start", None, job)])
+            entry = _entry(audit_id, job.created_at, actor, "job.start", None, job, assignment.form_id)
+            transaction.add_audit([entry])
             return job
 
         return await self._unit_of_work.run(work)
@@ -141,6 +159,13 @@ class JobOperations:
             return cancelled
 
         return await self._unit_of_work.run(work)
+
+    async def _check_unused(self, transaction: JobTransaction, form_id: UUID) -> None:
+        """Raises BegunBefore where the form has begun a job; holds whoever sends it at the same time."""
+        begun = await transaction.job_of_form(form_id)
+        job = await transaction.read_job(begun) if begun is not None else None
+        if job is not None:
+            raise BegunBefore(job)
 
     async def _examined(
         self, selected: DeadLetterFilter, after: UUID | None
@@ -178,11 +203,17 @@ def _new_job(job_id: UUID, assignment: Assignment, actor: Actor, total: int, now
 
 
 def _entry(
-    audit_id: UUID, now: datetime, actor: Actor, action: str, before: Job | None, after: Job
+    audit_id: UUID,
+    now: datetime,
+    actor: Actor,
+    action: str,
+    before: Job | None,
+    after: Job,
+    form_id: UUID | None = None,
 ) -> AuditEntry:
     was = {} if before is None else _view(before)
-    subject = f"job:{after.job_id}"
-    return AuditEntry(audit_id, now, actor.name, action, subject, actor.reason, was, _view(after))
+    then = _view(after) | ({} if form_id is None else {"form_id": str(form_id)})
+    return AuditEntry(audit_id, now, actor.name, action, f"job:{after.job_id}", actor.reason, was, then)
 
 
 def _view(job: Job) -> dict[str, object]:

@@ -54,6 +54,9 @@ class JobTransaction(OrchestratorTransaction, Protocol):
     async def read_job(self, job_id: UUID) -> Job | None:
         """A job, not locked."""
 
+    async def job_of_form(self, form_id: UUID) -> UUID | None:
+        """The job that a form has begun, as the audit log tells. Others who ask wait for this transaction."""
+
     async def lock_job(self, job_id: UUID) -> Job | None:
         """A job, locked: it does not move until the end of this transaction."""
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 from sqlalchemy import ColumnElement, func, insert, literal, select
 
+from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at, time_of
 from orchestrator.codec import dump_json
 from orchestrator.dead_letters.rows import SELECT_DEAD_LETTERS, dead_letter_of
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
@@ -72,6 +73,13 @@ UPDATE orchestrator.jobs SET state = %s, failure = %s, ended_by = %s, end_reason
 WHERE job_id = %s AND version = %s AND state = 'running'
 """
 
+HOLD_FORM: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+
+SELECT_BEGUN: Final = """
+SELECT subject FROM orchestrator.audit_log
+WHERE action = 'job.start' AND audit_id >= %s AND after ->> 'form_id' = %s
+"""
+
 _BEFORE_ALL: Final = UUID(int=0)
 
 
@@ -112,6 +120,13 @@ class JobPostgresTransaction(PostgresTransaction):
         """See the port."""
         rows = await self.fetch(SELECT_JOB, [job_id])
         return _job(rows[0]) if rows else None
+
+    async def job_of_form(self, form_id: UUID) -> UUID | None:
+        """See the port."""
+        await self.fetch(HOLD_FORM, [str(form_id)])
+        since = first_id_at(time_of(form_id) - CLOCKS_AGREE_WITHIN)
+        rows = await self.fetch(SELECT_BEGUN, [since, str(form_id)])
+        return UUID(rows[0][0].removeprefix("job:")) if rows else None
 
     async def lock_job(self, job_id: UUID) -> Job | None:
         """See the port."""

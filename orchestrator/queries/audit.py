@@ -44,6 +44,17 @@ class AuditQueries:
         items, following = await read_page(self._reader, [statement], page, "a", view)
         return AuditList(items=items, next_cursor=following)
 
+    async def moved_on(self, subject: str, version: int) -> AuditView | None:
+        """The entry of whoever took a subject on from this version; None where that was no person.
+
+        Raises StorageUnavailable.
+        """
+        log = audit_log.c
+        before, after = (part["version"].as_integer() for part in (log.before, log.after))
+        statement = select(audit_log).where(log.subject == subject, before == version, after != version)
+        row = await self._reader.row(statement.order_by(log.audit_id.desc()).limit(1))
+        return _view(row) if row is not None else None
+
 
 def _view(row: Row[Any]) -> AuditView:
     return AuditView.model_validate(row._asdict())

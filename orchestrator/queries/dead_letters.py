@@ -22,8 +22,6 @@ from orchestrator.queries.views import (
 from orchestrator.storage import DeadLetterStatus
 from orchestrator.tables import dead_letters
 
-MAX_GROUPS: Final = 200
-
 KINDS_LOOKED_AT: Final = 200
 """Of so many kinds (a status, a queue, an error) the groups are made."""
 
@@ -58,13 +56,13 @@ class DeadLetterQueries:
         Of each group the newest `GROUP_COUNTED_TO` of a status are read, and no others.
         """
         kinds = await self._reader.rows(kinds_of(wanted.statuses or STILL_OPEN))
-        rows = await self._reader.rows(_groups(kinds, wanted)) if kinds else ()
-        return DeadLetterGroups(items=tuple(DeadLetterGroup.model_validate(row._asdict()) for row in rows))
+        rows = await self._reader.rows(_groups(kinds[:KINDS_LOOKED_AT], wanted)) if kinds else ()
+        groups = tuple(DeadLetterGroup.model_validate(row._asdict()) for row in rows)
+        return DeadLetterGroups(items=groups, more=len(kinds) > KINDS_LOOKED_AT)
 
-    async def open_of(self, saga_id: UUID) -> tuple[DeadLetterSummary, ...]:
-        """The open dead letters of one saga. Raises StorageUnavailable."""
-        found = await self.page(DeadLetterFilter(statuses=STILL_OPEN, saga_ids=(saga_id,)), Page())
-        return found.items
+    async def open_of(self, saga_id: UUID) -> DeadLetterList:
+        """The newest open dead letters of one saga. Raises StorageUnavailable."""
+        return await self.page(DeadLetterFilter(statuses=STILL_OPEN, saga_ids=(saga_id,)), Page())
 
 
 def kinds_of(statuses: Sequence[DeadLetterStatus]) -> Select[Any]:
@@ -76,7 +74,7 @@ def kinds_of(statuses: Sequence[DeadLetterStatus]) -> Select[Any]:
     behind = tuple_(*kind) > tuple_(*kinds.c)
     following = select(*kind).where(behind).order_by(*kind).limit(1).lateral("following")
     every = kinds.union_all(select(following).select_from(kinds.join(following, true())))
-    return select(every).where(every.c.status.in_(statuses)).limit(KINDS_LOOKED_AT)
+    return select(every).where(every.c.status.in_(statuses)).limit(KINDS_LOOKED_AT + 1)
 
 
 def _groups(kinds: Sequence[Row[Any]], wanted: DeadLetterFilter) -> Select[Any]:
@@ -107,7 +105,6 @@ def _groups(kinds: Sequence[Row[Any]], wanted: DeadLetterFilter) -> Select[Any]:
         )
         .group_by(newest.queue, newest.error_type)
         .order_by(func.count().desc(), newest.queue, newest.error_type)
-        .limit(MAX_GROUPS)
     )
 
 

@@ -22,7 +22,7 @@ from orchestrator.core.inputs import OutcomeReceived, SagaStarted
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.queries.masking import masked
-from orchestrator.queries.sagas import HistoryRow, SagaQueries
+from orchestrator.queries.sagas import HistoryRow, SagaQueries, every_entry
 from orchestrator.queries.views import SagaMessageList, SagaMessageView
 
 
@@ -85,7 +85,7 @@ class MessageQueries:
 
     async def _messages(self, saga: Saga) -> list[SagaMessage]:
         definition = self._registry.find(saga.definition, saga.definition_version)
-        entries = await self._sagas.entries(saga.saga_id)
+        entries = await every_entry(self._sagas, saga.saga_id)
         if definition is None:
             return []
         try:

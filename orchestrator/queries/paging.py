@@ -107,6 +107,11 @@ def _bounded(branch: Select[Any], before: UUID | None, wanted: int) -> Select[An
     return branch.order_by(key.desc()).limit(wanted)
 
 
+def numbered(kind: str, number: int) -> str:
+    """The cursor of what lies behind a number, in lists of this ``kind`` that are ordered by numbers."""
+    return _cursor(kind, UUID(int=number))
+
+
 def _cursor(kind: str, key: UUID) -> str:
     return urlsafe_b64encode(kind.encode() + key.bytes).decode().rstrip("=")
 

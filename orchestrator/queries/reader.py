@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.connecting import checked_out
 from messaging.measures import Reading
-from messaging.postgresql import is_transient
+from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.measures import UNREADABLE
 

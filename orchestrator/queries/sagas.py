@@ -15,9 +15,10 @@ from orchestrator.codec import Unreadable, check_fits, read_saga
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status, StepState, Undo
 from orchestrator.queries.masking import masked
-from orchestrator.queries.paging import KEY, Page, read_page
+from orchestrator.queries.paging import KEY, Page, numbered, read_page
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import (
+    HistoryList,
     HistoryView,
     IncidentView,
     SagaDetail,
@@ -30,7 +31,10 @@ from orchestrator.queries.views import (
 from orchestrator.tables import history, orders, sagas
 
 MAX_HISTORY: Final = 1000
-"""Entries of one saga's history that are shown, the latest ones."""
+"""Entries of one saga's history that are read at once, and of the latest that are shown with the saga."""
+
+_MOST_ENTRIES: Final = 2**31 - 1
+"""Versions are no larger than the database's integers."""
 
 ANY, NONE = "any", "none"
 """Of the incident filter: at least one, or none at all."""
@@ -114,14 +118,32 @@ class SagaQueries:
         return _summary(row) if row is not None else None
 
     async def entries(self, saga_id: UUID, after: int = 0) -> list[HistoryRow]:
-        """The entries behind version ``after``, oldest first, at most `MAX_HISTORY` of the latest."""
-        statement = (
-            select(history.c.version, history.c.at, history.c.kind, history.c.accepted, history.c.led_to)
-            .where(history.c.saga_id == saga_id, history.c.version > after)
-            .order_by(history.c.version.desc())
-            .limit(MAX_HISTORY)
+        """The first `MAX_HISTORY` entries behind version ``after``, oldest first."""
+        behind = _entries_of(saga_id).where(history.c.version > after)
+        statement = behind.order_by(history.c.version).limit(MAX_HISTORY)
+        return [_entry(row) for row in await self._reader.rows(statement)]
+
+    async def history(self, saga_id: UUID, page: Page) -> HistoryList | None:
+        """One page of a history, the latest entries first; None where there is no such saga.
+
+        Raises InvalidCursor and StorageUnavailable.
+        """
+        key = page.before(_HISTORY)
+        before = _MOST_ENTRIES if key is None else min(key.int, _MOST_ENTRIES)
+        rows = await self._latest(saga_id, before, page.limit + 1)
+        found = await self.summary(saga_id)
+        if found is None:
+            return None
+        items = tuple(_history_view(row, found) for row in rows[: page.limit])
+        return HistoryList(
+            items=items, next_cursor=history_cursor(items[-1].seq) if len(rows) > page.limit else None
         )
-        return [HistoryRow(*row) for row in reversed(await self._reader.rows(statement))]
+
+    async def _latest(self, saga_id: UUID, before: int, limit: int) -> list[HistoryRow]:
+        """Entries before a version, the latest first."""
+        earlier = _entries_of(saga_id).where(history.c.version < before)
+        statement = earlier.order_by(history.c.version.desc()).limit(limit)
+        return [_entry(row) for row in await self._reader.rows(statement)]
 
     async def detail(self, saga_id: UUID, allowed: Callable[[Saga], tuple[str, ...]]) -> SagaDetail | None:
         """A saga with all that is known of it; ``allowed`` tells what may be done to it."""
@@ -131,8 +153,8 @@ class SagaQueries:
             return await self._remains(saga_id, str(error))
         if saga is None:
             return None
-        entries = [entry for entry in await self.entries(saga_id) if entry.version <= saga.version]
-        return self._detail(saga, entries, allowed(saga))
+        latest = await self._latest(saga_id, saga.version + 1, MAX_HISTORY)
+        return self._detail(saga, latest[::-1], allowed(saga))
 
     async def page(self, wanted: SagaFilter, page: Page) -> SagaList:
         """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
@@ -146,7 +168,7 @@ class SagaQueries:
         found = await self.summary(saga_id)
         if found is None:
             return None
-        entries = [entry for entry in await self.entries(saga_id) if entry.version <= found.version]
+        entries = (await self._latest(saga_id, found.version + 1, MAX_HISTORY))[::-1]
         return SagaDetail(
             **found.model_dump(exclude={"incident_kinds"}),
             incidents=(unreadable_incident(found, reason),),
@@ -155,6 +177,7 @@ class SagaQueries:
             steps=(),
             allowed_actions=(),
             history=tuple(_history_view(entry, found) for entry in entries),
+            history_omitted=entries[0].version - 1 if entries else 0,
         )
 
     def _detail(self, saga: Saga, entries: list[HistoryRow], allowed: tuple[str, ...]) -> SagaDetail:
@@ -178,6 +201,7 @@ class SagaQueries:
             steps=tuple(self._steps(saga)),
             allowed_actions=allowed,
             history=tuple(_history_view(entry, saga) for entry in entries),
+            history_omitted=entries[0].version - 1 if entries else 0,
         )
 
     def _steps(self, saga: Saga) -> Iterator[StepView]:
@@ -193,6 +217,34 @@ class SagaQueries:
                 compensation_attempts=saga.attempts.get(f"{step.name}:compensating", 0),
                 result=masked(step.result),
             )
+
+
+async def every_entry(sagas: SagaQueries, saga_id: UUID, after: int = 0) -> list[HistoryRow]:
+    """All entries behind version ``after``, oldest first. Raises StorageUnavailable."""
+    found = some = await sagas.entries(saga_id, after)
+    while len(some) == MAX_HISTORY:
+        some = await sagas.entries(saga_id, some[-1].version)
+        found = [*found, *some]
+    return found
+
+
+_HISTORY: Final = "h"
+
+
+def history_cursor(seq: int) -> str:
+    """The cursor of the entries before this one, for `SagaQueries.history`."""
+    return numbered(_HISTORY, seq)
+
+
+def _entry(row: Row[Any]) -> HistoryRow:
+    return HistoryRow(row.version, row.at, row.kind, row.accepted, row.led_to)
+
+
+def _entries_of(saga_id: UUID) -> Select[Any]:
+    entry = history.c
+    return select(entry.version, entry.at, entry.kind, entry.accepted, entry.led_to).where(
+        history.c.saga_id == saga_id
+    )
 
 
 _UNDONE: Final[Mapping[Undo, StepStatus]] = {

@@ -149,6 +149,10 @@ class HistoryView(View):
     sent: tuple[dict[str, str], ...] = Field(description="Types and ids of the messages that it caused")
 
 
+class HistoryList(Listing[HistoryView]):
+    """One page of a saga's history, the latest entries first."""
+
+
 class SagaFailure(FailureView):
     """Why a saga turned round; the first cause wins."""
 
@@ -177,6 +181,9 @@ class SagaDetail(View):
     steps: tuple[StepView, ...]
     allowed_actions: tuple[str, ...] = Field(description="What may be done to it now")
     history: tuple[HistoryView, ...] = Field(description="Oldest first; of a very long one the latest part")
+    history_omitted: int = Field(
+        0, description="How many older entries are not among these; the saga's list of its history has all"
+    )
 
 
 class SagaMessageView(View):
@@ -265,7 +272,12 @@ class DeadLetterGroup(View):
 
 
 class DeadLetterGroups(Listing[DeadLetterGroup]):
-    """Groups of dead letters, the largest first; all of them on one page."""
+    """Groups of dead letters, the largest first, on one page."""
+
+    more: bool = Field(
+        default=False,
+        description="There are further groups, which are not among these; filters narrow it down",
+    )
 
 
 class AuditView(View):

@@ -9,10 +9,9 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from messaging.postgresql import is_transient
+from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
 from participants.inventory.stock import StockLevel
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
@@ -129,6 +128,6 @@ class Stockroom:
             async with self._database.begin() as connection:
                 yield connection
         except Exception as error:
-            if is_transient(error) or isinstance(error, PoolExhausted):
+            if is_transient(error):
                 raise StorageUnavailable("inventory's database cannot be used") from error
             raise

@@ -120,7 +120,7 @@ class HttpPaymentGateway:
         }
         call = Call("POST", "/charges", key, request, sensitive=("payment_method",))
         reply = await self._exchange.perform(call)
-        if reply.status == 402:
+        if reply.status == 402 and not reply.is_page:
             return _declined(reply.body)
         return Charged(answers.text(call, answer_of(call, reply), "reference"))
 

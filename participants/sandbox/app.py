@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from contracts.limits import MAX_BODY_BYTES
+from contracts.media_types import JSON, require
 from contracts.problems import PROBLEM_JSON, ProblemError
 from participants.exchange import Reply
 from participants.sandbox.operations import LISTINGS, POSTINGS, Posting, idempotency_key_of, listing_of
@@ -82,9 +83,8 @@ async def _json_body(request: Request) -> bytes:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise ProblemError(413, "too_large", f"A body may have at most {MAX_BODY_BYTES} bytes.")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if body and kind != "application/json":
-        raise ProblemError(415, "unsupported_media_type", "The body must be application/json.")
+    if body:
+        require(JSON, request.headers)
     return bytes(body)
 
 

@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Table
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.problems import ProblemError
+from messaging.sqlstates import is_transient
 from participants.exchange import Reply
 from participants.sandbox import books
 from participants.sandbox.books import Entry
@@ -42,7 +41,6 @@ _SHOWN: Final = {CHARGES: ("amount", "currency"), REFUNDS: ("charge", "amount"),
 _REFUSAL: Final = {CHARGES: (402, "about:blank"), SHIPMENTS: (422, SHIPMENT_REJECTED)}
 _REFERENCE_PREFIX: Final = {CHARGES: "ch_", REFUNDS: "re_", SHIPMENTS: "sh_"}
 _CLOSED: Final = Behaviour("voided")
-_STORAGE_TROUBLE: Final = (OperationalError, InterfaceError, PoolExhausted, OSError)
 
 
 class Sandbox:
@@ -228,5 +226,7 @@ def _storage() -> Iterator[None]:
     """A database in trouble makes this provider unavailable; it is no bug."""
     try:
         yield
-    except _STORAGE_TROUBLE as trouble:
+    except Exception as trouble:
+        if not is_transient(trouble):
+            raise
         raise ProblemError(503, "storage_unavailable", "The sandbox cannot reach its database.") from trouble

@@ -9,24 +9,48 @@ from typing import Final
 from uuid import UUID
 
 from contracts.commands import COMMANDS
-from contracts.envelope import EVENT_ID
+from contracts.envelope import ATTEMPT, EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
-from messaging.relay import LEASE_CAP_S, LEASE_S
-from messaging.retries import parse_id
+from contracts.routing import dead_letter_queue
+from messaging.relay import LEASE_S
+from messaging.retries import (
+    ERROR_TYPE,
+    FIRST_FAILURE_AT,
+    LAST_FAILURE_AT,
+    ORIGINAL_MESSAGE_ID,
+    ORIGINAL_QUEUE,
+    PERMANENT,
+    parse_id,
+)
+from messaging.transport import Message
+from orchestrator.core.inputs import CancelRequested, ResolveRequested, RetryRequested
+from orchestrator.dead_letters.collector import COMMAND
+from orchestrator.storage import DeadLetterStatus
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
 from simulation.facts import (
     Acknowledged,
+    Aged,
     Blundered,
     Committed,
     Deadlocked,
     Decided,
     Delivered,
+    Fact,
     Published,
+    Refused,
+    Struck,
     Submitted,
 )
-from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
+from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.transaction import OUTBOX
+from simulation.weather import Fault
+
+AGAIN_WITHIN_S: Final = 28.0
+"""A row's pause, two tries at its queue and the paces of those who look, in seconds; less than a lease."""
+
+AFTERMATH_S: Final = 120.0
+"""Seconds for which whatever else went wrong may still delay a message."""
 
 
 class SentFromTheOutbox(Checker):
@@ -159,6 +183,101 @@ class OneOrderForAKey(Checker):
                     yield str(change.after.saga_id), f"the order of {who} has a second saga"
 
 
+class AttemptsAreFailures(Checker):
+    """A message's attempt goes up by one when its handling has failed, and never otherwise (P9)."""
+
+    rule = "only failures use attempts up (P9)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._hopped: dict[tuple[object, object], tuple[int, object]] = {}
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for message in added_messages(fact):
+            if ORIGINAL_MESSAGE_ID not in message.headers:
+                continue
+            chain = (message.headers[ORIGINAL_QUEUE], message.headers[ORIGINAL_MESSAGE_ID])
+            attempt, failed_at = message.headers[ATTEMPT], message.headers.get(LAST_FAILURE_AT)
+            before, failed_before = self._hopped.get(chain, (1, None))
+            self._hopped[chain] = (attempt, failed_at)
+            if attempt > before and failed_at == failed_before:
+                yield str(message.correlation_id), f"{message.type} uses an attempt up without having failed"
+
+
+class DeadLettersTellTheirStory(Checker):
+    """What a service gives up says why, after how many attempts, and where it came from (D1)."""
+
+    rule = "a dead letter tells its story (D1)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        for message in added_messages(fact):
+            queue = message.headers.get(ORIGINAL_QUEUE)
+            if queue is None or message.routing_key != dead_letter_queue(str(queue)):
+                continue
+            missing = [name for name in _STORY if message.headers.get(name) in (None, "")]
+            if missing:
+                yield str(message.correlation_id), f"{message.type} died without {', '.join(missing)}"
+
+
+_STORY: Final = (ERROR_TYPE, PERMANENT, FIRST_FAILURE_AT, LAST_FAILURE_AT, ATTEMPT)
+
+
+class ActionsAreWrittenDown(Checker):
+    """What a person did to a saga stands in the audit log, by the same commit (D6)."""
+
+    rule = "actions stand in the audit log (D6)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        asked = [
+            change.after
+            for change in fact.of(HISTORY)
+            if isinstance(change.after.accepted, CancelRequested | RetryRequested | ResolveRequested)
+        ]
+        written = {(change.after.actor, change.after.reason) for change in fact.of(AUDIT)}
+        for entry in asked:
+            actor = entry.accepted.actor
+            if (actor.name, actor.reason) not in written:
+                yield str(entry.saga_id), f"what {actor.name} did stands in no audit log"
+
+
+class ReplayIsTheSagasRetry(Checker):
+    """A dead command is replayed by asking its saga, in the same commit (D4)."""
+
+    rule = "the replay of a command is its saga's retry (D4)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Committed: self._committed}
+
+    def _committed(self, fact: Committed) -> Objections:
+        retried = {
+            change.after.saga_id
+            for change in fact.of(HISTORY)
+            if isinstance(change.after.accepted, RetryRequested)
+        }
+        for change in fact.of(DEAD_LETTERS):
+            dead, before = change.after.dead, change.before
+            begun = dead.status is DeadLetterStatus.REPLAYING and before.dead.status is not dead.status
+            if begun and dead.kind == COMMAND and dead.saga_id not in retried:
+                yield str(dead.saga_id), f"{dead.type} is replayed past its saga"
+
+
 class FailsOnlyInKnownWays(Checker):
     """What makes a message fail is garbage, a permanent failure or a provider; all else is a bug (P8)."""
 
@@ -208,11 +327,61 @@ class LeasesAreKept(Checker):
             if change.before is None or change.after is None:
                 continue
             before, after = change.before, change.after
-            lease_s = min(LEASE_S * 2 ** min(before.attempts, 10), LEASE_CAP_S)
-            claimed_at = after.claimed_until - timedelta(seconds=lease_s)
+            claimed_at = after.claimed_until - timedelta(seconds=LEASE_S)
             if after.attempts != before.attempts and claimed_at < before.claimed_until:
                 left_s = (before.claimed_until - claimed_at).total_seconds()
                 yield str(after.message.correlation_id), f"claimed while it is leased for {left_s:g} s more"
+
+
+class RefusedGoesAgainSoon(Checker):
+    """What a full queue refused is published again within seconds of its last refusal (M2).
+
+    Told where nothing else has gone wrong for long: a process or a database that is away delays it rightly.
+    """
+
+    rule = "what was refused goes again soon (M2)"
+
+    def __init__(self, known: Knowledge) -> None:
+        super().__init__(known)
+        self._waiting: dict[UUID, Message] = {}
+        self._refused_s: dict[tuple[str, str], float] = {}
+        self._quiet_from_s = 0.0
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {
+            Refused: self._refused,
+            Published: self._published,
+            Struck: self._struck,
+            Aged: self._aged,
+            Committed: self._looked,
+        }
+
+    def _refused(self, fact: Refused) -> Objections:
+        self._waiting[fact.message.message_id] = fact.message
+        self._refused_s[fact.message.exchange, fact.message.routing_key] = self.known.at_s
+        return ()
+
+    def _published(self, fact: Published) -> Objections:
+        yield from self._looked(fact)
+        self._waiting.pop(fact.message.message_id, None)
+
+    def _struck(self, fact: Struck) -> Objections:
+        if fact.fault is not Fault.MESSAGE_REFUSED:
+            self._quiet_from_s = self.known.at_s + AFTERMATH_S
+        return ()
+
+    def _aged(self, _: Aged) -> Objections:
+        self._waiting.clear()
+        return ()
+
+    def _looked(self, _: Fact) -> Objections:
+        for message in list(self._waiting.values()):
+            since_s = max(self._quiet_from_s, self._refused_s[message.exchange, message.routing_key])
+            if self.known.at_s > since_s + AGAIN_WITHIN_S:
+                del self._waiting[message.message_id]
+                yield str(message.correlation_id), f"{message.type} waits although its queue is free again"
 
 
 class PeopleAreToldProperly(Checker):
@@ -245,7 +414,12 @@ ALL = (
     PeopleAreToldProperly,
     LocksAreTakenInOrder,
     LeasesAreKept,
+    RefusedGoesAgainSoon,
     FailsOnlyInKnownWays,
+    AttemptsAreFailures,
+    DeadLettersTellTheirStory,
+    ActionsAreWrittenDown,
+    ReplayIsTheSagasRetry,
     SentFromTheOutbox,
     AnswersBeforeAcknowledging,
     SaysTheSameAgain,

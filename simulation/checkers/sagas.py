@@ -60,9 +60,9 @@ class TerminalIsTerminal(Checker):
             before, after = change.before, change.after
             if before is None or before.status not in ENDED:
                 continue
-            was = (before.status, before.order_status, before.ended_at)
-            if was != (after.status, after.order_status, after.ended_at):
-                yield str(after.saga_id), f"it had ended as {before.order_status}, now {after.order_status}"
+            was = (before.status, before.label, before.ended_at)
+            if was != (after.status, after.label, after.ended_at):
+                yield str(after.saga_id), f"it had ended as {before.label}, now {after.label}"
             if any(awaited.settling is None for awaited in after.awaited):
                 yield str(after.saga_id), "it has ended and awaits something"
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from messaging import postgresql, relay
+from messaging import compose, consumer, postgresql, relay, retries
 from messaging.consumer import Consumer
+from messaging.outbox import Outbox
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator import intake, store
 from orchestrator.core import course, machine, rules, timers
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
-from orchestrator.dead_letters import collector
+from orchestrator.dead_letters import collector, replay
 from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
-from participants import provider_consumer, questions
+from participants import provider_consumer, questions, replies
 from participants.external import Patience, Planner
 from participants.fence import Move
 from participants.inventory import handlers
 from participants.inventory.stock import Shelf, StockLevel
-from simulation.mutations import mutants, settings
+from simulation.mutations import message_mutants, mutants, settings
 from simulation.mutations.trial import Mutation
 from simulation.patches import Patch
 from simulation.storage.database import Session
@@ -39,12 +40,12 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         "S2 outbox",
         "messages leave before the commit",
-        (Patch(PatientUnitOfWork, "_run", mutants.published_before_the_commit),),
+        (Patch(PatientUnitOfWork, "_run", message_mutants.published_before_the_commit),),
     ),
     Mutation(
         "S2 acknowledge after the commit",
         "messages are acknowledged before it; re-sends are off",
-        (Patch(Consumer, "_serve", mutants.acknowledged_before_the_commit),),
+        (Patch(Consumer, "_serve", message_mutants.acknowledged_before_the_commit),),
         setting=settings.NO_RECONCILER,
         adjust=settings.only_crashes_before_commits,
     ),
@@ -214,7 +215,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         (Patch(handlers.InventoryHandler, "_reduce", mutants.not_consumed),),
     ),
     Mutation(
-        "stock code and CHECK",
+        "P11 stock code and CHECK",
         "whatever is asked for is reserved",
         (
             Patch(Shelf, "reserve", mutants.sold_whatever_is_there),
@@ -238,6 +239,13 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "what was left in the outbox stays there",
         (Patch(relay.Relay, "run_once", mutants.async_nothing),),
         known=1,
+    ),
+    Mutation(
+        "M2 refused rows are released",
+        "they wait for the end of their leases",
+        (Patch(Outbox, "take_unaccepted", mutants.always(value=[])),),
+        adjust=settings.only_full_queues,
+        within=40,
     ),
     Mutation(
         "S4 our own backlog",
@@ -275,6 +283,67 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         (mutants.rule("resolve", mutants.moved_by_the_person),),
         adjust=settings.with_people_at_once,
         known=7,
+    ),
+    Mutation(
+        "S6 only forward",
+        "a step after the pivot is given up past its deadline",
+        (
+            Patch(timers, "look", mutants.given_up_after_the_pivot),
+            mutants.rule("give_up_waiting", mutants.given_up_whatever_it_is),
+        ),
+        known=6,
+    ),
+    Mutation(
+        "S15 history",
+        "what gave up is left out of it",
+        (Patch(MemoryOrchestratorTransaction, "add_history", mutants.dead_letters_left_out),),
+    ),
+    Mutation(
+        "S16 poison",
+        "what cannot be understood is tried again for ever",
+        (Patch(consumer, "after_failure", message_mutants.poison_goes_round),),
+    ),
+    Mutation(
+        "P1 effect and answer",
+        "the answer is given and the effect left out",
+        (Patch(Shelf, "reserve", mutants.promised_and_not_held),),
+    ),
+    Mutation(
+        "P8 rejection",
+        "a rejection is a failure of the message",
+        (Patch(Shelf, "reserve", message_mutants.rejection_as_failure),),
+        known=1,
+    ),
+    Mutation(
+        "P9 attempts",
+        "a command that an open breaker keeps from its provider uses up an attempt",
+        (Patch(consumer, "postpone", message_mutants.attempts_burnt),),
+        known=8,
+    ),
+    Mutation(
+        "M3 event id",
+        "each copy of an event has an id of its own",
+        tuple(
+            Patch(module, "stored_event_message", message_mutants.named_anew_each_time)
+            for module in (compose, replies)
+        ),
+        known=1,
+    ),
+    Mutation(
+        "D1 story",
+        "a dead letter does not say why it died",
+        (Patch(retries, "_failure_headers", message_mutants.without_its_story),),
+    ),
+    Mutation(
+        "D4 replay",
+        "a dead command is sent as it was, whatever its saga awaits",
+        (Patch(replay.DeadLetterOperations, "_plan", message_mutants.sent_as_it_was),),
+        known=63,
+    ),
+    Mutation(
+        "D6 audit log",
+        "actions leave no entry",
+        (Patch(MemoryOrchestratorTransaction, "add_audit", mutants.always(value=None)),),
     ),
     # -- what lives in the SQL, or in what a real server does --------------------------------------------
     Mutation(

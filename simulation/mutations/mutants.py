@@ -11,12 +11,12 @@ from typing import Any
 
 from contracts.envelope import Direction
 from contracts.routing import OUTCOMES_QUEUE
-from messaging.consumer import Consumer
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator.core import machine
 from orchestrator.core.course import turn, undo_next
+from orchestrator.core.definition import StepKind
 from orchestrator.core.effects import Stale
-from orchestrator.core.inputs import OutcomeUnknown, SagaStarted, StepOverdue
+from orchestrator.core.inputs import CommandDeadLettered, OutcomeUnknown, SagaStarted, StepOverdue
 from orchestrator.core.state import End, Failure, Forward, Saga, Undo
 from orchestrator.core.values import replace as replaced
 from orchestrator.intake import Intake
@@ -46,20 +46,6 @@ def async_nothing(original: Any) -> Any:
     return nothing
 
 
-def published_before_the_commit(original: Any) -> Any:
-    """S2, M1: messages leave before their cause is durable."""
-
-    async def run(self: PatientUnitOfWork[Any], work: Any) -> Any:
-        confirmed = self._outbox.take_confirmed()
-        async with self._begin() as transaction:
-            result = await work(transaction)
-            self._outbox.publish(transaction.outgoing)
-            await transaction.commit(confirmed)
-        return result
-
-    return run
-
-
 def stopped_by_a_bad_row(original: Any) -> Any:
     """S25: what cannot be read is everybody's trouble."""
 
@@ -68,16 +54,6 @@ def stopped_by_a_bad_row(original: Any) -> Any:
             raise ValueError("a row cannot be read")
 
     return set_aside
-
-
-def acknowledged_before_the_commit(original: Any) -> Any:
-    """S2: a crash before the commit loses the message."""
-
-    async def serve(self: Consumer[Any], deliveries: Any) -> None:
-        self._subscription.acknowledge(deliveries)
-        await original(self, deliveries)
-
-    return serve
 
 
 def read_without_locks(original: Any) -> Any:
@@ -291,6 +267,38 @@ def given_up_whatever_it_is(original: Any) -> Any:
         return at.accept(*turn(at, at.saga, (step,), failure))
 
     return give_up_waiting
+
+
+def given_up_after_the_pivot(original: Any) -> Any:
+    """S6: a retriable step past its deadline is given up like one that can be undone."""
+
+    def look(definition: Any, *seen: Any) -> Any:
+        finding = original(definition, *seen)
+        final = isinstance(finding, StepOverdue) and definition[finding.step].kind is StepKind.RETRIABLE
+        return OutcomeUnknown(finding.step) if final else finding
+
+    return look
+
+
+def dead_letters_left_out(original: Any) -> Any:
+    """S15: what gave up changes the saga and does not stand in its history."""
+
+    def add_history(self: MemoryOrchestratorTransaction, entries: Any) -> None:
+        original(self, [entry for entry in entries if not isinstance(entry.accepted, CommandDeadLettered)])
+
+    return add_history
+
+
+def promised_and_not_held(original: Any) -> Any:
+    """P1: success is answered and the effect is left out."""
+
+    def reserve(self: Shelf, lines: Any) -> Any:
+        levels = dict(self._levels)
+        shortage = original(self, lines)
+        self._levels.update(levels)
+        return shortage
+
+    return reserve
 
 
 def undone_in_order(original: Any) -> Any:

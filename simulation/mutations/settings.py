@@ -34,6 +34,19 @@ def only_crashes_before_commits(plan: WorldPlan) -> WorldPlan:
     )
 
 
+def only_full_queues(plan: WorldPlan) -> WorldPlan:
+    """Nothing goes wrong but that queues are full for a while, each again and again."""
+    return replace(
+        plan,
+        rates={Fault.MESSAGE_REFUSED: 0.2},
+        storms=(),
+        garbage=0,
+        meddling=0,
+        new_version_at_s=None,
+        faults=frozenset({Fault.MESSAGE_REFUSED}),
+    )
+
+
 def with_rates(**rates: float) -> Adjust:
     """Every seed has these faults, at these rates, beside its own."""
     more = {Fault[name]: rate for name, rate in rates.items()}

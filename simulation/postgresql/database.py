@@ -26,14 +26,14 @@ from migrations.run import migrate
 from orchestrator.codec import load_order
 from simulation.postgresql import rows
 from simulation.storage.database import Change
-from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
+from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK
 from simulation.storage.transaction import OUTBOX
 
 SERVICES: Final = (ORCHESTRATOR, *PARTICIPANTS)
 
 WATCHED: Final[Mapping[str, Sequence[str]]] = {
-    ORCHESTRATOR: (SAGAS, HISTORY, DEAD_LETTERS, OUTBOX),
+    ORCHESTRATOR: (SAGAS, HISTORY, DEAD_LETTERS, OUTBOX, AUDIT),
     **{name: (LEDGER, OUTBOX) for name in PARTICIPANTS if name != INVENTORY},
     INVENTORY: (LEDGER, OUTBOX, STOCK, MOVEMENTS),
 }

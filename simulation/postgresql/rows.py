@@ -12,10 +12,10 @@ from contracts.orders import AcceptedOrder
 from messaging.transport import Message
 from orchestrator.codec import load_input, load_saga
 from orchestrator.core.state import Saga
-from orchestrator.storage import DeadLetter, DeadLetterStatus, HistoryEntry
+from orchestrator.storage import AuditEntry, DeadLetter, DeadLetterStatus, HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow, StoredOutcome
-from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
+from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
 from simulation.storage.transaction import OUTBOX, OutboxRow
 
@@ -113,6 +113,12 @@ def _dead_letter(row: Row) -> DeadLetterRow:
     return DeadLetterRow(DeadLetter(**values), tuple(row["death_ids"]))
 
 
+def _action(row: Row) -> AuditEntry:
+    views = row["before"], row["after"]
+    told = (row["actor"], row["action"], row["subject"], row["reason"])
+    return AuditEntry(UUID(row["audit_id"]), _moment(row["at"]), *told, *views)
+
+
 def _moment(text: str | None) -> Any:
     return None if text is None else datetime.fromisoformat(text)
 
@@ -132,6 +138,7 @@ VALUES: Final[Mapping[str, Callable[[Row], Any]]] = {
     MOVEMENTS: _movement,
     OUTBOX: _outbox,
     DEAD_LETTERS: _dead_letter,
+    AUDIT: _action,
 }
 """How a row of a table becomes a value; a saga needs its order as well."""
 
@@ -143,5 +150,6 @@ KEYS: Final[Mapping[str, Callable[[Row], Any]]] = {
     MOVEMENTS: lambda row: row["movement_id"],
     OUTBOX: lambda row: UUID(row["message_id"]),
     DEAD_LETTERS: lambda row: UUID(row["dead_letter_id"]),
+    AUDIT: lambda row: UUID(row["audit_id"]),
 }
 """The primary key of a table's row."""

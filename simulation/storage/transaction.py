@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -10,7 +10,15 @@ from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
 
-from messaging.relay import FIRST_LEASE_S, LEASE_CAP_S, LEASE_S
+from messaging.obstructions import Destination
+from messaging.outbox import Lease
+from messaging.relay import (
+    FIRST_LEASE_S,
+    LEASE_S,
+    REFUSED_PAUSE_CAP_S,
+    REFUSED_PAUSE_S,
+    Claim,
+)
 from messaging.transport import Message
 from simulation.storage.database import Database, Disturbances, Session, Undisturbed
 
@@ -24,6 +32,11 @@ class OutboxRow:
     message: Message
     claimed_until: datetime
     attempts: int = 0
+
+    @property
+    def destination(self) -> Destination:
+        """Where the message goes."""
+        return self.message.exchange, self.message.routing_key
 
 
 class MemoryTransaction:
@@ -67,19 +80,52 @@ class MemoryTransaction:
         await self.statement()
         return {each for each in message_ids if self.session.get(OUTBOX, each) is not None}
 
-    async def claim_outbox(self, limit: int) -> list[Message]:
-        """Lease the oldest rows whose lease has run out (M2)."""
+    async def claim_outbox(self, limit: int, obstructed: Sequence[Destination] = ()) -> list[Claim]:
+        """See `RelayTransaction.claim_outbox` (M2)."""
         now = await self.now()
-        due = sorted(key for key, row in self.session.all(OUTBOX) if row.claimed_until <= now)
-        free = (key for key in due if self.session.lock_if_free(OUTBOX, key))
-        messages = []
+        due = sorted(key for key, row in self._due(now) if row.destination not in obstructed)
+        return self._claim(due, limit, now)
+
+    async def probe_outbox(self, destination: Destination) -> list[Claim]:
+        """See `RelayTransaction.probe_outbox` (M2)."""
+        now = await self.now()
+        due = sorted(
+            (row.claimed_until, key) for key, row in self._due(now) if row.destination == destination
+        )
+        return self._claim([key for _, key in due], 1, now)
+
+    async def release_outbox(self, leases: Sequence[Lease]) -> None:
+        """See `RelayTransaction.release_outbox` (M2)."""
+        if not leases:
+            return
+        now = await self.now()
+
+        async def release() -> None:
+            for lease in sorted(leases, key=lambda each: each.message_id):
+                row: OutboxRow | None = self.session.get(OUTBOX, lease.message_id)
+                if row is None or row.attempts != lease.attempts:
+                    continue
+                if self.session.lock_if_free(OUTBOX, lease.message_id):
+                    pause_s = min(REFUSED_PAUSE_S * 2 ** min(row.attempts, 10), REFUSED_PAUSE_CAP_S)
+                    until = min(row.claimed_until, now + timedelta(seconds=pause_s))
+                    self.session.put(OUTBOX, lease.message_id, replace(row, claimed_until=until))
+
+        self.write(release)
+
+    def _due(self, now: datetime) -> Iterator[tuple[UUID, OutboxRow]]:
+        """The rows whose lease has run out."""
+        return ((key, row) for key, row in self.session.all(OUTBOX) if row.claimed_until <= now)
+
+    def _claim(self, keys: Sequence[UUID], limit: int, now: datetime) -> list[Claim]:
+        """Lease the first of these rows that nobody holds."""
+        free = (key for key in keys if self.session.lock_if_free(OUTBOX, key))
+        claims = []
         for key in islice(free, limit):
             row: OutboxRow = self.session.get(OUTBOX, key)
-            lease_s = min(LEASE_S * 2 ** min(row.attempts, 10), LEASE_CAP_S)
-            until = now + timedelta(seconds=lease_s)
+            until = now + timedelta(seconds=LEASE_S)
             self.session.put(OUTBOX, key, replace(row, claimed_until=until, attempts=row.attempts + 1))
-            messages.append(row.message)
-        return messages
+            claims.append(Claim(row.message, row.attempts + 1))
+        return claims
 
     async def commit(self, confirmed: Sequence[UUID]) -> None:
         """Execute the collected writes, the outbox's included, and commit."""

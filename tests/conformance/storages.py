@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,7 +18,7 @@ from participants.inventory.postgresql import SqlInventoryTransaction
 from simulation.storage.database import Database
 from simulation.storage.orchestrator import MemoryOrchestratorTransaction
 from simulation.storage.participants import MOVEMENTS, MemoryInventoryTransaction, StockRow
-from simulation.storage.transaction import MemoryTransaction
+from simulation.storage.transaction import OUTBOX, MemoryTransaction, OutboxRow
 
 T = TypeVar("T", bound=SqlTransaction)
 R = TypeVar("R")
@@ -37,6 +38,9 @@ class Bench(Protocol):
 
     async def moved(self, sku: str) -> list[tuple[int, int | None]]:
         """The movements of a product: quantity, and for how many pruned ones it stands."""
+
+    async def leased_until(self, message_id: UUID) -> datetime:
+        """The end of the lease on a row of the orchestrator's outbox."""
 
     async def somebody_waits(self) -> None:
         """Return as soon as a transaction waits for a lock."""
@@ -63,6 +67,10 @@ class MemoryBench:
     async def moved(self, sku: str) -> list[tuple[int, int | None]]:
         rows = sorted(self._databases[1].table(MOVEMENTS).items())
         return [(row.quantity, row.folded) for _, row in rows if row.sku == sku]
+
+    async def leased_until(self, message_id: UUID) -> datetime:
+        row: OutboxRow = self._databases[0].table(OUTBOX)[message_id]
+        return row.claimed_until
 
     async def somebody_waits(self) -> None:
         while not any(database.somebody_waits for database in self._databases):
@@ -101,6 +109,12 @@ class PostgresBench:
         async with self._engine.connect() as connection:
             rows = await connection.execute(query, {"sku": sku})
             return [(row.quantity, row.folded) for row in rows]
+
+    async def leased_until(self, message_id: UUID) -> datetime:
+        query = text("SELECT claimed_until FROM orchestrator.outbox WHERE message_id = :id")
+        async with self._engine.connect() as connection:
+            moment: datetime = (await connection.execute(query, {"id": message_id})).scalar_one()
+            return moment
 
     async def somebody_waits(self) -> None:
         query = text(

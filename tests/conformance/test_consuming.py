@@ -258,4 +258,5 @@ async def test_a_message_that_keeps_coming_back_ends_in_the_dead_letters(
     [dead] = await receive(dead_letters, 1)
     assert dead.body == b"poison"
     assert dead.headers["attempt"] == 1
+    assert dead.died_of == "delivery_limit"
     assert (await transport.depth("fragile")).ready == 0

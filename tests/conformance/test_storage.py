@@ -15,9 +15,12 @@ from uuid import UUID
 import pytest
 from psycopg import errors
 
-from contracts.orders import Order, OrderLine, ShippingAddress
+from contracts.orders import AcceptedOrder, Order, OrderLine, ShippingAddress
 from messaging.identifiers import time_ordered_ids
-from messaging.postgresql import LostUpdate, create_engine, is_transient
+from messaging.outbox import Lease
+from messaging.postgresql import LostUpdate, create_engine
+from messaging.relay import Claim
+from messaging.sqlstates import is_transient
 from messaging.transport import Message
 from orchestrator.core import machine
 from orchestrator.core.definition import StepPolicy
@@ -58,14 +61,16 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     await engine.dispose()
 
 
-def order() -> Order:
+def order() -> AcceptedOrder:
+    """As it is read back: what was accepted has another type than what is submitted."""
     address = ShippingAddress(
         name="A. Person", line1="1 Street", city="Town", postal_code="12345", country="DE"
     )
     line = OrderLine(sku="SKU-1", quantity=2, unit_price=1299)
-    return Order(
+    submitted = Order(
         customer_id="c-42", currency="EUR", lines=(line,), payment_method="pm", shipping_address=address
     )
+    return AcceptedOrder.model_validate_json(submitted.model_dump_json(exclude_none=True))
 
 
 def new_saga(**changes: Any) -> Saga:
@@ -227,6 +232,21 @@ async def test_a_circle_of_waiting_ends_for_one_with_an_error_that_passes(bench:
     assert is_transient(failed[0])
 
 
+async def test_s18_sagas_are_locked_in_the_order_of_their_ids_however_they_are_asked_for(
+    bench: Bench,
+) -> None:
+    one, other = sorted([new_saga(), new_saga()], key=lambda saga: saga.saga_id)
+    await stored(bench, one, other)
+    async with bench.orchestrator() as first, bench.orchestrator() as second, bench.orchestrator() as third:
+        await first.lock_sagas([one.saga_id])
+        reading = await waiting(bench, second.lock_sagas([other.saga_id, one.saga_id]))
+        free = await third.lock_sagas([other.saga_id])
+        assert set(free.sagas) == {other.saga_id}
+        await third.commit([])
+        await first.commit([])
+        assert set((await reading).sagas) == {one.saga_id, other.saga_id}
+
+
 async def _outcome(work: Any) -> Any:
     try:
         return await work
@@ -366,10 +386,10 @@ async def test_a_relay_leases_what_was_left_behind_oldest_first(bench: Bench) ->
     one, two, fresh = message(), message(), message(timestamp=datetime(2100, 1, 1, tzinfo=UTC))
     await sent(bench, two, one, fresh)
     async with bench.orchestrator() as transaction:
-        assert await transaction.claim_outbox(1) == [one]
+        assert await transaction.claim_outbox(1) == [Claim(one, 1)]
         await transaction.commit([])
     async with bench.orchestrator() as transaction:
-        assert await transaction.claim_outbox(9) == [two]
+        assert await transaction.claim_outbox(9) == [Claim(two, 1)]
         await transaction.commit([])
     async with bench.orchestrator() as transaction:
         assert await transaction.claim_outbox(9) == []
@@ -390,7 +410,50 @@ async def test_a_lease_that_was_rolled_back_is_none(bench: Bench) -> None:
     async with bench.orchestrator() as transaction:
         await transaction.claim_outbox(9)
     async with bench.orchestrator() as transaction:
-        assert await transaction.claim_outbox(9) == [letter]
+        assert await transaction.claim_outbox(9) == [Claim(letter, 1)]
+
+
+async def test_m2_rows_to_an_obstructed_destination_are_left_alone_but_for_the_one_that_is_probed(
+    bench: Bench,
+) -> None:
+    [one, two, elsewhere] = [message(), message(), message(routing_key="shipping")]
+    there = (one.exchange, one.routing_key)
+    await sent(bench, one, two, elsewhere)
+    async with bench.orchestrator() as transaction:
+        assert await transaction.claim_outbox(9, [there]) == [Claim(elsewhere, 1)]
+        assert await transaction.probe_outbox(there) == [Claim(one, 1)]
+        assert await transaction.probe_outbox(there) == [Claim(two, 1)]
+        assert await transaction.probe_outbox(there) == []
+        await transaction.commit([])
+
+
+async def test_m2_the_row_that_is_probed_is_the_one_untried_for_longest(bench: Bench) -> None:
+    older = message(timestamp=datetime(2020, 1, 2, tzinfo=UTC))
+    longest_untried = message(timestamp=datetime(2020, 1, 1, tzinfo=UTC))
+    await sent(bench, older, longest_untried)
+    async with bench.orchestrator() as transaction:
+        assert await transaction.probe_outbox((older.exchange, older.routing_key)) == [
+            Claim(longest_untried, 1)
+        ]
+
+
+async def test_m2_a_lease_is_released_by_its_holder_alone(bench: Bench) -> None:
+    letter = message()
+    await sent(bench, letter)
+    async with bench.orchestrator() as transaction:
+        await transaction.claim_outbox(9)
+        await transaction.commit([])
+    claimed = await bench.leased_until(letter.message_id)
+    await released(bench, Lease(letter.message_id, 0), Lease(new_id(), 1))
+    assert await bench.leased_until(letter.message_id) == claimed
+    await released(bench, Lease(letter.message_id, 1))
+    assert await bench.leased_until(letter.message_id) < claimed
+
+
+async def released(bench: Bench, *leases: Lease) -> None:
+    async with bench.orchestrator() as transaction:
+        await transaction.release_outbox(leases)
+        await transaction.commit([])
 
 
 # -- dead letters ---------------------------------------------------------------------------------------

@@ -158,10 +158,20 @@ async def test_a_saga_that_began_while_the_audit_was_reading_is_no_finding(
         await really_open(schema, *others)
 
     monkeypatch.setattr(module, "_open", with_a_late_saga)
-    report = await audit(sources)
+    report = await audit(each_by_itself(sources))
     assert report.ok
     assert report.sagas.total() == 2
     assert report.looked_at[Check.HAS_SAGA] == 4 + 3 + 1 + 3
+
+
+def each_by_itself(sources: Sources) -> Sources:
+    """The same databases, as if each schema had one of its own."""
+    return Sources(
+        {
+            schema: tuple(f"{url}?application_name={schema}" for url in urls)
+            for schema, urls in sources.urls.items()
+        }
+    )
 
 
 async def test_without_a_sandbox_the_ledgers_are_counted(books: Books, sources: Sources) -> None:

@@ -95,7 +95,7 @@ async def test_what_has_changed_since_the_dry_run_is_looked_at_again(api: Api) -
         shown = Page(answer.text)
         assert answer.status_code == 412
         assert "not as many as you have seen: there are 3 now" in shown.words
-        assert 'value="mine"' in answer.text
+        assert shown.typed["/console/jobs"]["reason"] == "mine"
         assert 'value="7"' in answer.text
         assert shown.forms["/console/jobs"]["expected_count"] == "3"
     assert "There are no jobs" in (await page(api, "/console/jobs")).words

@@ -9,9 +9,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from orchestrator.http.console.session import COOKIE
 from tests.api import Api, an_api
-from tests.integration.test_console import page
+from tests.integration.test_console import page, session_cookie
 from tests.serving import serving
 
 pytestmark = pytest.mark.postgresql
@@ -27,7 +26,7 @@ async def api(migrated_database_url: str) -> AsyncIterator[Api]:
 
 async def followed(api: Api, *topics: str) -> AsyncIterator[list[str]]:
     """The changes that a page about these topics hears of."""
-    cookie = {"Cookie": f"{COOKIE}={api.http.cookies[COOKIE]}"}
+    cookie = {"Cookie": f"{session_cookie(api)}"}
     async with serving(api.app) as url, httpx.AsyncClient(base_url=url, headers=cookie) as client:
         asked = {"topic": list(topics)}
         async with client.stream("GET", "/console/events", params=asked, timeout=30) as stream:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from fastapi import APIRouter
@@ -48,16 +51,16 @@ async def test_an_unknown_address_is_a_problem(api: Api, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/orders", "GET, POST"),
-        ("PATCH", "/orders/7", "GET"),
+        ("DELETE", "/orders", "GET, HEAD, POST"),
+        ("PATCH", "/orders/7", "GET, HEAD"),
         ("GET", "/orders/7/cancel", "POST"),
-        ("TRACE", "/orders", "GET, POST"),
-        ("PROPFIND", "/livez", "GET"),
-        ("PUT", "/admin/sagas", "GET"),
+        ("TRACE", "/orders", "GET, HEAD, POST"),
+        ("PROPFIND", "/livez", "GET, HEAD"),
+        ("PUT", "/admin/sagas", "GET, HEAD"),
         ("GET", "/admin/sagas/7/actions/retry", "POST"),
-        ("POST", "/admin/jobs/7", "GET"),
-        ("POST", "/admin/dead-letters/groups", "GET"),
-        ("DELETE", "/stock/S", "GET"),
+        ("POST", "/admin/jobs/7", "GET, HEAD"),
+        ("POST", "/admin/dead-letters/groups", "GET, HEAD"),
+        ("DELETE", "/stock/S", "GET, HEAD"),
     ],
 )
 async def test_another_method_is_a_problem_that_names_the_allowed(
@@ -66,6 +69,33 @@ async def test_another_method_is_a_problem_that_names_the_allowed(
     response = await api.http.request(method, path, headers=ADMIN)
     assert (response.status_code, response.headers["Content-Type"]) == (405, PROBLEM)
     assert response.headers["Allow"] == allowed
+
+
+async def test_whatever_may_be_looked_at_answers_to_head_as_to_get_without_the_body(api: Api) -> None:
+    order = await api.order()
+    ids = {"order_id": order["order_id"], "saga_id": order["saga_id"], "name": "console.css"}
+    described = [path for path, ways in api.app.openapi()["paths"].items() if "get" in ways]
+    for path in [*described, "/console", "/console/login", "/console/static/{name}", "/console/nothing"]:
+        address = path.format_map(defaultdict(lambda: str(uuid4()), ids))
+        if path.endswith("/events"):
+            continue  # which has no end, see below
+        get, head = [await api.http.request(way, address, headers=ADMIN) for way in ("GET", "HEAD")]
+        assert (head.status_code, head.content) == (get.status_code, b""), address
+        assert head.headers.keys() == get.headers.keys(), address
+        assert head.headers.get("Content-Type") == get.headers.get("Content-Type"), address
+
+
+async def test_the_head_of_an_event_stream_is_all_of_it(api: Api) -> None:
+    order = await api.order()
+    async with asyncio.timeout(60):
+        response = await api.http.head(f"/orders/{order['order_id']}/events")
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+
+
+async def test_what_takes_no_get_takes_no_head(api: Api) -> None:
+    response = await api.http.head("/orders/7/cancel")
+    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
 
 
 async def test_a_participants_routes_answer_beside_ours(api: Api) -> None:

@@ -101,7 +101,7 @@ async def test_an_unknown_product_is_named_before_a_missing_one(inventory: Inven
     assert (body["code"], body["skus"]) == ("unknown_sku", ["X"])
 
 
-async def test_a_repeated_command_gets_the_stored_answer_under_the_same_event_id(
+async def test_p2_m3_a_repeated_command_gets_the_stored_answer_under_the_same_event_id(
     inventory: Inventory,
 ) -> None:
     """P2: also after the reservation was committed."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -16,9 +18,10 @@ from contracts.routing import COMMANDS_EXCHANGE
 from messaging.consumer import Consumer, Failed, Hops
 from messaging.identifiers import time_ordered_ids
 from messaging.in_process import InProcessBroker, InProcessTransport
+from messaging.obstructions import LONGEST_PAUSE_S
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork, create_engine
-from messaging.relay import Relay
+from messaging.relay import REFUSED_PAUSE_CAP_S, Relay
 from messaging.retries import RetryPolicy
 from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Receipt, Settle
@@ -39,11 +42,13 @@ class PlayedPublisher:
         self.receipt = receipt
         self.room = 1000
         self.published: list[Message] = []
+        self.hopeless: UUID | None = None
 
     def publish(self, messages: Sequence[Message], settle: Settle) -> None:
         self.published += messages
         for message in messages:
-            settle(message.message_id, self.receipt)
+            refused = message.message_id == self.hopeless
+            settle(message.message_id, Receipt.REFUSED if refused else self.receipt)
 
     async def close(self) -> None:
         """Nothing to give back."""
@@ -76,7 +81,8 @@ class Service:
         self.outbox = Outbox(self.publisher)
         self.unit_of_work = SqlUnitOfWork(database, PostgresTransaction, self.outbox, RNG, patience_s)
         self.relaying = PlayedPublisher()
-        self.relay = Relay(self.unit_of_work, self.outbox, self.relaying)
+        self.time_s = 0.0
+        self.relay = Relay(self.unit_of_work, self.outbox, self.relaying, lambda: self.time_s)
 
     async def send(self, *messages: Message) -> None:
         async def work(transaction: PostgresTransaction) -> None:
@@ -88,6 +94,16 @@ class Service:
         async with self.database.connect() as connection:
             count = await connection.scalar(text("SELECT count(*) FROM orchestrator.outbox"))
             return int(count or 0)
+
+    async def leased_for_s(self) -> float:
+        left = "SELECT extract(epoch FROM max(claimed_until) - clock_timestamp()) FROM orchestrator.outbox"
+        async with self.database.connect() as connection:
+            return float(await connection.scalar(text(left)) or 0)
+
+    async def relay_once_more(self) -> int:
+        """As it is when some seconds have gone by."""
+        self.time_s += LONGEST_PAUSE_S
+        return await self.relay.run_once()
 
     async def leases_run_out(self) -> None:
         async with self.database.begin() as connection:
@@ -197,7 +213,7 @@ async def test_m2_no_more_is_leased_than_can_be_sent(database: AsyncEngine) -> N
         assert await service.relay.run_once() == published
 
 
-async def test_m2_a_refused_row_waits_for_its_next_lease(database: AsyncEngine) -> None:
+async def test_m2_a_refused_row_waits_a_while(database: AsyncEngine) -> None:
     service = Service(database, Receipt.REFUSED)
     service.relaying.receipt = Receipt.REFUSED
     await service.send(a_message())
@@ -205,6 +221,88 @@ async def test_m2_a_refused_row_waits_for_its_next_lease(database: AsyncEngine) 
 
     assert await service.relay.run_once() == 1
     assert await service.relay.run_once() == 0
+    assert await service.rows() == 1
+
+
+@pytest.mark.parametrize("receipt", [Receipt.REFUSED, Receipt.RETURNED])
+async def test_m2_a_row_that_was_not_taken_is_free_again_within_seconds(
+    database: AsyncEngine, receipt: Receipt
+) -> None:
+    """However often that happened; by a process that relays, and by one that does not."""
+    service = Service(database, receipt)
+    service.relaying.receipt = receipt
+    await service.send(a_message())
+    for _ in range(6):
+        assert await service.relay.sweep_once()
+        assert await service.leased_for_s() <= REFUSED_PAUSE_CAP_S
+        await service.leases_run_out()
+        await service.relay_once_more()
+    assert await service.leased_for_s() > REFUSED_PAUSE_CAP_S, "nobody else takes it while it is on its way"
+
+
+async def test_m2_a_relayed_row_of_unknown_fate_is_free_again_within_seconds(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.UNKNOWN)
+    service.relaying.receipt = Receipt.UNKNOWN
+    await service.send(a_message())
+    assert not await service.relay.sweep_once(), "its first lease is short, and it costs no write"
+    await service.leases_run_out()
+    assert await service.relay.run_once() == 1
+
+    assert await service.relay.sweep_once()
+
+    assert await service.leased_for_s() <= REFUSED_PAUSE_CAP_S
+
+
+async def test_m2_of_many_rows_for_a_full_queue_one_is_tried_and_all_follow_once_it_is_free(
+    database: AsyncEngine,
+) -> None:
+    service = Service(database, Receipt.UNKNOWN)
+    service.relaying.receipt = Receipt.REFUSED
+    await service.send(*(a_message() for _ in range(10)))
+    await service.leases_run_out()
+    assert await service.relay.run_once() == 10, "so it learns that the queue is full"
+    await service.leases_run_out()
+    assert await service.relay.run_once() == 0
+
+    assert await service.relay_once_more() == 1
+    service.relaying.receipt = Receipt.CONFIRMED
+    await service.leases_run_out()
+    assert await service.relay_once_more() == 1
+    assert await service.relay.run_once() == 9
+
+    await service.relay.sweep_once()
+    assert await service.rows() == 0
+
+
+async def test_m2_a_full_queue_delays_no_row_for_another(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.UNKNOWN)
+    service.relaying.receipt = Receipt.REFUSED
+    await service.send(*(a_message() for _ in range(3)))
+    await service.leases_run_out()
+    await service.relay.run_once()
+
+    elsewhere = replace(a_message(), routing_key="shipping")
+    await service.send(elsewhere)
+    await service.leases_run_out()
+
+    assert await service.relay.run_once() == 1
+    assert service.relaying.published[-1] == elsewhere
+
+
+async def test_m2_a_row_that_is_never_taken_keeps_no_other_from_its_queue(database: AsyncEngine) -> None:
+    service = Service(database, Receipt.UNKNOWN)
+    hopeless, *others = (a_message() for _ in range(4))
+    service.relaying.hopeless = hopeless.message_id
+    await service.send(hopeless, *others)
+    await service.leases_run_out()
+    await service.relay.run_once()
+    for _ in range(3):
+        await service.send(late := a_message())
+        await service.leases_run_out()
+        while late not in service.relaying.published:
+            await service.relay_once_more()
+
+    await service.relay.sweep_once()
     assert await service.rows() == 1
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from messaging.round_trip import Connection
 from orchestrator.core.state import Saga, Status
 from orchestrator.core.values import replace
 from orchestrator.progress import (
@@ -87,7 +88,7 @@ async def test_too_many_orders_are_told_to_everybody(database_url: str) -> None:
 
 
 async def test_a_database_out_of_reach_costs_the_caller_nothing() -> None:
-    async def refused() -> psycopg.AsyncConnection[object]:
+    async def refused() -> Connection:
         raise psycopg.OperationalError("no")
 
     notifier = ProgressNotifier(refused)

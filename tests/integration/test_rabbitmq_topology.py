@@ -35,6 +35,7 @@ def test_a_dead_letter_queue_leads_nowhere() -> None:
     assert queue_arguments(Queue("q.dlq", 1_000_000), NAMES) == {
         "x-queue-type": "quorum",
         "x-delivery-limit": 1_000_000,
+        "x-overflow": "reject-publish",
     }
 
 

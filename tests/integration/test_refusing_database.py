@@ -27,11 +27,11 @@ async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
 @asynccontextmanager
 async def refusing(stage: Stage, loop: str) -> AsyncIterator[None]:
     """No answer can be sent, and no failed command's hop, until a loop of that name has failed."""
-    await stage.execute(f"ALTER TABLE {stage.name}.outbox RENAME TO outbox_away")
+    await stage.execute(f"ALTER TABLE {stage.name}.outbox ADD CONSTRAINT closed CHECK (false) NOT VALID")
     with capture_logs() as lines:
         yield
         await until(lambda: any(str(line.get("loop", "")).startswith(loop) for line in lines))
-    await stage.execute(f"ALTER TABLE {stage.name}.outbox_away RENAME TO outbox")
+    await stage.execute(f"ALTER TABLE {stage.name}.outbox DROP CONSTRAINT closed")
 
 
 async def test_commands_are_served_when_the_database_takes_answers_again(engine: AsyncEngine) -> None:

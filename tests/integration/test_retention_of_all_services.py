@@ -32,6 +32,7 @@ from oms.audit.sources import NEEDED, SANDBOX
 from oms.cli import main
 from oms.retention import LeftToTheRelay
 from oms.settings import Settings
+from orchestrator import intake
 from orchestrator.store import PostgresTransaction
 from participants.service import Pace
 from tests.orders import AN_ORDER
@@ -48,7 +49,7 @@ class Clock:
     def __init__(self) -> None:
         self.days_behind = 0.0
 
-    def ids(self, rng: random.Random) -> NewId:
+    def ids(self, rng: random.Random, _: object) -> NewId:
         """As `time_ordered_ids`; it forgets what it has drawn, so that it can be turned forwards alone."""
 
         def milliseconds() -> int:
@@ -113,6 +114,7 @@ class Shop:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(wiring, "time_ordered_ids", clock.ids)
+    monkeypatch.setattr(intake, "CLOCKS_AGREE_WITHIN", timedelta(days=365))  # it is they who travel in time
     monkeypatch.setattr(wiring, "Pace", partial(Pace, prune_s=0.05, prune_after_s=0.0, prune_breath_s=0.0))
     return clock
 

@@ -14,7 +14,8 @@ from sqlalchemy import make_url
 
 from messaging import round_trip
 from messaging.connecting import connect
-from messaging.round_trip import COMMIT, OUTGROWN, Connection
+from messaging.round_trip import COMMIT, Connection
+from messaging.sqlstates import Trouble, trouble_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -127,8 +128,9 @@ async def test_a_plan_that_the_server_cannot_use_any_more_is_told_by_an_error_of
     await connection.ask([look, COMMIT])
     await connection.execute(meanwhile.encode())
     await connection.commit()
-    with pytest.raises(OUTGROWN):
+    with pytest.raises(psycopg.Error) as raised:
         await connection.ask([look])
+    assert trouble_of(raised.value) is Trouble.ELSEWHERE
 
 
 async def test_a_lost_connection_is_an_operational_error(connection: Connection, database_url: str) -> None:

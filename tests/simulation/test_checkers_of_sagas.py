@@ -26,6 +26,7 @@ from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
 from simulation.checkers import messages, patience, retention, sagas
+from simulation.checkers.messages import AFTERMATH_S, AGAIN_WITHIN_S
 from simulation.facts import (
     Acknowledged,
     Aged,
@@ -37,6 +38,7 @@ from simulation.facts import (
     Delivered,
     HandedOut,
     Published,
+    Refused,
     Struck,
     Submitted,
 )
@@ -352,6 +354,30 @@ def test_a_row_claimed_while_its_lease_runs() -> None:
 
     assert claimed_at(9) == ["claimed while it is leased for 1 s more"]
     assert claimed_at(10) == []
+
+
+def test_a_refused_message_that_waits_although_its_queue_is_free_again() -> None:
+    trace = begun(messages.RefusedGoesAgainSoon)
+    mine, another, elsewhere = (
+        command(each) for each in ("ReserveInventory", "ReserveInventory", "ShipOrder")
+    )
+    elsewhere = replace(elsewhere, routing_key="shipping")
+
+    def looked_at(after_s: float) -> list[str]:
+        trace.at_s += after_s
+        return trace.commits("orchestrator")
+
+    assert trace.see(Refused(mine)) == []
+    assert looked_at(AGAIN_WITHIN_S - 2) == []
+    trace.see(Refused(replace(another, message_id=SAGA_ID)))
+    assert looked_at(AGAIN_WITHIN_S - 2) == [], "the queue is still full"
+    trace.see(Struck(Fault.CRASH, "orchestrator"))
+    assert looked_at(AFTERMATH_S) == []
+    assert looked_at(AGAIN_WITHIN_S) == ["ReserveInventory waits although its queue is free again"] * 2
+
+    trace.see(Refused(elsewhere))
+    trace.see(Published("orchestrator", elsewhere))
+    assert looked_at(1000) == []
 
 
 def test_a_time_that_goes_back() -> None:

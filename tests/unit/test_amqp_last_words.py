@@ -77,6 +77,10 @@ class Peers:
         return self.connection
 
 
+def _unheard() -> None:
+    """Nothing comes back here."""
+
+
 async def _restore(_: Connection) -> None:
     """Nothing was declared."""
 
@@ -128,7 +132,7 @@ async def test_a_pause_whose_answer_was_the_last_word_fails_nobody(
 async def test_a_publisher_goes_on_when_its_channel_was_the_last_word() -> None:
     first, second = Peer("channel"), Peer()
     link, names, backoff = _parts(Peers(first, second))
-    publisher = RabbitMqPublisher(link, names, backoff, _restore, structlog.get_logger())
+    publisher = RabbitMqPublisher(link, names, backoff, _restore, _unheard, structlog.get_logger())
     async with asyncio.timeout(10):
         await second.has_answered("channel").wait()
     await publisher.close()
@@ -140,7 +144,7 @@ async def test_a_channel_that_is_refused_messages_for_long_is_replaced(
     monkeypatch.setattr(publishing, "REFUSED_FOR_S", 0.0)
     peer = Peer()
     link, names, backoff = _parts(Peers(peer))
-    publisher = RabbitMqPublisher(link, names, backoff, _restore, structlog.get_logger())
+    publisher = RabbitMqPublisher(link, names, backoff, _restore, _unheard, structlog.get_logger())
     async with asyncio.timeout(10):
         await peer.has_answered("channel").wait()
         peer.answered.clear()

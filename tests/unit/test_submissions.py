@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
-from messaging.postgresql import is_transient
+from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.core.definition import StepPolicy
 from orchestrator.core.registry import Registry

@@ -59,7 +59,7 @@ def versioned(view: BaseModel, version: int) -> Response:
 
 def unless_known(request: Request, response: Response) -> Response:
     """The response, or 304 where the version is one that the client has already."""
-    if response.headers["ETag"] not in if_none_match(request.headers):
+    if if_none_match(request.headers).isdisjoint({"*", response.headers["ETag"]}):
         return response
     return Response(status_code=304, headers={"ETag": response.headers["ETag"], "Cache-Control": "no-store"})
 

@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.explanation import Explanation
-from orchestrator.http.admin.requests import Action, Resolution, SagaListQuery
+from orchestrator.http.admin.requests import Action, ListQuery, Resolution, SagaListQuery
 from orchestrator.http.admin.routes import AdminRoutes, asked_of, unless_known, versioned
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.queries.views import SagaDetail, SagaList
+from orchestrator.queries.views import HistoryList, SagaDetail, SagaList
 
 A = TypeVar("A", bound=Action)
 
@@ -36,6 +36,13 @@ class SagaEndpoints:
     async def show(self, request: Request) -> Response:
         """A saga with its steps, incidents and history."""
         return unless_known(request, await self._shown(id_in_path(request, "saga_id", "saga")))
+
+    async def history(self, request: Request, wanted: Annotated[ListQuery, Query()]) -> Response:
+        """A saga's history, the latest entries first."""
+        found = await self._sagas.history(id_in_path(request, "saga_id", "saga"), wanted.page)
+        if found is None:
+            raise not_found("saga")
+        return answer(found)
 
     async def explain(self, request: Request) -> Response:
         """Why the saga stands where it stands."""
@@ -78,6 +85,7 @@ def add_saga_routes(router: APIRouter, dependencies: Dependencies) -> None:
     endpoints, routes, one = SagaEndpoints(dependencies), AdminRoutes(router), "/sagas/{saga_id}"
     routes.a_list("/sagas", endpoints.page, SagaList, "List sagas")
     routes.a_conditional_look(one, endpoints.show, SagaDetail, "See a saga")
+    routes.a_list(f"{one}/history", endpoints.history, HistoryList, "List a saga's history")
     routes.a_look(f"{one}/explain", endpoints.explain, Explanation, "Why a saga stands where it stands")
     routes.an_action(f"{one}/actions/retry", endpoints.retry, Action, SagaDetail, "Retry a saga")
     routes.an_action(f"{one}/actions/cancel", endpoints.cancel, Action, SagaDetail, "Cancel a saga")

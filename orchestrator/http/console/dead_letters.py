@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -19,7 +19,8 @@ from orchestrator.http.access import Permission
 from orchestrator.http.admin.bodies import Bodies, Disclosure
 from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery, DeadLetterMarks
 from orchestrator.http.answers import id_in_path, not_found
-from orchestrator.http.console.desk import Desk, Tried, filled_in, following, said
+from orchestrator.http.console.deeds import Deed, Deeds
+from orchestrator.http.console.desk import Desk, Tried, filled_in, following
 from orchestrator.http.console.forms import checked, chosen, query_of
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session
@@ -27,11 +28,8 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.views import DeadLetterGroup, FullBody
 from orchestrator.storage import DeadLetterStatus
 
-DONE: Final[Mapping[str, str]] = {
-    "replay": "It has been sent once more. It is resolved when its work is done.",
-    "discard": "It is closed; nothing was sent.",
-}
-"""What is said after an action."""
+REPLAYED: Final = "It has been sent once more. It is resolved when its work is done."
+DISCARDED: Final = "It is closed; nothing was sent."
 
 
 class DeadLetterPages:
@@ -39,6 +37,7 @@ class DeadLetterPages:
 
     def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
         self._desk = desk
+        self._deeds = Deeds(dependencies.queries.audit_log, desk.notes)
         self._operations = dependencies.dead_letters
         self._dead_letters = dependencies.queries.dead_letters
         self._bodies = Bodies(dependencies.disclosures, dependencies.queries.messages)
@@ -49,20 +48,20 @@ class DeadLetterPages:
         yield self._desk.page("/console/dead-letters", self._groups)
         yield self._desk.page("/console/dead-letters/messages", self._list)
         yield self._desk.page(one, self._show)
-        yield self._desk.action(f"{one}/dry-run", self._dry_run)
-        yield self._desk.action(f"{one}/replay", self._replay)
-        yield self._desk.action(f"{one}/discard", self._discard)
-        yield self._desk.action(f"{one}/body", self._disclose, Permission.DISCLOSE)
+        for action, act in (("dry-run", self._dry_run), ("replay", self._replay), ("discard", self._discard)):
+            yield from self._desk.action(f"{one}/{action}", act, self._again)
+        yield from self._desk.action(f"{one}/body", self._disclose, self._again, Permission.DISCLOSE)
         for answered in ("dry-run", "replay", "discard", "body"):
             yield self._desk.page(f"{one}/{answered}", self._back)
 
     async def _groups(self, request: Request, session: Session) -> Response:
         wanted = query_of(request, DeadLetterFilters)
-        groups = (await self._dead_letters.groups(wanted.wanted)).items
+        found = await self._dead_letters.groups(wanted.wanted)
         return self._desk.show(
             "dead_letter_groups.html",
             session,
-            groups=[(each, _messages_of(each), _marks_of(each)) for each in groups],
+            groups=[(each, _messages_of(each), _marks_of(each)) for each in found.items],
+            more=found.more,
             statuses=list(DeadLetterStatus),
         )
 
@@ -82,57 +81,56 @@ class DeadLetterPages:
         )
 
     async def _show(self, request: Request, session: Session) -> Response:
-        said_before = DONE.get(request.query_params.get("done", ""))
-        return await self._shown(_id(request), session, said_before=said_before)
+        return await self._shown(_id(request), session, said_before=self._desk.notes.of(request, session))
 
     async def _back(self, request: Request, _: Session) -> Response:
         """Where an action's answer is asked for without the action, as browsers do that load a page anew."""
         return redirect(f"/console/dead-letters/{_id(request)}")
 
+    async def _again(self, request: Request, session: Session, tried: Tried) -> Response:
+        return await self._shown(_id(request), session, tried=tried)
+
     async def _dry_run(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        dead_letter_id, reason = _id(request), form.get("reason", "")
-        try:
-            asked = checked(Action, {**chosen(form, Action.model_fields), "reason": reason or "dry run"})
-            plan = await self._operations.dry_run(dead_letter_id, asked.version(request))
-            tried = Tried(200, f"Nothing was sent. A replay would do this: {plan.what}.", reason)
-        except Exception as error:
-            tried = Tried(*said(error), reason)
-        return await self._shown(dead_letter_id, session, tried=tried)
+        given = chosen(form, Action.model_fields)
+        asked = checked(Action, {**given, "reason": given.get("reason") or "dry run"})
+        plan = await self._operations.dry_run(_id(request), asked.version(request))
+        sentence = f"Nothing was sent. A replay would do this: {plan.what}."
+        return await self._again(request, session, Tried(200, sentence, "dry-run", form))
 
     async def _replay(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        return await self._acted("replay", request, session, form)
+        async def act(actor: Actor, version: int) -> str:
+            await self._operations.replay(_id(request), actor, version)
+            return REPLAYED
+
+        return await self._done(request, session, form, act)
 
     async def _discard(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        return await self._acted("discard", request, session, form)
+        async def act(actor: Actor, version: int) -> str:
+            await self._operations.discard(_id(request), actor, version)
+            return DISCARDED
+
+        return await self._done(request, session, form, act)
 
     async def _disclose(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         """The letter with everything that is masked elsewhere; a page of this answer alone."""
-        dead_letter_id = _id(request)
-        try:
-            asked = checked(Disclosure, chosen(form, Disclosure.model_fields))
-            full = await self._bodies.of_dead_letter(
-                dead_letter_id, Actor(session.principal.name, asked.reason)
-            )
-        except Exception as error:
-            return await self._shown(
-                dead_letter_id, session, tried=Tried(*said(error), form.get("reason", ""))
-            )
-        return await self._shown(dead_letter_id, session, full=full)
+        asked = checked(Disclosure, chosen(form, Disclosure.model_fields))
+        actor = Actor(session.principal.name, asked.reason)
+        full = await self._bodies.of_dead_letter(_id(request), actor)
+        return await self._shown(_id(request), session, full=full)
 
-    async def _acted(self, action: str, request: Request, session: Session, form: dict[str, str]) -> Response:
-        """Act and show the dead letter; where that is refused, the letter as it stands and why."""
-        dead_letter_id = _id(request)
-        try:
-            asked = checked(Action, chosen(form, Action.model_fields))
-            actor, version = Actor(session.principal.name, asked.reason), asked.version(request)
-            if action == "replay":
-                await self._operations.replay(dead_letter_id, actor, version)
-            else:
-                await self._operations.discard(dead_letter_id, actor, version)
-        except Exception as error:
-            tried = Tried(*said(error), form.get("reason", ""))
-            return await self._shown(dead_letter_id, session, tried=tried)
-        return redirect(f"/console/dead-letters/{dead_letter_id}?done={action}")
+    async def _done(
+        self,
+        request: Request,
+        session: Session,
+        form: dict[str, str],
+        act: Callable[[Actor, int], Awaitable[str]],
+    ) -> Response:
+        dead_letter_id, action = _id(request), request.url.path.rpartition("/")[2]
+        asked = checked(Action, chosen(form, Action.model_fields))
+        actor, version = Actor(session.principal.name, asked.reason), asked.version(request)
+        deed = Deed(f"dead_letter.{action}", f"dead_letter:{dead_letter_id}", actor, version)
+        page = f"/console/dead-letters/{dead_letter_id}"
+        return await self._deeds.done(request, session, deed, lambda: act(actor, version), page)
 
     async def _shown(
         self,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from contracts.problems import ProblemError
+from contracts.limits import PRINTABLE
+from contracts.media_types import FORM, require
+from contracts.problems import ProblemError, field_error
 
 M = TypeVar("M", bound=BaseModel)
 
-FORM: Final = "application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 100
 
 
@@ -23,14 +26,14 @@ async def form_of(request: Request) -> dict[str, str]:
     Raises:
         ProblemError: 415 for another kind of body, 400 for one that cannot be read.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise ProblemError(415, "unsupported_media_type", "This is not a form.")
+    require(FORM, request.headers)
     try:
         text = (await request.body()).decode("ascii")
         fields = parse_qsl(text, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError:
         raise ProblemError(400, "malformed_form", "The form cannot be read.") from None
-    return dict(fields)
+    # Browsers send a line break as two characters, whatever was typed.
+    return {name: value.replace("\r\n", "\n") for name, value in fields}
 
 
 def query_of(request: Request, model: type[M]) -> M:
@@ -51,8 +54,9 @@ def checked(model: type[M], fields: Mapping[str, object]) -> M:
     try:
         return model.model_validate(fields, strict=False)
     except ValidationError as error:
-        wrong = sorted({str(each["loc"][0]) for each in error.errors(include_input=False)})
-        detail = f"This cannot be used: {_listed(wrong)}. Please look at what was filled in there."
+        wrong = {str(each["loc"][0]): _why(each) for each in error.errors(include_input=False)}
+        whys = " ".join(f"{_listed([name]).capitalize()}: {why}." for name, why in sorted(wrong.items()))
+        detail = f"This cannot be used: {_listed(sorted(wrong))}. {whys} Nothing was done."
         raise ProblemError(422, "invalid", detail) from None
 
 
@@ -73,6 +77,19 @@ def _in_utc(moment: str) -> str:
     """A time as browsers write it has no zone; everything here is UTC."""
     has_zone = moment.endswith(("Z", "z")) or "+" in moment or moment.count("-") > 2
     return moment if has_zone else f"{moment}Z"
+
+
+def _why(error: ErrorDetails) -> str:
+    """What is wrong with a field, for people; never what was sent."""
+    if error["type"] == "missing":
+        return "it is needed"
+    if error.get("ctx", {}).get("pattern") == PRINTABLE:
+        return "it may have no line breaks and no other control characters"
+    said = field_error(error["loc"], error["type"], error["msg"]).detail
+    return _WHAT_IT_IS.sub("it should", said)
+
+
+_WHAT_IT_IS: Final = re.compile(r"^(String|Input|Value) should")
 
 
 def _listed(names: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,18 +24,17 @@ from orchestrator.http.admin.requests import (
     JobListQuery,
 )
 from orchestrator.http.answers import id_in_path, not_found
-from orchestrator.http.console.desk import Desk, Tried, filled_in, following, said
+from orchestrator.http.console.deeds import Deed, Deeds, done_before
+from orchestrator.http.console.desk import Desk, Tried, filled_in, following
 from orchestrator.http.console.forms import checked, chosen, query_of
-from orchestrator.http.console.rendering import redirect
+from orchestrator.http.console.rendering import moment, redirect
 from orchestrator.http.console.session import Session
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.jobs.job import DEFAULT_RATE, HIGHEST_RATE, LOWEST_RATE, ItemResult, JobKind, JobState
+from orchestrator.jobs.operations import BegunBefore
 
-DONE: Final[Mapping[str, str]] = {
-    "started": "The job has begun. It goes on by itself, whether anybody looks or not.",
-    "cancel": "It is cancelled. What it has done stays done; nothing more is.",
-}
-"""What is said after an action."""
+BEGUN: Final = "The job has begun. It goes on by itself, whether anybody looks or not."
+CANCELLED: Final = "It is cancelled. What it has done stays done; nothing more is."
 
 
 class Plan(DeadLetterSelection):
@@ -44,19 +43,13 @@ class Plan(DeadLetterSelection):
     kind: JobKind = JobKind.REPLAY
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """What somebody has filled in for a new job."""
-
-    reason: str = ""
-    rate: str = f"{DEFAULT_RATE:g}"
-
-
 class JobPages:
     """What operators see and do about jobs."""
 
     def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
         self._desk = desk
+        self._new_id = dependencies.new_id
+        self._deeds = Deeds(dependencies.queries.audit_log, desk.notes)
         self._operations = dependencies.jobs
         self._jobs = dependencies.queries.jobs
 
@@ -64,10 +57,10 @@ class JobPages:
         """Their routes."""
         one = "/console/jobs/{job_id}"
         yield self._desk.page("/console/jobs", self._list)
-        yield self._desk.action("/console/jobs", self._begin)
+        yield from self._desk.action("/console/jobs", self._begin, self._begin_again)
         yield self._desk.page("/console/jobs/new", self._new)
         yield self._desk.page(one, self._show)
-        yield self._desk.action(f"{one}/cancel", self._cancel)
+        yield from self._desk.action(f"{one}/cancel", self._cancel, self._cancel_again)
         yield self._desk.page(f"{one}/cancel", self._back)
 
     async def _list(self, request: Request, session: Session) -> Response:
@@ -85,29 +78,30 @@ class JobPages:
     async def _new(self, request: Request, session: Session) -> Response:
         self._desk.sessions.require(session, Permission.OPERATE)
         plan = query_of(request, Plan)
-        return await self._planned(session, plan.kind, plan, Typed())
+        return await self._planned(session, plan.kind, plan)
 
-    async def _begin(self, _: Request, session: Session, form: dict[str, str]) -> Response:
-        """Begin a job; where that is refused, what it would do now and why it was not begun."""
-        kind = checked(Plan, chosen(form, ["kind"])).kind
-        selection = checked(DeadLetterSelection, _json_of(form.get("filter", "")))
-        typed = Typed(form.get("reason", ""), form.get("rate_per_second", ""))
+    async def _begin(self, request: Request, session: Session, form: dict[str, str]) -> Response:
+        kind, selection = _meant(form)
+        form_id = self._desk.sessions.form_id(session, form.get("form", ""))
+        given: dict[str, object] = {"filter": selection}
+        given |= chosen(form, ("reason", "rate_per_second", "expected_count"))
+        asked = checked(BulkAction, given)
+        assignment = replace(asked.assignment(kind), form_id=form_id)
         try:
-            given: dict[str, object] = {"filter": selection}
-            given |= chosen(form, ("reason", "rate_per_second", "expected_count"))
-            asked = checked(BulkAction, given)
-            job = await self._operations.start(asked.assignment(kind), _actor(session, asked.reason))
-        except Exception as error:
-            tried = Tried(*said(error), typed.reason)
-            return await self._planned(session, kind, selection, typed, tried)
-        return redirect(f"/console/jobs/{job.job_id}?done=started")
+            job, sentence = await self._operations.start(assignment, _actor(session, asked.reason)), BEGUN
+        except BegunBefore as before:
+            job, sentence = before.job, done_before(f"{moment(before.job.created_at)} UTC")
+        return self._deeds.told(request, session, f"/console/jobs/{job.job_id}", sentence)
+
+    async def _begin_again(self, _: Request, session: Session, tried: Tried) -> Response:
+        """What the job would do now, and why it was not begun."""
+        return await self._planned(session, *_meant(tried.form), tried)
 
     async def _planned(
         self,
         session: Session,
         kind: JobKind,
         selection: DeadLetterSelection,
-        typed: Typed,
         tried: Tried | None = None,
     ) -> Response:
         wanted = selection.wanted
@@ -119,13 +113,13 @@ class JobPages:
             preview=previewed(kind, await self._operations.preview(kind, wanted)),
             filter=wanted.document,
             rates=(LOWEST_RATE, HIGHEST_RATE),
-            typed=typed,
+            default_rate=f"{DEFAULT_RATE:g}",
+            form=self._desk.sessions.form(session, self._new_id()),
             tried=tried,
         )
 
     async def _show(self, request: Request, session: Session) -> Response:
-        said_before = DONE.get(request.query_params.get("done", ""))
-        return await self._shown(request, session, said_before=said_before)
+        return await self._shown(request, session, said_before=self._desk.notes.of(request, session))
 
     async def _back(self, request: Request, _: Session) -> Response:
         """Where an action's answer is asked for without the action, as browsers do that load a page anew."""
@@ -133,12 +127,18 @@ class JobPages:
 
     async def _cancel(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         job_id = _id(request)
-        try:
-            asked = checked(Action, chosen(form, Action.model_fields))
-            await self._operations.cancel(job_id, _actor(session, asked.reason), asked.version(request))
-        except Exception as error:
-            return await self._shown(request, session, tried=Tried(*said(error), form.get("reason", "")))
-        return redirect(f"/console/jobs/{job_id}?done=cancel")
+        asked = checked(Action, chosen(form, Action.model_fields))
+        actor, version = _actor(session, asked.reason), asked.version(request)
+
+        async def act() -> str:
+            await self._operations.cancel(job_id, actor, version)
+            return CANCELLED
+
+        deed = Deed("job.cancel", f"job:{job_id}", actor, version)
+        return await self._deeds.done(request, session, deed, act, f"/console/jobs/{job_id}")
+
+    async def _cancel_again(self, request: Request, session: Session, tried: Tried) -> Response:
+        return await self._shown(request, session, tried=tried)
 
     async def _shown(
         self,
@@ -151,7 +151,7 @@ class JobPages:
         job = await self._jobs.job(_id(request))
         if job is None:
             raise not_found("job")
-        wanted = query_of(request, Looked)
+        wanted = query_of(request, JobItemListQuery)
         items = await self._jobs.items(job.job_id, tuple(wanted.result), wanted.page)
         return self._desk.show(
             "job.html",
@@ -167,10 +167,10 @@ class JobPages:
         )
 
 
-class Looked(JobItemListQuery):
-    """What the address of a job's page may say."""
-
-    done: str = ""
+def _meant(form: Mapping[str, str]) -> tuple[JobKind, DeadLetterSelection]:
+    """What a form for a new job is about, whatever else is filled in. Raises ProblemError (422)."""
+    kind = checked(Plan, chosen(form, ["kind"])).kind
+    return kind, checked(DeadLetterSelection, _json_of(form.get("filter", "")))
 
 
 def _id(request: Request) -> UUID:

@@ -9,11 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.problems import ProblemError
-from orchestrator.http.console.attempts import Attempts
 from orchestrator.http.console.desk import Desk
+from orchestrator.http.console.door import refuse_foreign
 from orchestrator.http.console.forms import form_of
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session, is_ours, safe_next
+
+_OTHER_SESSION = "This page was from a session before your present one: you are still signed in."
 
 
 class Login:
@@ -21,7 +23,6 @@ class Login:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._attempts = Attempts()
 
     def routes(self) -> Iterator[APIRoute]:
         """Its routes."""
@@ -37,45 +38,34 @@ class Login:
                 return redirect(wanted)
         except Exception as error:
             return self._desk.failed(None, error)
-        return self._desk.outside("login.html", next=wanted, trouble=None)
+        return self._desk.sign_in_page(wanted)
 
     async def _enter(self, request: Request) -> Response:
-        client = request.client.host if request.client is not None else ""
-        if (wait_s := self._attempts.wait_s(client)) > 0:
-            trouble = f"Too many attempts from your address failed. Please try again in {wait_s} seconds."
-            response = self._desk.outside("login.html", status=429, next="/console", trouble=trouble)
-            response.headers["Retry-After"] = str(wait_s)
-            return response
         try:
-            _refuse_foreign(request)
+            refuse_foreign(request)
             form = await form_of(request)
-            token = await self._desk.sessions.holder(form.get("token", ""))
+            wanted = safe_next(form.get("next", ""))
+            try:
+                token = await self._desk.door.admitted(request, form.get("token", ""))
+            except ProblemError as refused:
+                return self._desk.sign_in_page(wanted, refused=refused)
         except Exception as error:
             return self._desk.failed(None, error)
-        wanted = safe_next(form.get("next", ""))
-        if token is None:
-            self._attempts.failed(client)
-            trouble = "This token is not known here, or does not let you look."
-            return self._desk.outside("login.html", status=401, next=wanted, trouble=trouble)
         response = redirect(wanted)
         self._desk.sessions.begin(request, response, token)
         return response
 
     async def _confirm(self, _: Request, session: Session) -> Response:
-        return self._desk.show("logout.html", session)
+        return self._desk.show("logout.html", session, trouble=None)
 
     async def _leave(self, request: Request) -> Response:
-        response = redirect("/console/login")
         try:
             session = await self._desk.sessions.of(request)
-            if session is not None and is_ours(session, (await form_of(request)).get("csrf", "")):
-                self._desk.sessions.end(response)
+            if session is not None and not is_ours(session, (await form_of(request)).get("csrf", "")):
+                return self._desk.show("logout.html", session, status=403, trouble=_OTHER_SESSION)
         except Exception as error:
             return self._desk.failed(None, error)
+        response = redirect("/console/login")
+        if session is not None:
+            self._desk.sessions.end(request, response)
         return response
-
-
-def _refuse_foreign(request: Request) -> None:
-    """A page of another site must not sign anybody in. Raises ProblemError (403)."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise ProblemError(403, "foreign_form", "This form comes from elsewhere.")

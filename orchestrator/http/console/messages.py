@@ -14,7 +14,7 @@ from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.bodies import Bodies, Disclosure
 from orchestrator.http.answers import id_in_path, not_found
-from orchestrator.http.console.desk import Desk, said
+from orchestrator.http.console.desk import Desk, Tried
 from orchestrator.http.console.forms import checked, chosen
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session
@@ -37,7 +37,7 @@ class MessagePages:
         one = "/console/sagas/{saga_id}/messages/{message_id}"
         yield self._desk.page(one, self._show)
         yield self._desk.page(f"{one}/body", self._back)
-        yield self._desk.action(f"{one}/body", self._disclose, Permission.DISCLOSE)
+        yield from self._desk.action(f"{one}/body", self._disclose, self._again, Permission.DISCLOSE)
 
     async def _show(self, request: Request, session: Session) -> Response:
         return await self._shown(*_ids(request), session)
@@ -48,13 +48,13 @@ class MessagePages:
 
     async def _disclose(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         saga_id, message_id = _ids(request)
-        try:
-            asked = checked(Disclosure, chosen(form, Disclosure.model_fields))
-            actor = Actor(session.principal.name, asked.reason)
-            full = await self._bodies.of_message(saga_id, message_id, actor)
-        except Exception as error:
-            return await self._shown(saga_id, message_id, session, refused=said(error))
+        asked = checked(Disclosure, chosen(form, Disclosure.model_fields))
+        actor = Actor(session.principal.name, asked.reason)
+        full = await self._bodies.of_message(saga_id, message_id, actor)
         return await self._shown(saga_id, message_id, session, full=full)
+
+    async def _again(self, request: Request, session: Session, tried: Tried) -> Response:
+        return await self._shown(*_ids(request), session, tried=tried)
 
     async def _shown(
         self,
@@ -63,13 +63,13 @@ class MessagePages:
         session: Session,
         *,
         full: FullBody | None = None,
-        refused: tuple[int, str] | None = None,
+        tried: Tried | None = None,
     ) -> Response:
         found = await self._messages.shown(saga_id)
         for message in found.items if found is not None else ():
             if message.message_id == message_id:
-                status, trouble = refused or (200, None)
-                values = {"saga_id": saga_id, "message": message, "full": full, "trouble": trouble}
+                values = {"saga_id": saga_id, "message": message, "full": full, "tried": tried}
+                status = tried.status if tried else 200
                 return self._desk.show("message.html", session, status=status, **values)
         raise not_found(_MESSAGE)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,25 +21,30 @@ from contracts.envelope import Direction
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.codec import Unreadable
 from orchestrator.core import rules
-from orchestrator.core.inputs import Actor, ResolveRequested
+from orchestrator.core.inputs import Actor, CancelRequested, ResolveRequested, RetryRequested
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
-from orchestrator.http.admin.requests import Action, Resolution, SagaListQuery
+from orchestrator.http.admin.requests import Action, ListQuery, Resolution, SagaListQuery
 from orchestrator.http.answers import id_in_path, not_found
-from orchestrator.http.console.desk import Desk, filled_in, following, said
+from orchestrator.http.console.deeds import Deed, Deeds
+from orchestrator.http.console.desk import Desk, Tried, filled_in, following
 from orchestrator.http.console.flow import flow
 from orchestrator.http.console.forms import checked, chosen, query_of
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session
 from orchestrator.http.console.timeline import time_of, timeline
 from orchestrator.http.dependencies import Dependencies
+from orchestrator.operations import details_of
 from orchestrator.queries.masking import masked
 from orchestrator.queries.orders import order_view
+from orchestrator.queries.sagas import history_cursor
 from orchestrator.queries.views import OrderView, SagaMessageView
 
 log = structlog.get_logger(__name__)
 
-Operation = Callable[[UUID, Actor, int], Awaitable[object]]
-Act = Callable[[UUID], Awaitable[None]]
+A = TypeVar("A", bound=Action)
+
+MESSAGES_SHOWN: Final = 200
+"""Messages of one saga that a page shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,12 @@ PRESETS: Final = (
     Preset("Compensated", "status=compensated"),
 )
 
-DONE: Final[Mapping[str, str]] = {
-    "retry": "Sent once more, with a full deadline.",
-    "cancel": "It is being undone.",
-    "resolve": "The verdict is on its way to the participant, who answers.",
-}
-"""What is said after an action."""
+ACTIONS: Final = ("retry", "cancel", "resolve")
+
+SENT: Final = "Sent once more, with a full deadline."
+CANCELLED: Final = "It is being undone."
+CANCELLED_BEFORE: Final = "It was being undone already; nothing has changed."
+RESOLVED: Final = "The verdict is on its way to the participant, who answers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +82,12 @@ class Ledger:
     trouble: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An action that was refused: what was filled in, and why not."""
-
-    action: str
-    form: Mapping[str, str]
-    status: int
-    sentence: str
-
-
 class SagaPages:
     """What operators see and do about sagas."""
 
     def __init__(self, desk: Desk, dependencies: Dependencies) -> None:
         self._desk = desk
+        self._deeds = Deeds(dependencies.queries.audit_log, desk.notes)
         self._dependencies = dependencies
         self._operations = dependencies.operations
         self._queries = dependencies.queries
@@ -99,9 +96,13 @@ class SagaPages:
         """Its routes."""
         yield self._desk.page("/console/sagas", self._list)
         yield self._desk.page("/console/find", self._find)
-        yield self._desk.page("/console/sagas/{saga_id}", self._show)
-        for action in DONE:
-            yield self._desk.action(f"/console/sagas/{{saga_id}}/{action}", getattr(self, f"_{action}"))
+        one = "/console/sagas/{saga_id}"
+        yield self._desk.page(one, self._show)
+        yield self._desk.page(f"{one}/history", self._history)
+        yield self._desk.page(f"{one}/messages", self._messages)
+        for action in ACTIONS:
+            yield from self._desk.action(f"{one}/{action}", getattr(self, f"_{action}"), self._again)
+            yield self._desk.page(f"{one}/{action}", self._back)
 
     async def _list(self, request: Request, session: Session) -> Response:
         wanted = query_of(request, SagaListQuery)
@@ -132,46 +133,87 @@ class SagaPages:
         return redirect(f"/console/sagas/{saga_id}")
 
     async def _show(self, request: Request, session: Session) -> Response:
-        said_before = DONE.get(request.query_params.get("done", ""))
-        return await self._shown(id_in_path(request, "saga_id", "saga"), session, said_before=said_before)
+        return await self._shown(_id(request), session, said_before=self._desk.notes.of(request, session))
+
+    async def _back(self, request: Request, _: Session) -> Response:
+        """Where an action's answer is asked for without the action, as browsers do that load a page anew."""
+        return redirect(_page_of(_id(request)))
+
+    async def _again(self, request: Request, session: Session, tried: Tried) -> Response:
+        return await self._shown(_id(request), session, tried=tried)
 
     async def _retry(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        return await self._plain("retry", self._operations.retry, request, session, form)
+        asked, actor = self._asked(Action, session, form)
+        saga_id, version = _id(request), asked.version(request)
+
+        async def act() -> str:
+            await self._operations.retry(saga_id, actor, version)
+            return SENT
+
+        return await self._done(request, session, RetryRequested(actor), version, act)
 
     async def _cancel(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        return await self._plain("cancel", self._operations.cancel, request, session, form)
+        asked, actor = self._asked(Action, session, form)
+        saga_id, version = _id(request), asked.version(request)
+
+        async def act() -> str:
+            done = await self._operations.cancel(saga_id, actor, version)
+            return CANCELLED if done.changed else CANCELLED_BEFORE
+
+        return await self._done(request, session, CancelRequested(actor), version, act)
 
     async def _resolve(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        async def act(saga_id: UUID) -> None:
-            asked = checked(Resolution, chosen(form, Resolution.model_fields))
-            actor = Actor(session.principal.name, asked.reason)
-            verdict = ResolveRequested(actor, asked.step, asked.verdict, asked.reference, asked.amount)
-            await self._operations.resolve(saga_id, verdict, asked.version(request))
+        asked, actor = self._asked(Resolution, session, form)
+        saga_id, version = _id(request), asked.version(request)
+        verdict = ResolveRequested(actor, asked.step, asked.verdict, asked.reference, asked.amount)
 
-        return await self._acted("resolve", request, session, form, act)
+        async def act() -> str:
+            await self._operations.resolve(saga_id, verdict, version)
+            return RESOLVED
 
-    async def _plain(
-        self, action: str, operation: Operation, request: Request, session: Session, form: dict[str, str]
+        return await self._done(request, session, verdict, version, act)
+
+    def _asked(self, model: type[A], session: Session, form: dict[str, str]) -> tuple[A, Actor]:
+        asked = checked(model, chosen(form, model.model_fields))
+        return asked, Actor(session.principal.name, asked.reason)
+
+    async def _done(
+        self,
+        request: Request,
+        session: Session,
+        asked: RetryRequested | CancelRequested | ResolveRequested,
+        version: int,
+        act: Callable[[], Awaitable[str]],
     ) -> Response:
-        """An action that takes a reason and a version, nothing more."""
+        saga_id, action = _id(request), request.url.path.rpartition("/")[2]
+        deed = Deed(f"saga.{action}", f"saga:{saga_id}", asked.actor, version, details_of(asked))
+        return await self._deeds.done(request, session, deed, act, _page_of(saga_id))
 
-        async def act(saga_id: UUID) -> None:
-            asked = checked(Action, chosen(form, Action.model_fields))
-            await operation(saga_id, Actor(session.principal.name, asked.reason), asked.version(request))
+    async def _history(self, request: Request, session: Session) -> Response:
+        """The history from its latest entry to its oldest, page by page."""
+        saga_id, wanted = _id(request), query_of(request, ListQuery)
+        found = await self._queries.sagas.history(saga_id, wanted.page)
+        if found is None:
+            raise not_found("saga")
+        entries, more = found.items, following(request, found.next_cursor)
+        values: dict[str, Any] = {"saga_id": saga_id, "history_entries": entries, "more": more}
+        return self._desk.show("history.html", session, **values)
 
-        return await self._acted(action, request, session, form, act)
-
-    async def _acted(
-        self, action: str, request: Request, session: Session, form: dict[str, str], act: Act
-    ) -> Response:
-        """Act and show the saga; where that is refused, the saga as it stands and why."""
-        saga_id = id_in_path(request, "saga_id", "saga")
-        try:
-            await act(saga_id)
-        except Exception as error:
-            attempt = Attempt(action, form, *said(error))
-            return await self._shown(saga_id, session, attempt=attempt)
-        return redirect(f"/console/sagas/{saga_id}?done={action}")
+    async def _messages(self, request: Request, session: Session) -> Response:
+        """The messages from the latest to the oldest, page by page."""
+        saga_id, wanted = _id(request), query_of(request, MessageListQuery)
+        found = await self._queries.messages.shown(saga_id)
+        if found is None:
+            raise not_found("saga")
+        ends = len(found.items) if wanted.before is None else min(wanted.before, len(found.items))
+        begins = max(0, ends - MESSAGES_SHOWN)
+        return self._desk.show(
+            "messages.html",
+            session,
+            saga_id=saga_id,
+            messages=found.items[begins:ends],
+            more=f"before={begins}" if begins else None,
+        )
 
     async def _shown(
         self,
@@ -179,23 +221,23 @@ class SagaPages:
         session: Session,
         *,
         said_before: str | None = None,
-        attempt: Attempt | None = None,
+        tried: Tried | None = None,
     ) -> Response:
         try:
             saga = await self._queries.sagas.saga(saga_id)
         except Unreadable:
-            return await self._show_remains(saga_id, session, attempt)
+            return await self._show_remains(saga_id, session, tried)
         detail = await self._queries.sagas.detail(saga_id, self._operations.allowed)
         explanation = await self._dependencies.explainer.explain(saga_id)
         if saga is None or detail is None or explanation is None:
             raise not_found("saga")
-        messages = await self._messages(saga_id)
+        messages = await self._told(saga_id)
         definition = self._dependencies.registry.find(saga.definition, saga.definition_version)
         order = order_view(saga)
         return self._desk.show(
             "saga.html",
             session,
-            status=attempt.status if attempt else 200,
+            status=tried.status if tried else 200,
             saga=detail,
             order=order,
             total=_total(order),
@@ -203,17 +245,19 @@ class SagaPages:
             timeline=timeline(saga, detail, explanation.awaited, explanation.now),
             flow=flow(definition, detail) if definition is not None else None,
             ledgers=await self._ledgers(saga_id),
-            messages=messages,
+            messages=messages[-MESSAGES_SHOWN:],
+            older_messages=max(0, len(messages) - MESSAGES_SHOWN),
+            older_history=history_cursor(detail.history[0].seq) if detail.history_omitted else None,
             last_sent=_last_sent(saga),
             judged=self._judged(saga),
             verdicts=list(Verdict),
             ended=detail.status in ENDED,
             said_before=said_before,
-            attempt=attempt,
+            tried=tried,
             unreadable=False,
         )
 
-    async def _show_remains(self, saga_id: UUID, session: Session, attempt: Attempt | None) -> Response:
+    async def _show_remains(self, saga_id: UUID, session: Session, tried: Tried | None) -> Response:
         """What is left of a saga that cannot be read (S25): columns, history, what participants say."""
         detail = await self._queries.sagas.detail(saga_id, self._operations.allowed)
         explanation = await self._dependencies.explainer.explain(saga_id)
@@ -223,7 +267,7 @@ class SagaPages:
         return self._desk.show(
             "saga.html",
             session,
-            status=attempt.status if attempt else 200,
+            status=tried.status if tried else 200,
             saga=detail,
             order=order,
             total=_total(order),
@@ -232,16 +276,18 @@ class SagaPages:
             timeline=None,
             flow=None,
             messages=(),
+            older_messages=0,
+            older_history=history_cursor(detail.history[0].seq) if detail.history_omitted else None,
             last_sent=None,
             judged=[],
             verdicts=list(Verdict),
             ended=detail.status in ENDED,
             said_before=None,
-            attempt=attempt,
+            tried=tried,
             unreadable=True,
         )
 
-    async def _messages(self, saga_id: UUID) -> tuple[SagaMessageView, ...]:
+    async def _told(self, saga_id: UUID) -> tuple[SagaMessageView, ...]:
         """The messages of a saga; none where its history does not tell them."""
         try:
             messages = await self._queries.messages.shown(saga_id)
@@ -280,6 +326,22 @@ class SagaPages:
     def _steps(self, name: str, version: int) -> Iterator[str]:
         definition = self._dependencies.registry.find(name, version)
         yield from (step.name for step in definition.steps) if definition is not None else ()
+
+
+class MessageListQuery(BaseModel):
+    """Which part of a saga's messages: those before this one of them, counted from the oldest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    before: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+
+
+def _id(request: Request) -> UUID:
+    return id_in_path(request, "saga_id", "saga")
+
+
+def _page_of(saga_id: UUID) -> str:
+    return f"/console/sagas/{saga_id}"
 
 
 def _total(order: OrderView) -> str:

@@ -206,3 +206,22 @@ def test_the_messages_of_a_saga_are_shown_and_one_in_full_for_a_reason(oms: Oms,
     assert '"city": "Town"' in ran.out
     assert api.requests[-1].url.params["reason"] == "where to"
     assert oms("sagas", "messages", SAGA_ID, "--full", DEAD_ID).code == 2
+
+
+def test_a_long_history_says_what_is_missing_and_is_read_to_its_oldest(oms: Oms, api: FakeApi) -> None:
+    entry = SAGA["history"][1]
+    latest = [{**entry, "seq": seq} for seq in (4, 5)]
+    api.on("GET", f"/admin/sagas/{SAGA_ID}", json_answer({**SAGA, "history": latest, "history_omitted": 3}))
+    whole = [{**entry, "seq": seq} for seq in (5, 4, 3, 2, 1)]
+
+    def history(request: httpx.Request) -> httpx.Response:
+        limit = int(request.url.params["limit"])
+        return httpx.Response(200, json=page(*whole[:limit], cursor="x" if limit < len(whole) else None))
+
+    api.on("GET", f"/admin/sagas/{SAGA_ID}/history", history)
+    cut = oms("sagas", "show", SAGA_ID, "--history", "2")
+    assert "3 older entries of its history are not shown: --history 5 shows all" in cut.err
+    shown = oms("sagas", "show", SAGA_ID, "--history", "5", "--json")
+    document = json.loads(shown.out)
+    assert [each["seq"] for each in document["history"]] == [1, 2, 3, 4, 5]
+    assert (document["history_omitted"], shown.err) == (0, "")

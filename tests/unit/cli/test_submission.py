@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from io import StringIO
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from oms.cli.order_files import UnreadableOrders, source_of
+from oms.cli.order_files import Numbered, UnreadableOrders, source_of
 from tests.unit.cli.conftest import Oms
 from tests.unit.cli.fake_api import ORDER, Answer, FakeApi, json_answer, problem, unreachable
 
@@ -61,15 +61,15 @@ def lines(*documents: Any) -> str:
     ],
 )
 def test_one_order_a_list_and_one_a_line_are_read(text: str, expected: list[int], total: int | None) -> None:
-    source = source_of(StringIO(text), "-", None)
+    source = source_of(BytesIO(text.encode()), "-", None)
     assert source.total == total
-    assert [(order.line, order.document) for order in source.orders] == [(at, DOCUMENT) for at in expected]
+    assert list(source.orders) == [Numbered(at, DOCUMENT) for at in expected]
 
 
 @pytest.mark.parametrize("text", ["", "  \n \n", "[]", "nonsense", '{"a": 1'])
 def test_what_holds_no_order_is_said(text: str) -> None:
     with pytest.raises(UnreadableOrders):
-        source_of(StringIO(text), "-", None)
+        source_of(BytesIO(text.encode()), "-", None)
 
 
 def test_lines_are_read_as_they_are_wanted() -> None:
@@ -77,12 +77,13 @@ def test_lines_are_read_as_they_are_wanted() -> None:
 
     numbers = count()
 
-    class Endless(StringIO):
-        def __next__(self) -> str:  # type: ignore[override]
-            return lines({"n": next(numbers)})
+    class Endless(BytesIO):
+        def readline(self, _size: int | None = -1, /) -> bytes:
+            return lines({"n": next(numbers)}).encode()
 
     source = source_of(Endless(), "-", None)
-    assert [next(source.orders).document["n"] for _ in range(1000)] == list(range(1000))
+    read = [next(source.orders) for _ in range(1000)]
+    assert read == [Numbered(number + 1, {"n": number}) for number in range(1000)]
 
 
 def test_one_order_is_shown_in_full(oms: Oms, tmp_path: Path) -> None:

@@ -17,17 +17,19 @@ from orchestrator.core.values import replace
 from orchestrator.http.access import Access
 from orchestrator.http.console.overview import chart
 from orchestrator.http.console.rendering import duration
-from orchestrator.http.console.session import COOKIE, LIFETIME_S, Sessions, safe_next
+from orchestrator.http.console.session import LIFETIME_S, Sessions, safe_next
 from orchestrator.http.console.timeline import LEFT, RIGHT, WIDTH, timeline
 from orchestrator.queries.endings import MINUTES, Ended, Endings
 from orchestrator.queries.views import HistoryView, SagaDetail
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.orders import NOON, a_saga
 
+NAME = f"oms_session_{Sessions(Access.by_tokens('admin-token')).installation}"
 
-def a_request(cookie: str = "") -> Request:
-    headers = [(b"cookie", f"{COOKIE}={cookie}".encode("latin-1"))]
-    address = {"scheme": "http", "server": ("oms", 80), "path": "/console", "query_string": b""}
+
+def a_request(cookie: str = "", name: str = NAME, scheme: str = "http") -> Request:
+    headers = [(b"cookie", f"{name}={cookie}".encode("latin-1"))]
+    address = {"scheme": scheme, "server": ("oms", 80), "path": "/console", "query_string": b""}
     return Request({"type": "http", "method": "GET", "headers": headers, **address})
 
 
@@ -36,7 +38,7 @@ async def a_cookie(sessions: Sessions) -> str:
     assert token is not None
     response = Response()
     sessions.begin(a_request(), response, token)
-    return SimpleCookie(response.headers["Set-Cookie"])[COOKIE].value
+    return SimpleCookie(response.headers["Set-Cookie"])[NAME].value
 
 
 # -- sessions ---------------------------------------------------------------------------------------------
@@ -57,6 +59,26 @@ async def test_every_replica_takes_a_session_and_none_with_another_token_does() 
     assert await Sessions(Access.by_tokens("new-admin-token")).of(a_request(cookie)) is None
 
 
+def test_each_installation_has_a_cookie_of_its_own_on_all_its_replicas() -> None:
+    def name(token: str, scheme: str = "http") -> str:
+        return Sessions(Access.by_tokens(token)).cookie(a_request(scheme=scheme))
+
+    assert name("admin-token") == name("admin-token")
+    assert name("admin-token") != name("new-admin-token")
+    assert name("admin-token", "https") == f"__Host-{name('admin-token')}"
+
+
+async def test_what_is_sealed_for_one_session_and_purpose_is_good_for_no_other() -> None:
+    sessions = Sessions(Access.by_tokens("admin-token"))
+    token = await sessions.holder("admin-token")
+    assert token is not None
+    mine, other = sessions.opened(token)[0], sessions.opened(token)[0]
+    form = sessions.form(mine, UUID(int=7))
+    assert sessions.form_id(mine, form) == UUID(int=7)
+    assert sessions.form_id(other, form) is None
+    assert sessions.unsealed(mine, "another purpose", form) is None
+
+
 async def test_two_sessions_have_different_forms() -> None:
     sessions = Sessions(Access.by_tokens("admin-token"))
     found = [await sessions.of(a_request(await a_cookie(sessions))) for _ in range(2)]
@@ -74,6 +96,10 @@ async def test_nonsense_is_no_session(cookie: str) -> None:
         ("/console/sagas?incident=any", "/console/sagas?incident=any"),
         ("/console", "/console"),
         ("", "/console"),
+        ("/console/../orders", "/console"),
+        ("/console/%2e%2e/orders", "/console"),
+        ("/console/sagas/./x", "/console"),
+        ("/console/audit-log?actor=../x", "/console/audit-log?actor=../x"),
         ("https://evil.example/console", "/console"),
         ("//evil.example", "/console"),
         ("/console/\r\nSet-Cookie: x", "/console"),

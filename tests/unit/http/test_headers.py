@@ -9,6 +9,7 @@ from contracts.problems import ProblemError
 from orchestrator.http.headers import (
     idempotency_key,
     if_match,
+    if_none_match,
     last_event_id,
     preferred_wait_s,
     traceparent,
@@ -62,6 +63,8 @@ def test_two_idempotency_keys_are_one_too_many() -> None:
         (["wait=7; foo=bar"], 7),
         (["respond-async, wait=7"], 7),
         (["respond-async", "wait=7"], 7),
+        (['return="a, wait=5", wait=7'], 7),
+        (['x="\\", wait=5"', "wait=7"], 7),
         (["wait=31"], 30),
         (["wait=0000000000000005"], 5),
         ([f"wait={'9' * 5000}"], 30),
@@ -86,6 +89,14 @@ def test_a_version_comes_as_an_entity_tag() -> None:
 def test_another_entity_tag_is_refused(value: str) -> None:
     with pytest.raises(ProblemError):
         if_match(given(("If-Match", value)))
+
+
+def test_entity_tags_that_the_client_has_may_be_weak_several_or_any() -> None:
+    assert if_none_match(given(("If-None-Match", 'W/"1", "2"'), ("If-None-Match", "*"))) == {
+        '"1"',
+        '"2"',
+        "*",
+    }
 
 
 def test_the_last_event_is_a_number() -> None:

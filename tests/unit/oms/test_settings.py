@@ -31,6 +31,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OMS_ADMIN_TOKEN", "secret"),
         ("OMS_ADMIN_TOKEN", "secret with spaces"),
         ("OMS_HEALTH_PORT", "99999"),
+        ("OMS_DATABASE_CONNECTIONS", "3"),
+        ("OMS_DATABASE_CONNECTIONS", "secret"),
         ("OMS_LOG_FORMAT", "secret"),
         ("OMS_LOG_LEVEL", "secret"),
         ("OMS_STEP_DEADLINE_S", "-1"),
@@ -139,3 +141,17 @@ def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
         load_settings()
 
     assert "secret" not in str(refused.value)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfgood-token\r\n")
+    monkeypatch.delenv("OMS_ADMIN_TOKEN", raising=False)
+    monkeypatch.setenv("OMS_ADMIN_TOKEN_FILE", str(tmp_path / "token"))
+    token = load_settings().admin_token
+    assert token is not None
+    assert token.get_secret_value() == "good-token"
+    (tmp_path / "token").write_bytes("good-token".encode("utf-16"))
+    with pytest.raises(InvalidSettings, match=r"OMS_ADMIN_TOKEN_FILE: .*token is no text in UTF-8"):
+        load_settings()

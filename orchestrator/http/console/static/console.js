@@ -26,13 +26,19 @@
   addEventListener("pointerdown", () => { pressed = true; }, true);
   for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { pressed = false; }, true);
 
+  const chosenAtFirst = (select) => Math.max(0, [...select.options].findIndex((each) => each.defaultSelected));
+
+  // Whether somebody has typed or chosen something that would be lost.
+  const filled = (part) => {
+    const fields = [...part.querySelectorAll("input:not([type=hidden]), select, textarea")];
+    return fields.some((each) => (each.tagName === "SELECT" ? each.selectedIndex !== chosenAtFirst(each) : each.value !== each.defaultValue));
+  };
+
   const busy = (part) => {
     if (pressed) return true;
     const selection = getSelection();
     const selects = selection && !selection.isCollapsed && part.contains(selection.anchorNode);
-    const fields = [...part.querySelectorAll("input:not([type=hidden]), select")];
-    const filled = fields.some((each) => (each.tagName === "SELECT" ? each.selectedIndex > 0 : each.value !== each.defaultValue));
-    return selects || filled || (part.contains(document.activeElement) && document.activeElement !== part);
+    return selects || filled(part) || (part.contains(document.activeElement) && document.activeElement !== part);
   };
 
   const replace = (part, fresh) => {
@@ -58,7 +64,7 @@
     try {
       const answer = await fetch(address, { headers: { Accept: "text/html", "X-Live": "1" }, cache: "no-store" });
       if (answer.redirected && new URL(answer.url).pathname === "/console/login") {
-        location.assign(answer.url);
+        signedOut();
         return;
       }
       if (!answer.ok) throw new Error(String(answer.status));
@@ -82,6 +88,16 @@
     if (parts().length === 0) stop("");
   };
 
+  // Signing in leads back here; what is typed stays, and is kept by the server when it is sent.
+  let leaving = false;
+  const signedOut = () => {
+    const kept = [...main.querySelectorAll("textarea")].some((each) => each.value !== "");
+    if (kept || filled(main)) {
+      leaving = true;
+      stop("signed out: what you have typed is kept when you send it and sign in");
+    } else location.assign(address);
+  };
+
   const changed = (about) => {
     for (const part of parts()) if (!about || topics(part).some((topic) => about.includes(topic))) stale.add(part.id);
     refresh();
@@ -99,7 +115,7 @@
     // Something may have changed since the page was made.
     source.addEventListener("open", () => changed());
     source.addEventListener("changed", (event) => changed(JSON.parse(event.data)));
-    source.addEventListener("signed-out", () => location.assign(address));
+    source.addEventListener("signed-out", signedOut);
     source.addEventListener("error", () => {
       say("not live just now; trying again");
       if (source && source.readyState === EventSource.CLOSED) trying = setTimeout(start, TRY_AGAIN_MS);
@@ -122,6 +138,7 @@
   };
 
   const start = () => {
+    if (leaving) return;
     stop("");
     if (document.hidden || parts().length === 0) return;
     listen();

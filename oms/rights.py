@@ -1,0 +1,52 @@
+"""The rights that each service's work needs on its tables, as `deploy/postgresql/roles.sql` grants them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+from sqlalchemy import MetaData, Table
+
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from orchestrator import tables as orchestrator_tables
+from participants.inventory.tables import METADATA as INVENTORY_TABLES
+from participants.payment.tables import METADATA as PAYMENT_TABLES
+from participants.sandbox.tables import METADATA as SANDBOX_TABLES
+from participants.shipping.tables import METADATA as SHIPPING_TABLES
+
+_TABLES: Final[dict[str, MetaData]] = {
+    ORCHESTRATOR: orchestrator_tables.METADATA,
+    INVENTORY: INVENTORY_TABLES,
+    PAYMENT: PAYMENT_TABLES,
+    SHIPPING: SHIPPING_TABLES,
+    "sandbox": SANDBOX_TABLES,
+}
+_ONLY_ADDED_TO: Final = frozenset({"history", "audit_log"})
+_ONLY_READ: Final = frozenset({"retention"})
+"""By the orchestrator: `oms prune` has a role of its own."""
+
+
+@cache
+def needed_rights(service: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of a table's full name and a right on it, in their order."""
+    rights = _of_orchestrator if service == ORCHESTRATOR else _of_others
+    tables = _TABLES[service].sorted_tables
+    return tuple((f"{table.schema}.{table.name}", right) for table in tables for right in rights(table))
+
+
+def _of_orchestrator(table: Table) -> Iterator[str]:
+    yield "SELECT"
+    if table.name in _ONLY_READ:
+        return
+    yield "INSERT"
+    if table.name not in _ONLY_ADDED_TO:
+        yield "UPDATE"
+    if table.name == "outbox":
+        yield "DELETE"
+
+
+def _of_others(table: Table) -> Iterator[str]:
+    yield from ("SELECT", "INSERT", "UPDATE")
+    if table.name == "outbox":
+        yield "DELETE"

@@ -1,0 +1,87 @@
+"""The names of all environment variables that begin with ``OMS_``, so that a misspelt one is noticed.
+
+`tests/unit/oms/test_variables.py` holds that none is missing and none is too many.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+PREFIX: Final = "OMS_"
+
+SECRETS: Final = (
+    "OMS_DATABASE_URL",
+    "OMS_ORCHESTRATOR_DATABASE_URL",
+    "OMS_INVENTORY_DATABASE_URL",
+    "OMS_PAYMENT_DATABASE_URL",
+    "OMS_SHIPPING_DATABASE_URL",
+    "OMS_SANDBOX_DATABASE_URL",
+    "OMS_AUDIT_DATABASE_URL",
+    "OMS_BROKER_URL",
+    "OMS_ADMIN_TOKEN",
+    "OMS_ORDERS_TOKEN",
+)
+"""Each may also stand in a file, which the variable with `_FILE` at its end names."""
+
+PLAIN: Final = (
+    "OMS_PAYMENT_GATEWAY_URL",
+    "OMS_CARRIER_URL",
+    "OMS_SAGA_DEFINITIONS",
+    "OMS_PROVIDER_TIMEOUT_S",
+    "OMS_PROVIDER_CONCURRENCY",
+    "OMS_ORDERS_OPEN",
+    "OMS_SANDBOX_OPEN",
+    "OMS_HEALTH_URLS",
+    "OMS_HEALTH_PORT",
+    "OMS_STOP_WITHIN_S",
+    "OMS_LOG_FORMAT",
+    "OMS_LOG_LEVEL",
+    "OMS_STEP_DEADLINE_S",
+    "OMS_STEP_GRACE_S",
+    "OMS_RESEND_AFTER_S",
+    "OMS_RETRY_DELAYS_S",
+    "OMS_MAX_ATTEMPTS",
+    "OMS_IDEMPOTENCY_TTL_S",
+)
+"""The settings of services that are no secrets."""
+
+OTHERS: Final = (
+    "OMS_API_URL",
+    "OMS_BENCH_PIPE",
+    "OMS_BENCH_PORT",
+    "OMS_BENCH_PROFILE",
+    "OMS_PICTURES",
+    "OMS_SETUP_LOCKED",
+    "OMS_TEST_BROKER_URL",
+    "OMS_TEST_CHROMIUM",
+    "OMS_TEST_DATABASE_URL",
+    "OMS_TEST_FLOOD_CLIENTS",
+    "OMS_TEST_HOSTILE_MESSAGES",
+    "OMS_TEST_RABBITMQ_ROOT",
+    "OMS_TEST_SEEDS",
+)
+"""What the command line, the benchmarks, the tests and the scripts read."""
+
+KNOWN: Final = frozenset({*SECRETS, *(f"{name}_FILE" for name in SECRETS), *PLAIN, *OTHERS})
+
+_OF_KUBERNETES: Final = re.compile(r"OMS_\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)\w*)")
+"""What Kubernetes tells every container of a service that is called `oms-...`."""
+
+
+def doubts(environment: Mapping[str, str]) -> Iterator[str]:
+    """A sentence on each variable that nobody reads, with the name that may be meant; never its value."""
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and not _is_known(name, environment[name]):
+            near = get_close_matches(name.upper(), sorted(KNOWN), n=1, cutoff=0.75)
+            meant = f": did you mean {near[0]}?" if near else ""
+            yield f"there is no variable {name}, so it has no effect{meant}"
+
+
+def _is_known(name: str, value: str) -> bool:
+    if name in KNOWN or name.upper() in {*SECRETS, *PLAIN}:  # settings take either case, nothing else does
+        return True
+    is_address = value.startswith(("tcp://", "udp://", "sctp://")) and name.endswith("_PORT")
+    return is_address or _OF_KUBERNETES.fullmatch(name) is not None

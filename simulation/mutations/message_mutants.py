@@ -1,0 +1,99 @@
+"""How the rules of messages and of their failures are taken away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from contracts.envelope import ATTEMPT, EVENT_ID
+from contracts.routing import retry_queue
+from messaging.consumer import Consumer
+from messaging.errors import PermanentFailure, Poison
+from messaging.transport import Message
+from messaging.unit_of_work import PatientUnitOfWork
+from participants.inventory.stock import Shelf
+
+
+def published_before_the_commit(original: Any) -> Any:
+    """S2, M1: messages leave before their cause is durable."""
+
+    async def run(self: PatientUnitOfWork[Any], work: Any) -> Any:
+        confirmed = self._outbox.take_confirmed()
+        async with self._begin() as transaction:
+            result = await work(transaction)
+            self._outbox.publish(transaction.outgoing)
+            await transaction.commit(confirmed)
+        return result
+
+    return run
+
+
+def acknowledged_before_the_commit(original: Any) -> Any:
+    """S2: a crash before the commit loses the message."""
+
+    async def serve(self: Consumer[Any], deliveries: Any) -> None:
+        self._subscription.acknowledge(deliveries)
+        await original(self, deliveries)
+
+    return serve
+
+
+def poison_goes_round(original: Any) -> Any:
+    """S16: what cannot be understood is tried again for ever."""
+
+    def after_failure(delivery: Any, error: Any, policy: Any, *others: Any) -> Message:
+        hop: Message = original(delivery, error, policy, *others)
+        again = retry_queue(delivery.queue, policy.delays_s[-1])
+        return replace(hop, routing_key=again) if isinstance(error, Poison) else hop
+
+    return after_failure
+
+
+def rejection_as_failure(original: Any) -> Any:
+    """P8: that there is not enough in stock is a failure of the message."""
+
+    def reserve(self: Shelf, lines: Any) -> Any:
+        shortage = original(self, lines)
+        if shortage is not None:
+            raise PermanentFailure(shortage.code, "not available")
+        return None
+
+    return reserve
+
+
+def attempts_burnt(original: Any) -> Any:
+    """P9: a command that was not worked on has used up an attempt."""
+
+    def postpone(*arguments: Any) -> Message:
+        message: Message = original(*arguments)
+        return replace(message, headers={**message.headers, ATTEMPT: message.headers[ATTEMPT] + 1})
+
+    return postpone
+
+
+def named_anew_each_time(original: Any) -> Any:
+    """M3: an event that is sent again looks like another one."""
+
+    def stored_event_message(*arguments: Any, **named: Any) -> Message:
+        message: Message = original(*arguments, **named)
+        return replace(message, headers={**message.headers, EVENT_ID: str(message.message_id)})
+
+    return stored_event_message
+
+
+def without_its_story(original: Any) -> Any:
+    """D1: a dead letter does not say why it died."""
+
+    def failure_headers(delivery: Any, error: Any, now: Any) -> Any:
+        return {}
+
+    return failure_headers
+
+
+def sent_as_it_was(original: Any) -> Any:
+    """D4: the replay of a command is its stored bytes, whatever the saga awaits."""
+
+    def plan(self: Any, work: Any, dead: Any, actor: Any) -> Any:
+        return original(self, work, replace(dead, kind="message"), actor)
+
+    return plan
