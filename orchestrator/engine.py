@@ -1,4 +1,19 @@
-"""The heart: a batch of inputs → lock, decide, save, send. One transaction, whoever feeds it (S2)."""
+"""Applies inputs to sagas: lock, decide, write; a batch in one transaction.
+
+**What lives here.** `Engine`, the only way in which a saga changes: outcomes, the reconciler's findings,
+dead letters and people all end in `fold`. `Work` is what one transaction has decided so far: locked sagas,
+their new states, history, messages.
+
+**How it works.** The sagas of a batch are locked in the order of their ids, the clock is read after that,
+each input is decided by the pure core on what the one before it left, and everything is queued to be
+written with the commit: states, history, outgoing messages, dead letters that end.
+
+**What must never happen.** A decision on a saga that is not locked (S2, S11). State without its history, or
+a message without its cause (S2, M1). One saga that cannot be read, or whose definition fails, harming
+another (S25). A look that leaves a saga due (S12).
+
+Rules: S2, S11, S13, S15, S25, M1.
+"""
 
 from __future__ import annotations
 

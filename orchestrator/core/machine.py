@@ -1,7 +1,22 @@
 """The saga state machine: one transition table, one function that decides, one that folds a history.
 
-`decide` is total: whatever arrives, it answers with a `Transition`, with `Stale` (nothing changes, S1) or,
-to a person, with `Refused`. What each rule does is in `rules`; when to look again is in `timers`.
+**What lives here.** `TABLE`, from (status, trigger) to the rule that answers; `start`, `decide` and `fold`.
+What each rule does is in `rules`, which piece of work comes next in `course`, which command or event that
+is in `asking`, when to look again in `timers`. Nothing here reads a clock, a database or the network, and
+nothing knows of orders.
+
+**How it works.** `decide` is total: whatever arrives, it answers with a `Transition` (the new saga, effects
+as plain values, the input for the history), with `Stale` (nothing changes) or, to a person, with `Refused`.
+A saga awaits a *set* of pieces of work, each answered for itself; its stage is left when the set is empty.
+What a definition's functions said is kept in the accepted input, so that `fold` gives the same whatever
+became of the functions.
+
+**What must never happen.** An answer that is credited to another piece of work (S1, S20). A saga that turns
+round twice, or goes forward again (S8). A compensation of a stage while a later one may still hold
+something (S3, S21). An undo after the point of no return (S6). A change that the history does not reproduce
+(S15).
+
+Rules: S1, S3 to S11, S15, S19 to S23.
 """
 
 from __future__ import annotations
