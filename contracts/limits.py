@@ -47,7 +47,9 @@ PostalCode = Annotated[str, _text(20)]
 CountryCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 PaymentMethod = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 Reference = Annotated[str, _text(200)]
-StepName = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
+StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}(\[[1-9]\d{0,2}\])?$")]
+"""A piece of work: a step's own name, or with its number that of a branch, as in ``ship[2]`` (S20)."""
+
 Code = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 Message = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_without_nul)]
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
