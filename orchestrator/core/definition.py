@@ -224,11 +224,16 @@ def steps_of(stage: Stage) -> tuple[Step, ...]:
         case Step():
             return (stage,)
         case Group():
-            return stage.steps
+            return stage.steps if isinstance(stage.steps, tuple) else ()
         case ForEach():
             return (stage.step,)
         case _:
             return ()
+
+
+def _has_name(part: object) -> bool:
+    """Whether a part can be found by its name; what is wrong with others is told by `soundness`."""
+    return isinstance(part, Step | Wait) and isinstance(part.name, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +282,9 @@ class SagaDefinition:
     _stages: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        places = [(step, at) for at, stage in enumerate(self.course) for step in steps_of(stage)]
-        waits = {each.name: at for at, each in enumerate(self.course) if isinstance(each, Wait)}
+        course = self.course if isinstance(self.course, tuple) else ()
+        places = [(step, at) for at, stage in enumerate(course) for step in steps_of(stage) if _has_name(step)]
+        waits = {each.name: at for at, each in enumerate(course) if isinstance(each, Wait) and _has_name(each)}
         object.__setattr__(self, "_steps", {step.name: step for step, _ in places})
         object.__setattr__(self, "_stages", {**waits, **{step.name: at for step, at in places}})
 

@@ -163,10 +163,11 @@ def _label_problems(definition: Any) -> Iterator[str]:
     if not isinstance(labels, Labels):
         yield "its labels are no Labels"
         return
-    if not isinstance(labels.may_complete_as, tuple):
+    listed: object = labels.may_complete_as
+    if not isinstance(listed, tuple):
         yield "may_complete_as must be a tuple of labels"
         return
-    if callable(labels.completed) and not labels.may_complete_as:
+    if callable(labels.completed) and not listed:
         yield "its label completed is a function, so may_complete_as must list what it may say"
         return
     ends = [*labels.completes_as, labels.rejected, labels.cancelled]
@@ -237,6 +238,8 @@ def _work_problems(step: Any) -> Iterator[str]:
     owner: str | None = work.participant if work else step.command.participant
     if owner is None:
         yield f"its command {name} does not say whose it is: it has no participant"
+    elif list(name_problems(owner)):
+        yield f"the participant of {name} is {owner!r}: {NAME_RULE}"
     elif step.participant != owner:
         yield f"{name} is work of {owner}, not of {step.participant!r}"
     if step.compensation is not None and not isinstance(step.compensation, Compensation):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+from orchestrator.core.registry import Registry
+from orchestrator.core.definition import StepPolicy
+from orchestrator.sagas.order_fulfillment import order_fulfillment
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -84,7 +89,9 @@ class PostgresBench:
         self._engine = engine
 
     def orchestrator(self) -> AbstractAsyncContextManager[PostgresTransaction]:
-        return self._transaction(PostgresTransaction)
+        return self._transaction(
+            partial(PostgresTransaction, registry=Registry([order_fulfillment(StepPolicy())]))
+        )
 
     def inventory(self) -> AbstractAsyncContextManager[SqlInventoryTransaction]:
         return self._transaction(SqlInventoryTransaction)

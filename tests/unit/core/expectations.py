@@ -62,6 +62,31 @@ def undoes(step: str) -> Expectation:
     return holds
 
 
+def awaits(*pieces: str, direction: Direction = FORWARD) -> Expectation:
+    """The saga awaits exactly these pieces of work, in the order of its course (S20)."""
+
+    def holds(it: Scenario) -> None:
+        expected = [(piece, direction) for piece in pieces]
+        _equal([(each.step, each.direction) for each in it.saga.awaited], expected)
+
+    return holds
+
+
+def undoes_exactly(*pieces: str) -> Expectation:
+    """The saga compensates, and undoes exactly these pieces side by side (S21)."""
+
+    def holds(it: Scenario) -> None:
+        assert it.saga.status is Status.COMPENSATING
+        awaits(*pieces, direction=COMPENSATING)(it)
+
+    return holds
+
+
+def asked(*pieces: str) -> Expectation:
+    """The last input sent one command to each of these pieces."""
+    return lambda it: _equal([command.step for command in it.commands], list(pieces))
+
+
 def order_is(label: str) -> Expectation:
     """What the customer sees."""
     return lambda it: _equal(it.saga.label, label)

@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from contracts.commands import Command
+from contracts.orders import Order
 from orchestrator.core import machine, timers
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import (
@@ -54,8 +55,10 @@ Expectation = Callable[["Scenario"], None]
 class Scenario:
     """One saga, lived through input by input, with a clock that moves when told."""
 
-    def __init__(self, definition: SagaDefinition = DEFINITION, given: BaseModel = ORDER) -> None:
+    def __init__(self, definition: SagaDefinition = DEFINITION, given: BaseModel | None = None) -> None:
         self.definition = definition
+        if given is None:
+            given = ORDER if definition.input is Order else definition.examples[0]
         self.now = NOON
         started = machine.start(definition, SAGA_ID, ORDER_ID, given, NOON)
         self.history: list[tuple[datetime, Input]] = [(NOON, started.accepted)]
@@ -84,13 +87,20 @@ class Scenario:
         self.now += timedelta(seconds=seconds)
         return self
 
-    def looked_at(self, *, copy_in_outbox: bool = False, queue_seen_empty: bool = True) -> Self:
-        """The reconciler looks at each piece that is awaited, and acts on what it finds."""
-        copies = {each.sending.message_id for each in self.saga.awaited} if copy_in_outbox else set()
-        observed = Observed(
-            {copy for copy in copies if copy is not None}, self.now if queue_seen_empty else None
-        )
-        return self.seen(observed)
+    def looked_at(
+        self, *, copy_in_outbox: bool = False, queue_seen_empty: bool = True, left_behind: str = ""
+    ) -> Self:
+        """The reconciler looks at each piece that is awaited, and acts on what it finds.
+
+        Args:
+            copy_in_outbox: no copy has left yet; or that of the piece ``left_behind`` alone.
+        """
+        copies = {
+            each.sending.message_id
+            for each in self.saga.awaited
+            if each.sending.message_id is not None and (copy_in_outbox or each.step == left_behind)
+        }
+        return self.seen(Observed(copies, self.now if queue_seen_empty else None))
 
     def seen(self, observed: Observed) -> Self:
         """The reconciler knows this beside the saga, and looks."""
@@ -188,7 +198,7 @@ class Scenario:
 # -- given ---------------------------------------------------------------------------------------------
 
 
-def started(definition: SagaDefinition = DEFINITION, given: BaseModel = ORDER) -> Scenario:
+def started(definition: SagaDefinition = DEFINITION, given: BaseModel | None = None) -> Scenario:
     """A saga that has just begun."""
     return Scenario(definition, given)
 

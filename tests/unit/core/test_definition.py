@@ -28,10 +28,8 @@ def but(step: Step, **changes: Any) -> Step:
 
 def of(*course: Stage, **changes: Any) -> SagaDefinition:
     """A definition of these stages, about orders."""
-    return SagaDefinition(
-        **{"name": "test_saga", "version": 1, "course": course, "input": Order, "examples": (ORDER,)}
-        | changes
-    )
+    given: dict[str, Any] = {"name": "test_saga", "version": 1, "input": Order, "examples": (ORDER,)}
+    return SagaDefinition(course=course, **{**given, **changes})
 
 
 def test_the_order_fulfilment_saga_is_sound() -> None:
