@@ -222,11 +222,17 @@ def remember(saga: Saga, piece: StepState) -> Saga:
 
 
 def _within_bounds(saga: Saga) -> Saga:
-    told = [each.result for each in saga.steps if each.result]
-    told += [each.item for each in saga.steps if each.item is not None]
-    if sum(len(str(each)) for each in told) > MAX_RESULTS:
+    if characters(saga) > MAX_RESULTS:
         raise DefinitionFault(f"more than {MAX_RESULTS:,} characters of results and items in one saga")
     return saga
+
+
+def characters(saga: Saga) -> int:
+    """How much the saga remembers: results, what its branches are about, signals for waits to come."""
+    told = [each.result for each in saga.steps if each.result]
+    told += [each.item for each in saga.steps if each.item is not None]
+    told += [signal.body for wait, signal in saga.signals.items() if not saga.step(wait).result]
+    return sum(len(str(each)) for each in told)
 
 
 def _await(at: Moment, saga: Saga, pieces: list[StepState], direction: Direction) -> Course:

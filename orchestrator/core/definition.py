@@ -224,16 +224,21 @@ def steps_of(stage: Stage) -> tuple[Step, ...]:
         case Step():
             return (stage,)
         case Group():
-            return stage.steps if isinstance(stage.steps, tuple) else ()
+            given: Any = stage.steps
+            return given if isinstance(given, tuple) else ()
         case ForEach():
             return (stage.step,)
         case _:
             return ()
 
 
-def _has_name(part: object) -> bool:
-    """Whether a part can be found by its name; what is wrong with others is told by `soundness`."""
-    return isinstance(part, Step | Wait) and isinstance(part.name, str)
+def _parts(course: Any) -> Iterator[tuple[Step | Wait, int]]:
+    """Steps and waits with the number of their stage; what is neither is told by `soundness`."""
+    for at, stage in enumerate(course if isinstance(course, tuple) else ()):
+        parts: tuple[Any, ...] = (stage,) if isinstance(stage, Wait) else steps_of(stage)
+        for part in parts:
+            if isinstance(part, Step | Wait) and isinstance(part.name, str):
+                yield part, at
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,11 +287,10 @@ class SagaDefinition:
     _stages: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        course = self.course if isinstance(self.course, tuple) else ()
-        places = [(step, at) for at, stage in enumerate(course) for step in steps_of(stage) if _has_name(step)]
-        waits = {each.name: at for at, each in enumerate(course) if isinstance(each, Wait) and _has_name(each)}
-        object.__setattr__(self, "_steps", {step.name: step for step, _ in places})
-        object.__setattr__(self, "_stages", {**waits, **{step.name: at for step, at in places}})
+        places = list(_parts(self.course))
+        steps = {part.name: part for part, _ in places if isinstance(part, Step)}
+        object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "_stages", {part.name: at for part, at in places})
 
     def __contains__(self, piece: object) -> bool:
         return isinstance(piece, str) and self._named(piece) in self._steps

@@ -13,6 +13,7 @@ from orchestrator.core.course import (
     FORWARD,
     Course,
     branch_rejected,
+    characters,
     is_branch_of_pivot,
     leave,
     over,
@@ -22,7 +23,7 @@ from orchestrator.core.course import (
     turn,
     undo_next,
 )
-from orchestrator.core.definition import OnDeadline, SagaDefinition, StepKind, Wait
+from orchestrator.core.definition import MAX_RESULTS, OnDeadline, SagaDefinition, StepKind, Wait
 from orchestrator.core.effects import Decision, Refused, Stale
 from orchestrator.core.inputs import (
     CancelRequested,
@@ -140,6 +141,8 @@ def take_signal(at: Moment) -> Decision:
         return Refused("too_late", f"{asked.wait} is not waited for any more")
     signal = Signal(asked.body, asked.actor.name, at.now)
     saga = replace(saga, signals={**saga.signals, asked.wait: signal})
+    if characters(saga) > MAX_RESULTS:
+        return Refused("too_long", f"one saga remembers at most {MAX_RESULTS:,} characters")
     if saga.waiting_for(asked.wait, FORWARD) is None:
         return at.accept(saga)
     return at.accept(*_end_wait(at, saga, wait, signal))

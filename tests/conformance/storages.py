@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-from orchestrator.core.registry import Registry
-from orchestrator.core.definition import StepPolicy
-from orchestrator.sagas.order_fulfillment import order_fulfillment
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -18,6 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.postgresql import SqlTransaction
+from orchestrator.core.definition import StepPolicy
+from orchestrator.core.registry import Registry
+from orchestrator.sagas.order_fulfillment import order_fulfillment
 from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
 from simulation.storage.database import Database
