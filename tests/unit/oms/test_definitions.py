@@ -187,7 +187,8 @@ def test_a_step_that_would_never_be_done_fails_the_start(refused: Refused, chang
 def test_arguments_that_must_be_awaited_or_differ_each_time_fail_the_start(refused: Refused) -> None:
     source = """
 async def later(order, results): return {}
-def now(order, results, counted=iter(range(99))): return {'lines': [{'sku': 'A', 'quantity': 1 + next(counted)}]}
+def now(order, results, counted=iter(range(99))):
+    return {'lines': [{'sku': 'A', 'quantity': 1 + next(counted)}]}
 def define(policy):
     own = changed(policy, 1, arguments=later)
     return replace(own, course=(replace(own.steps[0], arguments=now), *own.steps[1:]))
