@@ -9,6 +9,7 @@ from typing import Final
 from contracts.envelope import Direction
 from contracts.events import OutcomeEvent, Rejection, StepRefused, StepSettled
 from messaging.measures import SECONDS, Distribution, Kind, Measure, Reading
+from orchestrator.core.definition import step_name
 from orchestrator.core.inputs import (
     CommandDeadLettered,
     CompensationStuck,
@@ -162,10 +163,10 @@ class SagaMeasures:
 
     def _note_answer(self, before: Saga, answer: OutcomeReceived, after: Saga) -> None:
         """On the hot path: keys of plain texts and truths, which are compared and hashed without Python."""
-        step, forward = answer.step, answer.direction is Direction.FORWARD
+        step, forward = step_name(answer.step), answer.direction is Direction.FORWARD
         key = (step, forward, answer.event)
         self._answers[key] = self._answers.get(key, 0) + 1
-        awaited = before.waiting_for(step, answer.direction)
+        awaited = before.waiting_for(answer.step, answer.direction)
         if awaited is None:
             return
         durations = self._durations.get((step, forward))
@@ -176,10 +177,10 @@ class SagaMeasures:
     def _note_other(self, before: Saga, accepted: Input) -> None:
         match accepted:
             case CommandDeadLettered(step, direction):
-                self.attempts[step, direction.value, "dead_lettered"] += 1
+                self.attempts[step_name(step), direction.value, "dead_lettered"] += 1
             case OutcomeUnknown() | StepOverdue() | CompensationStuck():
                 direction, result = _TIMED[type(accepted)]
-                self.attempts[accepted.step, direction.value, result] += 1
+                self.attempts[step_name(accepted.step), direction.value, result] += 1
             case _:
                 pass
 

@@ -16,7 +16,7 @@ from orchestrator.core import timers
 from orchestrator.core.state import Saga
 from orchestrator.core.timers import Observed, Resend, StayAsItIs
 from orchestrator.core.values import replace
-from orchestrator.engine import Engine, Happening, Work
+from orchestrator.engine import Engine, Happening, UnreadableSaga, Work
 from orchestrator.storage import OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,10 @@ BATCH: Final = 100
 
 SET_ASIDE: Final = timedelta(seconds=60)
 """Until the next look at a saga that could not be worked on."""
+
+
+class CannotBeDecided(Exception):
+    """A look found something about a saga that cannot be decided: it has been counted."""
 
 
 class Reconciler:
@@ -73,11 +77,15 @@ class Reconciler:
         observed = Observed(await transaction.outbox_holds(copies), self._outcomes_empty_at)
         work = self._engine.work_on(locked.sagas, locked.now, locked.unreadable)
         failed = dict(locked.unreadable)
+        self._engine.counts["unreadable"] += len(failed)
         for saga_id in sorted(locked.sagas):
             try:
                 with work.undone_on_failure(saga_id):
                     self._look_at(work, work.sagas[saga_id], observed)
+            except CannotBeDecided as error:
+                failed[saga_id] = str(error)
             except Exception as error:
+                self._engine.counts["unreadable"] += 1
                 log.error("a due saga could not be looked at", saga_id=str(saga_id), exc_info=error)
                 failed[saga_id] = f"{type(error).__name__} while it was looked at"
         self._set_aside(transaction, failed, work.now)
@@ -93,7 +101,6 @@ class Reconciler:
         """What nothing can be made of harms itself alone: all others have their turn before it (S25)."""
         for saga_id, reason in failed.items():
             log.error("a saga stands still: it cannot be worked on", saga_id=str(saga_id), problem=reason)
-        self._engine.counts["unreadable"] += len(failed)
         if failed:
             transaction.set_aside(failed, now + SET_ASIDE)
 
@@ -114,6 +121,8 @@ class Reconciler:
                 case Resend():
                     self._engine.resend(work, definition, now_is, awaited, finding)
                 case _:
-                    self._engine.fold(work, Happening(saga.saga_id, finding))
+                    answer = self._engine.fold(work, Happening(saga.saga_id, finding))
+                    if isinstance(answer, UnreadableSaga):
+                        raise CannotBeDecided(answer.reason)
         looked_at = work.sagas[saga.saga_id]
         work.put(replace(looked_at, due_at=timers.due_at(definition, looked_at, work.now)))

@@ -152,7 +152,7 @@ class Api(World):
 
     async def is_now(self, order: Mapping[str, Any], status: str) -> None:
         """Wait until an order's status is this one."""
-        await self.until(UUID(order["saga_id"]), lambda saga: saga.order_status == status)
+        await self.until(UUID(order["saga_id"]), lambda saga: saga.label == status)
 
 
 def _engine(url: str) -> AsyncEngine:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from contracts.envelope import Direction
 from contracts.orders import Order
-from orchestrator.core.state import Awaiting, Forward, Saga, StepState
+from orchestrator.core.state import Awaited, Forward, Saga, StepState
 from orchestrator.core.values import replace
 
 AN_ORDER: Final[dict[str, Any]] = {
@@ -38,15 +38,15 @@ def a_saga(**changes: Any) -> Saga:
     """A saga that has just begun, with some fields changed."""
     saga = Saga(
         saga_id=uuid4(),
-        order_id=uuid4(),
+        subject_id=uuid4(),
         definition="order_fulfillment",
         definition_version=1,
-        order=an_order(),
+        input=an_order(),
         created_at=NOON,
         updated_at=NOON,
         version=1,
         steps=(StepState("reserve", Forward.AWAITED), StepState("charge")),
-        awaiting=Awaiting("reserve", Direction.FORWARD, NOON),
+        awaited=(Awaited("reserve", Direction.FORWARD, NOON),),
     )
     return replace(saga, **changes)
 

@@ -19,14 +19,16 @@ def results_of(definition: SagaDefinition, saga: Saga, before: int | None = None
         before: of the stages before this one alone: so a command sent again is the same, whatever its
             siblings have answered since (P2).
     """
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {
+        name: () for name, number in definition.for_eaches.items() if before is None or number < before
+    }
     for piece in saga.steps:
         number = definition.stage_index(piece.name)
         if before is not None and number >= before:
             continue
         stage = definition.course[number]
         if isinstance(stage, ForEach):
-            results[stage.name] = (*results.get(stage.name, ()), _branch(piece))
+            results[stage.name] = (*results[stage.name], _branch(piece))
         elif piece.forward is Forward.SUCCEEDED:
             results[piece.name] = piece.result
     return results

@@ -75,14 +75,14 @@ def pieces_of(at: Moment, saga: Saga, number: int) -> list[StepState]:
 
 def _open_branches(at: Moment, saga: Saga, stage: ForEach) -> Saga:
     """Work out what the branches are about, once and for all (S22)."""
-    results = results_of(at.definition, saga)
+    at_stage = at.definition.for_eaches[stage.name]
+    results = results_of(at.definition, saga, at_stage)
     items = at.work_out(stage.name, lambda: list(stage.over(saga.input, results)))
     if len(items) > MAX_BRANCHES or len(saga.steps) + len(items) > MAX_PIECES:
         raise DefinitionFault(f"{stage.name}: {len(items)} branches are more than one saga may have")
     branches = [StepState(f"{stage.step.name}[{n}]", item=item) for n, item in enumerate(items, 1)]
-    at_stage = at.definition.stage_index(stage.step.name)
     place = sum(at.definition.stage_index(piece.name) < at_stage for piece in saga.steps)
-    return replace(saga, steps=(*saga.steps[:place], *branches, *saga.steps[place:]))
+    return _within_bounds(replace(saga, steps=(*saga.steps[:place], *branches, *saga.steps[place:])))
 
 
 def _open_wait(at: Moment, saga: Saga, wait: Wait) -> tuple[Saga, Failure | None]:
@@ -218,9 +218,21 @@ def result_of(step: Step, data: Mapping[str, Any]) -> dict[str, Any]:
 def remember(saga: Saga, piece: StepState) -> Saga:
     """The saga with what is new of one piece. Raises DefinitionFault beyond what it may remember."""
     after = replace(saga, steps=saga.steps_with(piece))
-    if len(str(piece.result)) > 1000 and sum(len(str(each.result)) for each in after.steps) > MAX_RESULTS:
-        raise DefinitionFault(f"{piece.name}: more than {MAX_RESULTS:,} characters of results in one saga")
-    return after
+    return _within_bounds(after) if piece.result else after
+
+
+def _within_bounds(saga: Saga) -> Saga:
+    if characters(saga) > MAX_RESULTS:
+        raise DefinitionFault(f"more than {MAX_RESULTS:,} characters of results and items in one saga")
+    return saga
+
+
+def characters(saga: Saga) -> int:
+    """How much the saga remembers: results, what its branches are about, signals for waits to come."""
+    told = [each.result for each in saga.steps if each.result]
+    told += [each.item for each in saga.steps if each.item is not None]
+    told += [signal.body for wait, signal in saga.signals.items() if not saga.step(wait).result]
+    return sum(len(str(each)) for each in told)
 
 
 def _await(at: Moment, saga: Saga, pieces: list[StepState], direction: Direction) -> Course:
@@ -234,7 +246,7 @@ def _complete(at: Moment, saga: Saga) -> Course:
     completed = at.definition.labels.completed
     if callable(completed):
         results = results_of(at.definition, saga)
-        label = str(at.work_out("completed", lambda: completed(saga.input, results)))
+        label = str(at.work_out("label completed", lambda: completed(saga.input, results)))
         if label not in at.definition.labels.may_complete_as:
             raise DefinitionFault(f"{saga.definition}: it may not complete as {label!r}")
     else:

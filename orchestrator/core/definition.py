@@ -207,10 +207,15 @@ MAX_BRANCHES: Final = 100
 MAX_PIECES: Final = 200
 """Pieces of work that one saga may have, branches included."""
 MAX_RESULTS: Final = 100_000
-"""Characters that one saga may remember of its successes."""
+"""Characters that one saga may remember of its successes, and of what its branches are about."""
 
 BRANCH: Final = re.compile(r"\[[1-9]\d{0,2}\]$")
 """What a branch's name ends with, after its step's."""
+
+
+def step_name(piece: str) -> str:
+    """The step of a piece of work, for those who have no definition at hand: ``ship`` for ``ship[2]``."""
+    return BRANCH.sub("", piece) if piece[-1:] == "]" else piece
 
 
 def steps_of(stage: Stage) -> tuple[Step, ...]:
@@ -219,11 +224,21 @@ def steps_of(stage: Stage) -> tuple[Step, ...]:
         case Step():
             return (stage,)
         case Group():
-            return stage.steps
+            given: Any = stage.steps
+            return given if isinstance(given, tuple) else ()
         case ForEach():
             return (stage.step,)
         case _:
             return ()
+
+
+def _parts(course: Any) -> Iterator[tuple[Step | Wait, int]]:
+    """Steps and waits with the number of their stage; what is neither is told by `soundness`."""
+    for at, stage in enumerate(course if isinstance(course, tuple) else ()):
+        parts: tuple[Any, ...] = (stage,) if isinstance(stage, Wait) else steps_of(stage)
+        for part in parts:
+            if isinstance(part, Step | Wait) and isinstance(part.name, str):
+                yield part, at
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +287,10 @@ class SagaDefinition:
     _stages: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        places = [(step, at) for at, stage in enumerate(self.course) for step in steps_of(stage)]
-        waits = {each.name: at for at, each in enumerate(self.course) if isinstance(each, Wait)}
-        object.__setattr__(self, "_steps", {step.name: step for step, _ in places})
-        object.__setattr__(self, "_stages", {**waits, **{step.name: at for step, at in places}})
+        places = list(_parts(self.course))
+        steps = {part.name: part for part, _ in places if isinstance(part, Step)}
+        object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "_stages", {part.name: at for part, at in places})
 
     def __contains__(self, piece: object) -> bool:
         return isinstance(piece, str) and self._named(piece) in self._steps
@@ -286,9 +301,9 @@ class SagaDefinition:
         return step if step is not None else self._steps[self._named(piece)]
 
     def _named(self, piece: str) -> str:
-        if piece[-1:] != "]":
+        name = step_name(piece)
+        if name == piece:
             return piece
-        name = BRANCH.sub("", piece)
         step = self._steps.get(name)
         return name if step is not None and isinstance(self.course[self._stages[name]], ForEach) else piece
 
@@ -312,6 +327,11 @@ class SagaDefinition:
     def waits(self) -> Mapping[str, Wait]:
         """The waits by their names."""
         return {stage.name: stage for stage in self.course if isinstance(stage, Wait)}
+
+    @cached_property
+    def for_eaches(self) -> Mapping[str, int]:
+        """Where the stage of each for-each stands, from 0, by its name."""
+        return {stage.name: at for at, stage in enumerate(self.course) if isinstance(stage, ForEach)}
 
     def has_all(self, pieces: Iterable[str]) -> bool:
         """Whether all these are pieces of it; else a saga began on something else of its name and version."""

@@ -82,7 +82,7 @@ class Row:
 _R, _C, _DONE, _UNDONE = Status.RUNNING, Status.COMPENSATING, Status.COMPLETED, Status.COMPENSATED
 
 TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
-    (_R, Trigger.SUCCEEDED): Row(rules.advance, (_R, _C, _DONE, _UNDONE)),
+    (_R, Trigger.SUCCEEDED): Row(rules.advance, (_R, _C, _DONE)),
     (_R, Trigger.REJECTED): Row(rules.reject, (_R, _C, _DONE, _UNDONE)),
     (_R, Trigger.UNKNOWN): Row(rules.give_up_waiting, (_C,)),
     (_R, Trigger.SIGNAL): Row(rules.take_signal, (_R, _C, _DONE, _UNDONE)),
@@ -110,8 +110,13 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_UNDONE, Trigger.RETRY): Row(rules.retry, (_UNDONE,)),
     (_UNDONE, Trigger.RESOLVE): Row(rules.resolve, (_UNDONE,)),
     (_UNDONE, Trigger.SETTLED): Row(rules.settle, (_UNDONE,)),
+    (_DONE, Trigger.SUCCEEDED): Row(rules.late_success, (_DONE,)),
+    (_DONE, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_DONE,)),
     (_DONE, Trigger.CANCEL): Row(rules.cancel_again, ()),
     (_DONE, Trigger.SIGNAL): Row(rules.signal_again, ()),
+    (_DONE, Trigger.RETRY): Row(rules.retry, (_DONE,)),
+    (_DONE, Trigger.RESOLVE): Row(rules.resolve, (_DONE,)),
+    (_DONE, Trigger.SETTLED): Row(rules.settle, (_DONE,)),
 }
 """Whatever has no row changes nothing: stale for a message, refused for a person."""
 
@@ -172,18 +177,12 @@ def decide(definition: SagaDefinition, saga: Saga, happened: Input, now: datetim
 
 
 def classify(definition: SagaDefinition, happened: Input) -> Trigger | None:
-    """The trigger an input pulls; None for an outcome that fits no step of the definition."""
+    """The trigger an input pulls; None for one about a command that the definition does not have."""
     match happened:
         case OutcomeReceived():
             return _classify_outcome(definition, happened)
-        case OutcomeUnknown():
-            return Trigger.UNKNOWN
-        case StepOverdue():
-            return Trigger.OVERDUE
-        case CompensationStuck():
-            return Trigger.STUCK
-        case CommandDeadLettered():
-            return Trigger.DEAD_LETTERED
+        case OutcomeUnknown() | StepOverdue() | CompensationStuck() | CommandDeadLettered():
+            return _TROUBLE[type(happened)] if happened.step in definition else None
         case SignalReceived():
             return Trigger.SIGNAL
         case WaitElapsed():
@@ -196,6 +195,14 @@ def classify(definition: SagaDefinition, happened: Input) -> Trigger | None:
             return Trigger.RESOLVE
         case SagaStarted():
             return None
+
+
+_TROUBLE: Final = {
+    OutcomeUnknown: Trigger.UNKNOWN,
+    StepOverdue: Trigger.OVERDUE,
+    CompensationStuck: Trigger.STUCK,
+    CommandDeadLettered: Trigger.DEAD_LETTERED,
+}
 
 
 def _classify_outcome(definition: SagaDefinition, outcome: OutcomeReceived) -> Trigger | None:

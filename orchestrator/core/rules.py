@@ -13,6 +13,7 @@ from orchestrator.core.course import (
     FORWARD,
     Course,
     branch_rejected,
+    characters,
     is_branch_of_pivot,
     leave,
     over,
@@ -22,7 +23,7 @@ from orchestrator.core.course import (
     turn,
     undo_next,
 )
-from orchestrator.core.definition import OnDeadline, SagaDefinition, StepKind, Wait
+from orchestrator.core.definition import MAX_RESULTS, OnDeadline, SagaDefinition, StepKind, Wait
 from orchestrator.core.effects import Decision, Refused, Stale
 from orchestrator.core.inputs import (
     CancelRequested,
@@ -140,6 +141,8 @@ def take_signal(at: Moment) -> Decision:
         return Refused("too_late", f"{asked.wait} is not waited for any more")
     signal = Signal(asked.body, asked.actor.name, at.now)
     saga = replace(saga, signals={**saga.signals, asked.wait: signal})
+    if characters(saga) > MAX_RESULTS:
+        return Refused("too_long", f"one saga remembers at most {MAX_RESULTS:,} characters")
     if saga.waiting_for(asked.wait, FORWARD) is None:
         return at.accept(saga)
     return at.accept(*_end_wait(at, saga, wait, signal))
@@ -211,7 +214,8 @@ def _undo_rest(at: Moment, saga: Saga) -> Course:
 def late_success(at: Moment) -> Decision:
     """A step given up turns out to have succeeded: recorded, never resumed (S5).
 
-    It is an orphaned effect unless its compensation has undone it, or is still to come.
+    It is an orphaned effect unless its compensation has undone it, or is still to come. While the saga goes
+    forward, a rejected branch (S22) stays one: what was asked for because of it is sent again as it was.
     """
     outcome: OutcomeReceived = at.happened
     if not at.saga.knows(outcome.step):
@@ -219,6 +223,11 @@ def late_success(at: Moment) -> Decision:
     step = at.saga.step(outcome.step)
     if step.forward not in (Forward.UNKNOWN, Forward.REJECTED):
         return _not_awaited(outcome)
+    if at.saga.direction is FORWARD:
+        orphan_known = at.saga.has_incident(IncidentKind.ORPHANED_EFFECT, step.name, COMPENSATING)
+        if orphan_known or step.undo is Undo.SETTLED:
+            return _not_awaited(outcome)
+        return at.accept(_with_orphan(at, at.saga, step.name))
     definition = at.definition[step.name]
     known = replace(step, forward=Forward.SUCCEEDED, result=result_of(definition, outcome.data))
     saga = remember(at.saga, known)
@@ -355,6 +364,8 @@ def resolve(at: Moment) -> Decision:
         return Refused("unknown_step", f"the saga has no step {asked.step!r}")
     direction = resolvable(at.definition, saga, asked.step)
     if direction is None:
+        if saga.status is Status.COMPLETED:
+            return Refused("not_allowed", f"{at.cause} is not allowed while the saga is {saga.status}")
         if saga.has_incident(IncidentKind.ORPHANED_EFFECT, asked.step, COMPENSATING):
             return Refused("not_ended", "an orphaned effect is settled once the saga has ended")
         return Refused("not_stuck", f"{asked.step} is not stuck: there is nothing to resolve")

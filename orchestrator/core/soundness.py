@@ -15,7 +15,6 @@ from contracts.events import CompensationOutcome, Event, OutcomeEvent, Rejection
 from contracts.works import WORKS, KindOfWork
 from orchestrator.core.definition import (
     LONGEST_S,
-    MAX_BRANCHES,
     MAX_PIECES,
     Announcement,
     Compensation,
@@ -124,9 +123,8 @@ def _name_problems_of(definition: Any) -> Iterator[str]:
         yield from (f"{name!r}: {problem}" for problem in name_problems(name))
     for name in sorted({str(name) for name in names if names.count(name) > 1}):
         yield f"the name {name!r} is there more than once"
-    branches = sum(MAX_BRANCHES for stage in definition.course if isinstance(stage, ForEach))
-    if len(names) + branches > MAX_PIECES + len(definition.course):
-        yield f"it could have more than {MAX_PIECES} pieces of work"
+    if len(definition.first_pieces) > MAX_PIECES:
+        yield f"it has more than {MAX_PIECES} pieces of work"
 
 
 def _order_problems(course: Sequence[Any]) -> Iterator[str]:
@@ -165,17 +163,31 @@ def _label_problems(definition: Any) -> Iterator[str]:
     if not isinstance(labels, Labels):
         yield "its labels are no Labels"
         return
-    if callable(labels.completed) and not labels.may_complete_as:
+    listed: object = labels.may_complete_as
+    if not isinstance(listed, tuple):
+        yield "may_complete_as must be a tuple of labels"
+        return
+    if callable(labels.completed) and not listed:
         yield "its label completed is a function, so may_complete_as must list what it may say"
         return
-    for label in definition.all_labels:
-        yield from (f"label {label!r}: {problem}" for problem in name_problems(label))
-    ends = {*labels.completes_as, labels.rejected, labels.cancelled}
-    on_the_way = [step.milestone for step in definition.steps]
-    on_the_way += [label for wait in definition.waits.values() for label in (wait.waiting, wait.milestone)]
-    for label in dict.fromkeys((labels.started, *on_the_way)):
-        if label in ends:
-            yield f"its label {label!r} is an end, not a way station"
+    ends = [*labels.completes_as, labels.rejected, labels.cancelled]
+    on_the_way = [("its label started", labels.started), *_way_stations(definition)]
+    bad = [label for label in (*ends, *(each for _, each in on_the_way)) if list(name_problems(label))]
+    yield from (f"label {str(label)!r}: {NAME_RULE}" for label in bad)
+    if not bad:
+        yield from (
+            f"{what} {label} is an end, not a way station" for what, label in on_the_way if label in ends
+        )
+
+
+def _way_stations(definition: Any) -> Iterator[tuple[str, Any]]:
+    for step in definition.steps:
+        if step.milestone is not None:
+            yield f"step {step.name!r}: its milestone", step.milestone
+    for name, wait in definition.waits.items():
+        for what, label in (("waiting", wait.waiting), ("milestone", wait.milestone)):
+            if label is not None:
+                yield f"wait {name!r}: its {what}", label
 
 
 def _announcement_problems(definition: Any) -> Iterator[str]:
@@ -226,6 +238,8 @@ def _work_problems(step: Any) -> Iterator[str]:
     owner: str | None = work.participant if work else step.command.participant
     if owner is None:
         yield f"its command {name} does not say whose it is: it has no participant"
+    elif list(name_problems(owner)):
+        yield f"the participant of {name} is {owner!r}: {NAME_RULE}"
     elif step.participant != owner:
         yield f"{name} is work of {owner}, not of {step.participant!r}"
     if step.compensation is not None and not isinstance(step.compensation, Compensation):

@@ -124,7 +124,12 @@ def sent(
     Args:
         jitter: chance in [0, 1): takes up to a quarter off the delay before the next copy.
         final: it is the copy after the deadline (S4).
+
+    Raises:
+        ValueError: the saga does not await this piece.
     """
+    if saga.waiting_for(awaited.step, awaited.direction) is None:
+        raise ValueError(f"{awaited.step} is not awaited")
     before = awaited.sending
     delay_s = _delay_s(definition[awaited.step].policy, before.attempts) * (1 - jitter / 4)
     sending = Sending(
@@ -149,6 +154,10 @@ def stayed(saga: Saga, awaited: Awaited, finding: StayAsItIs, now: datetime) -> 
 
 LOOK_AGAIN_S: Final = 1.0
 """Least seconds until the next look at a saga that waits for something that no clock tells."""
+
+
+SELDOM_S: Final = 60.0
+"""Most seconds until the next look at a wait that is over and could not be ended."""
 
 
 def due_at(definition: SagaDefinition, saga: Saga, now: datetime) -> datetime | None:
@@ -177,15 +186,19 @@ def attempts_key(awaited: Awaited) -> str:
 def _piece_due_at(definition: SagaDefinition, saga: Saga, awaited: Awaited, now: datetime) -> datetime | None:
     wait = definition.waits.get(awaited.step)
     if wait is not None:
-        return awaited.since + timedelta(seconds=wait.deadline_s)
+        over_at = awaited.since + timedelta(seconds=wait.deadline_s)
+        return _ahead(over_at, now, SELDOM_S)
     if awaited.held and awaited.settling is None:
         return None
     policy = definition[awaited.step].policy
-    wanted = _wanted_at(policy, saga, awaited) or now
+    return _ahead(_wanted_at(policy, saga, awaited) or now, now, policy.resend_cap_s)
+
+
+def _ahead(wanted: datetime, now: datetime, cap_s: float) -> datetime:
     if wanted > now:
         return wanted
     late_s = (now - wanted).total_seconds()
-    return now + timedelta(seconds=max(LOOK_AGAIN_S, min(late_s / 4, policy.resend_cap_s)))
+    return now + timedelta(seconds=max(LOOK_AGAIN_S, min(late_s / 4, cap_s)))
 
 
 def _wanted_at(policy: StepPolicy, saga: Saga, awaited: Awaited) -> datetime | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -13,6 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.postgresql import SqlTransaction
+from orchestrator.core.definition import StepPolicy
+from orchestrator.core.registry import Registry
+from orchestrator.sagas.order_fulfillment import order_fulfillment
 from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
 from simulation.storage.database import Database
@@ -84,7 +88,9 @@ class PostgresBench:
         self._engine = engine
 
     def orchestrator(self) -> AbstractAsyncContextManager[PostgresTransaction]:
-        return self._transaction(PostgresTransaction)
+        return self._transaction(
+            partial(PostgresTransaction, registry=Registry([order_fulfillment(StepPolicy())]))
+        )
 
     def inventory(self) -> AbstractAsyncContextManager[SqlInventoryTransaction]:
         return self._transaction(SqlInventoryTransaction)

@@ -269,7 +269,7 @@ async def test_a_saga_is_read_as_it_was_written(bench: Bench) -> None:
     saga = new_saga()
     await stored(bench, saga)
     async with bench.orchestrator() as transaction:
-        assert await transaction.existing_orders([saga.order_id, new_id()]) == {saga.order_id}
+        assert await transaction.existing_orders([saga.subject_id, new_id()]) == {saga.subject_id}
     assert await read(bench, saga, new_saga()) == {saga.saga_id: saga}
 
 

@@ -17,6 +17,7 @@ from messaging.identifiers import time_of, time_ordered_ids
 from oms import processes
 from oms.settings import Settings
 from orchestrator.intake import ClocksDisagree, Submission
+from orchestrator.sagas.order_fulfillment import NAME
 from tests.api import an_api
 from tests.orders import AN_ORDER, an_order
 
@@ -64,7 +65,7 @@ async def test_an_order_with_ids_of_another_time_is_not_taken(
     )
     async with an_api(migrated_database_url) as api:
         with pytest.raises(ClocksDisagree):
-            await api.front.intake.submit(Submission(an_order(), new_id(), new_id()))
+            await api.front.intake.submit(Submission(NAME, an_order(), "c-1", new_id(), new_id()))
         async with api.deployment.database.connect() as connection:
             stored = (await connection.execute(text("SELECT count(*) FROM orchestrator.orders"))).scalar_one()
         order = await api.order()

@@ -90,12 +90,12 @@ class World:
     async def submit(self, order: Order | None = None, key: str | None = None) -> UUID:
         submission = self.submission(order or an_order(), key)
         answer = await self.front.intake.submit(submission)
-        assert answer == Accepted(submission.order_id, replayed=False)
+        assert answer == Accepted(submission.subject_id, replayed=False)
         return submission.saga_id
 
     def submission(self, order: Order, key: str | None = None) -> Submission:
         new_id = self.deployment.new_id
-        return Submission(order, new_id(), new_id(), key)
+        return Submission(NAME, order, order.customer_id, new_id(), new_id(), key)
 
     async def command(self, participant: str) -> tuple[Delivery, Command]:
         """The next command on a participant's queue."""
@@ -163,7 +163,6 @@ def a_deployment(database_url: str, policy: StepPolicy | None = None) -> Deploym
         rng=rng,
         retry_policy=RetryPolicy(),
         idempotency_key_lifetime_s=86400,
-        definition_name=NAME,
     )
 
 
@@ -185,7 +184,7 @@ async def test_an_order_goes_through_reserve_charge_ship_and_commit(world: World
 
     saga = await world.until(saga_id, lambda saga: saga.status is Status.COMPLETED)
 
-    assert saga.order_status is OrderStatus.COMPLETED
+    assert saga.label == OrderStatus.COMPLETED
     assert saga.step("charge").result == {"reference": "ch_1"}
 
 
@@ -198,7 +197,7 @@ async def test_a_declined_payment_releases_the_reservation(world: World) -> None
 
     saga = await world.until(saga_id, lambda saga: saga.status is Status.COMPENSATED)
 
-    assert saga.order_status is OrderStatus.REJECTED
+    assert saga.label == OrderStatus.REJECTED
     assert saga.failure is not None
     assert saga.failure.code == "payment_declined"
 
@@ -217,7 +216,7 @@ async def test_s15_the_history_folds_to_the_row(world: World) -> None:
         rows = (await connection.execute(query, {"id": saga_id})).all()
     history = [(at, load_input(kind, accepted)) for at, kind, accepted in rows]
     definition = world.deployment.registry.latest(NAME)
-    folded = machine.fold(definition, saga.saga_id, saga.order_id, saga.order, history)
+    folded = machine.fold(definition, saga.saga_id, saga.subject_id, saga.input, history)
 
     assert (folded.status, folded.steps, folded.failure, folded.version) == (
         saga.status,
@@ -246,7 +245,7 @@ async def test_s14_two_submissions_with_one_key_at_once_start_one_saga(world: Wo
 
     answers = await asyncio.gather(*(world.front.intake.submit(each) for each in submissions))
 
-    assert len({answer.order_id for answer in answers}) == 1
+    assert len({answer.subject_id for answer in answers}) == 1
     assert [answer for answer in answers if isinstance(answer, Accepted) and not answer.replayed] == [
         answers[0]
     ]
@@ -276,10 +275,10 @@ async def test_s17_a_submission_run_again_after_an_ambiguous_commit_is_found(wor
     intake = world.front.intake
 
     async def again(transaction: Any) -> Any:
-        committed = await transaction.existing_orders([submission.order_id])
+        committed = await transaction.existing_orders([submission.subject_id])
         return await intake._store_in(transaction, [submission], committed)
 
-    assert await unit_of_work.run(again) == first == [Accepted(submission.order_id, replayed=False)]
+    assert await unit_of_work.run(again) == first == [Accepted(submission.subject_id, replayed=False)]
     assert tuple(await world.row("SELECT count(*) FROM orchestrator.sagas")) == (1,)
 
 
@@ -321,8 +320,8 @@ async def test_s10_d4_a_dead_command_opens_an_incident_and_its_replay_sends_it_a
     delivery, reserve = await world.command("inventory")
     await dead_letter_the(world, delivery, PermanentFailure("payload_mismatch", "not what it was"))
     saga = await world.until(saga_id, lambda saga: bool(saga.incidents))
-    assert saga.awaiting is not None
-    assert saga.awaiting.held
+    [awaited] = saga.awaited
+    assert awaited.held
     assert saga.due_at is None
     found = "SELECT dead_letter_id, status, error_type, step FROM orchestrator.dead_letters"
     dead_letter_id, status, error_type, step = await world.row(found)
@@ -336,7 +335,7 @@ async def test_s10_d4_a_dead_command_opens_an_incident_and_its_replay_sends_it_a
     assert again == reserve
     assert tuple(await world.row(found))[1] == "replaying"
     await world.answer(again, events.InventoryReservedEvent, lines=[{"sku": "SKU-1", "quantity": 2}])
-    saga = await world.until(saga_id, lambda saga: saga.order_status is OrderStatus.RESERVED)
+    saga = await world.until(saga_id, lambda saga: saga.label == OrderStatus.RESERVED)
     assert saga.incidents == ()
     assert tuple(await world.row(found))[1] == "resolved"
 
@@ -437,7 +436,7 @@ async def test_d3_a_dead_outcome_ends_when_its_replay_is_handled(world: World) -
 
     await replay_the_only_dead_letter(world)
 
-    await world.until(saga_id, lambda saga: saga.order_status is OrderStatus.RESERVED)
+    await world.until(saga_id, lambda saga: saga.label == OrderStatus.RESERVED)
     await world.eventually(DEAD_MESSAGE, ("resolved", 1, "its replay was handled"))
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -27,12 +28,14 @@ from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Receipt, Settle
 from messaging.unit_of_work import StorageUnavailable
 from migrations.run import migrate_async
+from orchestrator.core.registry import Registry
 from orchestrator.store import PostgresTransaction
 
 pytestmark = pytest.mark.postgresql
 
 RNG = random.Random(3)
 new_id = time_ordered_ids(RNG)
+TRANSACTION = partial(PostgresTransaction, registry=Registry([]))
 
 
 class PlayedPublisher:
@@ -79,7 +82,7 @@ class Service:
         self.database = database
         self.publisher = publisher or PlayedPublisher(receipt)
         self.outbox = Outbox(self.publisher)
-        self.unit_of_work = SqlUnitOfWork(database, PostgresTransaction, self.outbox, RNG, patience_s)
+        self.unit_of_work = SqlUnitOfWork(database, TRANSACTION, self.outbox, RNG, patience_s)
         self.relaying = PlayedPublisher()
         self.time_s = 0.0
         self.relay = Relay(self.unit_of_work, self.outbox, self.relaying, lambda: self.time_s)

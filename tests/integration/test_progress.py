@@ -59,7 +59,7 @@ async def test_what_comes_together_is_one_notification(database_url: str) -> Non
     running, ended = a_saga(), a_saga(status=Status.COMPLETED)
     payloads = await heard(database_url, 1, notifier, [running], [running, ended])
     await notifier.close()
-    assert payloads == [f"{running.order_id.hex} {ended.order_id.hex}."]
+    assert payloads == [f"{running.subject_id.hex} {ended.subject_id.hex}."]
 
 
 async def test_an_order_that_has_ended_stays_so_when_an_earlier_commit_is_told_late(
@@ -68,7 +68,7 @@ async def test_an_order_that_has_ended_stays_so_when_an_earlier_commit_is_told_l
     notifier, ended = ProgressNotifier(connector(database_url)), a_saga(status=Status.COMPLETED)
     payloads = await heard(database_url, 1, notifier, [ended], [replace(ended, status=Status.RUNNING)])
     await notifier.close()
-    assert payloads == [f"{ended.order_id.hex}."]
+    assert payloads == [f"{ended.subject_id.hex}."]
 
 
 async def test_many_orders_are_several_notifications(database_url: str) -> None:
@@ -76,7 +76,7 @@ async def test_many_orders_are_several_notifications(database_url: str) -> None:
     sagas = [a_saga() for _ in range(450)]
     payloads = await heard(database_url, 3, notifier, sagas)
     await notifier.close()
-    assert " ".join(payloads).split() == [saga.order_id.hex for saga in sagas]
+    assert " ".join(payloads).split() == [saga.subject_id.hex for saga in sagas]
 
 
 async def test_too_many_orders_are_told_to_everybody(database_url: str) -> None:
@@ -99,7 +99,7 @@ async def test_a_database_out_of_reach_costs_the_caller_nothing() -> None:
 async def test_whoever_waits_is_woken_by_a_notification(database_url: str) -> None:
     listening, notifier = listener(database_url), ProgressNotifier(connector(database_url))
     saga = a_saga()
-    with listening.watch(saga.order_id, Interest.EVERY_CHANGE) as watch:
+    with listening.watch(saga.subject_id, Interest.EVERY_CHANGE) as watch:
         ears = asyncio.create_task(listening.listen_once())
         await watch.changed(PATIENTLY_S)  # listening has begun
         notifier([saga])
@@ -113,7 +113,7 @@ async def test_whoever_waits_is_woken_by_a_notification(database_url: str) -> No
 
 async def test_a_lost_connection_is_left_to_the_poll_and_made_anew(database_url: str) -> None:
     listening = listener(database_url)
-    with listening.watch(a_saga().order_id, Interest.EVERY_CHANGE) as watch:
+    with listening.watch(a_saga().subject_id, Interest.EVERY_CHANGE) as watch:
         ears = asyncio.create_task(listening.listen_once())
         await watch.changed(PATIENTLY_S)
         async with await connector(database_url)() as killer:
@@ -127,36 +127,36 @@ async def test_a_lost_connection_is_left_to_the_poll_and_made_anew(database_url:
 async def test_the_poll_wakes_for_what_has_changed_since_the_last_poll() -> None:
     orders, saga = Orders(), a_saga()
     listening = listener("postgresql://nobody", orders)
-    with listening.watch(saga.order_id, Interest.EVERY_CHANGE) as watch:
-        orders.standings[saga.order_id] = Standing(1, ended=False)
+    with listening.watch(saga.subject_id, Interest.EVERY_CHANGE) as watch:
+        orders.standings[saga.subject_id] = Standing(1, ended=False)
         await listening.poll_once()
         assert is_woken(watch)
         await watch.changed(0)
         await listening.poll_once()
         assert not is_woken(watch)
-        orders.standings[saga.order_id] = Standing(2, ended=False)
+        orders.standings[saga.subject_id] = Standing(2, ended=False)
         await listening.poll_once()
         assert is_woken(watch)
 
 
 async def test_who_waits_for_the_end_sleeps_until_then() -> None:
-    listening, order_id = listener("postgresql://nobody"), a_saga().order_id
+    listening, order_id = listener("postgresql://nobody"), a_saga().subject_id
     with listening.watch(order_id, Interest.THE_END) as watch:
         listening.hear(order_id.hex)
         assert not is_woken(watch)
-        listening.hear(f"{a_saga().order_id.hex} nonsense {order_id.hex}.")
+        listening.hear(f"{a_saga().subject_id.hex} nonsense {order_id.hex}.")
         assert is_woken(watch)
 
 
 async def test_a_goodbye_wakes_everybody() -> None:
     listening = listener("postgresql://nobody")
-    with listening.watch(a_saga().order_id, Interest.THE_END) as watch:
+    with listening.watch(a_saga().subject_id, Interest.THE_END) as watch:
         listening.say_goodbye()
         assert is_woken(watch)
 
 
 async def test_watches_are_limited_and_forgotten() -> None:
-    listening, order_id = listener("postgresql://nobody", watch_limit=1), a_saga().order_id
+    listening, order_id = listener("postgresql://nobody", watch_limit=1), a_saga().subject_id
     with (
         listening.watch(order_id, Interest.THE_END),
         pytest.raises(TooManyWatches),

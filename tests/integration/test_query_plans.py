@@ -268,7 +268,7 @@ async def a_past(engine: AsyncEngine, url: str) -> Past:
     ends = datetime.fromtimestamp(BEGINS_S + SAGAS * SPACING_S, UTC)
     saga = await queries.sagas.saga(ended)
     assert saga is not None
-    return Past(queries, Explainer(queries, known, _depth, lambda _: ()), ended, stuck, saga.order_id, ends)
+    return Past(queries, Explainer(queries, known, _depth, lambda _: ()), ended, stuck, saga.subject_id, ends)
 
 
 async def _depth(_: str) -> QueueDepth:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -38,6 +39,7 @@ from messaging.retries import ERROR_MESSAGE, ERROR_TYPE, PERMANENT
 from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Queue, Receipt, Topology, TopologyMismatch
 from oms.servers.rabbitmq.broker import PrivateBroker
+from orchestrator.core.registry import Registry
 from orchestrator.dead_letters.collector import dead_letter
 from orchestrator.store import PostgresTransaction
 from tests import servers
@@ -168,7 +170,9 @@ async def test_m2_what_a_full_queue_refused_goes_when_there_is_room_and_not_at_t
     await with_the_shipped_policies(broker, tmp_path, "oms-length")
     database = create_engine(migrated_database_url)
     outbox = Outbox(transport.publisher())
-    unit_of_work = SqlUnitOfWork(database, PostgresTransaction, outbox, Random(1))
+    unit_of_work = SqlUnitOfWork(
+        database, partial(PostgresTransaction, registry=Registry([])), outbox, Random(1)
+    )
     relay = Relay(unit_of_work, outbox, transport.publisher())
 
     for each in numbered(SENT, exchange=COMMANDS_EXCHANGE, routing_key="payment"):

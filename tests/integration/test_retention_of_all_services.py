@@ -33,6 +33,7 @@ from oms.cli import main
 from oms.retention import LeftToTheRelay
 from oms.settings import Settings
 from orchestrator import intake
+from orchestrator.core.registry import Registry
 from orchestrator.store import PostgresTransaction
 from participants.service import Pace
 from tests.orders import AN_ORDER
@@ -96,7 +97,8 @@ class Shop:
     async def send(self, message: Message) -> None:
         """Let the orchestrator send a message that has long been on its way."""
         outbox = Outbox(LeftToTheRelay())
-        unit_of_work = SqlUnitOfWork(self._database, PostgresTransaction, outbox, random.Random(1), 30)
+        transaction = partial(PostgresTransaction, registry=Registry([]))
+        unit_of_work = SqlUnitOfWork(self._database, transaction, outbox, random.Random(1), 30)
 
         async def work(transaction: PostgresTransaction) -> None:
             transaction.send([message])

@@ -24,7 +24,7 @@ from oms.settings import load_settings
 from oms.telemetry import Telemetry
 from oms.traces import telemetry_over
 from oms.wiring import Parts, participant_service, parts_of
-from orchestrator.core.state import END_STATUSES
+from orchestrator.sagas.order_fulfillment import END_STATUSES
 from orchestrator.service import topology
 from tests.conformance.leftovers import remove
 from tests.orders import AN_ORDER

@@ -12,4 +12,4 @@ def payment_first(policy: StepPolicy) -> SagaDefinition:
     """The same steps in another order; version 1 stays beside it for the sagas that began on it."""
     first = order_fulfillment(policy)
     reserve, charge, *rest = first.steps
-    return replace(first, version=2, steps=(charge, replace(reserve, milestone=None), *rest))
+    return replace(first, version=2, course=(charge, replace(reserve, milestone=None), *rest))

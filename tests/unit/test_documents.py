@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from contracts.events import EVENTS, OUTCOMES, StepRefused, StepSettled
 from contracts.examples import EXAMPLES, ORDER
 from messaging.topology import EXCHANGES, orchestrator_topology, participant_topology
 from oms.documents import CONTRACTS, DIAGRAMS, ROOT, write_all
-from orchestrator.core.definition import SagaDefinition, StepKind, StepPolicy
+from orchestrator.core.definition import StepKind, StepPolicy
 from orchestrator.core.diagram import flow_diagram, state_diagram, transition_table
 from orchestrator.core.machine import TABLE
 from orchestrator.core.state import Status
@@ -225,6 +226,6 @@ def test_the_flow_of_a_saga_goes_forward_and_back() -> None:
 
 def test_a_saga_that_cannot_be_undone_has_no_way_back() -> None:
     steps = tuple(step for step in DEFINITION.steps if step.kind is not StepKind.COMPENSATABLE)
-    drawn = flow_diagram(SagaDefinition("forward_only", 1, steps))
+    drawn = flow_diagram(replace(DEFINITION, course=steps))
     assert "undo_" not in drawn
     assert "ship -.->|ShipmentRejectedEvent| undone" in drawn

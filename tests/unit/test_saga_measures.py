@@ -9,6 +9,7 @@ import pytest
 
 from contracts.envelope import Direction
 from messaging.measures import Distribution
+from orchestrator.core.definition import StepPolicy
 from orchestrator.core.inputs import (
     CommandDeadLettered,
     CompensationStuck,
@@ -18,9 +19,10 @@ from orchestrator.core.inputs import (
     SagaStarted,
     StepOverdue,
 )
-from orchestrator.core.state import Awaiting, Incident, IncidentKind, Saga, Status
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import Awaited, Incident, IncidentKind, Saga, Status
 from orchestrator.measures import SagaMeasures
-from orchestrator.sagas.order_fulfillment import OrderStatus
+from orchestrator.sagas.order_fulfillment import OrderStatus, order_fulfillment
 from tests.orders import NOON, a_saga
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
@@ -35,12 +37,18 @@ def told(measures: SagaMeasures) -> dict[tuple[str, ...], float]:
     return {name: number for name, number in numbers.items() if number}
 
 
+def measuring() -> SagaMeasures:
+    """What one engine counts, before anything has happened."""
+    registry = Registry([order_fulfillment(StepPolicy())])
+    return SagaMeasures(registry.events, registry.end_labels)
+
+
 def awaiting(step: str, direction: Direction = FORWARD) -> Saga:
-    return a_saga(awaiting=Awaiting(step, direction, NOON))
+    return a_saga(awaited=(Awaited(step, direction, NOON),))
 
 
 def test_a_start_is_counted() -> None:
-    measures = SagaMeasures()
+    measures = measuring()
     measures.note([(None, SagaStarted(), a_saga())])
     assert told(measures) == {("oms_sagas_started_total",): 1}
 
@@ -58,9 +66,9 @@ def test_a_start_is_counted() -> None:
 def test_an_answer_is_counted_with_the_time_that_it_took(
     event: str, step: str, direction: Direction, result: str
 ) -> None:
-    measures = SagaMeasures()
+    measures = measuring()
     before = awaiting(step, direction)
-    after = changed(before, awaiting=None, updated_at=NOON + timedelta(seconds=2))
+    after = changed(before, awaited=(), updated_at=NOON + timedelta(seconds=2))
     measures.note([(before, OutcomeReceived(event, step, direction), after)])
     assert told(measures) == {
         ("oms_step_attempts_total", step, direction.value, result): 1,
@@ -78,21 +86,21 @@ def test_an_answer_is_counted_with_the_time_that_it_took(
     ],
 )
 def test_what_did_not_come_is_counted_too(accepted: Input, direction: Direction, result: str) -> None:
-    measures = SagaMeasures()
+    measures = measuring()
     before = awaiting("charge", direction)
     measures.note([(before, accepted, before)])
     assert told(measures) == {("oms_step_attempts_total", "charge", direction.value, result): 1}
 
 
 def test_an_end_is_counted_once_with_the_saga_s_duration() -> None:
-    measures = SagaMeasures()
+    measures = measuring()
     before = awaiting("commit")
     end = NOON + timedelta(seconds=3)
     after = changed(
         before,
-        awaiting=None,
+        awaited=(),
         status=Status.COMPLETED,
-        order_status=OrderStatus.COMPLETED,
+        label=OrderStatus.COMPLETED,
         ended_at=end,
         updated_at=end,
     )
@@ -106,7 +114,7 @@ def test_an_end_is_counted_once_with_the_saga_s_duration() -> None:
 
 
 def test_an_incident_is_counted_when_it_opens() -> None:
-    measures = SagaMeasures()
+    measures = measuring()
     before = awaiting("ship")
     incident = Incident(IncidentKind.OVERDUE, "ship", FORWARD, NOON, "late")
     after = changed(before, incidents=(incident,))

@@ -37,9 +37,10 @@ class Away:
 async def test_a_group_is_refused_as_one_when_the_storage_is_away() -> None:
     storage = Away()
     engine = Engine(Registry([order_fulfillment(StepPolicy())]), uuid4, random.Random(1))
-    intake = Intake(storage, engine, NAME, 86400)
+    intake = Intake(storage, engine, 86400)
     waiting = [
-        asyncio.ensure_future(intake.submit(Submission(an_order(), uuid4(), uuid4()))) for _ in range(50)
+        asyncio.ensure_future(intake.submit(Submission(NAME, an_order(), "c-1", uuid4(), uuid4())))
+        for _ in range(50)
     ]
     await asyncio.sleep(0)
     assert await intake.run_once() == 50

@@ -30,7 +30,7 @@ MAX_FILTER_VALUES: Final = 20
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
-StepName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
+StepName = Annotated[str, StringConstraints(min_length=1, max_length=69, pattern=PRINTABLE)]
 Moment = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
 Version = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 DryRun = Annotated[bool, Field(strict=True, description='Only tell what would be done; no 0, "no" or "off"')]

@@ -17,7 +17,6 @@ from orchestrator.core.effects import (
 )
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.core.timers import Finding
-from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.happenings import (
     COMPENSATING,
     FORWARD,
@@ -48,7 +47,7 @@ def asks_for(step: str) -> Expectation:
 
     def holds(it: Scenario) -> None:
         assert it.saga.status is Status.RUNNING
-        assert it.saga.awaits(step, FORWARD), it.saga.awaiting
+        assert it.saga.awaits(step, FORWARD), it.saga.awaited
 
     return holds
 
@@ -58,23 +57,48 @@ def undoes(step: str) -> Expectation:
 
     def holds(it: Scenario) -> None:
         assert it.saga.status is Status.COMPENSATING
-        assert it.saga.awaits(step, COMPENSATING), it.saga.awaiting
+        assert it.saga.awaits(step, COMPENSATING), it.saga.awaited
 
     return holds
 
 
-def order_is(status: OrderStatus) -> Expectation:
+def awaits(*pieces: str, direction: Direction = FORWARD) -> Expectation:
+    """The saga awaits exactly these pieces of work, in the order of its course (S20)."""
+
+    def holds(it: Scenario) -> None:
+        expected = [(piece, direction) for piece in pieces]
+        _equal([(each.step, each.direction) for each in it.saga.awaited], expected)
+
+    return holds
+
+
+def undoes_exactly(*pieces: str) -> Expectation:
+    """The saga compensates, and undoes exactly these pieces side by side (S21)."""
+
+    def holds(it: Scenario) -> None:
+        assert it.saga.status is Status.COMPENSATING
+        awaits(*pieces, direction=COMPENSATING)(it)
+
+    return holds
+
+
+def asked(*pieces: str) -> Expectation:
+    """The last input sent one command to each of these pieces."""
+    return lambda it: _equal([command.step for command in it.commands], list(pieces))
+
+
+def order_is(label: str) -> Expectation:
     """What the customer sees."""
-    return lambda it: _equal(it.saga.order_status, status)
+    return lambda it: _equal(it.saga.label, label)
 
 
-def ends(status: Status, order_status: OrderStatus, because: str | None = None) -> Expectation:
+def ends(status: Status, label: str, because: str | None = None) -> Expectation:
     """The saga is over: nothing is awaited, nothing is due."""
 
     def holds(it: Scenario) -> None:
-        assert (it.saga.status, it.saga.order_status) == (status, order_status)
+        assert (it.saga.status, it.saga.label) == (status, label)
         assert it.saga.failure is None or it.saga.failure.code == because
-        assert (it.saga.awaiting, it.saga.settling, it.saga.due_at) == (None, None, None)
+        assert (it.saga.awaited, it.saga.due_at) == ((), None)
         assert it.saga.ended_at == it.now
 
     return holds

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
+from pydantic import BaseModel
+
 from contracts.commands import Command
 from contracts.orders import Order
 from orchestrator.core import machine, timers
@@ -24,12 +26,9 @@ from orchestrator.core.effects import (
     SendCommand,
     Transition,
 )
-from orchestrator.core.inputs import (
-    Input,
-    SagaStarted,
-)
-from orchestrator.core.state import Incident, Saga
-from orchestrator.core.timers import Finding, Observed, Resend, Wait
+from orchestrator.core.inputs import Input
+from orchestrator.core.state import Awaited, Incident, Saga
+from orchestrator.core.timers import Finding, Observed, Resend, StayAsItIs
 from tests.unit.core.happenings import (
     COMPENSATING,
     DEFINITION,
@@ -56,13 +55,16 @@ Expectation = Callable[["Scenario"], None]
 class Scenario:
     """One saga, lived through input by input, with a clock that moves when told."""
 
-    def __init__(self, definition: SagaDefinition = DEFINITION, order: Order = ORDER) -> None:
+    def __init__(self, definition: SagaDefinition = DEFINITION, given: BaseModel | None = None) -> None:
         self.definition = definition
+        if given is None:
+            given = ORDER if definition.input is Order else definition.examples[0]
         self.now = NOON
-        self.history: list[tuple[datetime, Input]] = [(NOON, SagaStarted())]
-        started = machine.start(definition, SAGA_ID, ORDER_ID, order, NOON)
+        started = machine.start(definition, SAGA_ID, ORDER_ID, given, NOON)
+        self.history: list[tuple[datetime, Input]] = [(NOON, started.accepted)]
         self.decision: Decision = started
         self.finding: Finding | None = None
+        self.findings: dict[str, Finding] = {}
         self.saga: Saga = started.saga
         self._copies = 0
         self._carry_out(started)
@@ -85,22 +87,42 @@ class Scenario:
         self.now += timedelta(seconds=seconds)
         return self
 
-    def looked_at(self, *, copy_in_outbox: bool = False, queue_seen_empty: bool = True) -> Self:
-        """The reconciler looks and acts on what it finds."""
-        observed = Observed(copy_in_outbox, self.now if queue_seen_empty else None)
-        return self.acted_on(timers.look(self.definition, self.saga, observed, self.now))
+    def looked_at(
+        self, *, copy_in_outbox: bool = False, queue_seen_empty: bool = True, left_behind: str = ""
+    ) -> Self:
+        """The reconciler looks at each piece that is awaited, and acts on what it finds.
 
-    def acted_on(self, finding: Finding) -> Self:
+        Args:
+            copy_in_outbox: no copy has left yet; or that of the piece ``left_behind`` alone.
+        """
+        copies = {
+            each.sending.message_id
+            for each in self.saga.awaited
+            if each.sending.message_id is not None and (copy_in_outbox or each.step == left_behind)
+        }
+        return self.seen(Observed(copies, self.now if queue_seen_empty else None))
+
+    def seen(self, observed: Observed) -> Self:
+        """The reconciler knows this beside the saga, and looks."""
+        self.findings = {}
+        for each in self.saga.awaited:
+            awaited = self.saga.waiting_for(each.step, each.direction)
+            if awaited is not None:
+                finding = timers.look(self.definition, self.saga, awaited, observed, self.now)
+                self._act_on(awaited, finding)
+        self._rest()
+        return self
+
+    def _act_on(self, awaited: Awaited, finding: Finding) -> None:
         """What the reconciler does about a finding."""
-        self.finding = finding
+        self.finding = self.findings[awaited.step] = finding
         match finding:
-            case Wait():
-                self.saga = timers.waited(self.definition, self.saga, finding, self.now)
+            case StayAsItIs():
+                self.saga = timers.stayed(self.saga, awaited, finding, self.now)
             case Resend(final):
-                self._sent(final=final)
+                self._sent(awaited, final=final)
             case _:
                 self.when(finding)
-        return self
 
     def until_due(self) -> Self:
         """Time passes until the saga wants to be looked at."""
@@ -126,6 +148,17 @@ class Scenario:
         """The commands that the last input sent."""
         return tuple(effect.command for effect in self.effects if isinstance(effect, SendCommand))
 
+    def awaited(self, piece: str) -> Awaited:
+        """What is known of an awaited piece."""
+        (found,) = (each for each in self.saga.awaited if each.step == piece)
+        return found
+
+    @property
+    def waiting(self) -> Awaited:
+        """The one piece that is awaited."""
+        (found,) = self.saga.awaited
+        return found
+
     @property
     def command(self) -> Any:
         """The one command that the last input sent."""
@@ -148,23 +181,26 @@ class Scenario:
 
     def _carry_out(self, transition: Transition) -> None:
         self.saga = transition.saga
-        if any(isinstance(effect, SendCommand) for effect in transition.effects):
-            self._sent(final=False)
-        else:
-            self.saga = replace(self.saga, due_at=timers.due_at(self.definition, self.saga, self.now))
+        for effect in transition.effects:
+            if isinstance(effect, SendCommand):
+                self._sent(self.awaited(effect.command.step), final=False)
+        self._rest()
 
-    def _sent(self, *, final: bool) -> None:
+    def _rest(self) -> None:
+        self.saga = replace(self.saga, due_at=timers.due_at(self.definition, self.saga, self.now))
+
+    def _sent(self, awaited: Awaited, *, final: bool) -> None:
         self._copies += 1
         copy = UUID(int=1000 + self._copies)
-        self.saga = timers.sent(self.definition, self.saga, copy, self.now, 0.0, final=final)
+        self.saga = timers.sent(self.definition, self.saga, awaited, copy, self.now, 0.0, final=final)
 
 
 # -- given ---------------------------------------------------------------------------------------------
 
 
-def started(definition: SagaDefinition = DEFINITION) -> Scenario:
+def started(definition: SagaDefinition = DEFINITION, given: BaseModel | None = None) -> Scenario:
     """A saga that has just begun."""
-    return Scenario(definition)
+    return Scenario(definition, given)
 
 
 def awaiting(step: str, definition: SagaDefinition = DEFINITION) -> Scenario:

@@ -34,8 +34,7 @@ from tests.unit.core.scenario import awaiting, completed, undoing
 def test_s10_exhausted_attempts_open_an_incident_and_stop_nothing() -> None:
     scenario = awaiting("charge").when(died("charge"))
     scenario.then(accepted, opens(IncidentKind.DEAD_LETTER, "gave up", "gateway timeout"), sends())
-    assert scenario.saga.awaiting is not None
-    assert not scenario.saga.awaiting.held
+    assert not scenario.waiting.held
     assert scenario.saga.due_at is not None
 
 
@@ -77,10 +76,9 @@ def test_s10_success_closes_the_incident_and_goes_on() -> None:
 def test_s10_retry_closes_the_incident_sends_again_and_starts_a_full_deadline() -> None:
     scenario = awaiting("charge").when(died_for_good("charge")).after(1000).when(retry())
     scenario.then(sends(ChargePayment), no_incident, asks_for("charge"))
-    assert scenario.saga.awaiting is not None
-    assert scenario.saga.awaiting.since == scenario.now
-    assert not scenario.saga.awaiting.held
-    assert scenario.saga.sending.attempts == 1
+    assert scenario.waiting.since == scenario.now
+    assert not scenario.waiting.held
+    assert scenario.waiting.sending.attempts == 1
     assert scenario.saga.attempts["charge"] == 2
 
 

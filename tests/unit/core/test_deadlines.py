@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
 from orchestrator.core.state import IncidentKind, Status
-from orchestrator.core.timers import Observed, Resend, Wait, look
+from orchestrator.core.timers import Observed, Resend, StayAsItIs
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import asks_for, ends, finds, no_incident, opens, undoes
 from tests.unit.core.happenings import (
@@ -25,7 +25,7 @@ from tests.unit.core.happenings import (
 from tests.unit.core.scenario import Scenario, awaiting, completed, rejected, undoing
 
 AGAIN, LAST = Resend(final=False), Resend(final=True)
-FINAL_SENT_AND_GONE = Wait(grace_begins=True)
+FINAL_SENT_AND_GONE = StayAsItIs(grace_begins=True)
 
 
 def past_deadline(step: str = "charge") -> Scenario:
@@ -42,23 +42,23 @@ def in_grace() -> Scenario:
 
 
 def test_s4_nothing_is_sent_again_before_its_time() -> None:
-    awaiting("charge").after(4.9).looked_at().then(finds(Wait()))
+    awaiting("charge").after(4.9).looked_at().then(finds(StayAsItIs()))
 
 
 def test_s4_an_unanswered_command_is_sent_again() -> None:
     scenario = awaiting("charge").after(5).looked_at().then(finds(AGAIN), asks_for("charge"))
-    assert scenario.saga.sending.attempts == scenario.saga.attempts["charge"] == 2
+    assert scenario.waiting.sending.attempts == scenario.saga.attempts["charge"] == 2
 
 
 def test_s4_each_copy_has_its_own_message_id() -> None:
     scenario = awaiting("charge")
-    first = scenario.saga.sending.message_id
-    assert scenario.after(5).looked_at().saga.sending.message_id != first
+    first = scenario.waiting.sending.message_id
+    assert scenario.after(5).looked_at().waiting.sending.message_id != first
 
 
 def test_s4_not_while_the_previous_copy_is_still_in_the_outbox() -> None:
-    scenario = awaiting("charge").after(100).looked_at(copy_in_outbox=True).then(finds(Wait()))
-    assert scenario.saga.sending.attempts == 1
+    scenario = awaiting("charge").after(100).looked_at(copy_in_outbox=True).then(finds(StayAsItIs()))
+    assert scenario.waiting.sending.attempts == 1
     scenario.looked_at().then(finds(AGAIN))
 
 
@@ -77,8 +77,10 @@ def test_s15_re_sends_leave_version_and_history_alone() -> None:
 
 def test_s4_past_the_deadline_one_more_copy_is_sent() -> None:
     scenario = past_deadline().looked_at().then(finds(LAST), asks_for("charge"))
-    scenario.looked_at(copy_in_outbox=True).then(finds(Wait())).looked_at().then(finds(FINAL_SENT_AND_GONE))
-    scenario.looked_at().then(finds(Wait()))
+    scenario.looked_at(copy_in_outbox=True).then(finds(StayAsItIs())).looked_at().then(
+        finds(FINAL_SENT_AND_GONE)
+    )
+    scenario.looked_at().then(finds(StayAsItIs()))
 
 
 def test_s4_unknown_after_the_grace_with_the_outcome_queue_seen_empty() -> None:
@@ -93,28 +95,28 @@ def test_s4_unknown_after_the_grace_with_the_outcome_queue_seen_empty() -> None:
 
 
 def test_s4_not_before_the_grace_has_passed() -> None:
-    in_grace().after(POLICY.grace_s - 0.1).looked_at().then(finds(Wait()), asks_for("charge"))
+    in_grace().after(POLICY.grace_s - 0.1).looked_at().then(finds(StayAsItIs()), asks_for("charge"))
 
 
 def test_s4_a_backlog_of_our_own_cancels_no_order() -> None:
     scenario = in_grace().after(POLICY.grace_s)
-    scenario.looked_at(queue_seen_empty=False).then(finds(Wait()))
-    scenario.after(3600).looked_at(queue_seen_empty=False).then(finds(Wait()), asks_for("charge"))
+    scenario.looked_at(queue_seen_empty=False).then(finds(StayAsItIs()))
+    scenario.after(3600).looked_at(queue_seen_empty=False).then(finds(StayAsItIs()), asks_for("charge"))
     scenario.looked_at().then(finds(OutcomeUnknown("charge")))
 
 
 def test_s4_an_outage_of_the_broker_cancels_no_order() -> None:
-    scenario = past_deadline().looked_at(copy_in_outbox=True).then(finds(Wait()))
-    scenario.after(3600).looked_at(copy_in_outbox=True).then(finds(Wait()))
+    scenario = past_deadline().looked_at(copy_in_outbox=True).then(finds(StayAsItIs()))
+    scenario.after(3600).looked_at(copy_in_outbox=True).then(finds(StayAsItIs()))
     scenario.looked_at().then(finds(LAST))
-    scenario.after(3600).looked_at(copy_in_outbox=True).then(finds(Wait()), asks_for("charge"))
+    scenario.after(3600).looked_at(copy_in_outbox=True).then(finds(StayAsItIs()), asks_for("charge"))
 
 
 def test_s4_the_grace_runs_from_when_the_last_copy_was_seen_to_have_left() -> None:
     scenario = past_deadline().looked_at().then(finds(LAST))
     scenario.after(3600).looked_at(copy_in_outbox=True)
     scenario.looked_at().then(finds(FINAL_SENT_AND_GONE))
-    scenario.after(POLICY.grace_s - 0.1).looked_at().then(finds(Wait()))
+    scenario.after(POLICY.grace_s - 0.1).looked_at().then(finds(StayAsItIs()))
     scenario.after(0.1).looked_at().then(finds(OutcomeUnknown("charge")))
 
 
@@ -122,8 +124,7 @@ def test_s4_an_emptiness_seen_before_the_grace_was_over_proves_nothing() -> None
     scenario = in_grace()
     seen_empty_at = scenario.now
     scenario.after(POLICY.grace_s)
-    observed = Observed(copy_in_outbox=False, outcomes_empty_at=seen_empty_at)
-    assert look(scenario.definition, scenario.saga, observed, scenario.now) == Wait()
+    scenario.seen(Observed(frozenset(), outcomes_empty_at=seen_empty_at)).then(finds(StayAsItIs()))
 
 
 def test_s4_an_answer_in_the_grace_is_as_good_as_any() -> None:
@@ -142,7 +143,7 @@ def test_s10_a_retry_starts_the_deadline_and_the_last_copy_anew() -> None:
 
 
 def test_s10_work_that_failed_for_good_has_no_deadline() -> None:
-    awaiting("charge").when(died_for_good("charge")).after(10_000).looked_at().then(finds(Wait()))
+    awaiting("charge").when(died_for_good("charge")).after(10_000).looked_at().then(finds(StayAsItIs()))
 
 
 # -- steps that are never given up ------------------------------------------------------------------------
@@ -195,7 +196,7 @@ def test_s7_after_a_few_tries_an_incident_opens() -> None:
 
 def test_s10_a_dead_letter_goes_before_a_stuck_compensation() -> None:
     scenario = undoing("charge").when(died_for_good("charge", COMPENSATING))
-    scenario.after(10_000).looked_at().then(finds(Wait()))
+    scenario.after(10_000).looked_at().then(finds(StayAsItIs()))
     scenario.when(CompensationStuck("charge"))
     assert [incident.kind for incident in scenario.saga.incidents] == [IncidentKind.DEAD_LETTER]
 
@@ -257,7 +258,7 @@ def test_s11_an_ended_saga_is_never_due(ended: Callable[[], Scenario]) -> None:
 def test_s11_an_early_look_does_nothing_but_move_it() -> None:
     scenario = awaiting("charge").after(1)
     before = scenario.saga
-    assert scenario.looked_at().then(finds(Wait())).saga == before
+    assert scenario.looked_at().then(finds(StayAsItIs())).saga == before
 
 
 def test_s10_held_work_waits_for_a_person_alone() -> None:
@@ -268,6 +269,6 @@ def test_s10_held_work_waits_for_a_person_alone() -> None:
 
 def test_a_saga_that_has_moved_on_starts_its_timers_anew() -> None:
     scenario = awaiting("reserve").after(5).looked_at().after(5).when(reserved())
-    assert scenario.saga.sending.attempts == 1
+    assert scenario.waiting.sending.attempts == 1
     assert scenario.saga.attempts == {"reserve": 2, "charge": 1}
     assert seconds_until_due(scenario) == 5

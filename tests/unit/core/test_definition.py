@@ -9,7 +9,8 @@ import pytest
 
 from contracts.commands import RefundPayment
 from contracts.events import PaymentDeclinedEvent, PaymentRefundedEvent
-from orchestrator.core.definition import Compensation, SagaDefinition, Step, StepPolicy, no_arguments
+from contracts.orders import Order
+from orchestrator.core.definition import Compensation, SagaDefinition, Stage, Step, StepPolicy, no_arguments
 from orchestrator.core.registry import Registry
 from orchestrator.core.soundness import InvalidDefinition, validate
 from orchestrator.sagas.order_fulfillment import OrderStatus, order_fulfillment
@@ -25,9 +26,10 @@ def but(step: Step, **changes: Any) -> Step:
     return replace(step, **changes)
 
 
-def of(*steps: Step) -> SagaDefinition:
-    """A definition of these steps."""
-    return SagaDefinition("test_saga", 1, steps)
+def of(*course: Stage, **changes: Any) -> SagaDefinition:
+    """A definition of these stages, about orders."""
+    given: dict[str, Any] = {"name": "test_saga", "version": 1, "input": Order, "examples": (ORDER,)}
+    return SagaDefinition(course=course, **{**given, **changes})
 
 
 def test_the_order_fulfilment_saga_is_sound() -> None:
@@ -38,8 +40,8 @@ REFUND = Compensation(RefundPayment, PaymentRefundedEvent)
 
 COMPLAINTS: list[tuple[SagaDefinition, str]] = [
     (of(), "it has no steps"),
-    (of(RESERVE, but(CHARGE, name="reserve")), "step 'reserve' is there more than once"),
-    (of(but(SHIP, name="Ship it")), "step 'Ship it': a name is a small letter"),
+    (of(RESERVE, but(CHARGE, name="reserve")), "the name 'reserve' is there more than once"),
+    (of(but(SHIP, name="Ship it")), "'Ship it': a name is a small letter"),
     (of(SHIP, but(SHIP, name="ship_again")), "it has more than one pivot"),
     (of(SHIP, CHARGE), "compensatable step 'charge' comes after 'ship', which cannot be undone"),
     (of(COMMIT, CHARGE), "compensatable step 'charge' comes after 'commit', which cannot be undone"),
@@ -101,7 +103,7 @@ def test_steps_are_found_by_name() -> None:
     assert "charge" in DEFINITION
     assert "nowhere" not in DEFINITION
     assert DEFINITION["charge"] is CHARGE
-    assert DEFINITION.index("charge") == 1
+    assert DEFINITION.stage_index("charge") == 1
     with pytest.raises(KeyError):
         DEFINITION["nowhere"]
 
@@ -125,7 +127,7 @@ def test_every_answer_to_a_command_of_the_saga_has_its_routing_key() -> None:
 def test_a_step_without_words_for_it_holds_its_own_name() -> None:
     assert CHARGE.held(ORDER) == "charged 30.98 EUR"
     assert but(CHARGE, holds=None).held(ORDER) == "charge"
-    assert no_arguments(ORDER) == {}
+    assert no_arguments(ORDER, {}) == {}
 
 
 # -- registry ---------------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ def test_s13_what_a_replica_lacks_is_not_found() -> None:
 
 
 def test_a_registry_knows_its_versions_participants_and_routing_keys() -> None:
-    other = SagaDefinition("returns", 1, (RESERVE, CHARGE))
+    other = of(RESERVE, CHARGE, name="returns")
     registry = Registry([version(2), version(1), other])
     assert registry.known == (("order_fulfillment", 1), ("order_fulfillment", 2), ("returns", 1))
     assert registry.participants == ("inventory", "payment", "shipping")
@@ -169,4 +171,4 @@ def test_a_registry_refuses_the_same_version_twice_and_a_bad_definition() -> Non
     with pytest.raises(InvalidDefinition, match="registered twice"):
         Registry([version(1), version(1)])
     with pytest.raises(InvalidDefinition, match="no steps"):
-        Registry([SagaDefinition("empty", 1, ())])
+        Registry([of(name="empty")])

@@ -23,10 +23,17 @@ CHANCE = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 def delay_s(copies_before: int, jitter: float, policy: StepPolicy = POLICY) -> float:
     """Seconds between a copy and the next one."""
-    saga = replace(awaiting("charge").saga, sending=Sending(attempts=copies_before))
-    sent = timers.sent(order_fulfillment(policy), saga, COPY, NOON, jitter, final=False)
-    assert sent.sending.resend_at is not None
-    return (sent.sending.resend_at - NOON) / timedelta(seconds=1)
+    saga = asked(awaiting("charge").saga, Sending(attempts=copies_before))
+    sent = timers.sent(order_fulfillment(policy), saga, saga.awaited[0], COPY, NOON, jitter, final=False)
+    resend_at = sent.awaited[0].sending.resend_at
+    assert resend_at is not None
+    return (resend_at - NOON) / timedelta(seconds=1)
+
+
+def asked(saga: Saga, sending: Sending) -> Saga:
+    """A saga with other timers of the one piece that it awaits."""
+    (awaited,) = saga.awaited
+    return replace(saga, awaited=(replace(awaited, sending=sending),))
 
 
 def test_s4_the_delay_doubles_up_to_the_cap() -> None:
@@ -57,21 +64,24 @@ def replace_cap(policy: StepPolicy, cap_s: float) -> StepPolicy:
 
 
 def test_the_final_copy_is_remembered() -> None:
-    saga = timers.sent(DEFINITION, awaiting("charge").saga, COPY, NOON, 0.5, final=True)
-    assert (saga.sending.final_at, saga.sending.grace_since) == (NOON, None)
+    before = awaiting("charge").saga
+    saga = timers.sent(DEFINITION, before, before.awaited[0], COPY, NOON, 0.5, final=True)
+    assert (saga.awaited[0].sending.final_at, saga.awaited[0].sending.grace_since) == (NOON, None)
 
 
-def test_nothing_can_be_sent_for_a_saga_that_awaits_nothing() -> None:
-    with pytest.raises(ValueError, match="awaits nothing"):
-        timers.sent(DEFINITION, completed().saga, COPY, NOON, 0.0, final=False)
+def test_nothing_can_be_sent_for_a_saga_that_does_not_await_it() -> None:
+    answered = awaiting("charge").saga.awaited[0]
+    for saga in (completed().saga, awaiting("ship").saga):
+        with pytest.raises(ValueError, match="charge is not awaited"):
+            timers.sent(DEFINITION, saga, answered, COPY, NOON, 0.0, final=False)
 
 
 @given(elapsed_s=st.floats(0, 10_000_000), resend_in_s=st.floats(-10_000, 10_000))
 def test_s11_a_look_always_lies_ahead(elapsed_s: float, resend_in_s: float) -> None:
     now = NOON + timedelta(seconds=elapsed_s)
     for saga in (awaiting("charge").saga, awaiting("ship").saga, undoing("charge").saga):
-        asked = replace(saga, sending=Sending(3, COPY, now + timedelta(seconds=resend_in_s)))
-        due = timers.due_at(DEFINITION, asked, now)
+        again = asked(saga, Sending(3, COPY, now + timedelta(seconds=resend_in_s)))
+        due = timers.due_at(DEFINITION, again, now)
         assert due is not None
         assert now < due <= now + timedelta(seconds=10_000)
 
@@ -83,5 +93,5 @@ def test_copies_are_counted_by_what_they_are_for() -> None:
 
 
 def keys(saga: Saga) -> list[str]:
-    sent = timers.sent(DEFINITION, replace(saga, attempts={}), COPY, NOON, 0.0, final=False)
+    sent = timers.sent(DEFINITION, replace(saga, attempts={}), saga.awaited[0], COPY, NOON, 0.0, final=False)
     return list(sent.attempts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,9 +11,28 @@ from contracts.commands import Verdict
 from orchestrator.core import machine
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Refused, Stale, Transition
-from orchestrator.core.inputs import CompensationStuck, Input, OutcomeUnknown, SagaStarted, StepOverdue
+from orchestrator.core.inputs import (
+    CompensationStuck,
+    Input,
+    OutcomeUnknown,
+    SagaStarted,
+    StepOverdue,
+    WaitElapsed,
+)
 from orchestrator.core.machine import TABLE, Trigger
 from orchestrator.core.state import Saga, Status
+from tests.unit.core.courses import (
+    JOURNEY,
+    REST,
+    TICKETS,
+    Journey,
+    approval,
+    booked,
+    not_booked,
+    of,
+    signal,
+    step,
+)
 from tests.unit.core.happenings import (
     COMPENSATING,
     DEFINITION,
@@ -36,6 +56,7 @@ from tests.unit.core.happenings import (
     settled,
     shipped,
 )
+from tests.unit.core.random_courses import BESIDE, about
 from tests.unit.core.scenario import Scenario, awaiting, cancelled, completed, rejected, started, undoing
 
 STEPS = tuple(step.name for step in DEFINITION.steps)
@@ -61,6 +82,8 @@ INPUTS: dict[Trigger, list[Input]] = {
     Trigger.CANCEL: [cancel()],
     Trigger.RETRY: [retry()],
     Trigger.RESOLVE: [judge(step, verdict) for step, verdict in product(STEPS, VERDICTS)],
+    Trigger.SIGNAL: [signal(yes=True), signal(yes=False), signal("nowhere")],
+    Trigger.ELAPSED: [WaitElapsed(wait=name) for name in ("approval", "rest", "nowhere")],
 }
 """Every input there is, by what it means; the machine agrees (tested below)."""
 
@@ -106,6 +129,46 @@ STANDS: dict[str, Saga] = {
 """Sagas that stand everywhere a saga can stand."""
 
 
+def journey(*happened: Input, definition: SagaDefinition = JOURNEY) -> Scenario:
+    """A journey of two after all of this."""
+    return started(definition, Journey(travellers=("ann", "bob"))).when(*happened)
+
+
+TICKETED = (booked("seat"), booked("flight"), booked("hotel"), signal())
+ONE_OF_TWO = (*TICKETED, not_booked("ticket[1]"), booked("ticket[2]"))
+OVER = (*ONE_OF_TWO, WaitElapsed(wait="rest"), booked("tell"))
+JUDGED = (booked("ticket[1]"), judge("ticket[1]", Verdict.SETTLED_OUTSIDE))
+WAITS_FIRST, WAITS_LAST = of(approval(), step("seat")), of(step("seat"), approval(refuses=None))
+RESTS_LAST, ONLY_TICKETS = of(step("seat"), REST), of(TICKETS)
+
+JOURNEYS: dict[str, Scenario] = {
+    "beside each other": journey(booked("seat")),
+    "one of them booked": journey(booked("seat"), booked("flight")),
+    "a no came early": journey(booked("seat"), booked("flight"), signal(yes=False)),
+    "in approval": journey(*TICKETED[:-1]),
+    "turned beside each other": journey(booked("seat"), booked("flight"), not_booked("hotel")),
+    "at the tickets": journey(*TICKETED),
+    "one ticket refused": journey(*TICKETED, not_booked("ticket[1]")),
+    "at rest": journey(*ONE_OF_TWO),
+    "told": journey(*ONE_OF_TWO, WaitElapsed(wait="rest")),
+    "over": journey(*OVER),
+    "over, and a ticket was there after all": journey(*OVER, booked("ticket[1]")),
+    "over, and that ticket is judged": journey(*OVER, *JUDGED),
+    "over, and that verdict is dead": journey(*OVER, *JUDGED, died("ticket[1]", COMPENSATING)),
+    "waits first": journey(definition=WAITS_FIRST),
+    "waits last": journey(booked("seat"), definition=WAITS_LAST),
+    "rests last": journey(booked("seat"), definition=RESTS_LAST),
+    "one ticket to come": journey(booked("ticket[1]"), definition=ONLY_TICKETS),
+}
+"""Sagas with a group, waits and a for-each that is the pivot."""
+
+
+def everything(scenario: Scenario) -> list[Input]:
+    """All that can happen to such a saga."""
+    pieces = [piece.name for piece in scenario.saga.steps]
+    return [*BESIDE, *(each for piece in pieces for each in about(scenario.definition, piece))]
+
+
 def test_the_collections_leave_nothing_out() -> None:
     assert set(INPUTS) == set(Trigger)
     assert {saga.status for saga in STANDS.values()} == set(Status)
@@ -119,10 +182,23 @@ def test_what_has_no_row_changes_nothing(name: str) -> None:
     for trigger, inputs in INPUTS.items():
         if (saga.status, trigger) in TABLE:
             continue
-        by_people = trigger in (Trigger.CANCEL, Trigger.RETRY, Trigger.RESOLVE)
         for happened in inputs:
             decision = machine.decide(DEFINITION, saga, happened, NOON)
-            assert isinstance(decision, Refused if by_people else Stale), (trigger, decision)
+            assert isinstance(decision, Refused if trigger in BY_PEOPLE else Stale), (trigger, decision)
+
+
+BY_PEOPLE = (Trigger.CANCEL, Trigger.RETRY, Trigger.RESOLVE, Trigger.SIGNAL)
+
+
+@pytest.mark.parametrize("name", JOURNEYS)
+def test_what_has_no_row_changes_nothing_with_sets_and_waits_either(name: str) -> None:
+    scenario = JOURNEYS[name]
+    for happened in everything(scenario):
+        trigger = machine.classify(scenario.definition, happened)
+        if trigger is not None and (scenario.saga.status, trigger) in TABLE:
+            continue
+        decision = machine.decide(scenario.definition, scenario.saga, happened, NOON)
+        assert isinstance(decision, Refused if trigger in BY_PEOPLE else Stale), (happened, decision)
 
 
 def taken() -> dict[tuple[Status, Trigger], set[Status]]:
@@ -133,6 +209,12 @@ def taken() -> dict[tuple[Status, Trigger], set[Status]]:
             decision = machine.decide(DEFINITION, saga, happened, NOON)
             if isinstance(decision, Transition):
                 seen[saga.status, trigger].add(decision.saga.status)
+    for scenario in JOURNEYS.values():
+        for happened in everything(scenario):
+            decision = machine.decide(scenario.definition, scenario.saga, happened, NOON)
+            of_it = machine.classify(scenario.definition, happened)
+            if isinstance(decision, Transition) and of_it is not None:
+                seen[scenario.saga.status, of_it].add(decision.saga.status)
     return seen
 
 
@@ -149,7 +231,7 @@ UNREACHED: dict[tuple[Status, Trigger], set[Status]] = {
 
 
 def test_a_verdict_on_a_pivot_without_neighbours_ends_the_saga() -> None:
-    only_ship = SagaDefinition("only_ship", 1, (DEFINITION["ship"],))
+    only_ship = replace(DEFINITION, course=(DEFINITION["ship"],))
     for verdict, status in ((Verdict.TOOK_EFFECT, Status.COMPLETED), (Verdict.NO_EFFECT, Status.COMPENSATED)):
         scenario = started(only_ship).when(died("ship"), judge("ship", verdict))
         assert scenario.when(settled("ship", FORWARD, verdict)).saga.status is status

@@ -7,7 +7,7 @@ import pytest
 from contracts.commands import CommitInventory, RefundPayment, ReleaseInventory, SettleStep, Verdict
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
 from orchestrator.core.state import IncidentKind, Status, Undo
-from orchestrator.core.timers import Resend, Wait
+from orchestrator.core.timers import Resend, StayAsItIs
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from tests.unit.core.expectations import (
     accepted,
@@ -137,7 +137,7 @@ def test_s19_an_orphaned_effect_is_closed_and_the_saga_keeps_its_end() -> None:
     scenario = orphaned_charge().when(judge("charge", SETTLED_OUTSIDE, "ch_1")).then(sends(SettleStep))
     assert scenario.saga.due_at is not None, "the verdict is sent again until it is answered"
     scenario.when(settled("charge", COMPENSATING, SETTLED_OUTSIDE)).then(no_incident, sends(), may())
-    assert (scenario.saga.status, scenario.saga.order_status) == (Status.COMPENSATED, OrderStatus.REJECTED)
+    assert (scenario.saga.status, scenario.saga.label) == (Status.COMPENSATED, OrderStatus.REJECTED)
     assert scenario.saga.due_at is None
 
 
@@ -162,7 +162,7 @@ def test_p10_a_verdict_without_proof_is_refused_with_the_reason() -> None:
     scenario = stuck_shipment().when(judge("ship", NO_EFFECT))
     scenario.when(not_settled("ship", FORWARD, NO_EFFECT, "a call may be under way"))
     scenario.then(opens(IncidentKind.VERDICT_REFUSED, "a call may be under way"), asks_for("ship"), sends())
-    assert scenario.saga.settling is None
+    assert scenario.waiting.settling is None
     assert scenario.saga.due_at is not None, "the shipment is asked for again"
 
 
@@ -186,7 +186,7 @@ def test_s10_work_that_was_held_stays_held_when_the_verdict_is_refused() -> None
     scenario = awaiting("ship").when(died_for_good("ship"), judge("ship", NO_EFFECT))
     scenario.when(not_settled("ship", FORWARD, NO_EFFECT, "no proof"))
     assert scenario.saga.due_at is None
-    scenario.after(1000).looked_at().then(finds(Wait()))
+    scenario.after(1000).looked_at().then(finds(StayAsItIs()))
 
 
 # -- the answer to a verdict is awaited like any other ------------------------------------------------------
@@ -215,7 +215,7 @@ def test_s1_an_answer_to_no_verdict_is_stale() -> None:
 def test_s19_the_participants_own_answer_may_come_first() -> None:
     scenario = stuck_shipment().when(judge("ship", NO_EFFECT), shipped())
     scenario.then(asks_for("commit"), no_incident)
-    assert scenario.saga.settling is None
+    assert scenario.waiting.settling is None
     scenario.when(settled("ship", FORWARD, NO_EFFECT)).then(stale)
 
 
@@ -228,8 +228,7 @@ def test_s19_a_new_verdict_replaces_the_one_on_its_way() -> None:
 def test_s10_retry_sends_a_verdict_again_that_is_on_its_way() -> None:
     scenario = awaiting("ship").when(died_for_good("ship"), judge("ship", TOOK_EFFECT), retry())
     scenario.then(sends(SettleStep), opens(IncidentKind.DEAD_LETTER))
-    assert scenario.saga.awaiting is not None
-    assert scenario.saga.awaiting.held
+    assert scenario.waiting.held
 
 
 def test_s10_a_dead_verdict_of_an_ended_saga_is_seen_and_closed_by_its_answer() -> None:

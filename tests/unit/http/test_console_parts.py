@@ -132,9 +132,11 @@ def an_entry(
 def a_detail(*history: HistoryView, ended_s: float | None = None) -> SagaDetail:
     saga = a_saga()
     ended_at = NOON + timedelta(seconds=ended_s) if ended_s is not None else None
-    known = ("saga_id", "order_id", "definition", "definition_version", "status", "order_status", "direction")
+    known = ("saga_id", "definition", "definition_version", "status", "direction")
     return SagaDetail(
         **{name: getattr(saga, name) for name in known},
+        order_id=saga.subject_id,
+        order_status=saga.label,
         step=None,
         version=len(history),
         incidents=(),

@@ -29,7 +29,7 @@ def third(policy: StepPolicy) -> SagaDefinition:
 
 
 def unsound(policy: StepPolicy) -> SagaDefinition:
-    return dataclasses.replace(order_fulfillment(policy), version=2, steps=())
+    return dataclasses.replace(order_fulfillment(policy), version=2, course=())
 
 
 def test_a_named_version_stands_beside_our_own_and_new_sagas_start_on_it() -> None:
@@ -73,9 +73,9 @@ from orchestrator.sagas.order_fulfillment import order_fulfillment
 
 def changed(given, at, **changes):
     own = order_fulfillment(given)
-    steps = list(own.steps)
+    steps = list(own.course)
     steps[at] = replace(steps[at], **changes)
-    return replace(own, version=2, steps=tuple(steps))
+    return replace(own, version=2, course=tuple(steps))
 """
 
 MODULES: dict[str, tuple[str, str]] = {
@@ -108,44 +108,44 @@ WHOLE: dict[str, tuple[str, str]] = {
     "a name for no column": ("replace(order_fulfillment(policy), name='a' * 65)", "a name is a small letter"),
     "a name that is none": ("replace(order_fulfillment(policy), name=None)", "a name is a small letter"),
     "an odd name": ("replace(order_fulfillment(policy), name='a b#.*')", "a name is a small letter"),
-    "steps that are none": ("SagaDefinition('mine', 1, [])", "its steps are no tuple of Step"),
+    "steps that are none": ("replace(order_fulfillment(policy), course=[])", "must be a tuple of stages"),
     "no truth": (
         "replace(order_fulfillment(policy), version=2, starts_sagas='no')",
         "neither True nor False",
     ),
 }
 STEPS: dict[str, str] = {
-    "participant='paymnt'": "step 'charge': its participant 'paymnt' is none of inventory, payment",
-    "participant='shipping'": "step 'charge': ChargePayment is work of payment, not of shipping",
-    "command=SettleStep": "step 'charge': its command SettleStep is none of",
-    "command=dict": "step 'charge': its command dict is none of",
-    "command='ChargePayment'": "its command 'ChargePayment' is none of",
+    "participant='paymnt'": "step 'charge': ChargePayment is work of payment, not of 'paymnt'",
+    "participant='shipping'": "step 'charge': ChargePayment is work of payment, not of 'shipping'",
+    "command=SettleStep": "step 'charge': its command SettleStep does not say whose it is",
+    "command=dict": "step 'charge': its command dict is no Command",
+    "command='ChargePayment'": "step 'charge': its command 'ChargePayment' is no Command",
     "success=InventoryReservedEvent": "its success is InventoryReservedEvent, but ChargePayment",
     "success=dict": "its success is dict, but ChargePayment is answered by PaymentSuccessfulEvent",
     "rejection=None": "its rejection is none, but the one of ChargePayment is PaymentDeclinedEvent",
     "compensation=Compensation(ReleaseInventory, InventoryReleasedEvent)": "its compensation is Release",
     "compensation='refund'": "its compensation is",
     "kind='compensatable'": "its kind 'compensatable' is no StepKind",
-    "name='Charge it'": "step 'Charge it': a name is a small letter",
-    "name=None": "step None: a name is a small letter",
-    "name='reserve'": "step 'reserve' is there more than once",
+    "name='Charge it'": "'Charge it': a name is a small letter",
+    "name=None": "None: a name is a small letter",
+    "name='reserve'": "the name 'reserve' is there more than once",
     "failure_code='No money!'": "its failure_code 'No money!' is none",
-    "milestone='paid!'": "its milestone 'paid!' is no OrderStatus",
+    "milestone='paid!'": "label 'paid!': a name is a small letter",
     "keeps='reference'": "what it keeps must be a tuple of names",
     "policy=None": "its policy is NoneType, not a StepPolicy",
     "policy=StepPolicy(deadline_s=float('nan'))": "deadline_s must be above 0",
     "policy=StepPolicy(deadline_s='5')": "deadline_s must be above 0",
     "policy=StepPolicy(grace_s=True)": "grace_s must be above 0",
     "policy=StepPolicy(resend_after_s=-1)": "resend_after_s must be above 0",
-    "arguments=None": "its arguments cannot be taken from an example of an order: TypeError",
-    "arguments=lambda order: order.nothing": "an example of an order: AttributeError",
-    "arguments=lambda order: {}": "its arguments make no ChargePayment: customer_id: Field required",
-    "arguments=lambda order: []": "its arguments are list, not a mapping of fields",
-    "arguments=lambda order: {'step': 'x'}": "step is the engine's to fill in",
-    "arguments=lambda order: {'amout': 1}": "there is no field 'amout'",
-    "arguments=lambda order, more: {}": "an example of an order: TypeError",
+    "arguments=None": "its arguments cannot be taken from an example: TypeError",
+    "arguments=lambda order, results: order.nothing": "an example: AttributeError",
+    "arguments=lambda order, results: {}": "its arguments make no ChargePayment: customer_id: Field required",
+    "arguments=lambda order, results: []": "its arguments are list, not a mapping of fields",
+    "arguments=lambda order, results: {'step': 'x'}": "step is the engine's to fill in",
+    "arguments=lambda order, results: {'amout': 1}": "there is no field 'amout'",
+    "arguments=lambda order, results, more: {}": "an example: TypeError",
     "holds=lambda order: 7": "what it holds is told as int, not as a text",
-    "holds=lambda order: order.nothing": "what it holds cannot be told of an example of an order",
+    "holds=lambda order: order.nothing": "what it holds cannot be told of an example",
 }
 
 
@@ -186,17 +186,15 @@ def test_a_step_that_would_never_be_done_fails_the_start(refused: Refused, chang
 
 def test_arguments_that_must_be_awaited_or_differ_each_time_fail_the_start(refused: Refused) -> None:
     source = """
-async def later(order): return {}
-def now(order, counted=iter(range(99))): return {'lines': [{'sku': 'A', 'quantity': 1 + next(counted)}]}
+async def later(order, results): return {}
+def now(order, results, counted=iter(range(99))):
+    return {'lines': [{'sku': 'A', 'quantity': 1 + next(counted)}]}
 def define(policy):
     own = changed(policy, 1, arguments=later)
-    return replace(own, steps=(replace(own.steps[0], arguments=now), *own.steps[1:]))
+    return replace(own, course=(replace(own.steps[0], arguments=now), *own.steps[1:]))
 """
     told = refused(IMPORTS + source)
-    assert (
-        "step 'charge': its arguments cannot be taken from an example of an order: TypeError: it is async"
-        in told
-    )
+    assert "step 'charge': its arguments cannot be taken from an example: TypeError: it is async" in told
     assert "step 'reserve': its arguments differ from one call to the next" in told
 
 

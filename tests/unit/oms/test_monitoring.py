@@ -14,7 +14,8 @@ from contracts.routing import PARTICIPANTS
 from messaging.measures import Kind, Measure
 from messaging.transport import Receipt
 from oms.metrics import MEASURES
-from orchestrator.core.state import END_STATUSES, IncidentKind
+from orchestrator.core.state import IncidentKind
+from orchestrator.sagas.order_fulfillment import END_STATUSES
 from participants.breaker import BreakerState, CallResult
 
 ROOT: Final = Path(__file__).parents[3]

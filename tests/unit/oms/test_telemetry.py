@@ -31,6 +31,7 @@ from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
 from orchestrator.sagas.order_fulfillment import order_fulfillment
+from orchestrator.storage import NewSaga
 from participants.exchange import Call, Reply
 from participants.providers import ProviderUnavailable
 from tests.orders import NOON, an_order
@@ -282,8 +283,8 @@ class Transaction:
         self.sagas: list[Saga] = []
         self.messages: list[Message] = []
 
-    def add_sagas(self, sagas: Sequence[Saga]) -> None:
-        self.sagas.extend(sagas)
+    def add_sagas(self, started: Sequence[NewSaga]) -> None:
+        self.sagas.extend(each.saga for each in started)
 
     def send(self, messages: Sequence[Message]) -> None:
         self.messages.extend(messages)
@@ -297,7 +298,7 @@ def started(traceparent: str | None) -> tuple[Engine, Transaction]:
     engine = Engine(Registry([DEFINITION]), uuid4, Random(1))
     transaction = Transaction()
     transition = machine.start(DEFINITION, uuid4(), uuid4(), an_order(), NOON)
-    engine.start(transaction, [(transition, traceparent)], NOON)  # type: ignore[arg-type]
+    engine.start(transaction, [(transition, "c-1", traceparent)], NOON)  # type: ignore[arg-type]
     return engine, transaction
 
 
@@ -305,7 +306,7 @@ def test_what_is_sent_again_goes_on_in_the_order_s_trace() -> None:
     engine, transaction = started(TRACEPARENT)
     [saga] = transaction.sagas
     work = engine.work_on({saga.saga_id: saga}, datetime.now(UTC))
-    engine.resend(work, DEFINITION, saga, timers.Resend(final=False))
+    engine.resend(work, DEFINITION, saga, saga.awaited[0], timers.Resend(final=False))
     first, again = transaction.messages[0], work.messages[0]
     assert first.headers["traceparent"] == again.headers["traceparent"] == TRACEPARENT
 
@@ -319,9 +320,9 @@ def test_a_saga_keeps_its_trace_in_its_stored_state_and_stores_nothing_without_o
     saga = traced.sagas[0]
     columns = {
         name: getattr(saga, name)
-        for name in ("saga_id", "order_id", "definition", "definition_version", "created_at", "updated_at")
+        for name in ("saga_id", "subject_id", "definition", "definition_version", "created_at", "updated_at")
     }
-    assert load_saga(columns, {"traceparent": TRACEPARENT}, saga.order).traceparent == TRACEPARENT
+    assert load_saga(columns, {"traceparent": TRACEPARENT}, saga.input).traceparent == TRACEPARENT
 
 
 # -- logs -------------------------------------------------------------------------------------------------

@@ -1,0 +1,266 @@
+"""What is wrong with courses, waits, labels, announcements and examples is told before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import BaseModel, field_validator
+
+from contracts.events import Event, OutcomeEvent
+from orchestrator.core.definition import (
+    MAX_PIECES,
+    Announcement,
+    ForEach,
+    Group,
+    Labels,
+    OnDeadline,
+    SagaDefinition,
+    Wait,
+)
+from orchestrator.core.soundness import InvalidDefinition, validate
+from tests.unit.core.courses import (
+    APPROVAL,
+    GROUP,
+    JOURNEY,
+    PIVOT,
+    REST,
+    RETRIABLE,
+    TICKETS,
+    Approval,
+    Book,
+    Journey,
+    JourneyBooked,
+    JourneyPlanned,
+    approval,
+    of,
+    step,
+    travellers,
+)
+
+A, B = step("a"), step("b")
+
+
+class OnlyMayAndJune(BaseModel):
+    """Its rules changed: what was accepted cannot be read back any more."""
+
+    month: str = "april"
+
+    @field_validator("month")
+    @classmethod
+    def in_season(cls, month: str) -> str:
+        """Closed otherwise."""
+        if month not in ("may", "june"):
+            raise ValueError("closed")
+        return month
+
+
+class NoParticipant(Book):
+    """Nobody's."""
+
+    participant: ClassVar[str | None] = None
+
+
+class OddParticipant(Book):
+    """Of no queue."""
+
+    participant: ClassVar[str | None] = "The Agency!"
+
+
+class Unrouted(OutcomeEvent):
+    """An event without a routing key."""
+
+
+class Particular(BaseModel):
+    """Nothing that could be made up would do."""
+
+    word: str
+
+    @field_validator("word")
+    @classmethod
+    def known(cls, word: str) -> str:
+        """One word in the world."""
+        if word != "abracadabra":
+            raise ValueError("not that word")
+        return word
+
+
+class ParticularlyBooked(OutcomeEvent):
+    """Nor for this."""
+
+    key = "agency.particularly"
+    word: Particular
+
+
+def fails(*given: Any) -> Any:
+    """As functions may."""
+    raise LookupError("no such thing")
+
+
+async def waits(*given: Any) -> Any:
+    """As functions must not."""
+
+
+def anything(value: Any) -> Any:
+    """What no type checker would let pass."""
+    return value
+
+
+def announcing(moment: str, each: Any) -> SagaDefinition:
+    """A saga that tells the world of something."""
+    return of(A, announces={moment: each})
+
+
+COMPLAINTS: dict[str, SagaDefinition] = {
+    # stages
+    "its course must be a tuple of stages": replace(JOURNEY, course=anything([A])),
+    "stage 2 is str, not a step, group, for-each or wait": of(A, anything("b")),
+    "it has no steps": of(REST),
+    "stage 1: a group is a tuple of two steps or more": of(Group((A,))),
+    "stage 2: a group is a tuple of two steps": of(A, Group(anything([B, step("c")]))),
+    "stage 1 holds something that is no step": of(Group((A, anything(REST)))),
+    "stage 2 holds something that is no step": of(A, ForEach("each", travellers, anything(None))),
+    "a pivot stands alone in its stage, or is the step of a for-each": of(Group((A, step("p", PIVOT)))),
+    "the group of a, c mixes kinds of steps": of(Group((A, step("c", RETRIABLE)))),
+    "compensatable step 'a' comes after 'ticket', which cannot be undone": of(TICKETS, A),
+    "compensatable step 'flight' comes after 'p', which cannot be undone": of(step("p", PIVOT), GROUP),
+    "compensatable step 'b' comes after 'c', which cannot be undone": of(
+        Group((step("c", RETRIABLE), step("d", RETRIABLE))), ForEach("each", travellers, B)
+    ),
+    "it has more than one pivot": of(TICKETS, step("p", PIVOT)),
+    f"it has more than {MAX_PIECES} pieces": of(*(step(f"s{at}") for at in range(MAX_PIECES + 1))),
+    # names
+    "the name 'a' is there more than once": of(Group((A, A))),
+    "the name 'b' is there more than once": of(A, ForEach("b", travellers, B)),
+    "the name 'approval' is there more than once": of(step("approval"), APPROVAL),
+    "'Each one': a name is a small letter": of(ForEach("Each one", travellers, A)),
+    "'a[1]': a name is a small letter": of(step("a[1]"), ForEach("each", travellers, A)),
+    "'no wait': a name is a small letter": of(A, approval(name="no wait")),
+    # for-each
+    "step 'a': its rejection 7 is no Rejection": of(
+        ForEach("each", travellers, step("a", rejection=anything(7)))
+    ),
+    "for-each 'each': its items cannot be worked out: LookupError": of(ForEach("each", fails, A)),
+    "for-each 'each': its items cannot be worked out: TypeError: it is async": of(
+        ForEach("each", anything(waits), A)
+    ),
+    "for-each 'each': its items are no list of plain values": of(ForEach("each", lambda *_: [object()], A)),
+    "for-each 'two': its items are no list of plain values": of(ForEach("two", anything(lambda *_: 2), A)),
+    "for-each 'each': more than 100 items": of(ForEach("each", lambda *_: range(101), A)),
+    "step 'a': its arguments cannot be taken from an example: TypeError": of(
+        ForEach("each", travellers, step("a", arguments=lambda journey, results: {}))
+    ),
+    # waits
+    "wait 'approval': deadline_s must be above 0": of(A, approval(deadline_s=0)),
+    "wait 'approval': deadline_s must be above 0 and": of(A, approval(deadline_s=float("inf"))),
+    "wait 'approval': its on_deadline 'turn' is no OnDeadline": of(A, approval(on_deadline="turn")),
+    "wait 'approval': its signal dict is no pydantic model": of(A, approval(signal=dict)),
+    "wait 'approval': it waits for no signal that could be refused": of(A, approval(signal=None)),
+    "wait 'approval' may turn the saga round, but comes after 'ticket'": of(TICKETS, APPROVAL),
+    "wait 'rest' may turn the saga round, but comes after 'p'": of(step("p", PIVOT), Wait("rest", 60)),
+    "wait 'approval': when says int, not True or False": of(A, approval(when=lambda *_: 1)),
+    "wait 'approval': when cannot be told of an example: LookupError": of(A, approval(when=fails)),
+    "wait 'approval': refuses cannot be asked: LookupError": of(A, approval(refuses=fails)),
+    "wait 'approval': refuses says 'No!', neither None nor a code": of(A, approval(refuses=lambda _: "No!")),
+    "wait 'approval': Particular needs an example of its own": of(A, approval(signal=Particular)),
+    # labels
+    "its labels are no Labels": of(A, labels=None),
+    "its label completed is a function, so may_complete_as must": of(
+        A, labels=Labels(completed=anything(str))
+    ),
+    "may_complete_as must be a tuple of labels": of(A, labels=Labels(may_complete_as=anything(["x"]))),
+    "its label completed says 'well', which may_complete_as does not list": of(
+        A, labels=Labels(completed=lambda *_: "well", may_complete_as=("badly",))
+    ),
+    "its label completed cannot be told of an example: LookupError": of(
+        A, labels=Labels(completed=fails, may_complete_as=("badly",))
+    ),
+    "label 'All done': a name is a small letter": of(A, labels=Labels(completed="All done")),
+    "label 'None': a name is a small letter": of(A, labels=Labels(rejected=anything(None))),
+    "label '[]': a name is a small letter": of(A, labels=Labels(cancelled=anything([]))),
+    "its label started completed is an end, not a way station": of(A, labels=Labels(started="completed")),
+    "step 'a': its milestone rejected is an end, not a way station": of(step("a", milestone="rejected")),
+    "wait 'approval': its waiting cancelled is an end": of(A, approval(waiting="cancelled")),
+    "wait 'approval': its milestone completed is an end": of(A, approval(milestone="completed")),
+    # announcements
+    "it announces something when it is 'begun', which is none of started": announcing(
+        "begun", Announcement(JourneyPlanned)
+    ),
+    "what it announces when it is started is no Announcement": announcing("started", JourneyPlanned),
+    "what it announces when it is started is no Announcement of an Event": announcing(
+        "started", Announcement(anything(Event))
+    ),
+    "JourneyPlanned: travellers: Field required": announcing("started", Announcement(JourneyPlanned)),
+    "JourneyPlanned cannot be made from an example: LookupError": announcing(
+        "completed", Announcement(JourneyPlanned, fails)
+    ),
+    "the fields of JourneyPlanned are list, not a mapping": announcing(
+        "completed", Announcement(JourneyPlanned, anything(lambda *_: []))
+    ),
+    "step 'a': what it announces is no Announcement": of(step("a", announces=JourneyBooked)),
+    "JourneyBooked: references: Field required": of(step("a", announces=Announcement(JourneyBooked))),
+    # examples and models
+    "its examples must be a tuple of inputs, one at least": of(A, examples=()),
+    "example 2 is no Journey": of(A, examples=(Journey(), Approval())),
+    "its input is no pydantic model": of(A, input=dict),
+    "its accepted is no pydantic model": of(A, accepted="Journey"),
+    "an example that was accepted cannot be read back": of(
+        A, accepted=OnlyMayAndJune, input=OnlyMayAndJune, examples=(OnlyMayAndJune(),)
+    ),
+    # whose work it is
+    "step 'a': its command NoParticipant does not say whose it is": of(step("a", command=NoParticipant)),
+    "step 'a': the participant of OddParticipant is 'The Agency!'": of(
+        step("a", command=OddParticipant, participant="The Agency!")
+    ),
+    "step 'a': Book is work of agency, not of 'payment'": of(step("a", participant="payment")),
+    "step 'a': its success Unrouted has no routing key": of(step("a", success=Unrouted, keeps=())),
+    "step 'a': ParticularlyBooked needs an example of its own": of(
+        step("a", success=ParticularlyBooked, keeps=("word",))
+    ),
+}
+
+
+@pytest.mark.parametrize(("complaint", "definition"), COMPLAINTS.items(), ids=COMPLAINTS)
+def test_what_is_wrong_is_told(complaint: str, definition: SagaDefinition) -> None:
+    with pytest.raises(InvalidDefinition) as refused:
+        validate(definition)
+    assert complaint in str(refused.value)
+
+
+def test_a_course_of_every_kind_of_stage_is_sound() -> None:
+    validate(JOURNEY)
+
+
+def test_the_functions_are_tried_on_every_example() -> None:
+    sound = of(ForEach("each", lambda journey, _: [7 // len(journey.travellers)], A))
+    validate(sound)
+    with pytest.raises(InvalidDefinition, match="its items cannot be worked out: ZeroDivisionError"):
+        validate(replace(sound, examples=(Journey(), Journey(travellers=()))))
+
+
+def test_a_for_each_that_finds_nothing_is_there_for_those_who_ask_for_its_results() -> None:
+    validate(replace(JOURNEY, examples=(Journey(travellers=()),)))
+
+
+def test_past_the_pivot_a_wait_may_go_on_and_nothing_else() -> None:
+    validate(of(TICKETS, approval(on_deadline=OnDeadline.GO_ON, refuses=None), step("tell", RETRIABLE)))
+    with pytest.raises(InvalidDefinition, match="may turn the saga round"):
+        validate(of(TICKETS, approval(on_deadline=OnDeadline.GO_ON), step("tell", RETRIABLE)))
+
+
+def test_pieces_are_found_by_the_name_of_their_step() -> None:
+    assert "ticket[2]" in JOURNEY
+    assert JOURNEY["ticket[2]"].name == "ticket"
+    assert "ticket[0]" not in JOURNEY
+    assert "seat[1]" not in JOURNEY, "only a for-each has branches"
+    assert JOURNEY.stage_of("ticket[100]") is TICKETS
+    assert JOURNEY.first_pieces == ("seat", "flight", "hotel", "approval", "rest", "tell")
+    assert JOURNEY.point_of_no_return == 3
+    with pytest.raises(KeyError):
+        JOURNEY["seat[1]"]
+
+
+def test_all_labels_stand_in_the_order_of_the_course_and_the_ends_last() -> None:
+    on_the_way = ("planned", "in_approval", "approved", "flight_booked", "ticketed")
+    assert JOURNEY.all_labels == (*on_the_way, "all_travel", "some_travel", "called_off", "withdrawn")
