@@ -19,7 +19,7 @@ from messaging.consumer import Failed
 from messaging.errors import Poison
 from messaging.transport import Delivery
 
-_STEP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_STEP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}(\[[1-9]\d{0,2}\])?")
 _IDENTITIES: Final = {"saga_id", "step", "direction"}
 _SHOWN_PROBLEMS: Final = 5
 
