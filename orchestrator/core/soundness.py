@@ -15,7 +15,6 @@ from contracts.events import CompensationOutcome, Event, OutcomeEvent, Rejection
 from contracts.works import WORKS, KindOfWork
 from orchestrator.core.definition import (
     LONGEST_S,
-    MAX_BRANCHES,
     MAX_PIECES,
     Announcement,
     Compensation,
@@ -124,9 +123,8 @@ def _name_problems_of(definition: Any) -> Iterator[str]:
         yield from (f"{name!r}: {problem}" for problem in name_problems(name))
     for name in sorted({str(name) for name in names if names.count(name) > 1}):
         yield f"the name {name!r} is there more than once"
-    branches = sum(MAX_BRANCHES for stage in definition.course if isinstance(stage, ForEach))
-    if len(names) + branches > MAX_PIECES + len(definition.course):
-        yield f"it could have more than {MAX_PIECES} pieces of work"
+    if len(definition.first_pieces) > MAX_PIECES:
+        yield f"it has more than {MAX_PIECES} pieces of work"
 
 
 def _order_problems(course: Sequence[Any]) -> Iterator[str]:
