@@ -27,6 +27,7 @@ from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, 
 from participants import external, external_verdicts
 from participants.fence import TABLE
 from participants.inventory import handlers
+from simulation import stand_in
 from simulation.facts import Decided
 from simulation.patches import Patch, applied
 
@@ -42,6 +43,9 @@ RULES: Final[dict[str, str]] = {
     "report_stuck": "S7 stuck",
     "report_refusal": "P5 refused while awaited",
     "report_dead_letter": "S10 dead letter",
+    "take_signal": "S23 signal",
+    "signal_again": "S23 signal again",
+    "end_wait": "S23 time is over",
     "retry": "S10 retry",
     "resolve": "S19 resolve",
     "settle": "S19 settle",
@@ -94,8 +98,8 @@ def _rule(engine: Engine, saga: Saga | None, happened: Any, answer: Any) -> str:
     assert definition is not None
     trigger = machine.classify(definition, happened)
     row = None if trigger is None else machine.TABLE.get((saga.status, trigger))
-    if row is not None and row.rule.__name__ == "cancel_again":
-        return RULES["cancel_again"]
+    if row is not None and row.rule.__name__ in ("cancel_again", "signal_again"):
+        return RULES[row.rule.__name__]
     if isinstance(answer, Stale):
         return "S1 stale"
     if isinstance(answer, Refused):
@@ -227,8 +231,10 @@ PROBES: Final = (
     Patch(timers, "look", _look),
     Patch(external, "move_for", _move_for),
     Patch(handlers, "move_for", _move_for),
+    Patch(stand_in, "move_for", _move_for),
     Patch(handlers, "ruling_on", _ruling_on),
     Patch(external_verdicts, "ruling_on", _ruling_on),
+    Patch(stand_in, "ruling_on", _ruling_on),
     Patch(consumer, "after_failure", _after_failure),
     Patch(Hops, "postpone", _postpone),
     Patch(Collector, "__call__", _collect),

@@ -40,6 +40,6 @@ def story(run: Run, objection: Objection) -> Iterator[str]:
 def stories(run: Run) -> Iterator[str]:
     """Every saga's story, one after the other, then what happened to nobody in particular."""
     for saga_id, saga in run.sagas.items():
-        yield f"── order {saga.subject_id} of {saga.input.customer_id}: {saga.label}"
+        yield f"── {saga.definition} {saga.subject_id}: {saga.label}"
         yield from timeline(run.facts, {str(saga_id), str(saga.subject_id)})
         yield ""
