@@ -200,7 +200,7 @@ class Operator(Person):
             await self._retry(saga, version)
         elif action == "cancel":
             await self._do("cancel", saga, cancelling(saga.saga_id, OPERATOR, version))
-        else:
+        elif saga.steps:
             await self.resolve(saga, self.rng.choice(saga.steps).name)
 
     async def put_right(self) -> None:
@@ -243,7 +243,7 @@ class Operator(Person):
         """A verdict that is true, or that a person has made true; None where there is nothing to judge."""
         if step == "reserve":
             return ResolveRequested(OPERATOR, step, self.rng.choice(list(Verdict)), "by hand")
-        works = {"charge": ChargePayment, "ship": ShipOrder}
+        works: dict[str, type[Command]] = {"charge": ChargePayment, "ship": ShipOrder}
         return self.truth_about(works[step], saga, step, direction) if step in works else None
 
     def truth_about(

@@ -78,14 +78,10 @@ class Offers:
             works[work.name] = work if known is None or known.compensation is None else known
         self.works = Works(works.values())
         self._works = works
-        self.keys: Mapping[str, str] = {
-            event.__name__: event.key
-            for event in (
-                StepRefused,
-                StepSettled,
-                *(event for step in self.steps.values() for event in step.events()),
-            )
-        }
+        events: list[type[OutcomeEvent]] = [StepRefused, StepSettled]
+        for step in self.steps.values():
+            events += step.events()
+        self.keys: Mapping[str, str] = {event.__name__: event.key for event in events}
 
     def step(self, piece: str) -> Step | None:
         """The step of a piece of work; None for one that no definition has."""

@@ -184,13 +184,16 @@ class OneOrderForAKey(Checker):
 
 
 class AttemptsAreFailures(Checker):
-    """A message's attempt goes up by one when its handling has failed, and never otherwise (P9)."""
+    """A message's attempt goes up by one when its handling has failed, and never otherwise (P9).
+
+    Copies of one message that fail together do so at the same time.
+    """
 
     rule = "only failures use attempts up (P9)"
 
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
-        self._hopped: dict[tuple[object, object], tuple[int, object]] = {}
+        self._hopped: dict[tuple[object, object, object], int] = {}
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -198,15 +201,16 @@ class AttemptsAreFailures(Checker):
         return {Committed: self._committed}
 
     def _committed(self, fact: Committed) -> Objections:
+        told: dict[tuple[object, object, object], int] = {}
         for message in added_messages(fact):
             if ORIGINAL_MESSAGE_ID not in message.headers:
                 continue
             chain = (message.headers[ORIGINAL_QUEUE], message.headers[ORIGINAL_MESSAGE_ID])
             attempt, failed_at = message.headers[ATTEMPT], message.headers.get(LAST_FAILURE_AT)
-            before, failed_before = self._hopped.get(chain, (1, None))
-            self._hopped[chain] = (attempt, failed_at)
-            if attempt > before and failed_at == failed_before:
+            told[*chain, failed_at] = attempt
+            if attempt > self._hopped.get((*chain, failed_at), 1 if failed_at is None else attempt):
                 yield str(message.correlation_id), f"{message.type} uses an attempt up without having failed"
+        self._hopped |= {each: attempt for each, attempt in told.items() if each not in self._hopped}
 
 
 class DeadLettersTellTheirStory(Checker):

@@ -206,9 +206,10 @@ class DeadLettersStopTheClock(Checker):
         if row.dead.status is DeadLetterStatus.REPLAYING:
             return True
         saga = self.known.sagas[row.dead.saga_id] if row.dead.saga_id else None
-        if saga is None or row.dead.step is None:
+        if saga is None or row.dead.step is None or row.dead.direction is None:
             return True
-        return not saga.has_incident(IncidentKind.DEAD_LETTER, row.dead.step, Direction(row.dead.direction))
+        direction = Direction(row.dead.direction)
+        return not saga.has_incident(IncidentKind.DEAD_LETTER, row.dead.step, direction)
 
 
 def _sent_again(before: Saga, awaited: Awaited) -> bool:

@@ -73,8 +73,11 @@ class WaitsInPeace(Checker):
         self._since: dict[tuple[UUID, str], datetime] = {}
 
     def _committed(self, fact: Committed) -> Objections:
+        before = {change.key: change.before for change in fact.of(SAGAS)}
         for saga, piece, direction in asked_in(self.known, fact):
-            if not saga.awaits(piece, direction):
+            earlier = before.get(saga.saga_id)
+            asked_again = earlier is not None and earlier.awaits(piece, direction)
+            if not asked_again and not saga.awaits(piece, direction):
                 yield str(saga.saga_id), f"{piece} ({direction}) is asked for and not awaited"
         for change in fact.of(HISTORY):
             if isinstance(change.after.accepted, WaitElapsed):
