@@ -186,14 +186,15 @@ class OneOrderForAKey(Checker):
 class AttemptsAreFailures(Checker):
     """A message's attempt goes up by one when its handling has failed, and never otherwise (P9).
 
-    Copies of one message that fail together do so at the same time.
+    There may be copies of a message, each with failures of its own: one of them has failed before, at another
+    time.
     """
 
     rule = "only failures use attempts up (P9)"
 
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
-        self._hopped: dict[tuple[object, object, object], int] = {}
+        self._hopped: dict[tuple[object, object], set[tuple[int, object]]] = {}
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -201,16 +202,17 @@ class AttemptsAreFailures(Checker):
         return {Committed: self._committed}
 
     def _committed(self, fact: Committed) -> Objections:
-        told: dict[tuple[object, object, object], int] = {}
         for message in added_messages(fact):
             if ORIGINAL_MESSAGE_ID not in message.headers:
                 continue
             chain = (message.headers[ORIGINAL_QUEUE], message.headers[ORIGINAL_MESSAGE_ID])
             attempt, failed_at = message.headers[ATTEMPT], message.headers.get(LAST_FAILURE_AT)
-            told[*chain, failed_at] = attempt
-            if attempt > self._hopped.get((*chain, failed_at), 1 if failed_at is None else attempt):
+            hopped = self._hopped.setdefault(chain, {(1, None)})
+            hopped.add((attempt, failed_at))
+            if attempt > 1 and not any(
+                (tried, failed_at != at) == (attempt - 1, True) for tried, at in hopped
+            ):
                 yield str(message.correlation_id), f"{message.type} uses an attempt up without having failed"
-        self._hopped |= {each: attempt for each, attempt in told.items() if each not in self._hopped}
 
 
 class DeadLettersTellTheirStory(Checker):
