@@ -44,6 +44,18 @@ def registry(settings: Settings) -> Registry:
     return Registry(found)
 
 
+def rehearsed(name: str, policy: StepPolicy) -> SagaDefinition:
+    """The definition that a function gives, which nothing runs on yet. Raises Failure unless it could run."""
+    try:
+        definition = _defined(name, policy)
+        validate(definition)
+    except InvalidDefinition as error:
+        raise Failure(f"--definition {name}: {error}") from None
+    except Failure as failure:
+        raise Failure(str(failure).replace(f"{PREFIX}SAGA_DEFINITIONS:", "--definition", 1)) from None
+    return definition
+
+
 def _check_unlike(found: list[SagaDefinition], definition: SagaDefinition) -> None:
     if any((each.name, each.version) == (definition.name, definition.version) for each in found):
         raise InvalidDefinition(f"{definition.name!r} version {definition.version} is there already")

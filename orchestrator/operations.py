@@ -10,7 +10,14 @@ from uuid import UUID
 from messaging.identifiers import NewId
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.effects import Refused, Stale
-from orchestrator.core.inputs import Actor, CancelRequested, Input, ResolveRequested, RetryRequested
+from orchestrator.core.inputs import (
+    Actor,
+    CancelRequested,
+    Input,
+    ResolveRequested,
+    RetryRequested,
+    SignalReceived,
+)
 from orchestrator.core.machine import allowed_actions
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga, Work
@@ -82,9 +89,21 @@ class Operations:
         """
         return await self._act("cancel", saga_id, actor, CancelRequested(actor), expected_version)
 
-    async def retry(self, saga_id: UUID, actor: Actor, expected_version: int | None = None) -> Done:
-        """Send what the saga awaits once more, with a full deadline (S10). Raises as `cancel` does."""
-        return await self._act("retry", saga_id, actor, RetryRequested(actor), expected_version)
+    async def retry(
+        self, saga_id: UUID, actor: Actor, expected_version: int | None = None, step: str | None = None
+    ) -> Done:
+        """Send what the saga awaits once more, with a full deadline (S10). Raises as `cancel` does.
+
+        Args:
+            step: the piece that is meant; None for all of them (S20).
+        """
+        return await self._act("retry", saga_id, actor, RetryRequested(actor, step), expected_version)
+
+    async def signal(
+        self, saga_id: UUID, signal: SignalReceived, expected_version: int | None = None
+    ) -> Done:
+        """Take what a wait waits for, once; a repeat changes nothing (S23). Raises as `cancel` does."""
+        return await self._act("signal", saga_id, signal.actor, signal, expected_version)
 
     async def resolve(
         self, saga_id: UUID, verdict: ResolveRequested, expected_version: int | None = None
@@ -158,6 +177,8 @@ def audit(
 
 def details_of(asked: Input) -> Mapping[str, Any]:
     """What an audit entry says of what was asked for, beyond the action itself."""
+    if isinstance(asked, SignalReceived):
+        return {"signal": {"wait": asked.wait, "body": dict(asked.body)}}
     if not isinstance(asked, ResolveRequested):
         return {}
     said = {"step": asked.step, "verdict": asked.verdict.value}

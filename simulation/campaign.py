@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from simulation.coverage import Coverage
-from simulation.plan import plan_of
+from simulation.kinds import BOTH, Kind
 from simulation.report import failure
 from simulation.run import Run
 from simulation.world import MemoryStorage, Storage
@@ -29,58 +29,77 @@ class Outcome:
 
     seeds: int = 0
     orders: int = 0
+    sagas: int = 0
+    """Of other kinds than orders."""
     virtual_s: float = 0.0
-    violations: dict[int, str] = field(default_factory=dict)
-    """By seed, the first thing that was wrong."""
-    reports: dict[int, list[str]] = field(default_factory=dict)
-    """By seed, the story of what was wrong."""
-    coverage: Coverage = field(default_factory=Coverage)
+    violations: dict[str, str] = field(default_factory=dict)
+    """By world, the first thing that was wrong."""
+    reports: dict[str, list[str]] = field(default_factory=dict)
+    """By world, the story of what was wrong."""
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    """By kind of world."""
 
     def merge(self, other: Outcome) -> None:
         """Add another's results."""
         self.seeds += other.seeds
         self.orders += other.orders
+        self.sagas += other.sagas
         self.virtual_s += other.virtual_s
         self.violations |= other.violations
         self.reports |= other.reports
-        self.coverage.merge(other.coverage)
+        for kind, coverage in other.coverage.items():
+            self.coverage.setdefault(kind, Coverage(coverage.never)).merge(coverage)
+
+    def add(self, kind: Kind, run: Run) -> None:
+        """Add one world's."""
+        self.orders += len(run.plan.orders)
+        self.sagas += len(run.plan.starts)
+        self.virtual_s += run.loop.time()
+        self.coverage.setdefault(kind.name, Coverage(kind.never)).add(run.facts)
+        if run.violations:
+            name = f"{run.plan.seed} ({kind.name})"
+            self.violations[name] = str(run.violations[0])
+            self.reports[name] = list(failure(run))
 
 
-def run_seeds(seeds: Sequence[int], storage: Storage | None = None) -> Outcome:
-    """Run some seeds in this process, one after the other."""
+def run_seeds(seeds: Sequence[int], storage: Storage | None = None, kinds: Sequence[Kind] = BOTH) -> Outcome:
+    """Run some seeds in this process, one after the other, each as a world of every kind."""
     outcome = Outcome()
     for seed in seeds:
-        run = Run(plan_of(seed), storage)
-        run.execute()
+        for kind in kinds:
+            run = Run(kind.plans(seed), storage)
+            run.execute()
+            outcome.add(kind, run)
         outcome.seeds += 1
-        outcome.orders += len(run.plan.orders)
-        outcome.virtual_s += run.loop.time()
-        outcome.coverage.add(run.facts)
-        if run.violations:
-            outcome.violations[seed] = str(run.violations[0])
-            outcome.reports[seed] = list(failure(run))
     return outcome
 
 
 def campaign(
-    first: int, count: int, workers: int | None = None, databases: Sequence[str] = ()
+    first: int,
+    count: int,
+    workers: int | None = None,
+    databases: Sequence[str] = (),
+    kinds: Sequence[Kind] = BOTH,
 ) -> Iterator[Outcome]:
     """Run ``count`` seeds from ``first`` on; what came of each chunk, in order of the seeds.
 
     Args:
         workers: processes to run on; all cores by default.
         databases: URLs of prepared databases of PostgreSQL, one for each worker; none for storage in memory.
+        kinds: of the worlds that a seed stands for.
     """
     size = 1 if databases else CHUNK
     chunks = [range(at, min(at + size, first + count)) for at in range(first, first + count, size)]
     workers = min(workers or os.cpu_count() or 1, len(chunks), len(databases) or count)
     if workers <= 1 and not databases:
-        yield from map(run_seeds, chunks)
+        yield from (run_seeds(chunk, None, kinds) for chunk in chunks)
         return
-    yield from _in_order(chunks, workers, databases)
+    yield from _in_order(chunks, workers, databases, kinds)
 
 
-def _in_order(chunks: Sequence[range], workers: int, databases: Sequence[str]) -> Iterator[Outcome]:
+def _in_order(
+    chunks: Sequence[range], workers: int, databases: Sequence[str], kinds: Sequence[Kind]
+) -> Iterator[Outcome]:
     """What comes of each chunk; whoever stops listening stops the workers with the chunk that they are at."""
     context = get_context("spawn")
     shared: Any = context.SimpleQueue()
@@ -89,7 +108,7 @@ def _in_order(chunks: Sequence[range], workers: int, databases: Sequence[str]) -
     begin = partial(_prepare, shared if databases else None)
     pool = ProcessPoolExecutor(workers, context, initializer=begin)
     try:
-        waiting: list[Future[Outcome]] = [pool.submit(_run_chunk, chunk) for chunk in chunks]
+        waiting: list[Future[Outcome]] = [pool.submit(_run_chunk, chunk, kinds) for chunk in chunks]
         for future in waiting:
             yield future.result()
     finally:
@@ -108,8 +127,8 @@ def storage_in(database: str | None = None) -> Storage:
 _storage: list[Storage] = []
 
 
-def _run_chunk(chunk: range) -> Outcome:
-    return run_seeds(chunk, *_storage)
+def _run_chunk(chunk: range, kinds: Sequence[Kind]) -> Outcome:
+    return run_seeds(chunk, _storage[0], kinds)
 
 
 def _prepare(databases: Any) -> None:

@@ -22,7 +22,12 @@ Cell = tuple[str, str, str]
 class Coverage:
     """Counts of rule × direction × fault."""
 
-    def __init__(self) -> None:
+    def __init__(self, never: frozenset[Fault] = frozenset()) -> None:
+        """
+        Args:
+            never: faults that cannot strike.
+        """
+        self.never = never
         self.cells: Counter[Cell] = Counter()
         self.strikes: Counter[str] = Counter()
 
@@ -53,7 +58,7 @@ class Coverage:
         A cell says how often the rule was kept after the fault had struck: nothing for never, else the number
         of digits of the count.
         """
-        kinds = list(Fault)
+        kinds = [fault for fault in Fault if fault not in self.never]
         letters = dict(zip(kinds, ascii_letters, strict=False))
         yield "after which fault a rule was kept; a cell is the number of digits of how often"
         for fault in kinds:
@@ -67,7 +72,7 @@ class Coverage:
         yield f"{self.covered():.0%} of the cells"
 
     def covered(self) -> float:
-        """The share of the cross product of seen rules and all faults that was seen."""
+        """The share of the cross product of seen rules and all possible faults that was seen."""
         rules = {(rule, direction) for rule, direction, _ in self.cells}
         seen = sum(1 for _, _, fault in self.cells if fault != NO_FAULT)
-        return seen / (len(rules) * len(Fault)) if rules else 0.0
+        return seen / (len(rules) * (len(Fault) - len(self.never))) if rules else 0.0

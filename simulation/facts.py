@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,8 @@ class Committed:
 
     service: str
     changes: Sequence[Change]
+    at: datetime | None = None
+    """The database's time, where it is told."""
     _by_table: dict[str, list[Change]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,24 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Effected:
+    """A participant has done a piece of work, or a person has in its stead."""
+
+    participant: str
+    saga_id: UUID
+    piece: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reversed:
+    """A participant has undone a piece of work, or a person has in its stead."""
+
+    participant: str
+    saga_id: UUID
+    piece: str
+
+
+@dataclass(frozen=True, slots=True)
 class Charged:
     """The gateway took money."""
 
@@ -120,6 +140,42 @@ class Shipped:
 
     order_id: str
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asks for a saga to be started, under ids of its own for each try (S24)."""
+
+    definition: str
+    owner: str
+    idempotency_key: str
+    subject_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Somebody was told which saga's subject stands for what they asked."""
+
+    definition: str
+    owner: str
+    idempotency_key: str
+    fingerprint: bytes
+    subject_id: UUID | None
+    """None where the key was refused because it stands for another input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """Somebody was told what came of a signal (S23).
+
+    Attributes:
+        came: ``taken``, ``taken before``, or the code of the refusal.
+    """
+
+    saga_id: UUID
+    wait: str
+    body: Mapping[str, Any]
+    came: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +235,11 @@ Fact = (
     | HandedOut
     | Delivered
     | Acknowledged
+    | Effected
+    | Reversed
+    | Asked
+    | Started
+    | Signalled
     | Charged
     | Refunded
     | Shipped

@@ -6,22 +6,15 @@ import random
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.commands import ChargePayment, ItemQuantity, ReleaseInventory, ReserveInventory, ShipOrder
 from contracts.envelope import Direction
-from contracts.routing import (
-    COMMANDS_EXCHANGE,
-    DEFAULT_EXCHANGE,
-    EVENTS_EXCHANGE,
-    INVENTORY,
-    OUTCOMES_QUEUE,
-    PARTICIPANTS,
-    PAYMENT,
-    SHIPPING,
-)
+from contracts.routing import COMMANDS_EXCHANGE, DEFAULT_EXCHANGE, EVENTS_EXCHANGE, OUTCOMES_QUEUE
 from messaging.compose import command_message
 from messaging.in_process import InProcessBroker
 from messaging.transport import Message
-from orchestrator.core.state import Saga
+from orchestrator.core.asking import awaited_command
+from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import Awaited, Saga
 from simulation.servers import BEGINNING
 
 _BODIES: Final = (
@@ -39,9 +32,10 @@ _TYPES: Final = ("ReserveInventory", "PaymentSuccessfulEvent", "StepSettled", "S
 class Forger:
     """Sends garbage, and true-looking messages of sagas that never were."""
 
-    def __init__(self, broker: InProcessBroker, rng: random.Random) -> None:
+    def __init__(self, broker: InProcessBroker, rng: random.Random, registry: Registry) -> None:
         self._broker = broker
         self._rng = rng
+        self._registry = registry
 
     def forge(self) -> None:
         """Send one message to somebody."""
@@ -49,7 +43,7 @@ class Forger:
             (
                 (EVENTS_EXCHANGE, "payment.successful"),
                 (DEFAULT_EXCHANGE, OUTCOMES_QUEUE),
-                (COMMANDS_EXCHANGE, self._rng.choice(PARTICIPANTS)),
+                (COMMANDS_EXCHANGE, self._rng.choice(self._registry.participants)),
             )
         )
         saga_id = UUID(int=self._rng.getrandbits(128))
@@ -72,36 +66,29 @@ class Forger:
         )
 
     def release_too_early(self, saga: Saga) -> None:
-        """Send a release of something that has not been asked for yet, as an old program might (P4, P5)."""
-        command = ReleaseInventory(
-            saga_id=saga.saga_id,
-            order_id=saga.subject_id,
-            step="reserve",
-            direction=Direction.COMPENSATING,
-        )
-        message_id = UUID(int=self._rng.getrandbits(128))
-        self._broker.publish(command_message(command, INVENTORY, message_id, BEGINNING, "forger"))
+        """Undo something that has not been asked for yet, as an old program might (P4, P5)."""
+        definition = self._definition_of(saga)
+        undoable = [step.name for step in definition.steps if step.compensation is not None]
+        first = next((piece.name for piece in saga.steps if piece.name in undoable), None)
+        if first is not None:
+            self._send(definition, saga, first, Direction.COMPENSATING)
 
     def repeat_the_past(self, saga: Saga) -> None:
-        """Send a command of a saga that ended long ago once more."""
-        identity: dict[str, Any] = {"saga_id": saga.saga_id, "order_id": saga.subject_id}
-        identity["direction"] = Direction.FORWARD
-        lines = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in saga.input.lines)
-        address = saga.input.shipping_address
-        charged = ChargePayment(
-            **identity,
-            step="charge",
-            customer_id=saga.input.customer_id,
-            amount=saga.input.total,
-            currency=saga.input.currency,
-            payment_method=saga.input.payment_method,
-        )
-        for participant, command in (
-            (INVENTORY, ReserveInventory(**identity, step="reserve", lines=lines)),
-            (PAYMENT, charged),
-            (SHIPPING, ShipOrder(**identity, step="ship", lines=lines, shipping_address=address)),
-        ):
-            self._broker.publish(command_message(command, participant, self.new_id(), BEGINNING, "forger"))
+        """Send the commands of a saga that ended long ago once more."""
+        definition = self._definition_of(saga)
+        for piece in saga.steps:
+            if piece.name in definition:
+                self._send(definition, saga, piece.name, Direction.FORWARD)
+
+    def _definition_of(self, saga: Saga) -> SagaDefinition:
+        definition = self._registry.find(saga.definition, saga.definition_version)
+        assert definition is not None
+        return definition
+
+    def _send(self, definition: SagaDefinition, saga: Saga, piece: str, direction: Direction) -> None:
+        asked = awaited_command(definition, saga, Awaited(piece, direction, BEGINNING))
+        message = command_message(asked.command, asked.participant, self.new_id(), BEGINNING, "forger")
+        self._broker.publish(message)
 
     def new_id(self) -> UUID:
         """An id of a message."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
-from contracts.commands import Verdict
+from contracts.commands import ChargePayment, Command, ShipOrder, Verdict
 from contracts.envelope import Direction
 from contracts.orders import Order
 from messaging.identifiers import NewId
@@ -23,10 +23,12 @@ from orchestrator.sagas.order_fulfillment import NAME
 from orchestrator.service import Front
 from orchestrator.storage import DeadLetter, DeadLetterStatus
 from participants.providers import idempotency_key
+from simulation.cast import Cast
 from simulation.facts import Acted, Blundered, Fact, Submitted
 from simulation.plan import OrderPlan
 from simulation.process import ConnectionLost, Process
 from simulation.providers import Provider
+from simulation.stand_in import Outside
 
 R = TypeVar("R")
 
@@ -57,6 +59,18 @@ class Office(Protocol):
     @property
     def provider(self) -> Provider:
         """The providers, with whom an operator can talk."""
+
+    @property
+    def outside(self) -> Outside:
+        """What stand-ins have in common."""
+
+    @property
+    def cast(self) -> Cast:
+        """Who plays."""
+
+    @property
+    def owners(self) -> dict[UUID, str]:
+        """Who has started which saga, where they were told."""
 
     def tell(self, fact: Fact) -> None:
         """Let the watchers know."""
@@ -155,7 +169,7 @@ class Customer(Person):
         await asyncio.sleep(self.plan.cancels_after_s)
         saga_ids = [each.saga_id for each in await self.office.sagas() if each.subject_id == order_id]
         for saga_id in saga_ids * self.rng.choice((1, 1, 2)):
-            await self.act("customer", "cancel", saga_id, _cancelling(saga_id, CUSTOMER, None))
+            await self.act("customer", "cancel", saga_id, cancelling(saga_id, CUSTOMER, None))
 
 
 async def _submit(desk: Desk, order: Order, key: str | None) -> Answer:
@@ -185,8 +199,8 @@ class Operator(Person):
         if action == "retry":
             await self._retry(saga, version)
         elif action == "cancel":
-            await self._do("cancel", saga, _cancelling(saga.saga_id, OPERATOR, version))
-        else:
+            await self._do("cancel", saga, cancelling(saga.saga_id, OPERATOR, version))
+        elif saga.steps:
             await self.resolve(saga, self.rng.choice(saga.steps).name)
 
     async def put_right(self) -> None:
@@ -202,7 +216,7 @@ class Operator(Person):
     async def resolve(self, saga: Saga, step: str) -> None:
         """Find out what is true of a step, make it certain, and say so."""
         if any(incident.step == step for incident in saga.incidents):
-            verdict = self._truth(saga, step, _judged(saga, step))
+            verdict = self.truth(saga, step, _judged(saga, step))
         else:
             verdict = ResolveRequested(OPERATOR, step, self.rng.choice(list(Verdict)))
         if verdict is None:
@@ -225,35 +239,49 @@ class Operator(Person):
         elif saga.awaited and self.rng.random() < 0.5:
             await self.resolve(saga, self.rng.choice(saga.awaited).step)
 
-    def _truth(self, saga: Saga, step: str, direction: Direction) -> ResolveRequested | None:
+    def truth(self, saga: Saga, step: str, direction: Direction) -> ResolveRequested | None:
         """A verdict that is true, or that a person has made true; None where there is nothing to judge."""
-        if step == "charge" and direction is Direction.COMPENSATING:
+        if step == "reserve":
+            return ResolveRequested(OPERATOR, step, self.rng.choice(list(Verdict)), "by hand")
+        works: dict[str, type[Command]] = {"charge": ChargePayment, "ship": ShipOrder}
+        return self.truth_about(works[step], saga, step, direction) if step in works else None
+
+    def truth_about(
+        self, command: type[Command], saga: Saga, step: str, direction: Direction
+    ) -> ResolveRequested | None:
+        """The same of a step that asks a provider."""
+        if command is ChargePayment and direction is Direction.COMPENSATING:
             if self.rng.random() < 0.4:
                 # The participant asks the gateway for proof before it believes this (P10).
                 return ResolveRequested(OPERATOR, step, Verdict.NO_EFFECT)
             key = idempotency_key(saga.saga_id, step, Direction.FORWARD)
             self.office.provider.give_back_by_hand(str(saga.subject_id), key)
             return ResolveRequested(OPERATOR, step, Verdict.SETTLED_OUTSIDE, "by hand")
-        if step == "ship" and direction is Direction.FORWARD:
-            return self._truth_about_parcel(saga)
-        if step == "reserve":
-            return ResolveRequested(OPERATOR, step, self.rng.choice(list(Verdict)), "by hand")
+        if command is ShipOrder and direction is Direction.FORWARD:
+            return self._truth_about_parcel(saga, step)
         return None
 
-    def _truth_about_parcel(self, saga: Saga) -> ResolveRequested:
+    def _truth_about_parcel(self, saga: Saga, step: str) -> ResolveRequested:
         provider = self.office.provider
-        key = idempotency_key(saga.saga_id, "ship", Direction.FORWARD)
+        key = idempotency_key(saga.saga_id, step, Direction.FORWARD)
         found = provider.shipments.by_key.get(key)
         if found is not None and found.status == "shipped":
-            return ResolveRequested(OPERATOR, "ship", Verdict.TOOK_EFFECT, found.reference)
+            return ResolveRequested(OPERATOR, step, Verdict.TOOK_EFFECT, found.reference)
         if self.rng.random() < 0.5:
             provider.close_by_hand(provider.shipments, key)
-        return ResolveRequested(OPERATOR, "ship", Verdict.NO_EFFECT)
+        return ResolveRequested(OPERATOR, step, Verdict.NO_EFFECT)
 
     async def _retry(self, saga: Saga, version: int | None) -> None:
+        step = self.piece_to_retry(saga)
         await self._do(
-            "retry", saga, lambda desk: desk.front.operations.retry(saga.saga_id, OPERATOR, version)
+            f"retry {step}" if step else "retry",
+            saga,
+            lambda desk: desk.front.operations.retry(saga.saga_id, OPERATOR, version, step),
         )
+
+    def piece_to_retry(self, saga: Saga) -> str | None:
+        """Which of the awaited pieces; None for all."""
+        return None
 
     async def _do(self, action: str, saga: Saga, work: Callable[[Desk], Awaitable[Any]]) -> None:
         await self.act("operator", action, saga.saga_id, work)
@@ -268,7 +296,8 @@ class Operator(Person):
             await self.act("operator", "discard", dead.saga_id, partial(_discard, dead))
 
 
-def _cancelling(saga_id: UUID, actor: Actor, version: int | None) -> Callable[[Desk], Awaitable[object]]:
+def cancelling(saga_id: UUID, actor: Actor, version: int | None) -> Callable[[Desk], Awaitable[object]]:
+    """Asks for a cancel."""
     return lambda desk: desk.front.operations.cancel(saga_id, actor, version)
 
 

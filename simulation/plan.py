@@ -8,22 +8,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.orders import Order, OrderLine, ShippingAddress
-from contracts.routing import INVENTORY, PARTICIPANTS
+from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
 from messaging.retries import RetryPolicy
-from orchestrator.core.definition import StepPolicy
+from simulation.cast import ORDERS, STOCK, Cast
+from simulation.courses.intentions import StartPlan
 from simulation.providers import DECLINED_METHOD, REFUSED_POSTAL_CODE
 from simulation.weather import Chance, Fault
 
 API: Final = "api"
 """The service that takes orders in and lets people act; it shares the orchestrator's database."""
-
-POLICY: Final = StepPolicy(
-    deadline_s=40, grace_s=4, resend_after_s=3, resend_cap_s=20, stuck_after_attempts=4
-)
-NEW_POLICY: Final = StepPolicy(
-    deadline_s=60, grace_s=6, resend_after_s=4, resend_cap_s=25, stuck_after_attempts=3
-)
-"""Of the second version of the definition, which is deployed while orders are under way (S13)."""
 
 RETRIES: Final = RetryPolicy(delays_s=(0.5, 2.0, 8.0), max_attempts=4)
 KEY_LIFETIME_S: Final = 100_000.0
@@ -31,7 +24,6 @@ ORDERS_COME_WITHIN_S: Final = 25.0
 STORM_LASTS_S: Final = 75.0
 """Afterwards nothing goes wrong any more, and everything has to end."""
 
-STOCK: Final[Mapping[str, int]] = {"apple": 9, "pear": 60, "plum": 60, "rare": 2}
 UNKNOWN_SKU: Final = "unheard-of"
 
 RATES: Final[Mapping[Fault, float]] = {
@@ -133,7 +125,12 @@ class Plan:
     spoils: tuple[float, ...] = ()
     """When what is stored of an order is spoilt (S25)."""
     strays: int = 0
-    """How many orders' reservations are released, by somebody, before they were asked for (P5)."""
+    """How many sagas' first steps are undone, by somebody, before they were asked for (P5)."""
+    cast: Cast = ORDERS
+    starts: tuple[StartPlan, ...] = ()
+    """Sagas that are started beside orders."""
+    edited_at_s: float | None = None
+    """When the functions of the definitions are edited without a new version; None for never (S22)."""
     faults: frozenset[Fault] = field(default_factory=frozenset)
 
 
@@ -144,9 +141,7 @@ def plan_of(seed: int) -> Plan:
     eagerness = 0.0 if mood < 0.06 else 1.0 if mood > 0.94 else 0.35
     rates = {fault: rate * rng.uniform(0.3, 2.0) for fault, rate in RATES.items() if rng.random() < eagerness}
     kinds = [fault for fault in STORMS if rng.random() < eagerness]
-    storms = [_storm(rng, kinds) for _ in range(rng.randrange(1, 7))] if kinds else []
-    if kinds and rng.random() < 0.3:
-        storms.append(_outage(rng))
+    storms = storms_of(rng, kinds)
     orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
     if rng.random() < LIARS:
@@ -155,7 +150,7 @@ def plan_of(seed: int) -> Plan:
     if eagerness == 0.0 and rng.random() < 0.7:
         # Only where nothing overtakes anything is it certain that the release comes first.
         strays, replicas[INVENTORY] = 2, 1
-    spoils = _spoils(Chance(seed).stream("spoilt rows"))
+    spoils = spoils_of(Chance(seed).stream("spoilt rows"))
     spoilt = {Fault.ROW_SPOILT} if spoils else set()
     return Plan(
         seed=seed,
@@ -176,10 +171,18 @@ def plan_of(seed: int) -> Plan:
     )
 
 
-def _spoils(rng: random.Random) -> tuple[float, ...]:
+def spoils_of(rng: random.Random) -> tuple[float, ...]:
     """From a stream of its own: what a seed stands for beside this does not change with it."""
     count = rng.choice((1, 1, 2)) if rng.random() < SPOILS else 0
     return tuple(sorted(rng.uniform(1.0, STORM_LASTS_S) for _ in range(count)))
+
+
+def storms_of(rng: random.Random, kinds: list[Fault]) -> list[Storm]:
+    """Some storms of these kinds."""
+    storms = [_storm(rng, kinds) for _ in range(rng.randrange(1, 7))] if kinds else []
+    if kinds and rng.random() < 0.3:
+        storms.append(_outage(rng))
+    return storms
 
 
 def _storm(rng: random.Random, kinds: list[Fault]) -> Storm:
@@ -227,6 +230,5 @@ def _order(rng: random.Random, number: int) -> OrderPlan:
     )
 
 
-ORCHESTRATOR_DATABASE: Final = "orchestrator"
-DATABASES: Final = (ORCHESTRATOR_DATABASE, *PARTICIPANTS)
+ORCHESTRATOR_DATABASE: Final = ORCHESTRATOR
 WAREHOUSE_DATABASE: Final = INVENTORY

@@ -17,8 +17,8 @@ from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator import intake
 from orchestrator.core import machine, timers
 from orchestrator.core.definition import SagaDefinition
-from orchestrator.core.effects import Refused, Stale
-from orchestrator.core.inputs import OutcomeReceived
+from orchestrator.core.effects import Refused, Stale, Transition
+from orchestrator.core.inputs import OutcomeReceived, SignalReceived
 from orchestrator.core.state import Awaited, Saga
 from orchestrator.core.timers import Observed, StayAsItIs
 from orchestrator.dead_letters.collector import Collector
@@ -27,8 +27,10 @@ from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, 
 from participants import external, external_verdicts
 from participants.fence import TABLE
 from participants.inventory import handlers
+from simulation import stand_in
 from simulation.facts import Decided
 from simulation.patches import Patch, applied
+from simulation.stage_probes import stage_rules
 
 RULES: Final[dict[str, str]] = {
     "advance": "S6 advance",
@@ -42,6 +44,9 @@ RULES: Final[dict[str, str]] = {
     "report_stuck": "S7 stuck",
     "report_refusal": "P5 refused while awaited",
     "report_dead_letter": "S10 dead letter",
+    "take_signal": "S23 signal",
+    "signal_again": "S23 signal again",
+    "end_wait": "S23 time is over",
     "retry": "S10 retry",
     "resolve": "S19 resolve",
     "settle": "S19 settle",
@@ -85,6 +90,18 @@ def _fold(original: Callable[..., Any]) -> Callable[..., Any]:
     return fold
 
 
+def _record(original: Callable[..., Any]) -> Callable[..., Any]:
+    def record(
+        engine: Engine, work: Work, definition: SagaDefinition, transition: Transition, *others: Any
+    ) -> None:
+        before, after = work.sagas.get(transition.saga.saga_id), transition.saga
+        for rule in stage_rules(definition, before, transition):
+            told(rule, type(transition.accepted).__name__, after.saga_id, str(after.direction))
+        original(engine, work, definition, transition, *others)
+
+    return record
+
+
 def _rule(engine: Engine, saga: Saga | None, happened: Any, answer: Any) -> str:
     if isinstance(answer, UnknownSaga) or saga is None:
         return "S16 unknown saga"
@@ -94,10 +111,12 @@ def _rule(engine: Engine, saga: Saga | None, happened: Any, answer: Any) -> str:
     assert definition is not None
     trigger = machine.classify(definition, happened)
     row = None if trigger is None else machine.TABLE.get((saga.status, trigger))
-    if row is not None and row.rule.__name__ == "cancel_again":
-        return RULES["cancel_again"]
+    if row is not None and row.rule.__name__ in ("cancel_again", "signal_again"):
+        return RULES[row.rule.__name__]
     if isinstance(answer, Stale):
         return "S1 stale"
+    if isinstance(answer, Refused) and isinstance(happened, SignalReceived):
+        return "S23 signal refused"
     if isinstance(answer, Refused):
         return "S9 S10 S19 refused"
     assert row is not None
@@ -197,6 +216,8 @@ def _answered(original: Callable[..., Any]) -> Callable[..., Any]:
         given = original(submission, standing, committed)
         what = "S17 found committed" if submission.subject_id in committed else f"S14 {_kind(given)}"
         told(what, "", submission.saga_id, "forward")
+        if submission.scope is not None:
+            told("S24 started by its name", submission.definition, submission.saga_id, "forward")
         return given
 
     return answer
@@ -224,11 +245,14 @@ def _direction_of(delivery: Delivery) -> str:
 
 PROBES: Final = (
     Patch(Engine, "fold", _fold),
+    Patch(Engine, "_record", _record),
     Patch(timers, "look", _look),
     Patch(external, "move_for", _move_for),
     Patch(handlers, "move_for", _move_for),
+    Patch(stand_in, "move_for", _move_for),
     Patch(handlers, "ruling_on", _ruling_on),
     Patch(external_verdicts, "ruling_on", _ruling_on),
+    Patch(stand_in, "ruling_on", _ruling_on),
     Patch(consumer, "after_failure", _after_failure),
     Patch(Hops, "postpone", _postpone),
     Patch(Collector, "__call__", _collect),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from simulation.checkers.inspection import Objection
+from simulation.kinds import BOTH
 from simulation.run import Run
 from simulation.story import ids_of, timeline
 
@@ -19,14 +20,20 @@ _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 def failure(run: Run) -> Iterator[str]:
     """The report on a run that violated something."""
     first = run.violations[0]
-    yield f"seed {run.plan.seed}: {first}"
+    yield f"seed {run.plan.seed} ({run.plan.cast.name}): {first}"
     for further in run.violations[1:4]:
         yield f"  also: {further}"
     lines = list(story(run, first))
     if len(lines) > LINES:
         yield f"  ({len(lines) - LINES} earlier lines left out)"
     yield from (f"  {line}" for line in lines[-LINES:])
-    yield f"  see it again: oms simulate --seed {run.plan.seed} --trace"
+    yield f"  see it again: oms simulate --seed {run.plan.seed} {chosen(run)} --trace"
+
+
+def chosen(run: Run) -> str:
+    """What chooses the kind of world on the command line."""
+    name = run.plan.cast.name
+    return f"--kind {name}" if name in (kind.name for kind in BOTH) else f"--saga {name}"
 
 
 def story(run: Run, objection: Objection) -> Iterator[str]:
@@ -40,6 +47,6 @@ def story(run: Run, objection: Objection) -> Iterator[str]:
 def stories(run: Run) -> Iterator[str]:
     """Every saga's story, one after the other, then what happened to nobody in particular."""
     for saga_id, saga in run.sagas.items():
-        yield f"── order {saga.subject_id} of {saga.input.customer_id}: {saga.label}"
+        yield f"── {saga.definition} {saga.subject_id}: {saga.label}"
         yield from timeline(run.facts, {str(saga_id), str(saga.subject_id)})
         yield ""

@@ -12,7 +12,7 @@ import structlog
 
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.core.state import Saga
-from simulation.checkers import EVERY_CHECKER
+from simulation.checkers import COURSE_CHECKERS, ORDER_CHECKERS
 from simulation.checkers.inspection import Checker, Inspection, Objection
 from simulation.facts import Fact
 from simulation.loop import Asleep, Restless
@@ -37,17 +37,19 @@ class Run:
         self,
         plan: Plan,
         storage: Storage | None = None,
-        checkers: Sequence[type[Checker]] = EVERY_CHECKER,
+        checkers: Sequence[type[Checker]] | None = None,
     ) -> None:
         """
         Args:
             storage: in memory by default.
+            checkers: by default those of the plan's kind of world.
         """
         storage = storage or MemoryStorage()
         self.plan = plan
         self.facts: list[tuple[float, Fact]] = []
         self.violations: list[Objection] = []
-        self._inspection = Inspection(checkers)
+        chosen = checkers or (ORDER_CHECKERS if plan.cast.is_orders else COURSE_CHECKERS)
+        self._inspection = Inspection(chosen, plan.cast)
         self.loop = storage.loop()
         self.world = World(plan, self.loop, self, storage)
 

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from psycopg import OperationalError, errors
 
-from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from contracts.routing import INVENTORY, ORCHESTRATOR
 from messaging.transport import Message
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.saga_cache import SagaCache
 from simulation.facts import Committed, Deadlocked, Fact
@@ -34,9 +35,8 @@ Tell = Callable[[Fact], None]
 KINDS: Final[dict[str, Callable[[Database, Disturbances], MemoryTransaction]]] = {
     ORCHESTRATOR: MemoryOrchestratorTransaction,
     INVENTORY: MemoryInventoryTransaction,
-    PAYMENT: MemoryLedgerTransaction,
-    SHIPPING: MemoryLedgerTransaction,
 }
+"""Where it is not that of a ledger alone."""
 
 
 class Rows(Protocol):
@@ -102,7 +102,7 @@ class DatabaseServer:
 
     def committed(self, changes: list[Change]) -> None:
         """A transaction has become durable and visible."""
-        self._tell(Committed(self.service, changes))
+        self._tell(Committed(self.service, changes, self.clock()))
 
     def deadlocked(self) -> None:
         """A circle of waiting had to be broken."""
@@ -119,8 +119,15 @@ class Line(Disturbances):
         self._reached = server
         host.life.at_the_end.append(self._end)
 
-    def transactions(self, remembered: SagaCache | None) -> Callable[[], AbstractAsyncContextManager[Any]]:
-        """What opens transactions; ``remembered`` is the process's memory of sagas, where it has one."""
+    def transactions(
+        self, registry: Registry, remembered: SagaCache | None = None
+    ) -> Callable[[], AbstractAsyncContextManager[Any]]:
+        """What opens transactions.
+
+        Args:
+            registry: the definitions by which the process reads sagas.
+            remembered: the process's memory of sagas, where it has one.
+        """
         raise NotImplementedError
 
     def cut(self, down_s: float) -> None:
@@ -213,9 +220,11 @@ class MemoryLine(Line):
         self._server = server
         self._open: dict[Session, None] = {}
 
-    def transactions(self, remembered: SagaCache | None) -> Callable[[], MemoryTransaction]:
+    def transactions(
+        self, registry: Registry, remembered: SagaCache | None = None
+    ) -> Callable[[], MemoryTransaction]:
         """See `Line.transactions`."""
-        kind, database = KINDS[self._server.service], self._server.database
+        kind, database = KINDS.get(self._server.service, MemoryLedgerTransaction), self._server.database
 
         def begin() -> MemoryTransaction:
             transaction = kind(database, self)

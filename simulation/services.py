@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.routing import ORCHESTRATOR, PAYMENT, SHIPPING
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.sqlstates import is_transient
 from messaging.unit_of_work import PatientUnitOfWork, UnitOfWork
-from orchestrator.core.definition import SagaDefinition, Step
-from orchestrator.core.registry import Registry
-from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment, Front, OrchestratorService, Pace, ServiceTransaction
 from participants import service as participant
 from participants.breaker import BreakerPolicy
 from participants.payment.gateway import HttpPaymentGateway
 from participants.shipping.carrier import HttpCarrier
+from simulation.cast import Cast
 from simulation.network import SimulatedTransport, Wire
 from simulation.people import Desk
-from simulation.plan import KEY_LIFETIME_S, NEW_POLICY, POLICY, RETRIES
+from simulation.plan import KEY_LIFETIME_S, RETRIES
 from simulation.process import Host
 from simulation.providers import LONGEST_CALL_S, TRAITS, Provider, ProviderLine
 from simulation.servers import DatabaseServer, Line
+from simulation.stand_in import Offers, Outside, stand_in_service
 from simulation.weather import Chance
 
 PACE: Final = Pace(due_s=2.0, relay_s=8.0, sweep_s=4.0, jobs_s=None)
@@ -42,19 +41,6 @@ PARTICIPANT_PACE: Final = participant.Pace(
 BREAKER: Final = BreakerPolicy(minimum_calls=4, cool_down_s=3.0, probe_patience_s=10.0)
 
 
-def old_definition() -> SagaDefinition:
-    """The definition that every replica knows from the beginning."""
-    return order_fulfillment.order_fulfillment(POLICY)
-
-
-def new_definition() -> SagaDefinition:
-    """Its second version: more patient with every step, and with another word for what is not in stock."""
-    old = order_fulfillment.order_fulfillment(NEW_POLICY)
-    first, *others = old.course
-    assert isinstance(first, Step)
-    return replace(old, version=2, course=(replace(first, failure_code="sold_out"), *others))
-
-
 @dataclass(frozen=True, slots=True)
 class SimulatedDeployment(Deployment):
     """A deployment whose storage is one process's line to a simulated database."""
@@ -64,7 +50,7 @@ class SimulatedDeployment(Deployment):
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """See `Deployment.unit_of_work`."""
         assert self.line is not None
-        transactions = self.line.transactions(self.remembered)
+        transactions = self.line.transactions(self.registry, self.remembered)
         return PatientUnitOfWork(transactions, is_transient, outbox, self.rng, patience_s)
 
 
@@ -73,12 +59,17 @@ class Wiring:
 
     def __init__(
         self,
+        cast: Cast,
         chance: Chance,
         wire: Wire,
         servers: Mapping[str, DatabaseServer],
         provider: Provider,
+        outside: Outside,
         knows_new_version: Callable[[Host], bool],
     ) -> None:
+        self._cast = cast
+        self._outside = outside
+        self._offers = {name: Offers(name, cast.definitions) for name in cast.stand_ins}
         self._chance = chance
         self._wire = wire
         self._servers = servers
@@ -86,8 +77,6 @@ class Wiring:
         self._knows_new_version = knows_new_version
         self.lines: dict[str, Line] = {}
         """Every host's line to its database, by the host's name."""
-        self._old = Registry([old_definition()])
-        self._new = Registry([old_definition(), new_definition()])
 
     async def boot_api(self, host: Host) -> Desk:
         """Start a process that takes orders in."""
@@ -103,7 +92,7 @@ class Wiring:
         return service
 
     async def boot_participant(self, host: Host) -> participant.ParticipantService:
-        """Start a process of inventory, payment or shipping."""
+        """Start a process of inventory, payment, shipping or a stand-in."""
         rng, new_id = self._random(host)
         deployment = participant.Deployment(
             SimulatedTransport(self._wire, host), new_id, rng, RETRIES, PARTICIPANT_PACE
@@ -111,7 +100,7 @@ class Wiring:
         line = self._line(host, host.service)
 
         def storage(outbox: Outbox) -> UnitOfWork[Any]:
-            return PatientUnitOfWork(line.transactions(None), is_transient, outbox, rng)
+            return PatientUnitOfWork(line.transactions(self._cast.registry), is_transient, outbox, rng)
 
         exchange = ProviderLine(host, self._provider, rng)
         if host.service == PAYMENT:
@@ -121,15 +110,18 @@ class Wiring:
             service = participant.shipping_service(
                 deployment, storage, HttpCarrier(exchange, TRAITS), BREAKER
             )
-        else:
+        elif host.service == INVENTORY:
             service = participant.inventory_service(deployment, storage)
+        else:
+            offers = self._offers[host.service]
+            service = stand_in_service(offers, self._outside, host, deployment, storage)
         await service.start()
         return service
 
     def _orchestrator(self, host: Host) -> SimulatedDeployment:
         rng, new_id = self._random(host)
         return SimulatedDeployment(
-            registry=self._new if self._knows_new_version(host) else self._old,
+            registry=self._cast.registry if self._knows_new_version(host) else self._cast.known_first,
             database=cast(AsyncEngine, None),
             transport=SimulatedTransport(self._wire, host),
             new_id=new_id,

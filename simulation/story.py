@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from contracts.commands import COMMANDS
+from contracts.routing import COMMANDS_EXCHANGE
 from messaging.transport import Message
 from orchestrator.core.inputs import OutcomeReceived
 from orchestrator.core.state import Saga
@@ -15,18 +15,23 @@ from simulation.facts import (
     Acted,
     Aged,
     Arrived,
+    Asked,
     Blundered,
     Charged,
     Committed,
     Deadlocked,
     Decided,
     Delivered,
+    Effected,
     Fact,
     HandedOut,
     Published,
     Refunded,
     Refused,
+    Reversed,
     Shipped,
+    Signalled,
+    Started,
     Struck,
     Submitted,
 )
@@ -113,7 +118,7 @@ def _deadlocked(fact: Deadlocked) -> Told:
 def _message(verb: str) -> Callable[[Any], Told]:
     def tell(fact: Any) -> Told:
         message: Message = fact.message
-        if message.type in COMMANDS or message.routing_key.count("."):
+        if message.exchange == COMMANDS_EXCHANGE or message.routing_key.count("."):
             yield str(message.correlation_id), f"{verb:10} {message.type} to {message.routing_key}"
 
     return tell
@@ -124,6 +129,23 @@ def _delivery(verb: str) -> Callable[[Any], Told]:
         yield fact.delivery.correlation_id, f"{fact.who:10} {verb} {fact.delivery.type}"
 
     return tell
+
+
+def _effected(fact: Effected) -> Told:
+    yield str(fact.saga_id), f"EFFECT     {fact.participant} has done {fact.piece}"
+
+
+def _reversed(fact: Reversed) -> Told:
+    yield str(fact.saga_id), f"EFFECT     {fact.participant} has undone {fact.piece}"
+
+
+def _started(fact: Started) -> Told:
+    whom = str(fact.subject_id) if fact.subject_id else None
+    yield whom, f"caller     {fact.owner} is answered about {fact.definition}"
+
+
+def _signalled(fact: Signalled) -> Told:
+    yield str(fact.saga_id), f"signal     {fact.wait} {dict(fact.body)}: {fact.came}"
 
 
 def _charged(fact: Charged) -> Told:
@@ -168,6 +190,11 @@ _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Refused: _message("broker refuses"),
     Delivered: _delivery("receives"),
     Acknowledged: _delivery("acknowledges"),
+    Effected: _effected,
+    Reversed: _reversed,
+    Asked: lambda fact: iter(()),
+    Started: _started,
+    Signalled: _signalled,
     Charged: _charged,
     Refunded: _refunded,
     Shipped: _shipped,

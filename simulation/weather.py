@@ -50,8 +50,9 @@ class Fault(StrEnum):
     PROVIDER_SLOW = "provider slow"
     VOID_LIES = "void confirmed, yet an earlier call takes effect"
     PROVIDER_MISUSE = "call refused for good until somebody repairs it"
-    # what is stored
+    # what is stored, and what it is read by
     ROW_SPOILT = "an order's stored document spoilt until somebody repairs it"
+    DEFINITION_EDITED = "the functions of the definitions edited without a new version"
 
     __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
 

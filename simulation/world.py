@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 from contracts.commands import AdvanceLowWaterMark
-from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
+from contracts.routing import OUTCOMES_QUEUE, command_queue
 from messaging.compose import instruction_message
 from messaging.identifiers import first_id_at
 from messaging.in_process import InProcessBroker
 from messaging.topology import orchestrator_topology, participant_topology
-from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, Saga
 from orchestrator.storage import DeadLetter
+from simulation.cast import Cast
+from simulation.courses.people import CourseOperator, Starter
+from simulation.effects import effects_in
 from simulation.facts import Aged, Committed, Fact, Struck
 from simulation.garbage import Forger
 from simulation.loop import SimulatedLoop
@@ -24,11 +26,9 @@ from simulation.network import Wire
 from simulation.people import Customer, Operator
 from simulation.plan import (
     API,
-    DATABASES,
     ORCHESTRATOR_DATABASE,
     ORDERS_COME_WITHIN_S,
     RETRIES,
-    STOCK,
     STORM_LASTS_S,
     WAREHOUSE_DATABASE,
     Plan,
@@ -37,7 +37,8 @@ from simulation.plan import (
 from simulation.process import Host, Process
 from simulation.providers import Provider
 from simulation.servers import DatabaseServer, MemoryServer, Tell
-from simulation.services import Wiring, new_definition
+from simulation.services import Wiring
+from simulation.stand_in import Outside
 from simulation.storage.orchestrator import DEAD_LETTERS, SAGAS
 from simulation.storage.transaction import OUTBOX
 from simulation.weather import Chance, Fault, Weather
@@ -65,8 +66,8 @@ class Storage(Protocol):
     def loop(self) -> SimulatedLoop:
         """The loop on which a world with this storage lives."""
 
-    def begin(self, names: tuple[str, ...], loop: SimulatedLoop, tell: Tell) -> Mapping[str, DatabaseServer]:
-        """Empty servers for a new world."""
+    def begin(self, cast: Cast, loop: SimulatedLoop, tell: Tell) -> Mapping[str, DatabaseServer]:
+        """Empty servers for a new world, one for each service."""
 
     def close(self) -> None:
         """No world will live here any more."""
@@ -79,9 +80,9 @@ class MemoryStorage:
         """See `Storage.loop`."""
         return SimulatedLoop()
 
-    def begin(self, names: tuple[str, ...], loop: SimulatedLoop, tell: Tell) -> Mapping[str, DatabaseServer]:
+    def begin(self, cast: Cast, loop: SimulatedLoop, tell: Tell) -> Mapping[str, DatabaseServer]:
         """See `Storage.begin`."""
-        return {name: MemoryServer(name, loop, tell) for name in names}
+        return {name: MemoryServer(name, loop, tell) for name in cast.databases}
 
     def close(self) -> None:
         """See `Storage.close`."""
@@ -99,15 +100,28 @@ class World:
         self.weather = Weather(self.chance, plan.rates, self._struck)
         self.broker = InProcessBroker()
         self.wire = Wire(self.broker, self.chance.stream("network"), self.tell)
-        self.servers = storage.begin(DATABASES, loop, self.tell)
+        self.cast = plan.cast
+        self.cast.edition.edited = False
+        self.servers = storage.begin(self.cast, loop, self.tell)
         self._provider = Provider(loop, self.weather, self.tell, offers_void=plan.offers_void)
-        self.wiring = Wiring(self.chance, self.wire, self.servers, self._provider, self._knows_new_version)
+        self.outside = Outside(self.chance)
+        self.wiring = Wiring(
+            self.cast,
+            self.chance,
+            self.wire,
+            self.servers,
+            self._provider,
+            self.outside,
+            self._knows_new_version,
+        )
         self.processes = [
             self._process(name, number) for name, count in plan.replicas.items() for number in range(count)
         ]
         self._upgraded: set[str] = set()
         self._spoilt: dict[UUID, Saga] = {}
-        self._forger = Forger(self.broker, self.chance.stream("garbage"))
+        self.owners: dict[UUID, str] = {}
+        """Who has started which saga, where they were told."""
+        self._forger = Forger(self.broker, self.chance.stream("garbage"), self.cast.registry)
         self._storm_rng = self.chance.stream("storms")
         self._spoils_rng = self.chance.stream("spoilt rows of the world")
         self._warehouse_rng = self.chance.stream("warehouse")
@@ -127,6 +141,9 @@ class World:
     def tell(self, fact: Fact) -> None:
         """See `Office.tell`."""
         self._watcher.see(self.loop.time(), fact)
+        if isinstance(fact, Committed) and not self.cast.is_orders:
+            for effect in effects_in(fact):
+                self._watcher.see(self.loop.time(), effect)
         if self._strays and isinstance(fact, Committed):
             for change in fact.of(SAGAS):
                 if change.before is None and self._strays:
@@ -153,7 +170,8 @@ class World:
         busy = [self._later(0.0, customer.live) for customer in self._customers()]
         for storm in self.plan.storms:
             self.loop.call_later(storm.at_s, self._storm, storm)
-        operator = Operator(self, self.chance.stream("operator"))
+        kind = Operator if self.cast.is_orders else CourseOperator
+        operator = kind(self, self.chance.stream("operator"))
         meddling = [self._later(at_s, operator.meddle) for at_s in self._times(self.plan.meddling)]
         for at_s in self._times(self.plan.garbage):
             self.loop.call_later(at_s, self._forger.forge)
@@ -163,6 +181,8 @@ class World:
             self.loop.call_later(at_s, self._spoil)
         if self.plan.new_version_at_s is not None:
             self._deploy(self.plan.new_version_at_s)
+        if self.plan.edited_at_s is not None:
+            self.loop.call_later(self.plan.edited_at_s, self._edit)
         await asyncio.sleep(STORM_LASTS_S)
         self._calm_down()
         await asyncio.gather(*busy, *meddling)
@@ -186,7 +206,7 @@ class World:
         told = AdvanceLowWaterMark(mark=mark)
         messages = [
             instruction_message(told, name, self._forger.new_id(), now, ORCHESTRATOR_DATABASE)
-            for name in PARTICIPANTS
+            for name in self.cast.participants
         ]
         await orchestrator.raise_mark(mark, messages)
         await asyncio.sleep(PRUNING_LASTS_S)
@@ -236,11 +256,11 @@ class World:
 
         return self.loop.create_task(run())
 
-    def _customers(self) -> list[Customer]:
-        return [
-            Customer(self, self.chance.stream(f"customer {number}"), plan)
-            for number, plan in enumerate(self.plan.orders)
-        ]
+    def _customers(self) -> Iterator[Customer | Starter]:
+        for number, plan in enumerate(self.plan.orders):
+            yield Customer(self, self.chance.stream(f"customer {number}"), plan)
+        for number, start in enumerate(self.plan.starts):
+            yield Starter(self, self.chance.stream(f"starter {number}"), start)
 
     def _times(self, count: int) -> list[float]:
         rng = self.chance.stream(f"times {count}")
@@ -249,18 +269,18 @@ class World:
     # -- its beginning ------------------------------------------------------------------------------------
 
     def _declare(self) -> None:
-        outcomes = Registry([new_definition()]).outcome_keys
+        outcomes = self.cast.registry.outcome_keys
         self.broker.declare(orchestrator_topology(outcomes, RETRIES.delays_s))
-        for name in PARTICIPANTS:
+        for name in self.cast.participants:
             self.broker.declare(participant_topology(name, RETRIES.delays_s))
 
     async def _stock_up(self) -> None:
-        for sku, count in STOCK.items():
+        for sku, count in self.cast.stock.items():
             await self.servers[WAREHOUSE_DATABASE].count_stock(sku, lambda *_, count=count: count)
 
     async def _change_stock(self) -> None:
         rng = self._warehouse_rng
-        sku = rng.choice(sorted(STOCK))
+        sku = rng.choice(sorted(self.cast.stock))
         await self.servers[WAREHOUSE_DATABASE].count_stock(
             sku, lambda on_hand, reserved: rng.randrange(reserved, on_hand + 3)
         )
@@ -300,6 +320,11 @@ class World:
         for server in self.servers.values():
             server.down_until = 0.0
         self._provider.down_until = 0.0
+        self.outside.down_until = 0.0
+
+    def _edit(self) -> None:
+        self.cast.edition.edited = True
+        self._struck(Fault.DEFINITION_EDITED, "the definitions", None)
 
     def _spoil(self) -> None:
         """Somebody writes over what is stored of one order that is under way."""
@@ -338,17 +363,18 @@ class World:
                 if process.host is not None and process.host.alive:
                     self.wiring.lines[process.host.name].cut(lasts_s)
             case Fault.DATABASE_RESTARTED:
-                self.servers[rng.choice(DATABASES)].restart(lasts_s / 4)
+                self.servers[rng.choice(self.cast.databases)].restart(lasts_s / 4)
             case Fault.CLOCK_JUMPED:
-                self._jump(rng.choice(DATABASES), rng.uniform(-1, 1))
+                self._jump(rng.choice(self.cast.databases), rng.uniform(-1, 1))
             case Fault.CRASH:
                 process.crash()
             case Fault.PROCESS_STOPPED:
                 process.stop_for(lasts_s)
             case Fault.PROVIDER_DOWN:
-                self._provider.down_until = self.loop.time() + lasts_s
+                self._provider.down_until = self.outside.down_until = self.loop.time() + lasts_s
             case _:
                 self._break_orders()
+                self._break_starts()
 
     def _cut_off(self, process: Process, lasts_s: float) -> None:
         for connection in list(self.wire.connections):
@@ -356,7 +382,7 @@ class World:
                 connection.cut(lasts_s)
 
     def _purgeable(self) -> list[str]:
-        return [OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS)]
+        return [OUTCOMES_QUEUE, *map(command_queue, self.cast.participants)]
 
     def _jump(self, name: str, far: float) -> None:
         """A participant's proof that nothing happened rests on its clock: there it jumps less (P10)."""
@@ -370,6 +396,13 @@ class World:
         for number, saga in enumerate(sagas):
             if number in wrong and saga.status not in ENDED:
                 self._provider.broken_orders.add(str(saga.subject_id))
+
+    def _break_starts(self) -> None:
+        wrong = {plan.owner for plan in self.plan.starts if plan.fails_for_good}
+        for saga_id, owner in self.owners.items():
+            saga = self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).get(saga_id)
+            if owner in wrong and saga is not None and saga.status not in ENDED:
+                self.outside.broken[saga_id] = None
 
 
 assert ORDERS_COME_WITHIN_S < STORM_LASTS_S

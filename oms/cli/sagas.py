@@ -23,6 +23,7 @@ from oms.cli.options import (
     example,
     group,
 )
+from oms.cli.rehearse import rehearse
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
@@ -293,6 +294,15 @@ def _act(
         output.show_json(after)
     else:
         saga_view.show(after)
+
+
+commands.command(
+    "rehearse",
+    epilog=example(
+        "oms sagas rehearse --definition shop.sagas:order_fulfillment_3",
+        "oms sagas rehearse --definition shop.sagas:order_fulfillment --version 2 --json",
+    ),
+)(rehearse)
 
 
 async def _with_history(api: ApiClient, saga_id: UUID, entries: int) -> Document:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from oms.cli.options import AsJson, example
 
 if TYPE_CHECKING:
     from simulation.campaign import Outcome, Rate
+    from simulation.kinds import Kind
 
 LARGEST_SEED = 2**31
 
@@ -28,11 +30,19 @@ class StorageKind(StrEnum):
     POSTGRESQL = "postgresql"
 
 
+class KindName(StrEnum):
+    """Which worlds a seed stands for."""
+
+    ORDERS = "orders"
+    COURSES = "courses"
+
+
 def add_to(app: typer.Typer) -> None:
     """Put the command on the command line."""
     examples = example(
         "oms simulate --seeds 500",
-        "oms simulate --seed 4711 --trace",
+        "oms simulate --seed 4711 --kind courses --trace",
+        "oms simulate --saga order_fulfillment --seeds 100",
         "oms simulate --storage postgresql --seeds 20",
     )
     app.command("simulate", epilog=examples, rich_help_panel="Whole system")(simulate)
@@ -43,6 +53,19 @@ def simulate(
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, metavar="S", help="The first seed; a random one by default."),
+    ] = None,
+    kind: Annotated[
+        KindName | None,
+        typer.Option(
+            help="Orders, or courses: random sagas with groups, for-eachs and waits. Both by default."
+        ),
+    ] = None,
+    saga: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Worlds of this saga definition, with stand-ins for participants that are none of ours.",
+        ),
     ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Tell the story of every order of a seed.")] = False,
     jobs: Annotated[
@@ -67,13 +90,16 @@ def simulate(
     A seed fixes everything that happens, so a failing one is seen again exactly as it was; on PostgreSQL the
     server has its say as well. Exits with 1 when a rule was broken.
     """
+    if kind is not None and saga is not None:
+        raise typer.BadParameter("--kind and --saga exclude each other")
+    kinds = _kinds(kind, saga)
     first = random.randrange(LARGEST_SEED) if seed is None else seed  # noqa: S311 (any seed will do)
     jobs = 1 if trace else min(jobs or os.cpu_count() or 1, seeds)
     with _databases(storage, jobs, database_url) as databases:
         if trace:
-            _tell(first, seeds, databases)
+            _tell(first, seeds, databases, kinds)
             return
-        total = _run(first, seeds, jobs, databases, quiet=as_json)
+        total = _run(first, seeds, jobs, databases, kinds, quiet=as_json)
     if as_json:
         output.show_json(total)
     if total["violations"]:
@@ -91,14 +117,32 @@ def _databases(storage: StorageKind, jobs: int, database_url: str | None) -> Ite
         yield made
 
 
-def _run(first: int, seeds: int, jobs: int, databases: Sequence[str], *, quiet: bool) -> dict[str, Any]:
+def _kinds(kind: KindName | None, saga: str | None) -> Sequence[Kind]:
+    from simulation.kinds import BOTH
+
+    if saga is not None:
+        from oms.simulated_sagas import kind_of
+
+        return (kind_of(saga),)
+    return [each for each in BOTH if kind in (None, each.name)]
+
+
+def _run(
+    first: int,
+    seeds: int,
+    jobs: int,
+    databases: Sequence[str],
+    kinds: Sequence[Kind],
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
     from simulation.campaign import Outcome, Rate, campaign, stopwatch
 
     if not quiet:
         last = f" to {first + seeds - 1}" if seeds > 1 else ""
         typer.echo(f"seed{'s' if seeds > 1 else ''} {first}{last}")
     total, began_s = Outcome(), stopwatch()
-    for outcome in campaign(first, seeds, jobs, databases):
+    for outcome in campaign(first, seeds, jobs, databases, kinds):
         total.merge(outcome)
         if not quiet:
             for report in outcome.reports.values():
@@ -113,24 +157,30 @@ def _run(first: int, seeds: int, jobs: int, databases: Sequence[str], *, quiet: 
         "first_seed": first,
         "seeds": total.seeds,
         "orders": total.orders,
+        "sagas": total.sagas,
         "virtual_hours": round(total.virtual_s / 3600, 2),
         "seeds_per_second": round(rate.seeds / rate.seconds, 1),
-        "violations": {str(number): said for number, said in total.violations.items()},
+        "violations": total.violations,
         "coverage": [
-            {"rule": rule, "direction": direction, "fault": fault, "times": times}
-            for (rule, direction, fault), times in sorted(total.coverage.cells.items())
+            {"kind": name, "rule": rule, "direction": direction, "fault": fault, "times": times}
+            for name, coverage in total.coverage.items()
+            for (rule, direction, fault), times in sorted(coverage.cells.items())
         ],
     }
 
 
 def _summary(total: Outcome, rate: Rate) -> None:
     if total.seeds > 1:
-        for line in total.coverage.table():
-            typer.echo(line)
+        for name, coverage in total.coverage.items():
+            typer.echo(f"{name}:")
+            for line in coverage.table():
+                typer.echo(line)
     wrong = len(total.violations)
-    verdict = f"{wrong} of them broke a rule" if wrong else "no rule was broken"
+    verdict = f"{wrong} of their worlds broke a rule" if wrong else "no rule was broken"
+    told = [f"{total.orders:,} orders"] if total.orders else []
+    told += [f"{total.sagas:,} other sagas"] if total.sagas else []
     hours = f"{total.virtual_s / 3600:,.1f} simulated hours"
-    typer.echo(f"{total.seeds:,} seeds, {total.orders:,} orders, {hours}, {rate}: {verdict}")
+    typer.echo(f"{total.seeds:,} seeds, {' and '.join(told)}, {hours}, {rate}: {verdict}")
 
 
 def _progress(text: str) -> None:
@@ -140,18 +190,17 @@ def _progress(text: str) -> None:
         sys.stderr.flush()
 
 
-def _tell(first: int, seeds: int, databases: Sequence[str]) -> None:
+def _tell(first: int, seeds: int, databases: Sequence[str], kinds: Sequence[Kind]) -> None:
     """Print the stories of some seeds; ends with 1 when one of them broke a rule."""
     from simulation.campaign import storage_in
-    from simulation.plan import plan_of
     from simulation.report import failure, stories
     from simulation.run import Run
 
     broken, storage = False, storage_in(*databases)
-    for number in range(first, first + seeds):
-        run = Run(plan_of(number), storage)
+    for number, kind in product(range(first, first + seeds), kinds):
+        run = Run(kind.plans(number), storage)
         run.execute()
-        typer.echo(f"seed {number}")
+        typer.echo(f"seed {number} ({kind.name})")
         for line in stories(run):
             typer.echo(line)
         if run.violations:
@@ -159,6 +208,6 @@ def _tell(first: int, seeds: int, databases: Sequence[str]) -> None:
             for line in failure(run):
                 typer.echo(line)
         else:
-            typer.echo(f"seed {number}: no rule was broken")
+            typer.echo(f"seed {number} ({kind.name}): no rule was broken")
     if broken:
         raise typer.Exit(1)

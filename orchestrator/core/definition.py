@@ -361,6 +361,14 @@ class SagaDefinition:
         return {**own, StepRefused.__name__: StepRefused, StepSettled.__name__: StepSettled}
 
     @property
+    def commands(self) -> Iterator[type[Command]]:
+        """Every command that a saga of it may ask for, verdicts aside."""
+        for step in self.steps:
+            yield step.command
+            if step.compensation is not None:
+                yield step.compensation.command
+
+    @property
     def outcome_keys(self) -> frozenset[str]:
         """Their routing keys."""
         return frozenset(event.key for event in self.events.values())

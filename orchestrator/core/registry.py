@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from contracts.commands import Command, SettleStep
 from contracts.events import OutcomeEvent
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.soundness import InvalidDefinition, validate
@@ -17,6 +18,7 @@ class Registry:
         self._definitions: dict[tuple[str, int], SagaDefinition] = {}
         self._latest: dict[str, SagaDefinition] = {}
         self._events: dict[str, type[OutcomeEvent]] = {}
+        self._commands: dict[str, type[Command]] = {SettleStep.__name__: SettleStep}
         for definition in definitions:
             self._register(definition)
 
@@ -28,6 +30,8 @@ class Registry:
         for name, event in definition.events.items():
             if self._events.setdefault(name, event) is not event:
                 raise InvalidDefinition(f"two different events are both called {name}")
+        for command in definition.commands:
+            self._commands.setdefault(command.__name__, command)
         self._definitions[key] = definition
         latest = self._latest.get(definition.name)
         if definition.starts_sagas and (latest is None or latest.version < definition.version):
@@ -53,6 +57,11 @@ class Registry:
     def events(self) -> Mapping[str, type[OutcomeEvent]]:
         """Every event that can answer a command of some saga, by its type."""
         return self._events
+
+    @property
+    def commands(self) -> Mapping[str, type[Command]]:
+        """Every command that some saga may ask for, by its type."""
+        return self._commands
 
     @property
     def end_labels(self) -> frozenset[str]:

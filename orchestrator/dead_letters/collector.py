@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
@@ -11,7 +11,6 @@ from uuid import UUID
 
 import structlog
 
-from contracts.commands import COMMANDS
 from contracts.envelope import REPLAY_OF, Direction
 from contracts.routing import dead_letter_queue
 from contracts.sensitive import without_sensitive
@@ -79,7 +78,8 @@ class Collector:
 
         A death that is known already is no news: its saga may have been sent on its way again since (D2).
         """
-        works = [command_work(delivery) for delivery in deliveries]
+        commands_known = self.engine.registry.commands
+        works = [command_work(delivery, commands_known) for delivery in deliveries]
         saga_ids = {work.saga_id for work in works if work is not None}
         locked = await self.engine.lock(transaction, saga_ids)
         there = {*locked.sagas, *locked.unreadable}
@@ -154,14 +154,18 @@ def _awaited(saga: Saga, command: CommandWork) -> bool:
     return saga.waiting_for(command.step, command.direction) is not None
 
 
-def command_work(delivery: Delivery) -> CommandWork | None:
-    """The piece of work of a dead command; None for anything that is not a readable command."""
-    if _text(delivery.headers, retries.ORIGINAL_TYPE, delivery.type) not in COMMANDS:
+def command_work(delivery: Delivery, known: Container[str]) -> CommandWork | None:
+    """The piece of work of a dead command; None for anything that is not a readable command.
+
+    Args:
+        known: the types of all commands that sagas ask for.
+    """
+    if _text(delivery.headers, retries.ORIGINAL_TYPE, delivery.type) not in known:
         return None
     saga_id = parse_id(delivery.correlation_id)
     try:
         body = json.loads(delivery.body)
-        work = CommandWork(UUID(body["saga_id"]), str(body["step"])[:64], Direction(body["direction"]))
+        work = CommandWork(UUID(body["saga_id"]), str(body["step"])[:70], Direction(body["direction"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return work if work.saga_id == saga_id and "\x00" not in work.step else None

@@ -8,14 +8,39 @@ from __future__ import annotations
 
 from typing import Final
 
-from simulation.checkers import audit, effects, messages, patience, retention, sagas
+from simulation.checkers import (
+    audit,
+    effects,
+    messages,
+    patience,
+    retention,
+    sagas,
+    stages,
+    starts,
+    waits,
+)
 from simulation.checkers.inspection import Checker
 
-EVERY_CHECKER: Final[tuple[type[Checker], ...]] = (
-    *effects.ALL,
+OF_ANY_SAGA: Final[tuple[type[Checker], ...]] = (
     *sagas.ALL,
+    *stages.ALL,
+    *waits.ALL,
     *patience.ALL,
     *messages.ALL,
     *retention.ALL,
+)
+"""Rules that hold whatever the sagas are about."""
+
+ORDER_CHECKERS: Final[tuple[type[Checker], ...]] = (
+    *effects.ALL,
+    *OF_ANY_SAGA,
+    *sagas.OF_ORDERS,
+    *messages.OF_ORDERS,
     *audit.ALL,
 )
+"""In the world of orders, where it is known what money, parcels and stock are."""
+
+COURSE_CHECKERS: Final[tuple[type[Checker], ...]] = (*OF_ANY_SAGA, *starts.ALL)
+"""In worlds of other courses, where it is known what their definitions say."""
+
+EVERY_CHECKER: Final = tuple(dict.fromkeys((*ORDER_CHECKERS, *COURSE_CHECKERS)))

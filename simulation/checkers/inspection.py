@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from simulation.cast import ORDERS, Cast
 from simulation.checkers.knowledge import Knowledge
 from simulation.facts import Fact
 
@@ -53,8 +54,8 @@ class Checker:
 class Inspection:
     """All checkers over one world."""
 
-    def __init__(self, checkers: Iterable[type[Checker]]) -> None:
-        self.known = Knowledge()
+    def __init__(self, checkers: Iterable[type[Checker]], cast: Cast = ORDERS) -> None:
+        self.known = Knowledge(cast)
         self._checkers: Sequence[Checker] = [checker(self.known) for checker in checkers]
         self._reactions: dict[type, list[tuple[str, Reaction]]] = {}
         for checker in self._checkers:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, SettleStep, ShipOrder
+from contracts.envelope import Direction
 from contracts.events import PaymentSuccessfulEvent
-from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from contracts.routing import COMMANDS_EXCHANGE, INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.transport import Message
+from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.state import Saga
 from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow
+from simulation.cast import ORDERS, Cast
 from simulation.facts import Aged, Charged, Committed, Fact, Refunded, Shipped, Struck
-from simulation.services import new_definition, old_definition
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
 from simulation.storage.transaction import OUTBOX, OutboxRow
 from simulation.weather import Fault
-
-DEFINITIONS: Final = {each.version: each for each in (old_definition(), new_definition())}
 
 RESERVE: Final = (INVENTORY, ReserveInventory.__name__)
 COMMIT: Final = (INVENTORY, CommitInventory.__name__)
@@ -36,7 +37,8 @@ SHIP: Final = (SHIPPING, ShipOrder.__name__)
 class Knowledge:
     """The world as the facts tell it, up to now."""
 
-    def __init__(self) -> None:
+    def __init__(self, cast: Cast = ORDERS) -> None:
+        self.cast = cast
         self.at_s = 0.0
         self.sagas: dict[UUID, Saga] = {}
         self.saga_of: dict[str, UUID] = {}
@@ -44,6 +46,10 @@ class Knowledge:
         self.history: dict[UUID, list[HistoryEntry]] = defaultdict(list)
         self.ledger: dict[tuple[str, str, UUID], LedgerRow] = {}
         """By participant, forward command and saga."""
+        self.rows: dict[tuple[UUID, str], LedgerRow] = {}
+        """By saga and piece of work, whoever's it is; what was pruned is here as it stood."""
+        self.asked: dict[UUID, dict[tuple[str, Direction], Message]] = defaultdict(dict)
+        """By saga and piece of work, the first command that asked for it."""
         self.let_pass = timedelta()
         """Time that has passed for the databases alone, beside the world's (see `Aged`)."""
         self.pruned: set[tuple[str, str, UUID]] = set()
@@ -103,6 +109,27 @@ class Knowledge:
         """Whether a provider broke its word about an order."""
         return str(self.saga_of.get(order_id)) in self.lied_to
 
+    def definition_of(self, saga: Saga) -> SagaDefinition:
+        """What a saga runs."""
+        definition = self.cast.registry.find(saga.definition, saga.definition_version)
+        assert definition is not None
+        return definition
+
+    def work_of(self, message: Message) -> tuple[UUID, str, Direction] | None:
+        """The piece of work that a command asks for, or that an outcome answers; None for anything else."""
+        registry = self.cast.registry
+        if message.type not in registry.commands and message.type not in registry.events:
+            return None
+        try:
+            said = json.loads(message.body)
+            return UUID(said["saga_id"]), said["step"], Direction(said["direction"])
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def is_command(self, message: Message) -> bool:
+        """Whether some saga may ask for it, and it is on its way to a participant."""
+        return message.type in self.cast.registry.commands and message.exchange == COMMANDS_EXCHANGE
+
     def could_not_know(self, saga: Saga) -> bool:
         """Whether the gateway took money against its word, and nobody was ever told of it.
 
@@ -136,6 +163,7 @@ class Knowledge:
             self.pruned.add((service, before.command, before.saga_id))
             return
         self.ledger[service, after.command, after.saga_id] = after
+        self.rows[after.key] = after
         for row, sign in ((before, -1), (after, 1)):
             if row is not None and service == INVENTORY and holds(row):
                 for sku, quantity in lines_of(row).items():
@@ -157,6 +185,14 @@ class Knowledge:
             self.outbox[service][change.key] = change.after
             message: Message = change.after.message
             self.said.add((message.correlation_id, message.type))
+            if change.before is None and service == ORCHESTRATOR:
+                self._asked_for(message)
+
+    def _asked_for(self, message: Message) -> None:
+        work = self.work_of(message) if self.is_command(message) else None
+        if work is not None and message.type != SettleStep.__name__:
+            saga_id, piece, direction = work
+            self.asked[saga_id].setdefault((piece, direction), message)
 
     def _dead_letter(self, service: str, change: Change) -> None:
         self.dead_letters[change.key] = change.after

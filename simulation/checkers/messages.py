@@ -8,9 +8,8 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from contracts.commands import COMMANDS
 from contracts.envelope import ATTEMPT, EVENT_ID
-from contracts.events import OUTCOMES, StepRefused, StepSettled
+from contracts.events import StepRefused, StepSettled
 from contracts.routing import dead_letter_queue
 from messaging.relay import LEASE_S
 from messaging.retries import (
@@ -23,7 +22,7 @@ from messaging.retries import (
     parse_id,
 )
 from messaging.transport import Message
-from orchestrator.core.inputs import CancelRequested, ResolveRequested, RetryRequested
+from orchestrator.core.inputs import CancelRequested, ResolveRequested, RetryRequested, SignalReceived
 from orchestrator.dead_letters.collector import COMMAND
 from orchestrator.storage import DeadLetterStatus
 from simulation.checkers.inspection import Checker, Objections, Reaction
@@ -112,7 +111,7 @@ class AnswersBeforeAcknowledging(Checker):
 
     def _acknowledged(self, fact: Acknowledged) -> Objections:
         participant, _, command = fact.delivery.queue.partition(".")
-        if command != "commands" or fact.delivery.type not in COMMANDS:
+        if command != "commands" or fact.delivery.type not in self.known.cast.registry.commands:
             return
         saga_id = str(parse_id(fact.delivery.correlation_id))
         answered_s = self._answered_s.get((participant, saga_id), -1.0)
@@ -127,7 +126,7 @@ class SaysTheSameAgain(Checker):
 
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
-        self._said: dict[tuple[UUID | None, str], tuple[object, bytes]] = {}
+        self._said: dict[tuple[object, str], tuple[object, bytes]] = {}
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -136,12 +135,13 @@ class SaysTheSameAgain(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for message in added_messages(fact):
-            if message.type not in OUTCOMES or EVENT_ID not in message.headers:
+            work = self.known.work_of(message) if EVENT_ID in message.headers else None
+            if work is None:
                 continue
             if message.type in (StepSettled.__name__, StepRefused.__name__):
                 continue
             said = (message.headers[EVENT_ID], message.body)
-            before = self._said.setdefault((message.correlation_id, message.type), said)
+            before = self._said.setdefault((work, message.type), said)
             if before != said and str(message.correlation_id) not in self.known.lied_to:
                 yield str(message.correlation_id), f"{message.type} is told in two ways"
 
@@ -184,13 +184,17 @@ class OneOrderForAKey(Checker):
 
 
 class AttemptsAreFailures(Checker):
-    """A message's attempt goes up by one when its handling has failed, and never otherwise (P9)."""
+    """A message's attempt goes up by one when its handling has failed, and never otherwise (P9).
+
+    There may be copies of a message, each with failures of its own: one of them has failed before, at another
+    time.
+    """
 
     rule = "only failures use attempts up (P9)"
 
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
-        self._hopped: dict[tuple[object, object], tuple[int, object]] = {}
+        self._hopped: dict[tuple[object, object], set[tuple[int, object]]] = {}
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -203,9 +207,11 @@ class AttemptsAreFailures(Checker):
                 continue
             chain = (message.headers[ORIGINAL_QUEUE], message.headers[ORIGINAL_MESSAGE_ID])
             attempt, failed_at = message.headers[ATTEMPT], message.headers.get(LAST_FAILURE_AT)
-            before, failed_before = self._hopped.get(chain, (1, None))
-            self._hopped[chain] = (attempt, failed_at)
-            if attempt > before and failed_at == failed_before:
+            hopped = self._hopped.setdefault(chain, {(1, None)})
+            hopped.add((attempt, failed_at))
+            if attempt > 1 and not any(
+                (tried, failed_at != at) == (attempt - 1, True) for tried, at in hopped
+            ):
                 yield str(message.correlation_id), f"{message.type} uses an attempt up without having failed"
 
 
@@ -243,11 +249,7 @@ class ActionsAreWrittenDown(Checker):
         return {Committed: self._committed}
 
     def _committed(self, fact: Committed) -> Objections:
-        asked = [
-            change.after
-            for change in fact.of(HISTORY)
-            if isinstance(change.after.accepted, CancelRequested | RetryRequested | ResolveRequested)
-        ]
+        asked = [change.after for change in fact.of(HISTORY) if isinstance(change.after.accepted, PEOPLES)]
         written = {(change.after.actor, change.after.reason) for change in fact.of(AUDIT)}
         for entry in asked:
             actor = entry.accepted.actor
@@ -398,6 +400,7 @@ class PeopleAreToldProperly(Checker):
         yield "somebody", f"they are shown {fact.error}"
 
 
+PEOPLES: Final = (CancelRequested, RetryRequested, ResolveRequested, SignalReceived)
 FAILURES: Final = ("P8 retry hop", "D1 dead letter")
 KNOWN_FAILURES: Final = frozenset(
     {
@@ -423,5 +426,5 @@ ALL = (
     SentFromTheOutbox,
     AnswersBeforeAcknowledging,
     SaysTheSameAgain,
-    OneOrderForAKey,
 )
+OF_ORDERS = (OneOrderForAKey,)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from contracts.commands import COMMANDS
+from contracts.commands import SettleStep
 from contracts.envelope import Direction
-from contracts.events import OUTCOMES
-from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, OUTCOMES_QUEUE
+from contracts.routing import EVENTS_EXCHANGE, OUTCOMES_QUEUE
 from messaging.transport import Message
 from orchestrator.core.inputs import CompensationStuck, OutcomeUnknown, StepOverdue
 from orchestrator.core.state import Awaited, IncidentKind, Saga
 from orchestrator.storage import DeadLetterStatus, HistoryEntry
 from simulation.checkers.inspection import Checker, Objections, Reaction
-from simulation.checkers.knowledge import DEFINITIONS, Knowledge, added_messages
+from simulation.checkers.knowledge import Knowledge, added_messages
 from simulation.facts import Arrived, Committed, HandedOut, Struck
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.weather import Fault
@@ -36,7 +34,7 @@ class ReadsItsBacklog(Checker):
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
         self._waiting: dict[str, tuple[float, Message]] = {}
-        self._copied_s: dict[tuple[UUID | None, str], float] = {}
+        self._copied_s: dict[tuple[UUID, str, Direction], float] = {}
         self._jumped_s = -1.0
 
     @property
@@ -50,7 +48,7 @@ class ReadsItsBacklog(Checker):
         }
 
     def _arrived(self, fact: Arrived) -> Objections:
-        if fact.message.type in OUTCOMES and fact.message.exchange == EVENTS_EXCHANGE:
+        if fact.message.type in self.known.cast.registry.events and fact.message.exchange == EVENTS_EXCHANGE:
             self._waiting[str(fact.message.message_id)] = (self.known.at_s, fact.message)
         return ()
 
@@ -73,22 +71,23 @@ class ReadsItsBacklog(Checker):
             if isinstance(change.after.accepted, OutcomeUnknown):
                 yield from self._given_up(change.after)
         for message in added_messages(fact):
-            self._copied_s[message.correlation_id, message.type] = self.known.at_s
+            work = self.known.work_of(message) if self.known.is_command(message) else None
+            if work is not None and message.type != SettleStep.__name__:
+                self._copied_s[work] = self.known.at_s
 
     def _given_up(self, entry: HistoryEntry) -> Objections:
         saga = self.known.sagas[entry.saga_id]
         assert isinstance(entry.accepted, OutcomeUnknown)
         piece = entry.accepted.step
-        step = DEFINITIONS[saga.definition_version][piece]
-        copied_s = self._copied_s.get((entry.saga_id, step.command.__name__), 0.0)
+        step = self.known.definition_of(saga)[piece]
+        copied_s = self._copied_s.get((entry.saga_id, piece, Direction.FORWARD), 0.0)
         if self._jumped_s >= copied_s:
             return
         for arrived_s, message in self._waiting.values():
             if message.correlation_id != entry.saga_id or arrived_s > copied_s + step.policy.grace_s:
                 continue
-            said = json.loads(message.body)
-            if (said.get("step"), said.get("direction")) == (step.name, Direction.FORWARD):
-                yield str(entry.saga_id), f"{step.name} is given up while {message.type} waits in the queue"
+            if self.known.work_of(message) == (entry.saga_id, piece, Direction.FORWARD):
+                yield str(entry.saga_id), f"{piece} is given up while {message.type} waits in the queue"
 
 
 class ResentOnlyAfterLeaving(Checker):
@@ -98,7 +97,7 @@ class ResentOnlyAfterLeaving(Checker):
 
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
-        self._latest: dict[UUID | None, Message] = {}
+        self._latest: dict[tuple[UUID, str, Direction], Message] = {}
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -110,10 +109,11 @@ class ResentOnlyAfterLeaving(Checker):
             return
         moved = {change.after.saga_id for change in fact.of(HISTORY)}
         for message in added_messages(fact):
-            if message.type not in COMMANDS or message.exchange != COMMANDS_EXCHANGE:
+            work = self.known.work_of(message) if self.known.is_command(message) else None
+            if work is None:
                 continue
-            last = self._latest.get(message.correlation_id)
-            self._latest[message.correlation_id] = message
+            last = self._latest.get(work)
+            self._latest[work] = message
             repeated = last is not None and last.type == message.type and message.correlation_id not in moved
             if last is not None and repeated and last.message_id in self.known.outbox[fact.service]:
                 yield str(message.correlation_id), f"{message.type} is sent again before it has left"
@@ -126,7 +126,7 @@ class GivesUpPatiently(Checker):
 
     def __init__(self, known: Knowledge) -> None:
         super().__init__(known)
-        self._latest_copy: dict[tuple[UUID | None, str], Message] = {}
+        self._latest_copy: dict[tuple[UUID, str, Direction], Message] = {}
         self._began: dict[tuple[UUID, str, Direction], datetime] = {}
 
     @property
@@ -144,23 +144,25 @@ class GivesUpPatiently(Checker):
             for awaited in change.after.awaited:
                 self._began[change.key, awaited.step, awaited.direction] = awaited.since
         for message in added_messages(fact):
-            self._latest_copy[message.correlation_id, message.type] = message
+            work = self.known.work_of(message) if self.known.is_command(message) else None
+            if work is not None and message.type != SettleStep.__name__:
+                self._latest_copy[work] = message
 
     def _given_up(self, entry: HistoryEntry) -> Objections:
         saga = self.known.sagas[entry.saga_id]
         assert isinstance(entry.accepted, OutcomeUnknown)
         piece = entry.accepted.step
-        step = DEFINITIONS[saga.definition_version][piece]
-        copy = self._latest_copy[entry.saga_id, step.command.__name__]
+        step = self.known.definition_of(saga)[piece]
+        copy = self._latest_copy[entry.saga_id, piece, Direction.FORWARD]
         deadline = self._began[entry.saga_id, piece, Direction.FORWARD] + timedelta(
             seconds=step.policy.deadline_s
         )
         if copy.timestamp < deadline:
-            yield str(entry.saga_id), f"{step.name} is given up without one more copy past its deadline"
+            yield str(entry.saga_id), f"{piece} is given up without one more copy past its deadline"
         if entry.at < copy.timestamp + timedelta(seconds=step.policy.grace_s):
-            yield str(entry.saga_id), f"{step.name} is given up without a grace"
+            yield str(entry.saga_id), f"{piece} is given up without a grace"
         if copy.message_id in self.known.outbox["orchestrator"]:
-            yield str(entry.saga_id), f"{step.name} is given up while its last copy has not left"
+            yield str(entry.saga_id), f"{piece} is given up while its last copy has not left"
 
 
 class DeadLettersStopTheClock(Checker):
@@ -204,9 +206,10 @@ class DeadLettersStopTheClock(Checker):
         if row.dead.status is DeadLetterStatus.REPLAYING:
             return True
         saga = self.known.sagas[row.dead.saga_id] if row.dead.saga_id else None
-        return saga is None or not any(
-            saga.has_incident(IncidentKind.DEAD_LETTER, each.step, each.direction) for each in saga.awaited
-        )
+        if saga is None or row.dead.step is None or row.dead.direction is None:
+            return True
+        direction = Direction(row.dead.direction)
+        return not saga.has_incident(IncidentKind.DEAD_LETTER, row.dead.step, direction)
 
 
 def _sent_again(before: Saga, awaited: Awaited) -> bool:

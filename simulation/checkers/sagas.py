@@ -16,6 +16,7 @@ from contracts.commands import (
     ShipOrder,
 )
 from contracts.envelope import Direction
+from contracts.routing import ORCHESTRATOR
 from orchestrator.codec import dump_input, kind_of, load_input
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.inputs import CancelRequested
@@ -28,7 +29,6 @@ from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import (
     CHARGE,
     COMMIT,
-    DEFINITIONS,
     RESERVE,
     SHIP,
     Knowledge,
@@ -98,7 +98,7 @@ class HistoryIsWhole(Checker):
     def at_the_end(self) -> Objections:
         """Every history, as it is stored, leads to the saga as it is stored."""
         for saga_id, saga in self.known.sagas.items():
-            yield from self._replay(DEFINITIONS[saga.definition_version], saga_id, saga)
+            yield from self._replay(self.known.definition_of(saga), saga_id, saga)
 
     def _replay(self, definition: SagaDefinition, saga_id: UUID, saga: Saga) -> Iterator[tuple[str, str]]:
         entries = [
@@ -174,7 +174,7 @@ _BUILDS_ON: Final = {
 
 
 class CancelledInTime(Checker):
-    """A cancel is accepted only before `ShipOrder` is written (S9)."""
+    """A cancel is accepted only before the first command is written that cannot be undone (S9)."""
 
     rule = "no cancel after the pivot is asked for (S9)"
 
@@ -191,10 +191,17 @@ class CancelledInTime(Checker):
         for change in fact.of(HISTORY):
             entry = change.after
             if isinstance(entry.accepted, CancelRequested) and entry.saga_id in self._asked:
-                yield str(entry.saga_id), "it is cancelled although its shipment has been asked for"
-        self._asked.update(
-            message.correlation_id for message in added_messages(fact) if message.type == ShipOrder.__name__
-        )
+                yield str(entry.saga_id), "it is cancelled although its pivot has been asked for"
+        if fact.service != ORCHESTRATOR:
+            return
+        for message in added_messages(fact):
+            work = self.known.work_of(message) if self.known.is_command(message) else None
+            if work is not None and self._is_final(work[0], work[1]):
+                self._asked.add(work[0])
+
+    def _is_final(self, saga_id: UUID, piece: str) -> bool:
+        definition = self.known.definition_of(self.known.sagas[saga_id])
+        return definition.stage_index(piece) >= definition.point_of_no_return
 
 
 class DeadLettersFollowTheSaga(Checker):
@@ -265,8 +272,8 @@ ALL = (
     TerminalIsTerminal,
     HistoryIsWhole,
     TimeNeverGoesBack,
-    AsksInOrder,
     CancelledInTime,
     DeadLettersFollowTheSaga,
     IncidentsAreAboutSomething,
 )
+OF_ORDERS = (AsksInOrder,)

@@ -23,6 +23,7 @@ from participants.fence import Move
 from participants.inventory import handlers
 from participants.inventory.stock import Shelf, StockLevel
 from simulation.mutations import message_mutants, mutants, settings
+from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
 from simulation.mutations.trial import Mutation
 from simulation.patches import Patch
 from simulation.storage.database import Session
@@ -30,7 +31,7 @@ from simulation.storage.orchestrator import MemoryOrchestratorTransaction
 from simulation.storage.participants import MemoryInventoryTransaction
 from simulation.storage.transaction import MemoryTransaction
 
-MUTATIONS: Final[Sequence[Mutation]] = (
+OF_ORDERS: Final[Sequence[Mutation]] = (
     Mutation(
         "S1 match",
         "any outcome is taken for the one awaited",
@@ -420,3 +421,6 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         ),
     ),
 )
+
+MUTATIONS: Final[Sequence[Mutation]] = (*OF_ORDERS, *STAGE_MUTATIONS)
+"""All of them."""

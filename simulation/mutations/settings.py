@@ -96,6 +96,11 @@ def with_lies_told_in_time(plan: WorldPlan) -> WorldPlan:
     return with_rates(VOID_LIES=1.0, PROVIDER_SLOW=0.9)(replace(calm, rates={}))
 
 
+def with_edited_functions(plan: WorldPlan) -> WorldPlan:
+    """The functions of the definitions are edited while sagas are under way, and much is sent again."""
+    return with_rates(MESSAGE_FORGOTTEN=0.15, DEFINITION_EDITED=0.0)(replace(plan, edited_at_s=14.0))
+
+
 def with_spoilt_rows(plan: WorldPlan) -> WorldPlan:
     """What is stored of some orders is spoilt while they are under way."""
     return replace(plan, spoils=(6.0, 12.0, 18.0, 30.0))

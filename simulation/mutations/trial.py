@@ -40,6 +40,7 @@ class Mutation:
         known: a seed that is known to notice it; tried first when there is little time.
         on_postgresql: it lives in the SQL, or in what only a real server does.
         ddl: how the database is changed, on PostgreSQL.
+        plans: the kind of world that it lives in, by its seed.
     """
 
     rule: str
@@ -51,6 +52,7 @@ class Mutation:
     known: int = 0
     on_postgresql: bool = False
     ddl: tuple[Ddl, ...] = ()
+    plans: Callable[[int], WorldPlan] = plan_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _violation(
     mutation: Mutation, number: int, patches: Sequence[Patch], storage: Storage, ddl: Sequence[Ddl]
 ) -> Objection | None:
     with _changed(storage, ddl), applied(patches):
-        run = Run(mutation.adjust(plan_of(number)), storage)
+        run = Run(mutation.adjust(mutation.plans(number)), storage)
         run.execute()
     return run.violations[0] if run.violations else None
 

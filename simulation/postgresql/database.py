@@ -19,12 +19,12 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from contracts.orders import AcceptedOrder
 from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
 from messaging.transport import Message
 from migrations.run import migrate
-from orchestrator.codec import load_order
-from simulation.postgresql import rows
+from orchestrator.codec import read_input
+from simulation.cast import ORDERS, Cast
+from simulation.postgresql import rows, stand_ins
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK
@@ -101,12 +101,18 @@ def prepare(url: str) -> None:
     with _connect(url) as connection:
         connection.execute(_PREPARE)
         for service in SERVICES:
-            schema = sql.Identifier(f"sim_{service}")
-            connection.execute(sql.SQL(_CLOCK).format(schema=schema))
+            _add_clock(connection, service)
         for service, names in WATCHED.items():
-            for name in names:
-                table = sql.Identifier(service, name)
-                connection.execute(sql.SQL(_WATCH).format(table=table))
+            _watch(connection, service, names)
+
+
+def _add_clock(connection: psycopg.Connection[Any], service: str) -> None:
+    connection.execute(sql.SQL(_CLOCK).format(schema=sql.Identifier(f"sim_{service}")))
+
+
+def _watch(connection: psycopg.Connection[Any], schema: str, names: Sequence[str]) -> None:
+    for name in names:
+        connection.execute(sql.SQL(_WATCH).format(table=sql.Identifier(schema, name)))
 
 
 def _connect(url: str) -> psycopg.Connection[Any]:
@@ -136,25 +142,32 @@ class PostgresDatabase:
         self.conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._eye = _connect(url)
         self.observed: dict[str, Observed] = {}
-        self._orders: dict[UUID, AcceptedOrder] = {}
+        self._inputs: dict[UUID, Any] = {}
+        self._cast = ORDERS
+        self._stand_ins: list[str] = []
         self._tell: Callable[[str, list[Change]], None] = lambda service, changes: None
 
-    def begin(self, tell: Callable[[str, list[Change]], None]) -> None:
+    def begin(self, cast: Cast, tell: Callable[[str, list[Change]], None]) -> None:
         """Empty everything for a new world, whose watchers are told of every transaction."""
+        for name in cast.stand_ins:
+            if name not in self._stand_ins:
+                self._add_stand_in(name)
+        schemas = [*SERVICES, "sim", *map(stand_ins.schema_of, self._stand_ins)]
         names = self._eye.execute(
             "SELECT schemaname || '.' || tablename FROM pg_tables"
             " WHERE schemaname = ANY(%s) AND tablename <> 'schema_version'",
-            [[*SERVICES, "sim"]],
+            [schemas],
         ).fetchall()
         self._eye.execute(f"TRUNCATE {', '.join(name for (name,) in names)} RESTART IDENTITY".encode())
-        self.observed = {service: Observed() for service in SERVICES}
-        self._orders.clear()
+        self.observed = {service: Observed() for service in (*SERVICES, *self._stand_ins)}
+        self._inputs.clear()
+        self._cast = cast
         self._tell = tell
 
     def look(self) -> None:
         """Tell what has been committed since the last look."""
         for (_, service), told in groupby(self._eye.execute(_TAKE).fetchall(), key=itemgetter(0, 1)):
-            self._tell_of(service, [row[2:] for row in told])
+            self._tell_of(stand_ins.service_of(service), [row[2:] for row in told])
 
     def all_wait(self, backends: Collection[int]) -> bool:
         """Whether each of these backends waits for a lock."""
@@ -244,14 +257,22 @@ class PostgresDatabase:
     def _value(self, name: str, row: rows.Row) -> Any:
         if name != SAGAS:
             return rows.VALUES[name](row)
-        order_id = UUID(row["order_id"])
-        if order_id not in self._orders:
+        subject_id = UUID(row["order_id"])
+        if subject_id not in self._inputs:
             found = self._eye.execute(
-                "SELECT document::text FROM orchestrator.orders WHERE order_id = %s", [order_id]
+                "SELECT document::text FROM orchestrator.orders WHERE order_id = %s", [subject_id]
             ).fetchone()
             assert found is not None
-            self._orders[order_id] = load_order(found[0])
-        return rows.saga(row, self._orders[order_id])
+            definition = self._cast.registry.find(row["definition"], row["definition_version"])
+            self._inputs[subject_id] = read_input(definition, found[0])
+        return rows.saga(row, self._inputs[subject_id])
+
+    def _add_stand_in(self, name: str) -> None:
+        for statement in stand_ins.statements(name):
+            self.execute(statement)
+        _add_clock(self._eye, name)
+        _watch(self._eye, stand_ins.schema_of(name), (LEDGER, OUTBOX))
+        self._stand_ins.append(name)
 
 
 def microseconds(moment: datetime) -> int:

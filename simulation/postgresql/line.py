@@ -19,11 +19,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.postgresql import SqlTransaction
 from messaging.round_trip import Connection, Statement
+from orchestrator.core.registry import Registry
 from orchestrator.saga_cache import SagaCache
 from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
-from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
+from participants.postgresql import (
+    SqlLedgerTransaction,
+    SqlPaymentTransaction,
+    SqlShippingTransaction,
+)
 from simulation.postgresql.database import microseconds, search_path
+from simulation.postgresql.stand_ins import schema_of
 from simulation.process import Host
 from simulation.servers import Line, lost
 
@@ -87,11 +93,22 @@ class _Shipping(OverTheLine, SqlShippingTransaction):
 
 
 KINDS: Final[dict[str, Callable[..., OverTheLine]]] = {
-    ORCHESTRATOR: _Orchestrator,
     INVENTORY: _Inventory,
     PAYMENT: _Payment,
     SHIPPING: _Shipping,
 }
+
+
+def kind_of(service: str) -> Callable[..., OverTheLine]:
+    """The transactions of a participant: its own, or a stand-in's ledger alone."""
+    known = KINDS.get(service)
+    if known is not None:
+        return known
+
+    class _StandIn(OverTheLine, SqlLedgerTransaction):
+        schema = schema_of(service)
+
+    return _StandIn
 
 
 class PostgresLine(Line):
@@ -100,13 +117,16 @@ class PostgresLine(Line):
     def __init__(self, host: Host, server: Any, rng: random.Random) -> None:
         super().__init__(host, server, rng)
         self._server = server
+        self._kind: Callable[..., OverTheLine] = (
+            _Orchestrator if server.service == ORCHESTRATOR else kind_of(server.service)
+        )
         self._leases: dict[Lease, None] = {}
 
     def transactions(
-        self, remembered: SagaCache | None
+        self, registry: Registry, remembered: SagaCache | None = None
     ) -> Callable[[], AbstractAsyncContextManager[OverTheLine]]:
-        """What opens transactions; ``remembered`` is the process's memory of sagas."""
-        return lambda: self._open(remembered)
+        """See `Line.transactions`."""
+        return lambda: self._open(registry, remembered)
 
     def clock(self) -> Statement:
         """Sets the database's clock to the world's time."""
@@ -142,7 +162,7 @@ class PostgresLine(Line):
             self._lose(lease, 0.0)
 
     @asynccontextmanager
-    async def _open(self, remembered: SagaCache | None) -> AsyncIterator[OverTheLine]:
+    async def _open(self, registry: Registry, remembered: SagaCache | None) -> AsyncIterator[OverTheLine]:
         await self.at_statement()
         loop = asyncio.get_running_loop()
         taken: asyncio.Future[Lease] = loop.create_future()
@@ -150,18 +170,18 @@ class PostgresLine(Line):
         lease = await taken
         self._leases[lease] = None
         try:
-            yield self._transaction(lease, remembered)
+            yield self._transaction(lease, registry, remembered)
         finally:
             if not lease.lost:
                 del self._leases[lease]
                 self._server.give_back(lease)
 
-    def _transaction(self, lease: Lease, remembered: SagaCache | None) -> OverTheLine:
-        nothing, service = cast(SqlConnection, None), self._server.service
-        if service == ORCHESTRATOR:
-            transaction = KINDS[service](nothing, lease.driver, remembered)
+    def _transaction(self, lease: Lease, registry: Registry, remembered: SagaCache | None) -> OverTheLine:
+        nothing = cast(SqlConnection, None)
+        if self._server.service == ORCHESTRATOR:
+            transaction = self._kind(nothing, lease.driver, registry, remembered)
         else:
-            transaction = KINDS[service](nothing, lease.driver)
+            transaction = self._kind(nothing, lease.driver)
         transaction.line, transaction.lease = self, lease
         return transaction
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.orders import AcceptedOrder
 from messaging.transport import Message
 from orchestrator.codec import load_input, load_saga
 from orchestrator.core.state import Saga
@@ -22,25 +21,26 @@ from simulation.storage.transaction import OUTBOX, OutboxRow
 Row = Mapping[str, Any]
 
 ORDERS: Final = "orders"
-_SAGA_COLUMNS: Final = (
-    "saga_id",
-    "order_id",
-    "definition",
-    "definition_version",
-    "status",
-    "order_status",
-    "direction",
-    "version",
-    "due_at",
-    "created_at",
-    "updated_at",
-    "ended_at",
-)
+_SAGA_COLUMNS: Final = {
+    "saga_id": "saga_id",
+    "order_id": "subject_id",
+    "definition": "definition",
+    "definition_version": "definition_version",
+    "status": "status",
+    "order_status": "label",
+    "direction": "direction",
+    "version": "version",
+    "due_at": "due_at",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "ended_at": "ended_at",
+}
+"""What each column is called in a saga."""
 
 
-def saga(row: Row, order: AcceptedOrder) -> Saga:
-    """A saga, given its order."""
-    return load_saga({name: row[name] for name in _SAGA_COLUMNS}, row["state"], order)
+def saga(row: Row, given: Any) -> Saga:
+    """A saga, given its input."""
+    return load_saga({field: row[name] for name, field in _SAGA_COLUMNS.items()}, row["state"], given)
 
 
 def _entry(row: Row) -> HistoryEntry:

@@ -14,6 +14,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from messaging.transport import Message
 from orchestrator.core.state import Saga
+from simulation.cast import ORDERS, Cast
 from simulation.loop import SimulatedLoop
 from simulation.postgresql.database import PostgresDatabase
 from simulation.postgresql.line import Connections, Lease, PostgresLine
@@ -64,11 +65,11 @@ class PostgresServer(DatabaseServer):
 
     def spoil(self, saga: Saga) -> None:
         """See `DatabaseServer.spoil`."""
-        self._database.write_order(saga.subject_id, "{}")
+        self._database.write_order(saga.subject_id, "[]")
 
     def repair(self, saga: Saga) -> None:
         """See `DatabaseServer.repair`."""
-        self._database.write_order(saga.subject_id, saga.input.model_dump_json(exclude_none=True))
+        self._database.write_order(saga.subject_id, saga.input.model_dump_json())
 
     def end_transactions(self) -> None:
         """See `DatabaseServer.end_transactions`."""
@@ -145,12 +146,13 @@ class PostgresStorage:
         """The loop on which a world with this storage lives."""
         return OutsideLoop(self._database.all_wait)
 
-    def begin(self, names: tuple[str, ...], loop: SimulatedLoop, tell: Tell) -> dict[str, PostgresServer]:
+    def begin(self, cast: Cast, loop: SimulatedLoop, tell: Tell) -> dict[str, PostgresServer]:
         """Empty servers for a new world."""
         assert isinstance(loop, OutsideLoop)
-        self.empty()
+        self.empty(cast)
         self._servers = {
-            name: PostgresServer(name, loop, tell, self._database, self._connections) for name in names
+            name: PostgresServer(name, loop, tell, self._database, self._connections)
+            for name in cast.databases
         }
         return dict(self._servers)
 
@@ -159,11 +161,11 @@ class PostgresStorage:
         self._connections.close()
         self._database.close()
 
-    def empty(self) -> None:
+    def empty(self, cast: Cast = ORDERS) -> None:
         """Nothing is under way any more, and no row is left."""
         for backend in self._connections.forget_taken():
             self._database.end(backend)
-        self._database.begin(self._told)
+        self._database.begin(cast, self._told)
 
     def execute(self, statement: str) -> None:
         """Change the database itself."""

@@ -1,0 +1,124 @@
+"""What a world runs, and who takes part in it: saga definitions, and the participants that they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final
+
+from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
+from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
+from orchestrator.core.registry import Registry
+from orchestrator.sagas.order_fulfillment import order_fulfillment
+
+POLICY: Final = StepPolicy(
+    deadline_s=40, grace_s=4, resend_after_s=3, resend_cap_s=20, stuck_after_attempts=4
+)
+NEW_POLICY: Final = StepPolicy(
+    deadline_s=60, grace_s=6, resend_after_s=4, resend_cap_s=25, stuck_after_attempts=3
+)
+"""Of the second version of a definition, which is deployed while sagas are under way (S13)."""
+
+
+def old_definition() -> SagaDefinition:
+    """The order saga as every replica knows it from the beginning."""
+    return order_fulfillment(POLICY)
+
+
+def new_definition() -> SagaDefinition:
+    """Its second version: more patient with every step, and with another word for what is not in stock."""
+    old = order_fulfillment(NEW_POLICY)
+    first, *others = old.course
+    assert isinstance(first, Step)
+    return replace(old, version=2, course=(replace(first, failure_code="sold_out"), *others))
+
+
+class Edition:
+    """Whether the functions of the definitions have been edited, without a new version."""
+
+    def __init__(self) -> None:
+        self.edited = False
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays.
+
+    Attributes:
+        name: of the kind of world.
+        first: what every replica knows from the beginning.
+        further: what is deployed while sagas are under way (S13).
+        stock: what is on hand at the beginning, by SKU.
+        edition: what the definitions' functions go by, where they may be edited.
+    """
+
+    name: str
+    first: tuple[SagaDefinition, ...]
+    further: tuple[SagaDefinition, ...] = ()
+    stock: Mapping[str, int] = field(default_factory=dict)
+    edition: Edition = field(default_factory=Edition, compare=False)
+
+    @cached_property
+    def known_first(self) -> Registry:
+        """What a replica knows that has not got the further definitions."""
+        return Registry(self.first)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """All definitions."""
+        return Registry((*self.first, *self.further))
+
+    @property
+    def definitions(self) -> tuple[SagaDefinition, ...]:
+        """All of them."""
+        return (*self.first, *self.further)
+
+    @cached_property
+    def participants(self) -> tuple[str, ...]:
+        """Whoever some definition names."""
+        return self.registry.participants
+
+    @cached_property
+    def stand_ins(self) -> tuple[str, ...]:
+        """Those of them that are none of our own."""
+        return tuple(name for name in self.participants if name not in PARTICIPANTS)
+
+    @cached_property
+    def databases(self) -> tuple[str, ...]:
+        """One a service."""
+        return (ORCHESTRATOR, *self.participants)
+
+    @property
+    def is_orders(self) -> bool:
+        """Whether it is the world of the order saga, whose checkers know what money and parcels are."""
+        return self.name == ORDERS_NAME
+
+    @property
+    def has_stock(self) -> bool:
+        """Whether our own inventory takes part."""
+        return INVENTORY in self.participants
+
+
+ORDERS_NAME: Final = "orders"
+STOCK: Final[Mapping[str, int]] = {"apple": 9, "pear": 60, "plum": 60, "rare": 2}
+ORDERS: Final = Cast(ORDERS_NAME, (old_definition(),), (new_definition(),), STOCK)
+"""The order saga and our own participants."""
+
+
+def skus_in(definition: SagaDefinition) -> Iterator[str]:
+    """The products that the examples of a definition speak of."""
+    for example in definition.examples:
+        yield from _skus(json.loads(example.model_dump_json()))
+
+
+def _skus(document: Any) -> Iterator[str]:
+    if isinstance(document, dict):
+        if isinstance(document.get("sku"), str):
+            yield document["sku"]
+        for value in document.values():
+            yield from _skus(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _skus(value)

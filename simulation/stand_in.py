@@ -1,0 +1,267 @@
+"""Stand-in participants: made from saga definitions, for whoever they name that is none of our own.
+
+A stand-in keeps a step ledger by the production fence. Its effects are in its own database, as inventory's
+are; what it answers is made from the events that the definition names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from contracts.commands import SettleStep
+from contracts.events import Effect, OutcomeEvent, StepRefused, StepSettled
+from contracts.samples import sample
+from messaging.compose import stored_event_message
+from messaging.consumer import Consumer, Failed, Hops
+from messaging.errors import PermanentFailure, TransientFailure
+from messaging.identifiers import NewId
+from messaging.transport import Delivery, Message, Subscription
+from messaging.unit_of_work import UnitOfWork
+from orchestrator.core.definition import BRANCH, SagaDefinition, Step
+from participants.commands import Received, Work, Works
+from participants.fence import Move, State
+from participants.gate import check_not_expired, check_same_order, move_for, opened
+from participants.inventory.handlers import INVENTORY_RULINGS
+from participants.ledger import Ledger, LedgerRow, LedgerTransaction, StoredOutcome
+from participants.replies import identity, refused, stored
+from participants.retention import advance
+from participants.service import Deployment, ParticipantService, Storage
+from participants.verdicts import LEADS_TO, accept, accepted_before, denial, refuse, ruling_on
+from simulation.process import Host
+from simulation.weather import Chance, Fault
+
+REJECTS: Final = 0.08
+"""The share of pieces of work to which a stand-in says no, where it may."""
+
+LONGEST_S: Final = 6.0
+"""How long a slow stand-in takes at most."""
+
+
+class Outside:
+    """What all stand-ins of a world have in common: whom they refuse, and what is wrong with them."""
+
+    def __init__(self, chance: Chance) -> None:
+        self.down_until = 0.0
+        self.broken: dict[UUID, None] = {}
+        """Sagas whose work fails for good until somebody repairs what is wrong."""
+        self._chance = chance
+
+    def says_no(self, saga_id: UUID, piece: str) -> bool:
+        """Whether a piece of work is refused for a business reason: the same whenever it is asked for."""
+        return self._chance.stream(f"answer to {saga_id} {piece}").random() < REJECTS
+
+    def repair(self) -> None:
+        """Somebody repairs everything."""
+        self.broken.clear()
+
+
+class Offers:
+    """What one participant does, as some definitions have it."""
+
+    def __init__(self, name: str, definitions: Iterable[SagaDefinition]) -> None:
+        self.name = name
+        self.steps: dict[str, Step] = {
+            step.name: step for each in definitions for step in each.steps if step.participant == name
+        }
+        works: dict[str, Work] = {}
+        for step in self.steps.values():
+            work = _work_of(step)
+            known = works.get(work.name)
+            works[work.name] = work if known is None or known.compensation is None else known
+        self.works = Works(works.values())
+        self._works = works
+        events: list[type[OutcomeEvent]] = [StepRefused, StepSettled]
+        for step in self.steps.values():
+            events += step.events()
+        self.keys: Mapping[str, str] = {event.__name__: event.key for event in events}
+
+    def step(self, piece: str) -> Step | None:
+        """The step of a piece of work; None for one that no definition has."""
+        return self.steps.get(BRANCH.sub("", piece))
+
+    def work(self, command: str) -> Work:
+        """The kind of work that a forward command asks for."""
+        return self._works[command]
+
+
+def _work_of(step: Step) -> Work:
+    undo = step.compensation
+    return Work(
+        step.command,
+        step.success,
+        step.rejection,
+        None if undo is None else undo.command,
+        None if undo is None else undo.outcome,
+    )
+
+
+class StandIn:
+    """Serves batches of commands."""
+
+    def __init__(self, offers: Offers, outside: Outside, host: Host, new_id: NewId) -> None:
+        self._offers = offers
+        self._outside = outside
+        self._host = host
+        self._new_id = new_id
+
+    async def __call__(
+        self, transaction: LedgerTransaction, deliveries: Sequence[Delivery]
+    ) -> Sequence[Failed]:
+        """Serve a batch in order (P1–P5, P7)."""
+        decoded = self._offers.works.decode_all(deliveries)
+        failures = [*decoded.failures, *await advance(transaction, decoded.advances)]
+        received = decoded.received
+        if not received:
+            return failures
+        if self._host.strikes(Fault.PROVIDER_SLOW):
+            await asyncio.sleep(self._host.weather.amount(Fault.PROVIDER_SLOW, 0.05, LONGEST_S))
+        rows = await transaction.lock({one.saga_id for one in received})
+        ledger = Ledger(rows, transaction.low_water_mark)
+        now = await transaction.now()
+        answers: list[Message] = []
+        for one in received:
+            try:
+                outcome = self._serve(one, ledger, now)
+            except (PermanentFailure, TransientFailure) as failure:
+                failures.append(Failed(one.delivery, failure))
+            else:
+                answers.append(self._message(outcome, one, now))
+        transaction.save(ledger.changed)
+        transaction.send(answers)
+        return failures
+
+    def _serve(self, received: Received, ledger: Ledger, now: datetime) -> StoredOutcome:
+        row = ledger.get(received.saga_id, received.step)
+        check_not_expired(row, received, ledger.low_water_mark)
+        command = received.command
+        if isinstance(command, SettleStep):
+            return self._judge(received, command, row, ledger, now)
+        move = move_for(row, received)
+        if move is Move.REPEAT and row is not None:
+            outcome = row.outcome(received.direction)
+            assert outcome is not None
+            return outcome
+        if move is Move.REFUSE:
+            return refused(received)
+        self._check_possible(received)
+        if move is Move.ACT:
+            return self._act(received, ledger, now)
+        return self._undo(received, row, ledger, now)
+
+    def _check_possible(self, received: Received) -> None:
+        """Raises what is wrong with the world just now."""
+        if received.saga_id in self._outside.broken:
+            raise PermanentFailure("misuse", f"{received.step} cannot be done until somebody repairs it")
+        if self._host.loop.time() < self._outside.down_until:
+            raise TransientFailure("nobody is there")
+        if self._host.strikes(Fault.PROVIDER_UNREACHED, received.saga_id):
+            raise TransientFailure("nobody answers")
+
+    def _act(self, received: Received, ledger: Ledger, now: datetime) -> StoredOutcome:
+        step = self._offers.step(received.step)
+        if step is None:
+            raise PermanentFailure("unknown_step", f"{received.step} is none that anybody does here")
+        rejection = step.rejection
+        no = rejection is not None and self._outside.says_no(received.saga_id, received.step)
+        event = (
+            answer(rejection, received) if no and rejection is not None else answer(step.success, received)
+        )
+        outcome = stored(event, self._new_id())
+        work = self._offers.work(type(received.command).__name__)
+        row = opened(received, work, State.REJECTED if no else State.DONE, now)
+        ledger.put(replace(row, forward=outcome))
+        return outcome
+
+    def _undo(
+        self, received: Received, row: LedgerRow | None, ledger: Ledger, now: datetime
+    ) -> StoredOutcome:
+        """What is there is undone (P3); what is not never will be (P4)."""
+        work = received.work
+        assert work is not None
+        assert work.undone is not None
+        held = row is not None and row.state is State.DONE
+        event = answer(work.undone, received, effect=Effect.UNDONE if held else Effect.NOTHING)
+        outcome = stored(event, self._new_id())
+        row = row or opened(received, work, State.TOMBSTONE, now)
+        state = State.UNDONE if held else State.TOMBSTONE
+        ledger.put(replace(row, state=state, compensation=outcome, updated_at=now))
+        return outcome
+
+    def _judge(
+        self,
+        received: Received,
+        command: SettleStep,
+        row: LedgerRow | None,
+        ledger: Ledger,
+        now: datetime,
+    ) -> StoredOutcome:
+        """S19: as inventory does, for here as well the ledger knows everything."""
+        check_same_order(row, received)
+        before = accepted_before(row, command)
+        if before is not None:
+            return before
+        ruling = ruling_on(INVENTORY_RULINGS, row, command)
+        if ruling not in LEADS_TO:
+            return refuse(received, command, denial(row), self._new_id())
+        judged, said = accept(row, received, command, LEADS_TO[ruling], now, self._new_id())
+        ledger.put(judged)
+        return said
+
+    def _message(self, outcome: StoredOutcome, received: Received, now: datetime) -> Message:
+        return stored_event_message(
+            outcome.type,
+            self._offers.keys[outcome.type],
+            outcome.body,
+            received.saga_id,
+            self._new_id(),
+            outcome.event_id,
+            now,
+            self._offers.name,
+            mandatory=True,
+            causation_id=received.delivery.message_id,
+            traceparent=received.traceparent,
+        )
+
+
+def answer(model: type[OutcomeEvent], received: Received, **said: Any) -> OutcomeEvent:
+    """A sound event of this kind in answer to a command. Raises NoSample where none can be made up."""
+    own = {"reference": f"{received.step} of {str(received.saga_id)[-6:]}"}
+    told = {**_plain(model), **identity(received), **said}
+    if "reference" in model.model_fields and is_sound(model, {**told, **own}):
+        told |= own
+    return model.model_validate(told)
+
+
+@cache
+def _plain(model: type[BaseModel]) -> Mapping[str, Any]:
+    return sample(model).model_dump(mode="json")
+
+
+def is_sound(model: type[BaseModel], fields: Mapping[str, Any]) -> bool:
+    """Whether these fields make such a document."""
+    try:
+        model.model_validate(fields)
+    except ValueError:
+        return False
+    return True
+
+
+def stand_in_service(
+    offers: Offers, outside: Outside, host: Host, deployment: Deployment, storage: Storage
+) -> ParticipantService:
+    """A participant that does whatever the definitions ask of it."""
+
+    def worker(subscription: Subscription, unit_of_work: UnitOfWork[Any], hops: Hops) -> Consumer[Any]:
+        handler = StandIn(offers, outside, host, deployment.new_id)
+        limit, tracing = deployment.pace.batch_limit, deployment.tracing
+        return Consumer(subscription, unit_of_work, handler, hops, limit, tracing)
+
+    return ParticipantService(offers.name, deployment, storage, worker)
