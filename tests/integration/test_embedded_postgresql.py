@@ -120,7 +120,12 @@ async def test_it_serves_an_event_loop_that_ends_before_it(tmp_path: Path) -> No
 
 AS_SOMEBODY_ELSE = (
     [
-        *("setpriv", "--reuid=nobody", f"--regid={pwd.getpwnam('nobody').pw_gid}", "--clear-groups"),
+        *(
+            str(shutil.which("setpriv")),
+            "--reuid=nobody",
+            f"--regid={pwd.getpwnam('nobody').pw_gid}",
+            "--clear-groups",
+        ),
         # The project may lie where root alone may enter.
         *(f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")),
     ]
