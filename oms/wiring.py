@@ -1,4 +1,4 @@
-"""Which parts a service is made of: transport, databases, providers. `oms/processes.py` starts what they need."""
+"""Which parts a service is made of: transport, databases, providers. `oms/processes.py` starts them."""
 
 from __future__ import annotations
 

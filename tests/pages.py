@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ _FENCED: Final = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOT
 _HEADING: Final = re.compile(r"^(#+) +(.+)$", re.MULTILINE)
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 _CODE: Final = re.compile(r"`+([^`]+)`+")
-_NOT_OURS: Final = {".venv", ".oms", "node_modules", ".pytest_cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +77,16 @@ class Page:
 
 def pages() -> list[Page]:
     """Every page of the project."""
-    found = (path.relative_to(ROOT) for path in ROOT.rglob("*.md"))
-    return [Page(str(path)) for path in sorted(found) if not _NOT_OURS & set(path.parts)]
+    return [Page(name) for name in own_files("*.md")]
+
+
+def own_files(*patterns: str) -> list[str]:
+    """The files of the project, by their paths, that are like one of the patterns; new ones too."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return sorted(name for name in set(listed.stdout.splitlines()) if (ROOT / name).exists())

@@ -24,12 +24,12 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.asyncio(loop_scope="module"), 
 RUN: Final = (
     ("README.md", ".venv/bin/oms stock set SKU-1 10"),
     ("README.md", "curl -i http://127.0.0.1:8000/orders -H 'Content-Type: application/json' \\"),
+    ("docs/production.md", "oms tokens create --name jane --role operator --expires 90d"),
     ("README.md", "oms sagas list --incident any"),
     (
         "docs/console.md",
         "oms dead-letters replay --all --queue payment.commands --error-type ProviderUnavailable --dry-run",
     ),
-    ("docs/production.md", "oms tokens create --name jane --role operator --expires 90d"),
     ("docs/production.md", 'oms dead-letters show ID --full --reason "which card was it"'),
     ("docs/providers.md", "curl 'http://127.0.0.1:8000/sandbox/charges?order_id=ORDER'"),
     ("docs/runbook.md", "oms sagas list --incident any"),
@@ -116,7 +116,7 @@ class Installation:
     async def slow_job(self) -> str:
         """A job that goes on for half a minute."""
         await failed_orders(self, 4)
-        selected = {"filter": {"queue": "payment.commands"}, "rate_per_second": 0.1, "reason": "an example"}
+        selected = {"filter": {"queue": ["payment.commands"]}, "rate_per_second": 0.1, "reason": "an example"}
         async with self.client() as client:
             begun = await client.post("/admin/dead-letters/replay", json=selected)
         assert begun.status_code == 202, begun.text

@@ -14,7 +14,7 @@ import typer
 
 from oms.cli.app import app
 from oms.settings import PREFIX, SECRETS, Settings
-from tests.pages import ROOT, Block, Page, pages
+from tests.pages import ROOT, Block, Page, own_files, pages
 from tests.system.test_examples import NOT_RUN, RUN
 
 PAGES: Final = pages()
@@ -60,17 +60,9 @@ def leads_somewhere(page: str, link: str) -> bool:
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """Every tracked file that is no page, with its text."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *_SOURCES],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).exists():
-            yield name, (ROOT / name).read_text()
+    """Every file that is no page, with its text."""
+    for name in own_files(*_SOURCES):
+        yield name, (ROOT / name).read_text()
 
 
 def test_every_page_and_section_that_the_sources_cite_is_there() -> None:
@@ -151,6 +143,12 @@ def test_every_variable_that_the_programs_read_stands_in_production() -> None:
     }
     shown = {each for each in read if not _FOR_DEVELOPERS.match(each) and not is_secret_file(each)}
     assert sorted(shown - variables_in(PRODUCTION.text)) == []
+
+
+def test_every_variable_of_the_tests_stands_in_a_page() -> None:
+    read = {each for name, text in sources() if name.startswith("tests/") for each in variables_in(text)}
+    told = {each for page in PAGES for each in variables_in(page.text)}
+    assert sorted(each for each in read - told if each.startswith("OMS_TEST_")) == []
 
 
 def test_every_variable_that_a_page_names_is_read() -> None:
