@@ -14,6 +14,8 @@ import typer
 
 from oms.cli.app import app
 from oms.settings import PREFIX, SECRETS, Settings
+from orchestrator.core.definition import Registry, StepPolicy
+from orchestrator.sagas.order_fulfillment import order_fulfillment
 from tests.pages import ROOT, Block, Page, own_files, pages
 from tests.system.test_examples import NOT_RUN, RUN
 
@@ -266,9 +268,6 @@ def test_the_definition_that_is_shown_may_run() -> None:
     (block,) = (each for each in PRODUCTION.blocks if each.language == "python")
     names: dict[str, Any] = {"__name__": "an_example"}
     exec(compile("from __future__ import annotations\n" + block.text, named(block), "exec"), names)
-    from orchestrator.core.definition import Registry, StepPolicy
-    from orchestrator.sagas.order_fulfillment import order_fulfillment
-
     shown = names["payment_first"](StepPolicy())
     assert Registry([order_fulfillment(StepPolicy()), shown]).participants
     assert [step.name for step in shown.steps[:2]] == ["charge", "reserve"]
