@@ -1,4 +1,4 @@
-"""Names of exchanges, queues and routing keys: the addresses of `broker.md`, in one place."""
+"""Names of exchanges, queues and routing keys: the addresses of `docs/broker.md`, in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which exchanges, queues and bindings the services need (`broker.md`), built as plain data."""
+"""Which exchanges, queues and bindings the services need (`docs/broker.md`), built as plain data."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from migrations.run import SERVICES
 from oms.clocks import compared, wait_for_time
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
+from oms.embedded_keeper import kept
 from oms.exposure import (
     is_beyond_loopback,
     may_show_sandbox,
@@ -36,6 +37,7 @@ from oms.health import (
     database_component,
     health_app,
     participant_component,
+    server_component,
     with_loops,
 )
 from oms.http_api import Notifying, api_app
@@ -211,10 +213,12 @@ async def stack(
     if embedded and is_beyond_loopback(host):
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
     require_orders_guarded(settings, host)
+    beside: list[Component] = []
     async with AsyncExitStack() as exits:
         if settings.database_url is None and f"{PREFIX}DATABASE_URL" in embedded:
             log.info("using an embedded PostgreSQL", folder=str(folder / "postgres"))
             server = await exits.enter_async_context(EmbeddedPostgres(folder / "postgres"))
+            beside.append(server_component(await exits.enter_async_context(kept(server))))
             settings = settings.model_copy(update={"database_url": server.url})
         settings = _with_sandbox(settings)
         token = settings.admin_token or _token_of(folder)
@@ -231,15 +235,23 @@ async def stack(
         services.append(orchestrator_service(parts, exits))
         starting = await exits.enter_async_context(started(services, settings.finish_within_s))
         starting.add_done_callback(_report)
-        url = await exits.enter_async_context(serving_api(parts, host, port, token, services))
+        url = await exits.enter_async_context(serving_api(parts, host, port, token, services, beside))
         yield Running(url, token.get_secret_value(), settings)
 
 
 @asynccontextmanager
 async def serving_api(
-    parts: Parts, host: str, port: int, admin_token: SecretStr, local: Sequence[Service] = ()
+    parts: Parts,
+    host: str,
+    port: int,
+    admin_token: SecretStr,
+    local: Sequence[Service] = (),
+    beside: Sequence[Component] = (),
 ) -> AsyncIterator[str]:
-    """The HTTP API served while the block runs; gives its URL. ``local`` services run in this process."""
+    """The HTTP API served while the block runs; gives its URL. ``local`` services run in this process.
+
+    What is ``beside`` them belongs to its health too.
+    """
     made_with = deployment(parts)
     front = Front(made_with)
     queues = topology(made_with.registry, made_with.retry_policy)
@@ -249,7 +261,7 @@ async def serving_api(
         exits.push_async_callback(_cancelled, declaring)
         await front.start()
         exits.push_async_callback(_stopped, [front], parts.settings.finish_within_s)
-        api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
+        api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local, beside))
         _show_sandbox(api.app, parts, host)
         url = await exits.enter_async_context(served(api.app, host, port))
         exits.callback(api.say_goodbye)

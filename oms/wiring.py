@@ -1,4 +1,4 @@
-"""The only place that names concrete parts: which transport, which database, which provider, which sagas."""
+"""Which parts a service is made of: transport, databases, providers. `oms/processes.py` starts them."""
 
 from __future__ import annotations
 

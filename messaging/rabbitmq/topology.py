@@ -1,4 +1,4 @@
-"""Makes the exchanges, queues and bindings of `broker.md` exist, over AMQP alone."""
+"""Makes the exchanges, queues and bindings of `docs/broker.md` exist, over AMQP alone."""
 
 from __future__ import annotations
 
