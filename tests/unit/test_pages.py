@@ -13,7 +13,8 @@ import pytest
 import typer
 
 from oms.cli.app import app
-from oms.variables import PREFIX, SECRETS, Settings
+from oms.settings import Settings
+from oms.variables import PREFIX, SECRETS
 from orchestrator.core.definition import Registry, StepPolicy
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 from tests.pages import ROOT, Block, Page, own_files, pages
