@@ -1,6 +1,20 @@
-"""Receive a batch, handle it in one transaction, publish, acknowledge (S2).
+"""Takes messages from a queue to a handler, a batch in one transaction.
 
-When a batch fails, only its culprit does: the batch is run again message by message.
+**What lives here.** `Consumer`, the loop of every service that is driven by messages; `Hops`, what becomes
+of a message that could not be served; the two protocols by which a service plugs in what it does.
+
+**How it works.** Receive whatever has arrived, hand it to the handler within one unit of work, commit,
+acknowledge, and only then publish: what the batch sends is in the outbox of the same transaction (M1). A
+message that a handler cannot serve is *named* by it and leaves by a retry queue or for the dead letters, in
+that transaction too. When the batch as a whole fails, it is run again message by message, so that only the
+culprit fails.
+
+**What must never happen.** An acknowledgement before the commit: a crash would lose the message (S2). One
+that waits for the broker's confirms: two full queues would stall each other for ever. A message that nobody
+can understand and that comes again and again (S16). A message that was taken and is neither served nor sent
+onwards: it is kept, and served by the next run.
+
+Rules: S2, S16, M1, P9, D1.
 """
 
 from __future__ import annotations
