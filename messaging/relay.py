@@ -56,7 +56,7 @@ class Relay:
         self._in_flight.update(message.message_id for message in fresh)
         self._outbox.note_relayed(len(fresh))
         if fresh:
-            self._publisher.publish(fresh, self._settle)
+            self._publisher.publish(self._outbox.identity.marked(fresh), self._settle)
         return len(fresh)
 
     async def sweep_once(self) -> bool:

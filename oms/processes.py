@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import structlog
 from pydantic import SecretStr
 
 from contracts.routing import PARTICIPANTS
-from messaging.transport import TopologyMismatch
+from messaging.rabbitmq import RabbitMqTransport
+from messaging.topology import installation_of
+from messaging.transport import BrokerUnavailable, ForeignBroker, Topology, TopologyMismatch, Transport
 from migrations.run import SERVICES
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
@@ -22,6 +25,7 @@ from oms.failures import Failure
 from oms.garbage import collect_seldom
 from oms.health import broker_component, database_component, health_app, participant_component
 from oms.http_api import Notifying, api_app
+from oms.identity import known_installation
 from oms.logs import configure_logs
 from oms.metrics import outbox_look
 from oms.readiness import wait_for_database, wait_for_schema
@@ -47,6 +51,9 @@ log = structlog.get_logger(__name__)
 
 FOLDER: Final = Path(".oms")
 """Where `oms run` keeps its database and its admin token."""
+
+LOOK_S: Final = 0.05
+"""Seconds between two looks at a broker that has not answered yet."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -125,13 +132,17 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
             await stop.wait()
 
 
-async def run_migrate(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """`oms migrate`: every schema whose database is given; returns the revisions applied, by service."""
+async def run_migrate(settings: Settings, installation: UUID | None = None) -> dict[str, tuple[str, ...]]:
+    """`oms migrate`: every schema whose database is given; returns the revisions applied, by service.
+
+    Args:
+        installation: see `oms.wiring.migrate`.
+    """
     configure_logs(settings, "migrate")
     for service in SERVICES:
         if settings.database_url_of(service) is not None:
             await wait_for_database(settings, service)
-    return await migrate(settings)
+    return await migrate(settings, installation)
 
 
 async def run_sandbox(settings: Settings, host: str, port: int) -> None:
@@ -212,32 +223,81 @@ async def stack(
 async def serving_api(
     parts: Parts, host: str, port: int, admin_token: SecretStr, local: Sequence[Service] = ()
 ) -> AsyncIterator[str]:
-    """The HTTP API served while the block runs; gives its URL. ``local`` services run in this process."""
+    """The HTTP API served while the block runs; gives its URL. ``local`` services run in this process.
+
+    Raises:
+        Failure: the broker's virtual host is another installation's (M4).
+    """
     made_with = deployment(parts)
     front = Front(made_with)
-    queues = topology(made_with.registry, made_with.retry_policy)
-    declaring = asyncio.create_task(made_with.transport.declare(queues), name="declaring")
-    declaring.add_done_callback(_report)
     async with AsyncExitStack() as exits:
-        exits.push_async_callback(_cancelled, declaring)
-        await front.start()
         exits.push_async_callback(_stopped, [front], parts.settings.finish_within_s)
+        await front.start()
+        queues = topology(made_with.registry, made_with.retry_policy)
+        declare = made_with.transport.declare(installation_of(front.outbox.identity) + queues)
+        declaring = asyncio.create_task(declare, name="declaring")
+        declaring.add_done_callback(_report)
+        exits.push_async_callback(_cancelled, declaring)
+        await _whose_broker(made_with.transport, declaring)
         api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
         url = await exits.enter_async_context(served(api.app, host, port))
         exits.callback(api.say_goodbye)
         yield url
 
 
-async def broker_setup(settings: Settings) -> list[str]:
-    """`oms broker setup`: declare the topology; returns what was created, a line each."""
+async def _whose_broker(transport: Transport, declaring: asyncio.Task[Sequence[str]]) -> None:
+    """Return once the broker has said whose it is, or cannot be asked: orders are accepted then too."""
+    while not declaring.done() and transport.trouble is None:
+        await asyncio.wait({declaring}, timeout=LOOK_S)
+    if declaring.done() and isinstance(error := declaring.exception(), ForeignBroker):
+        raise Failure(str(error)) from None
+
+
+async def broker_setup(settings: Settings, installation: UUID | None = None) -> list[str]:
+    """`oms broker setup`: declare the topology; returns what was created, a line each.
+
+    Args:
+        installation: whose the virtual host is to be; by default that of the databases of the settings (M4).
+
+    Raises:
+        Failure: it is another one's, or its queues are not ours.
+    """
+    return await _set_up(settings, installation, _declared)
+
+
+async def broker_take_over(settings: Settings, installation: UUID | None = None) -> list[str]:
+    """`oms broker setup --take-over`: the same, in a virtual host of an installation that is no more."""
+    return await _set_up(settings, installation, _declared_anyway)
+
+
+async def _set_up(
+    settings: Settings,
+    installation: UUID | None,
+    declare: Callable[[RabbitMqTransport, Topology], Awaitable[list[str]]],
+) -> list[str]:
     configure_logs(settings, "broker setup")
     transport = over_rabbitmq(settings)("setup")
+    ours = Topology(installation=installation or await known_installation(settings))
+    if ours.installation is None:
+        log.warning("no database is named, so the virtual host is not marked as this installation's")
     try:
-        return list(await transport.declare(topology(registry(settings), settings.retry_policy)))
-    except TopologyMismatch as error:
+        return await declare(transport, ours + topology(registry(settings), settings.retry_policy))
+    except (TopologyMismatch, BrokerUnavailable) as error:
         raise Failure(str(error)) from None
     finally:
         await transport.close()
+
+
+async def _declared(transport: RabbitMqTransport, wanted: Topology) -> list[str]:
+    return list(await transport.declare(wanted))
+
+
+async def _declared_anyway(transport: RabbitMqTransport, wanted: Topology) -> list[str]:
+    try:
+        return await _declared(transport, wanted)
+    except ForeignBroker as foreign:
+        await transport.take_over(foreign)
+        return await _declared(transport, wanted)
 
 
 async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExitStack], Service]) -> None:

@@ -92,8 +92,21 @@ class RabbitMqPublisher:
     two round trips.
     """
 
-    def __init__(self, link: Link, names: Names, backoff: Backoff, restore: Restore, log: Any) -> None:
+    def __init__(
+        self,
+        link: Link,
+        names: Names,
+        backoff: Backoff,
+        restore: Restore,
+        log: Any,
+        is_foreign: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """
+        Args:
+            is_foreign: whether the virtual host is another installation's, where nothing may be sent (M4).
+        """
         self.closed = False
+        self._is_foreign = is_foreign
         self._link = link
         self._names = names
         self._backoff = backoff
@@ -118,6 +131,8 @@ class RabbitMqPublisher:
         """See `Publisher.room`."""
         connection = self._link.connection
         if self.closed or connection is None or connection is self._unusable or connection.blocked:
+            return 0
+        if self._is_foreign():
             return 0
         if self._channel is None:
             return max(0, MAX_UNCONFIRMED - len(self._waiting))

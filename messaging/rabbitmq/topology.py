@@ -10,6 +10,7 @@ from aiormq.abc import AbstractChannel
 
 from contracts.routing import DEFAULT_EXCHANGE
 from messaging.rabbitmq.connection import BrokerError, asking, close_quietly
+from messaging.rabbitmq.ownership import claim, is_claimed
 from messaging.transport import Binding, Exchange, Queue, Topology, TopologyMismatch
 
 NOT_FOUND: Final = 404
@@ -72,18 +73,23 @@ async def declare(connection: Channels, topology: Topology, names: Names) -> lis
 
     Raises:
         TopologyMismatch: something of that name exists with other properties.
+        ForeignBroker: the virtual host is another installation's.
         BrokerError: the broker could not be asked.
     """
+    unclaimed = topology.installation is not None and not await is_claimed(connection, names.prefix)
     missing = await _missing(connection, topology, names)
-    await redeclare(connection, topology, names)
-    return missing
+    is_ours = await redeclare(connection, topology, names)
+    made = [f"mark of installation {topology.installation}"] if unclaimed and is_ours else []
+    return [*made, *missing]
 
 
-async def redeclare(connection: Channels, topology: Topology, names: Names) -> None:
-    """The same without looking what was there before. Raises as `declare` does.
+async def redeclare(connection: Channels, topology: Topology, names: Names) -> bool:
+    """The same without looking what was there before; says whether it is marked as ours. Raises as `declare`.
 
     A user without the right to declare gets along with what somebody else has declared.
     """
+    installation = topology.installation
+    marked = installation is not None and await claim(connection, installation, names.prefix)
     try:
         await _declare_all(connection, topology, names)
     except BrokerError as error:
@@ -95,6 +101,7 @@ async def redeclare(connection: Channels, topology: Topology, names: Names) -> N
                 "run `oms broker setup` as a user who may",
                 error.code,
             ) from error
+    return marked
 
 
 async def _missing(connection: Channels, topology: Topology, names: Names) -> list[str]:

@@ -18,10 +18,11 @@ from messaging.rabbitmq.connection import (
     asking,
     broker_url,
 )
+from messaging.rabbitmq.ownership import disclaim
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
 from messaging.rabbitmq.topology import NOT_FOUND, Names, declare, redeclare
-from messaging.transport import BrokerUnavailable, QueueDepth, Topology, TopologyMismatch
+from messaging.transport import BrokerUnavailable, ForeignBroker, QueueDepth, Topology, TopologyMismatch
 
 DEPTH_TIMEOUT_S: Final = 5.0
 
@@ -53,6 +54,7 @@ class RabbitMqTransport:
         self._publishing = Link(f"{name} publishing", nodes, self._rng, self._log, _nothing_to_prepare)
         self._topology = Topology()
         self._topology_trouble: str | None = None
+        self._is_foreign = False
         self._mending: asyncio.Task[None] | None = None
         self._publishers: list[RabbitMqPublisher] = []
         self._subscriptions: list[RabbitMqSubscription] = []
@@ -69,9 +71,12 @@ class RabbitMqTransport:
             except BrokerError as error:
                 self._note_topology(str(error))
                 await backoff.pause()
+            except ForeignBroker as error:
+                self._note_foreign(error)
+                raise
             else:
                 break
-        self._topology_trouble = None
+        self._topology_trouble, self._is_foreign = None, False
         self._topology += topology
         await self._publishing.connected()
         return created
@@ -80,10 +85,26 @@ class RabbitMqTransport:
         """See `Transport.publisher`."""
         self._publishing.start()
         publisher = RabbitMqPublisher(
-            self._publishing, self._names, Backoff(self._rng), self._restore_from_publishing, self._log
+            self._publishing,
+            self._names,
+            Backoff(self._rng),
+            self._restore_from_publishing,
+            self._log,
+            lambda: self._is_foreign,
         )
         self._publishers = [*(each for each in self._publishers if not each.closed), publisher]
         return publisher
+
+    async def take_over(self, foreign: ForeignBroker) -> None:
+        """Take the mark of the virtual host's owner away, so that the next who declares owns it (M4).
+
+        Raises:
+            BrokerUnavailable: the broker cannot be asked, or this user may not.
+        """
+        try:
+            await disclaim(await self._consuming.connected(), foreign.owner, self._names.prefix)
+        except BrokerError as error:
+            raise BrokerUnavailable(f"the mark of the installation cannot be deleted: {error}") from error
 
     async def subscribe(self, queue: str, prefetch: int) -> RabbitMqSubscription:
         """See `Transport.subscribe`. Waits until the broker has accepted the consumer."""
@@ -140,8 +161,10 @@ class RabbitMqTransport:
         except (TopologyMismatch, BrokerError) as error:
             if not connection.lost.is_set():
                 self._note_topology(str(error))
+                self._is_foreign = isinstance(error, ForeignBroker)
                 self._mend()
         else:
+            self._is_foreign = False
             if self._topology_trouble is not None:
                 self._log.info("topology in order again")
             self._topology_trouble = None
@@ -169,6 +192,11 @@ class RabbitMqTransport:
         if self._asked is None or self._asked[0] is not connection or self._asked[1].is_closed:
             self._asked = (connection, await connection.plain_channel())
         return self._asked[1]
+
+    def _note_foreign(self, error: ForeignBroker) -> None:
+        """Nothing of ours may get to another installation's services: whatever leaves waits in the outbox."""
+        self._is_foreign = True
+        self._note_topology(str(error))
 
     def _note_topology(self, trouble: str) -> None:
         if trouble != self._topology_trouble:

@@ -8,7 +8,20 @@ from collections.abc import Sequence
 
 import typer
 
-from oms.cli import bench, dead_letters, jobs, orders, prune, sagas, services, simulate, stock, tokens, whole
+from oms.cli import (
+    bench,
+    dead_letters,
+    installation,
+    jobs,
+    orders,
+    prune,
+    sagas,
+    services,
+    simulate,
+    stock,
+    tokens,
+    whole,
+)
 from oms.cli.errors import report
 from oms.cli.options import example
 
@@ -35,6 +48,7 @@ app.add_typer(dead_letters.commands)
 app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
+app.add_typer(installation.commands)
 whole.add_to(app)
 prune.add_to(app)
 simulate.add_to(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -17,7 +17,9 @@ from contracts.routing import dead_letter_queue
 from contracts.sensitive import without_sensitive
 from messaging import retries
 from messaging.consumer import Failed
+from messaging.errors import ForeignMessage
 from messaging.identifiers import NewId
+from messaging.installation import Identity
 from messaging.retries import attempt_of, parse_id, plain_headers
 from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
@@ -36,6 +38,10 @@ CORRELATION: Final = "correlation-id"
 
 COMMAND: Final = "command"
 MESSAGE: Final = "message"
+FOREIGN: Final = "foreign"
+"""Begins the key of dead letters that are another installation's; they are kept as messages (M4)."""
+
+MAX_KEY_CHARACTERS: Final = 256
 
 
 def message_key(death_id: object) -> str:
@@ -70,6 +76,7 @@ class Collector:
 
     engine: Engine
     new_id: NewId
+    identity: Identity = field(default_factory=Identity)
 
     async def __call__(
         self, transaction: OrchestratorTransaction, deliveries: Sequence[Delivery]
@@ -78,7 +85,7 @@ class Collector:
 
         A death that is known already is no news: its saga may have been sent on its way again since (D2).
         """
-        works = [command_work(delivery) for delivery in deliveries]
+        works = [self._work_of(delivery) for delivery in deliveries]
         saga_ids = {work.saga_id for work in works if work is not None}
         locked = await self.engine.lock(transaction, saga_ids)
         commands = [work if work and work.saga_id in locked.sagas else None for work in works]
@@ -96,8 +103,14 @@ class Collector:
         self.engine.write(transaction, locked)
         return ()
 
+    def _work_of(self, delivery: Delivery) -> CommandWork | None:
+        """What died for a saga of ours. Another installation's sagas are none of our business (M4)."""
+        return command_work(delivery) if self.identity.refusal(delivery) is None else None
+
     def _described(self, delivery: Delivery, command: CommandWork | None, work: Work) -> DeadLetter:
         dead = dead_letter(delivery, self.new_id(), work.now)
+        if (refusal := self.identity.refusal(delivery)) is not None:
+            return _of_strangers(dead, self.identity.foreign_sender(delivery) or "", refusal)
         if command is None:
             return dead
         return replace(
@@ -148,6 +161,17 @@ class BareRecords:
         bare = replace(failed.delivery, message_id=None, type=None, correlation_id=None, headers={})
         error = f"could not be collected: {type(failed.error).__name__}"
         return replace(dead_letter(bare, self.new_id(), now), error_type="uncollectable", error_message=error)
+
+
+def _of_strangers(dead: DeadLetter, sender: str, refusal: ForeignMessage) -> DeadLetter:
+    """One dead letter for each installation and queue, however much of it arrives (M4)."""
+    return replace(
+        dead,
+        work_key=f"{FOREIGN}:{sender}:{dead.queue}"[:MAX_KEY_CHARACTERS],
+        error_type=refusal.kind,
+        error_message=str(refusal),
+        permanent=False,
+    )
 
 
 def _awaited(saga: Saga, command: CommandWork) -> bool:
