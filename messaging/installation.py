@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from contracts.envelope import INSTALLATION
 from messaging.errors import ForeignMessage
 from messaging.transport import Delivery, Message
 
-MAX_SHOWN_CHARACTERS = 64
+MAX_SHOWN_CHARACTERS: Final = 64
+"""Of an id that a message carries: what comes from outside may be anything."""
 
 
 class IdentityTransaction(Protocol):

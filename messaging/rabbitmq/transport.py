@@ -55,6 +55,7 @@ class RabbitMqTransport:
         self._topology = Topology()
         self._topology_trouble: str | None = None
         self._is_foreign = False
+        """Nothing of ours may get to another installation's services: whatever leaves waits in the outbox."""
         self._mending: asyncio.Task[None] | None = None
         self._publishers: list[RabbitMqPublisher] = []
         self._subscriptions: list[RabbitMqSubscription] = []
@@ -72,7 +73,7 @@ class RabbitMqTransport:
                 self._note_topology(str(error))
                 await backoff.pause()
             except ForeignBroker as error:
-                self._note_foreign(error)
+                self._is_foreign, self._topology_trouble = True, str(error)
                 raise
             else:
                 break
@@ -192,11 +193,6 @@ class RabbitMqTransport:
         if self._asked is None or self._asked[0] is not connection or self._asked[1].is_closed:
             self._asked = (connection, await connection.plain_channel())
         return self._asked[1]
-
-    def _note_foreign(self, error: ForeignBroker) -> None:
-        """Nothing of ours may get to another installation's services: whatever leaves waits in the outbox."""
-        self._is_foreign = True
-        self._note_topology(str(error))
 
     def _note_topology(self, trouble: str) -> None:
         if trouble != self._topology_trouble:

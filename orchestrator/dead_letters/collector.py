@@ -12,14 +12,14 @@ from uuid import UUID
 import structlog
 
 from contracts.commands import COMMANDS
-from contracts.envelope import REPLAY_OF, Direction
+from contracts.envelope import INSTALLATION, REPLAY_OF, Direction
 from contracts.routing import dead_letter_queue
 from contracts.sensitive import without_sensitive
 from messaging import retries
 from messaging.consumer import Failed
 from messaging.errors import ForeignMessage
 from messaging.identifiers import NewId
-from messaging.installation import Identity
+from messaging.installation import MAX_SHOWN_CHARACTERS, Identity
 from messaging.retries import attempt_of, parse_id, plain_headers
 from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
@@ -39,9 +39,7 @@ CORRELATION: Final = "correlation-id"
 COMMAND: Final = "command"
 MESSAGE: Final = "message"
 FOREIGN: Final = "foreign"
-"""Begins the key of dead letters that are another installation's; they are kept as messages (M4)."""
-
-MAX_KEY_CHARACTERS: Final = 256
+"""Begins the key of messages that one installation sent and another one got; they are not replayed (M4)."""
 
 
 def message_key(death_id: object) -> str:
@@ -110,9 +108,9 @@ class Collector:
     def _described(self, delivery: Delivery, command: CommandWork | None, work: Work) -> DeadLetter:
         dead = dead_letter(delivery, self.new_id(), work.now)
         if (refusal := self.identity.refusal(delivery)) is not None:
-            return _of_strangers(dead, self.identity.foreign_sender(delivery) or "", refusal)
+            dead = replace(dead, error_type=refusal.kind, error_message=str(refusal), permanent=False)
         if command is None:
-            return dead
+            return _folded(dead, delivery) if dead.error_type == ForeignMessage.kind else dead
         return replace(
             dead,
             kind=COMMAND,
@@ -163,15 +161,13 @@ class BareRecords:
         return replace(dead_letter(bare, self.new_id(), now), error_type="uncollectable", error_message=error)
 
 
-def _of_strangers(dead: DeadLetter, sender: str, refusal: ForeignMessage) -> DeadLetter:
-    """One dead letter for each installation and queue, however much of it arrives (M4)."""
-    return replace(
-        dead,
-        work_key=f"{FOREIGN}:{sender}:{dead.queue}"[:MAX_KEY_CHARACTERS],
-        error_type=refusal.kind,
-        error_message=str(refusal),
-        permanent=False,
-    )
+def _folded(dead: DeadLetter, delivery: Delivery) -> DeadLetter:
+    """One dead letter for each installation and queue, however much of it arrives (M4).
+
+    What another installation has refused is folded too, unless a saga of ours waits for it: it is sent again.
+    """
+    whose = str(delivery.headers.get(INSTALLATION))[:MAX_SHOWN_CHARACTERS]
+    return replace(dead, work_key=f"{FOREIGN}:{_clean(whose)}:{dead.queue}")
 
 
 def _awaited(saga: Saga, command: CommandWork) -> bool:
