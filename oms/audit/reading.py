@@ -20,6 +20,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    or_,
     select,
     text,
     union,
@@ -173,6 +174,38 @@ def ledger_stream(connection: AsyncConnection, participant: str, mark: UUID) -> 
         return LedgerRow(row.saga_id, _ledger_fact(participant, row))
 
     return Ordered(_batches(connection, query, fact), lambda row: row.saga_id)
+
+
+async def standing_work(
+    connection: AsyncConnection, participant: str, states: Mapping[str, Collection[str]], mark: UUID
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """Ledger rows above the mark that are in one of their command's states, in batches.
+
+    Args:
+        states: by command.
+    """
+    ledger = LEDGERS[participant].c
+    stands = or_(
+        *((ledger.command == command) & ledger.state.in_(those) for command, those in states.items())
+    )
+    query = (
+        select(
+            ledger.saga_id, ledger.order_id, ledger.step, ledger.command, ledger.state, ledger.forward_body
+        )
+        .where(stands, ledger.saga_id >= mark)
+        .order_by(ledger.saga_id, ledger.step)
+    )
+    async for batch in _batches(connection, query, lambda row: row):
+        yield batch
+
+
+async def orders_in_ledger(
+    connection: AsyncConnection, participant: str, order_ids: Collection[UUID]
+) -> set[UUID]:
+    """Which of these orders a participant's ledger has heard of."""
+    order_id = LEDGERS[participant].c.order_id
+    query = select(order_id).where(_is_one_of(order_id, order_ids))
+    return set((await connection.execute(query)).scalars())
 
 
 def reduction_stream(connection: AsyncConnection, mark: UUID) -> Ordered[ReductionRow]:

@@ -14,6 +14,7 @@ from oms.cli import (
     installation,
     jobs,
     orders,
+    orphans,
     prune,
     sagas,
     services,
@@ -49,6 +50,7 @@ app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
 app.add_typer(installation.commands)
+app.add_typer(orphans.commands)
 whole.add_to(app)
 prune.add_to(app)
 simulate.add_to(app)
