@@ -7,19 +7,29 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from contracts.commands import ChargePayment, RefundPayment, ReleaseInventory, ReserveInventory
+from contracts.commands import (
+    ChargePayment,
+    Command,
+    RefundPayment,
+    ReleaseInventory,
+    ReserveInventory,
+    SettleStep,
+    ShipOrder,
+    Verdict,
+)
 from contracts.envelope import Direction
 from contracts.routing import PARTICIPANTS, command_queue, retry_queue
 from messaging.identifiers import time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.transport import BrokerUnavailable, Topology, TopologyMismatch
-from oms.audit.orphans import Orphan
+from oms.audit.orphans import Held, Orphan
 from oms.failures import Failure
 from oms.identity import known_installation
 from oms.installation import own_database
+from oms.logs import configure_logs
 from oms.retention import LeftToTheRelay
 from oms.settings import Settings
 from oms.wiring import over_rabbitmq
@@ -29,11 +39,6 @@ from orchestrator.store import PostgresTransaction
 
 PATIENCE_S: Final = 30.0
 """Seconds of trouble with database or broker after which a run gives up; it can be repeated."""
-
-_UNDONE_BY: Final = {
-    ChargePayment.__name__: RefundPayment,
-    ReserveInventory.__name__: ReleaseInventory,
-}
 
 
 @asynccontextmanager
@@ -57,6 +62,7 @@ async def check_nothing_under_way(settings: Settings) -> None:
     Raises:
         Failure: some wait, the broker cannot be asked, or it is another installation's.
     """
+    configure_logs(settings, "orphans")
     transport = over_rabbitmq(settings)("orphans")
     delays_s = settings.retry_policy.delays_s
     try:
@@ -78,17 +84,23 @@ async def check_nothing_under_way(settings: Settings) -> None:
 
 
 def _compensations(orphan: Orphan) -> list[Compensation]:
-    """Money first, then stock, as a saga undoes them."""
-    return [
-        Compensation(
-            held.participant,
-            _UNDONE_BY[held.command](
-                saga_id=orphan.saga_id,
-                order_id=orphan.order_id,
-                step=held.step,
-                direction=Direction.COMPENSATING,
-            ),
-        )
-        for held in reversed(orphan.held)
-        if held.command in _UNDONE_BY
-    ]
+    """What undoes it. A call to the carrier that is in doubt is closed, so that no parcel leaves (S19)."""
+    work = [command for held in reversed(orphan.held) if (command := _undoing(orphan, held)) is not None]
+    if not work:
+        raise Failure(f"nothing of saga {orphan.saga_id} can be taken back: its parcel has left")
+    return work
+
+
+def _undoing(orphan: Orphan, held: Held) -> Compensation | None:
+    identity: dict[str, Any] = {"saga_id": orphan.saga_id, "order_id": orphan.order_id, "step": held.step}
+    command: Command
+    match held.command:
+        case ReserveInventory.__name__:
+            command = ReleaseInventory(**identity, direction=Direction.COMPENSATING)
+        case ChargePayment.__name__:
+            command = RefundPayment(**identity, direction=Direction.COMPENSATING)
+        case ShipOrder.__name__ if not held.is_certain:
+            command = SettleStep(**identity, direction=Direction.FORWARD, verdict=Verdict.NO_EFFECT)
+        case _:
+            return None
+    return Compensation(held.participant, command)

@@ -69,20 +69,25 @@ class Held:
     def __str__(self) -> str:
         """In a person's words."""
         listed = ", ".join(f"{count} x {sku}" for sku, count in sorted(self.quantities.items()))
-        doubt = "" if self.state == "done" else f" ({self.state}: not known for certain)"
         match self.command:
             case ReserveInventory.__name__:
-                return f"reserved {listed}{doubt}"
+                return f"reserved {listed}"
             case CommitInventory.__name__:
-                return f"stock reduced by {listed}{doubt}"
+                return f"stock reduced by {listed}"
             case ChargePayment.__name__:
-                return f"charged {_sum(self.amount, self.currency)}{self._named}{doubt}"
+                return self._at_provider(f"charged {_sum(self.amount, self.currency)}", "charged")
             case _:
-                return f"shipped{self._named}{doubt}"
+                return self._at_provider("shipped", "shipped")
+
+    def _at_provider(self, known: str, verb: str) -> str:
+        if not self.is_certain:
+            return f"perhaps {verb} (its ledger says {self.state})"
+        return known if self.reference is None else f"{known} ({self.reference})"
 
     @property
-    def _named(self) -> str:
-        return "" if self.reference is None else f" ({self.reference})"
+    def is_certain(self) -> bool:
+        """The provider has answered that it did it, and nobody has asked to undo it."""
+        return self.state == "done"
 
 
 @dataclass(slots=True)
@@ -142,13 +147,15 @@ class Orphans:
         return not self.found and not self.provider_only
 
     def sums(self) -> dict[str, Any]:
-        """How much is held: pieces by SKU, money by currency in minor units, parcels."""
+        """How much is held: pieces by SKU, money by currency in minor units, parcels; and calls in doubt."""
         reserved: Counter[str] = Counter()
         reduced: Counter[str] = Counter()
         charged: Counter[str] = Counter()
-        parcels = 0
+        parcels = in_doubt = 0
         for held in (each for orphan in self.found for each in orphan.held):
-            if held.command == ReserveInventory.__name__:
+            if not held.is_certain:
+                in_doubt += 1
+            elif held.command == ReserveInventory.__name__:
                 reserved.update(held.quantities)
             elif held.command == CommitInventory.__name__:
                 reduced.update(held.quantities)
@@ -161,6 +168,7 @@ class Orphans:
             "reduced": dict(reduced),
             "charged": dict(charged),
             "parcels": parcels,
+            "in_doubt": in_doubt,
         }
 
     def as_json(self) -> dict[str, Any]:

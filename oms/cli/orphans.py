@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
+from uuid import UUID
 
 import typer
 from rich.text import Text
@@ -11,6 +13,7 @@ from rich.text import Text
 from oms.cli import output, session
 from oms.cli.options import AsJson, Yes, example, group
 from oms.cli.whole import EMBEDDED
+from oms.failures import Failure
 
 if TYPE_CHECKING:
     from oms.audit.orphans import Orphan, Orphans
@@ -52,6 +55,15 @@ def take_back(
     reason: Annotated[
         str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; kept in the audit log.")
     ],
+    saga: Annotated[
+        list[UUID] | None,
+        typer.Option(
+            "--saga",
+            metavar="SAGA_ID",
+            help="Only this one, also where it says `by hand`: no parcel will arrive, as you know, or the "
+            "money is to go back all the same. May be repeated.",
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +87,7 @@ def take_back(
         if settings.broker_url:
             await check_nothing_under_way(settings)
         found = (await _found(settings)).found
-        wanted = [orphan for orphan in found if orphan.remedy.value == "take_back"]
+        wanted = _chosen(found, saga)
         if not wanted:
             return 0, len(found)
         session.confirm(f"what is held for {len(wanted):,} orders is released and given back", yes)
@@ -84,11 +96,19 @@ def take_back(
 
     asked, left = asyncio.run(run())
     if as_json:
-        output.show_json({"asked": asked, "by_hand": left})
+        output.show_json({"asked": asked, "left": left})
     else:
-        output.show(
-            output.plain(f"participants are asked to undo {asked:,} orders; {left:,} are left to a person")
-        )
+        output.show(output.plain(f"participants are asked to undo {asked:,} orders; {left:,} more are held"))
+
+
+def _chosen(found: Sequence[Orphan], sagas: Sequence[UUID] | None) -> list[Orphan]:
+    """Those that were named; else those that need no person."""
+    if not sagas:
+        return [orphan for orphan in found if orphan.remedy.value == "take_back"]
+    known = {orphan.saga_id: orphan for orphan in found}
+    if unknown := [str(each) for each in sagas if each not in known]:
+        raise Failure(f"nothing is held for {', '.join(unknown)}: see `oms orphans list`")
+    return [known[each] for each in dict.fromkeys(sagas)]
 
 
 async def _found(settings: Settings) -> Orphans:
@@ -132,5 +152,6 @@ def _summed(found: Orphans) -> str:
     orders = len(found.found) + len(found.provider_only)
     return (
         f"{orders:,} orders: {pieces:,} pieces reserved, {reduced:,} taken from stock, "
-        f"{money or 'nothing'} charged, {sums['parcels']:,} parcels"
+        f"{money or 'nothing'} charged, {sums['parcels']:,} parcels; "
+        f"{sums['in_doubt']:,} calls to providers without an answer"
     )
