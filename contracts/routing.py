@@ -30,7 +30,7 @@ def installation_exchange(installation: object) -> str:
 
     A broker compares it whenever the exchange is declared, and it can be looked up without any right.
     """
-    return f"{INSTALLATION_EXCHANGE}.{installation}"
+    return f"oms.{installation}"
 
 
 def command_queue(participant: str) -> str:

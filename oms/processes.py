@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from contracts.routing import PARTICIPANTS
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.topology import installation_of
-from messaging.transport import BrokerUnavailable, ForeignBroker, Topology, TopologyMismatch, Transport
+from messaging.transport import BrokerUnavailable, ForeignBroker, Topology, TopologyMismatch
 from migrations.run import SERVICES
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
@@ -52,8 +52,8 @@ log = structlog.get_logger(__name__)
 FOLDER: Final = Path(".oms")
 """Where `oms run` keeps its database and its admin token."""
 
-LOOK_S: Final = 0.05
-"""Seconds between two looks at a broker that has not answered yet."""
+ASKED_FOR_S: Final = 3.0
+"""Seconds that the API waits for a broker that may be away, before it takes orders."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -237,7 +237,7 @@ async def serving_api(
         declare = made_with.transport.declare(installation_of(front.outbox.identity) + queues)
         declaring = asyncio.create_task(declare, name="declaring")
         exits.push_async_callback(_cancelled, declaring)
-        await _whose_broker(made_with.transport, declaring)
+        await _whose_broker(declaring)
         declaring.add_done_callback(_report)
         api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
         url = await exits.enter_async_context(served(api.app, host, port))
@@ -245,10 +245,13 @@ async def serving_api(
         yield url
 
 
-async def _whose_broker(transport: Transport, declaring: asyncio.Task[Sequence[str]]) -> None:
-    """Return once the broker has said whose it is, or cannot be asked: orders are accepted then too."""
-    while not declaring.done() and transport.trouble is None:
-        await asyncio.wait({declaring}, timeout=LOOK_S)
+async def _whose_broker(declaring: asyncio.Task[Sequence[str]]) -> None:
+    """Give the broker a moment to say whose it is. Orders are accepted while it cannot be asked.
+
+    Raises:
+        Failure: it is another installation's.
+    """
+    await asyncio.wait({declaring}, timeout=ASKED_FOR_S)
     if declaring.done() and isinstance(error := declaring.exception(), ForeignBroker):
         raise Failure(str(error)) from None
 

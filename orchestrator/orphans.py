@@ -18,6 +18,9 @@ from orchestrator.core.inputs import Actor
 from orchestrator.storage import AuditEntry, OrchestratorTransaction
 
 ACTION: Final = "orphan.take_back"
+SUBJECT: Final = "saga:"
+"""Begins what the audit log calls a saga."""
+
 AT_ONCE: Final = 200
 """Sagas in one transaction."""
 
@@ -32,7 +35,7 @@ class Compensation:
 
 def subject_of(saga_id: UUID) -> str:
     """What the audit log calls the saga."""
-    return f"saga:{saga_id}"
+    return f"{SUBJECT}{saga_id}"
 
 
 class OrphanOperations:
@@ -84,6 +87,6 @@ def _messages(
 
 
 def _entry(compensations: Sequence[Compensation], audit_id: UUID, now: datetime, actor: Actor) -> AuditEntry:
-    subject = subject_of(compensations[0].command.saga_id)
-    sent = {"sent": [type(each.command).__name__ for each in compensations]}
-    return AuditEntry(audit_id, now, actor.name, ACTION, subject, actor.reason, after=sent)
+    of = compensations[0].command
+    done = {"order_id": str(of.order_id), "sent": [type(each.command).__name__ for each in compensations]}
+    return AuditEntry(audit_id, now, actor.name, ACTION, subject_of(of.saga_id), actor.reason, after=done)

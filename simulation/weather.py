@@ -22,6 +22,7 @@ class Fault(StrEnum):
     BROKER_CUT_OFF = "process cut off from the broker"
     BROKER_RESTARTED = "broker restarted"
     QUEUE_PURGED = "queue purged"
+    FOREIGN_MESSAGE = "message of another installation"
     # on the way to and from the database
     TRANSACTION_FAILED = "deadlock or serialization failure"
     COMMIT_AMBIGUOUS = "commit done, but reported as failed"

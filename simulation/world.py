@@ -39,6 +39,7 @@ from simulation.servers import DatabaseServer, MemoryServer, Tell
 from simulation.services import Wiring, new_definition
 from simulation.storage.orchestrator import DEAD_LETTERS, SAGAS
 from simulation.storage.transaction import OUTBOX
+from simulation.strangers import Stranger
 from simulation.weather import Chance, Fault, Weather
 
 RECOVERY_LASTS_S: Final = 3000.0
@@ -106,6 +107,7 @@ class World:
         ]
         self._upgraded: set[str] = set()
         self._forger = Forger(self.broker, self.chance.stream("garbage"))
+        self._stranger = Stranger(self.broker, self.chance.stream("stranger"), self._struck)
         self._storm_rng = self.chance.stream("storms")
         self._warehouse_rng = self.chance.stream("warehouse")
 
@@ -154,6 +156,8 @@ class World:
         meddling = [self._later(at_s, operator.meddle) for at_s in self._times(self.plan.meddling)]
         for at_s in self._times(self.plan.garbage):
             self.loop.call_later(at_s, self._forger.forge)
+        for at_s in self._times_of_strangers():
+            self.loop.call_later(at_s, self._call_strangers)
         changes = self._times(self.plan.stock_changes)
         meddling += [self._later(at_s, self._change_stock) for at_s in changes]
         if self.plan.new_version_at_s is not None:
@@ -228,6 +232,13 @@ class World:
             Customer(self, self.chance.stream(f"customer {number}"), plan)
             for number, plan in enumerate(self.plan.orders)
         ]
+
+    def _times_of_strangers(self) -> list[float]:
+        rng = self.chance.stream("times of strangers")
+        return sorted(rng.uniform(1, STORM_LASTS_S) for _ in range(self.plan.strangers))
+
+    def _call_strangers(self) -> None:
+        self._stranger.call(list(self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()))
 
     def _times(self, count: int) -> list[float]:
         rng = self.chance.stream(f"times {count}")

@@ -74,6 +74,8 @@ class RabbitMqTransport:
                 await backoff.pause()
             except ForeignBroker as error:
                 self._is_foreign, self._topology_trouble = True, str(error)
+                self._topology += topology
+                self._mend()  # for whoever goes on all the same
                 raise
             else:
                 break

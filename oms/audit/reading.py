@@ -33,7 +33,8 @@ from oms.audit.checks import HOLDING
 from oms.audit.facts import Charge, LedgerFact, Money, Reduction, SagaFact
 from oms.audit.merging import Ordered
 from oms.audit.sources import AuditImpossible
-from orchestrator.tables import orders, retention, sagas
+from orchestrator.orphans import ACTION, SUBJECT
+from orchestrator.tables import audit_log, orders, retention, sagas
 from participants.inventory.tables import METADATA as INVENTORY_TABLES
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 from participants.payment.tables import METADATA as PAYMENT_TABLES
@@ -136,6 +137,26 @@ async def missing_orders(connection: AsyncConnection, order_ids: Collection[UUID
     """Which of these orders do not exist."""
     query = select(orders.c.order_id).where(_is_one_of(orders.c.order_id, order_ids))
     return set(order_ids) - set((await connection.execute(query)).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Sagas that are gone, and their orders, of which a person had everything taken back."""
+
+    sagas: frozenset[UUID] = frozenset()
+    orders: frozenset[UUID] = frozenset()
+
+
+async def taken_back(connection: AsyncConnection) -> TakenBack:
+    """As the audit log has it: who did it stands there, and why."""
+    query = select(audit_log.c.subject, audit_log.c.after["order_id"].as_string().label("order_id")).where(
+        audit_log.c.action == ACTION
+    )
+    rows = (await connection.execute(query)).all()
+    return TakenBack(
+        frozenset(UUID(row.subject.removeprefix(SUBJECT)) for row in rows),
+        frozenset(UUID(row.order_id) for row in rows),
+    )
 
 
 def _saga(row: Row[Any]) -> SagaFact:

@@ -66,12 +66,14 @@ class _Audit:
         self._unknown: dict[UUID, str] = {}
         self._total = 0
         self._mark = reading.NOTHING_PRUNED
+        self._taken_back = reading.TakenBack()
 
     async def run(self) -> Report:
         """Everything, in order."""
         await self._choose_sources()
         self._mark = max([await reading.low_water_mark(self._opened[name], name) for name in NEEDED])
         self._report.mark = self._mark if self._mark != reading.NOTHING_PRUNED else None
+        self._taken_back = await reading.taken_back(self._opened[ORCHESTRATOR])
         self._total = await reading.ended_count(self._opened[ORCHESTRATOR], self._mark)
         self._on_progress(0, self._total)
         group: list[OrderFacts] = []
@@ -156,12 +158,12 @@ class _Audit:
         return dict(await reading.parcels_of(self._opened[SANDBOX], order_ids))
 
     async def _remember_unknown(self, seen: _Seen) -> None:
-        """What holds nothing, because it was undone or never done, harms nobody."""
-        standing = [row for row in seen.ledger if row.state in EFFECTIVE]
-        work = [f"{row.participant}: {row.step} is {row.state}" for row in standing]
-        work += ["inventory: stock was reduced for it"] if seen.reduced else []
-        if not work:
+        """What a person had taken back (`oms orphans`) is no offence once nothing is held any more."""
+        holds = seen.reduced or any(row.state in EFFECTIVE for row in seen.ledger)
+        if seen.saga_id in self._taken_back.sagas and not holds:
             return
+        work = [f"{row.participant}: {row.step} is {row.state}" for row in seen.ledger]
+        work += ["inventory: stock was reduced for it"] if seen.reduced else []
         self._unknown[seen.saga_id] = "; ".join(work)
         if len(self._unknown) >= GROUP:
             await self._report_unknown_sagas()
@@ -197,18 +199,19 @@ class _Audit:
                 ours = [each for text in batch if (each := _order_id(text)) is not None and each >= mark]
                 missing = await reading.missing_orders(now, ours)
             self._report.looked_at[Check.HAS_SAGA] += len(ours)
-            for order_id in await self._with_an_effect(missing):
+            taken_back = missing & self._taken_back.orders
+            for order_id in sorted((missing - taken_back) | await self._with_an_effect(taken_back)):
                 message = "the sandbox charged, refunded or shipped for an order that there is not"
                 self._report.add(Finding(Check.HAS_SAGA, message, order_id=str(order_id)))
 
-    async def _with_an_effect(self, order_ids: Collection[UUID]) -> list[UUID]:
+    async def _with_an_effect(self, order_ids: Collection[UUID]) -> set[UUID]:
         """Those of the orders whose money is not back, or whose parcel has left."""
         books, wanted = self._opened[SANDBOX], sorted(order_ids)
         money = await reading.money_of(books, wanted)
         parcels = await reading.parcels_of(books, wanted)
-        return [
+        return {
             each for each in wanted if str(each) in parcels or not _is_back(money.get(str(each), Money()))
-        ]
+        }
 
 
 def _is_back(money: Money) -> bool:

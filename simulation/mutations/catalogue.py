@@ -7,6 +7,7 @@ from typing import Final
 
 from messaging import postgresql, relay
 from messaging.consumer import Consumer
+from messaging.installation import Identity
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator import intake, store
@@ -226,6 +227,12 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "D3 dead letters end with their work",
         "they stay open",
         (Patch(MemoryOrchestratorTransaction, "resolve_dead_letters", mutants.always(value=None)),),
+    ),
+    Mutation(
+        "M4 another installation",
+        "its messages are taken for our own",
+        (Patch(Identity, "foreign_sender", mutants.always(value=None)),),
+        adjust=settings.with_strangers,
     ),
     Mutation(
         "M2 relay",
