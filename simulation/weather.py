@@ -22,7 +22,6 @@ class Fault(StrEnum):
     BROKER_CUT_OFF = "process cut off from the broker"
     BROKER_RESTARTED = "broker restarted"
     QUEUE_PURGED = "queue purged"
-    FOREIGN_MESSAGE = "message of another installation"
     # on the way to and from the database
     TRANSACTION_FAILED = "deadlock or serialization failure"
     COMMIT_AMBIGUOUS = "commit done, but reported as failed"
@@ -51,6 +50,8 @@ class Fault(StrEnum):
     PROVIDER_SLOW = "provider slow"
     VOID_LIES = "void confirmed, yet an earlier call takes effect"
     PROVIDER_MISUSE = "call refused for good until somebody repairs it"
+    # other users of the broker
+    FOREIGN_MESSAGE = "message of another installation"
 
     __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
 

@@ -13,6 +13,7 @@ from contracts.envelope import EVENT_ID, INSTALLATION
 from contracts.events import OUTCOMES, StepRefused, StepSettled
 from messaging.relay import LEASE_CAP_S, LEASE_S
 from messaging.retries import parse_id
+from messaging.transport import Message
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
 from simulation.facts import (
@@ -116,7 +117,7 @@ class SaysTheSameAgain(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for message in added_messages(fact):
-            if message.type not in OUTCOMES or EVENT_ID not in message.headers:
+            if message.type not in OUTCOMES or EVENT_ID not in message.headers or _is_foreign(message):
                 continue
             if message.type in (StepSettled.__name__, StepRefused.__name__):
                 continue
@@ -250,8 +251,7 @@ class StrangersAreRefused(Checker):
     def _handed_out(self, fact: HandedOut) -> Objections:
         """A command is for a saga of its own, unless it is a dead letter."""
         message = fact.message
-        is_foreign = message.headers.get(INSTALLATION) not in (None, str(INSTALLED))
-        if is_foreign and message.type in COMMANDS and fact.queue.endswith(".commands"):
+        if _is_foreign(message) and message.type in COMMANDS and fact.queue.endswith(".commands"):
             self._its_sagas.add(message.correlation_id)
         return ()
 
@@ -262,6 +262,10 @@ class StrangersAreRefused(Checker):
         for change in fact.of(HISTORY):
             if change.after is not None and ITS_WORDS in str(change.after.accepted):
                 yield str(change.after.saga_id), "its saga believes another installation"
+
+
+def _is_foreign(message: Message) -> bool:
+    return message.headers.get(INSTALLATION) not in (None, str(INSTALLED))
 
 
 FAILURES: Final = ("P8 retry hop", "D1 dead letter")
