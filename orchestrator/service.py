@@ -16,12 +16,13 @@ from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
 from messaging.identifiers import NewId
+from messaging.installation import Identity, IdentityTransaction
 from messaging.measures import VANISHED, Distribution, Reading, read_traffic
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
-from messaging.topology import orchestrator_topology, participant_topology
+from messaging.topology import installation_of, orchestrator_topology, participant_topology
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Topology, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
@@ -53,7 +54,7 @@ SUBMISSIONS = "submissions"
 """What the metrics call the queue of orders that have come over HTTP; it is in memory."""
 
 
-class ServiceTransaction(OrchestratorTransaction, RelayTransaction, Protocol):
+class ServiceTransaction(OrchestratorTransaction, RelayTransaction, IdentityTransaction, Protocol):
     """All that a process of the orchestrator needs of its storage."""
 
 
@@ -134,7 +135,10 @@ class Front:
         self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
 
     async def start(self) -> None:
-        """Begin to take orders in; the broker need not be up."""
+        """Begin to take orders in, waiting for the database; the broker need not be up."""
+        patient = self._deployment.unit_of_work(self.outbox, None)
+        identity = self.outbox.identity
+        identity.installation_id = await patient.run(lambda each: each.read_installation())
         self._loops.start("submissions", self.intake.run_once)
         sweep_s = self._deployment.pace.sweep_s
         self._loops.start("confirmed outbox rows of submissions", self._relay.sweep_once, sweep_s)
@@ -170,13 +174,19 @@ class OrchestratorService:
         self._jobs = self._job_runner()
 
     async def start(self) -> None:
-        """Declare the topology, waiting for the broker, and begin to work."""
-        deployment = self._deployment
-        await deployment.transport.declare(topology(deployment.registry, deployment.retry_policy))
-        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops)
-        collector = Collector(self.engine, self._deployment.new_id)
-        for queue in (OUTCOMES_QUEUE, *map(command_queue, self._deployment.registry.participants)):
-            await self._consume(dead_letter_queue(queue), collector, BareRecords(self._deployment.new_id))
+        """Declare the topology, waiting for the broker, and begin to work.
+
+        Raises:
+            TopologyMismatch: the broker's queues are not ours, or its virtual host is another installation's.
+        """
+        deployment, identity = self._deployment, self.outbox.identity
+        identity.installation_id = await self._unit_of_work.run(lambda each: each.read_installation())
+        wanted = topology(deployment.registry, deployment.retry_policy)
+        await deployment.transport.declare(installation_of(identity) + wanted)
+        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops, identity)
+        collector = Collector(self.engine, deployment.new_id, identity)
+        for queue in (OUTCOMES_QUEUE, *map(command_queue, deployment.registry.participants)):
+            await self._consume(dead_letter_queue(queue), collector, BareRecords(deployment.new_id))
         pace = self._deployment.pace
         self._loops.start("due sagas", self._reconciler.run_once, pace.due_s)
         self._loops.start("outbox relay", self._relay.run_once, pace.relay_s)
@@ -199,12 +209,18 @@ class OrchestratorService:
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 
     async def _consume(
-        self, queue: str, handler: Handler[ServiceTransaction], failure_policy: FailurePolicy
+        self,
+        queue: str,
+        handler: Handler[ServiceTransaction],
+        failure_policy: FailurePolicy,
+        identity: Identity | None = None,
     ) -> None:
         subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
         self._subscriptions.append(subscription)
         tracing = self._deployment.tracing
-        consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT, tracing)
+        consumer = Consumer(
+            subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT, tracing, identity
+        )
         self._batches[queue] = consumer.batches
         self._loops.start(f"consumer of {queue}", consumer.run_once)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from messaging import compose, consumer, postgresql, relay, retries
 from messaging.consumer import Consumer
+from messaging.installation import Identity
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
@@ -233,6 +234,12 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "D3 dead letters end with their work",
         "they stay open",
         (Patch(MemoryOrchestratorTransaction, "resolve_dead_letters", mutants.always(value=None)),),
+    ),
+    Mutation(
+        "M4 another installation",
+        "its messages are taken for our own",
+        (Patch(Identity, "foreign_sender", mutants.always(value=None)),),
+        adjust=settings.with_strangers,
     ),
     Mutation(
         "M2 relay",
