@@ -21,14 +21,13 @@ from contracts.commands import (
 )
 from contracts.envelope import Direction
 from contracts.routing import PARTICIPANTS, command_queue, retry_queue
-from messaging.identifiers import time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.transport import BrokerUnavailable, Topology, TopologyMismatch
 from oms.audit.orphans import Held, Orphan
 from oms.failures import Failure
 from oms.identity import known_installation
-from oms.installation import own_database
+from oms.installation import ids_of, own_database
 from oms.logs import configure_logs
 from oms.retention import LeftToTheRelay
 from oms.settings import Settings
@@ -48,7 +47,7 @@ async def orphan_operations(settings: Settings, folder: Path) -> AsyncIterator[O
         rng = random.SystemRandom()
         outbox = Outbox(LeftToTheRelay())
         unit_of_work = SqlUnitOfWork(database, PostgresTransaction, outbox, rng, PATIENCE_S)
-        yield OrphanOperations(unit_of_work, time_ordered_ids(rng))
+        yield OrphanOperations(unit_of_work, await ids_of(database, rng))
 
 
 async def take_back(operations: OrphanOperations, orphans: Sequence[Orphan], actor: Actor) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -42,16 +43,18 @@ class Held:
         quantities: what was reserved or reduced, by SKU.
         amount: what was charged, in minor units; None where the provider has not answered yet.
         reference: the provider's own name for it, where it has answered.
+        readable: whether what was answered can be read; what it was of is not known otherwise (S25).
     """
 
     participant: str
     step: str
     command: str
     state: str
-    quantities: Mapping[str, int]
-    amount: int | None
-    currency: str | None
-    reference: str | None
+    quantities: Mapping[str, int] = field(default_factory=dict)
+    amount: int | None = None
+    currency: str | None = None
+    reference: str | None = None
+    readable: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -64,10 +67,13 @@ class Held:
             "amount": self.amount,
             "currency": self.currency,
             "reference": self.reference,
+            "readable": self.readable,
         }
 
     def __str__(self) -> str:
         """In a person's words."""
+        if not self.readable:
+            return f"{self.command} at {self.participant} (its stored answer cannot be read)"
         listed = ", ".join(f"{count} x {sku}" for sku, count in sorted(self.quantities.items()))
         match self.command:
             case ReserveInventory.__name__:
@@ -211,17 +217,18 @@ async def _of_participant(opened: Snapshots, participant: str, mark: UUID, found
 
 
 def _held(participant: str, row: Any) -> Held:
-    said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
-    return Held(
-        participant=participant,
-        step=row.step,
-        command=row.command,
-        state=row.state,
-        quantities={line["sku"]: line["quantity"] for line in said.get("lines", ())},
-        amount=said.get("amount"),
-        currency=said.get("currency"),
-        reference=said.get("reference"),
-    )
+    held = partial(Held, participant, row.step, row.command, row.state)
+    try:
+        said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
+        amount = said.get("amount")
+        return held(
+            quantities={str(line["sku"]): int(line["quantity"]) for line in said.get("lines", ())},
+            amount=None if amount is None else int(amount),
+            currency=said.get("currency"),
+            reference=said.get("reference"),
+        )
+    except reading.UNREADABLE:
+        return held(readable=False)
 
 
 async def _of_provider(opened: Snapshots, mark: UUID) -> list[ProviderOnly]:

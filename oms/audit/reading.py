@@ -165,7 +165,7 @@ def _saga(row: Row[Any]) -> SagaFact:
     try:
         total = sum(line["quantity"] * line["unit_price"] for line in row.lines)
         return fact(int(total), str(row.currency), _quantities(row.lines))
-    except _UNREADABLE:
+    except UNREADABLE:
         return fact(0, "", {}, readable=False)
 
 
@@ -272,7 +272,7 @@ def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
         said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
         quantities = _quantities(said.get("lines", ()))
         return fact(quantities=quantities, amount=said.get("amount"), currency=said.get("currency"))
-    except _UNREADABLE:
+    except UNREADABLE:
         return fact(readable=False)
 
 
@@ -348,5 +348,5 @@ def _quantities(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {str(line["sku"]): int(line["quantity"]) for line in lines}
 
 
-_UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What reading a document of another shape raises; it harms the order that it is of, and no other (S25)."""

@@ -132,7 +132,7 @@ async def test_all_is_well(transport: Transport) -> None:
     assert transport.trouble is None
 
 
-async def test_the_first_installation_owns_the_virtual_host(connect: Connect) -> None:
+async def test_m4_the_first_installation_owns_the_virtual_host(connect: Connect) -> None:
     """M4."""
     ours, mark = Topology(installation=UUID(int=1)), f"mark of installation {UUID(int=1)}"
 
@@ -141,7 +141,7 @@ async def test_the_first_installation_owns_the_virtual_host(connect: Connect) ->
     assert list(await connect().declare(ours + PLAIN)) == [f"queue {QUEUE}"]
 
 
-async def test_another_installation_is_told_whose_it_is_and_declares_nothing(connect: Connect) -> None:
+async def test_m4_another_installation_is_told_whose_it_is_and_declares_nothing(connect: Connect) -> None:
     """M4."""
     await connect().declare(Topology(installation=UUID(int=1)))
 
@@ -155,7 +155,7 @@ async def test_another_installation_is_told_whose_it_is_and_declares_nothing(con
     assert list(await connect().declare(PLAIN)) == [f"queue {QUEUE}"]
 
 
-async def test_who_does_not_know_its_installation_declares_anywhere(connect: Connect) -> None:
+async def test_m4_who_does_not_know_its_installation_declares_anywhere(connect: Connect) -> None:
     """Services of the release before do, and work beside new ones while they are replaced."""
     await connect().declare(Topology(installation=UUID(int=1)))
 

@@ -27,7 +27,7 @@ def migrated(url: str, *services: str) -> dict[str, str]:
     return dict.fromkeys(services, url)
 
 
-async def test_migrating_makes_one_identity_for_all_schemas(database_url: str) -> None:
+async def test_m4_migrating_makes_one_identity_for_all_schemas(database_url: str) -> None:
     settings = load_settings(database_url=database_url)
 
     await migrate_settings(settings)
@@ -82,7 +82,7 @@ def test_a_participant_alone_gets_no_identity_of_its_own(database_url: str) -> N
 
 
 @pytest.mark.parametrize("given", [None, UUID(int=1)])
-def test_schemas_of_two_installations_are_not_migrated_together(
+def test_m4_schemas_of_two_installations_are_not_migrated_together(
     fresh_database: FreshDatabase, given: UUID | None
 ) -> None:
     ours = migrated(fresh_database(), "orchestrator")

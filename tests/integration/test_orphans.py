@@ -117,6 +117,22 @@ async def test_a_shipment_that_did_not_happen_is_not_held(books: Books, sources:
     assert {held.participant for held in orphan.held} == {"inventory", "payment"}
 
 
+@pytest.mark.parametrize("answer", ["", "[]", "\\xff", '{"lines": 7}', '{"amount": "much"}'])
+async def test_s25_an_answer_that_cannot_be_read_hides_no_orphan(
+    books: Books, sources: Sources, answer: str
+) -> None:
+    spoilt, _ = paid(books)
+    other, _ = paid(books)
+    spoil = "UPDATE payment.ledger SET forward_body = %(answer)s WHERE saga_id = %(id)s"
+    books.execute(spoil, answer=answer.encode("latin-1"), id=spoilt)
+
+    found = await find_orphans(sources)
+
+    assert {orphan.saga_id for orphan in found.found} == {spoilt, other}
+    assert [held.readable for orphan in found.found for held in orphan.held].count(False) == 1
+    assert found.sums()["charged"] == {"EUR": TOTAL}
+
+
 async def test_what_only_the_provider_knows_is_listed_with_its_key(books: Books, sources: Sources) -> None:
     """Where payment's database was restored, too."""
     order_id, given_back = books.new_id(), books.new_id()

@@ -32,32 +32,32 @@ def a_delivery(**headers: object) -> Delivery:
     )
 
 
-def test_what_leaves_says_whose_it_is() -> None:
+def test_m4_what_leaves_says_whose_it_is() -> None:
     [marked] = Identity(OURS).marked([message(headers={"attempt": 2})])
 
     assert marked.headers == {"attempt": 2, INSTALLATION: str(OURS)}
 
 
-def test_what_is_passed_on_keeps_the_installation_that_it_came_with() -> None:
+def test_m4_what_is_passed_on_keeps_the_installation_that_it_came_with() -> None:
     foreign = message(headers={INSTALLATION: str(THEIRS)})
 
     assert list(Identity(OURS).marked([foreign])) == [foreign]
 
 
-def test_without_an_identity_nothing_is_marked_and_nothing_refused() -> None:
+def test_m4_without_an_identity_nothing_is_marked_and_nothing_refused() -> None:
     plain = message()
 
     assert list(Identity().marked([plain])) == [plain]
     assert Identity().refusal(a_delivery(installation=str(THEIRS))) is None
 
 
-def test_ones_own_messages_and_those_that_do_not_say_are_taken() -> None:
+def test_m4_ones_own_messages_and_those_that_do_not_say_are_taken() -> None:
     """Messages of the release before, and of participants in other languages, carry no id."""
     assert Identity(OURS).refusal(a_delivery(installation=str(OURS))) is None
     assert Identity(OURS).refusal(a_delivery()) is None
 
 
-def test_anothers_message_is_refused_with_one_sentence_that_names_both() -> None:
+def test_m4_anothers_message_is_refused_with_one_sentence_that_names_both() -> None:
     refusal = Identity(OURS).refusal(a_delivery(installation=str(THEIRS)))
 
     assert str(refusal) == (
@@ -75,7 +75,7 @@ def test_an_id_that_is_none_is_refused_and_shown_in_few_words(odd: object) -> No
     assert str(refusal).isprintable()
 
 
-def test_a_refused_message_is_a_dead_letter_at_once_and_no_permanent_failure() -> None:
+def test_m4_a_refused_message_is_a_dead_letter_at_once_and_no_permanent_failure() -> None:
     """Its own orchestrator is not to give it up: it sends it again."""
     delivery = replace(a_delivery(installation=str(THEIRS)))
 
