@@ -185,7 +185,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "P6 settle before undo",
         "a compensation that finds an intent buries it",
         (mutants.fence_with(intent_compensating=Move.BURY, undoing_compensating=Move.BURY),),
-        known=36,
+        known=44,
     ),
     Mutation(
         "P6 old keys are looked up",
@@ -199,7 +199,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
         "not found is taken for proof at once",
         (Patch(Planner, "proves_nothing_happened", mutants.any_word_is_proof),),
         adjust=settings.with_hasty_people,
-        known=161,
+        known=68,
     ),
     Mutation(
         "P7 behind the mark",
