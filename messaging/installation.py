@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
 from contracts.envelope import INSTALLATION
 from messaging.errors import ForeignMessage
 from messaging.transport import Delivery, Message
+
+if TYPE_CHECKING:
+    from messaging.unit_of_work import UnitOfWork
 
 MAX_SHOWN_CHARACTERS: Final = 64
 """Of an id that a message carries: what comes from outside may be anything."""
@@ -30,7 +33,14 @@ class Identity:
     """
 
     installation_id: UUID | None = None
-    """Known once the service has started."""
+    is_learnt: bool = False
+    """The service's storage has been asked; until then nothing of it may leave."""
+
+    async def learn(self, unit_of_work: UnitOfWork[IdentityTransaction]) -> None:
+        """Ask the storage, once. Raises StorageUnavailable."""
+        if not self.is_learnt:
+            self.installation_id = await unit_of_work.run(lambda each: each.read_installation())
+            self.is_learnt = True
 
     def marked(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages with our id in their headers. One with an id keeps it: it is passed on (D1)."""

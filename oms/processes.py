@@ -59,7 +59,7 @@ from oms.wiring import (
 )
 from orchestrator.http.health import Component
 from orchestrator.metrics import Sources
-from orchestrator.service import Front, OrchestratorService, topology
+from orchestrator.service import Deployment, Front, OrchestratorService, topology
 from participants.sandbox import create_sandbox
 from participants.service import ParticipantService
 
@@ -258,9 +258,7 @@ async def serving_api(
     async with AsyncExitStack() as exits:
         exits.push_async_callback(_stopped, [front], parts.settings.finish_within_s)
         await front.start()
-        queues = topology(made_with.registry, made_with.retry_policy)
-        declare = made_with.transport.declare(installation_of(front.outbox.identity) + queues)
-        declaring = asyncio.create_task(declare, name="declaring")
+        declaring = asyncio.create_task(_declare(made_with, front), name="declaring")
         exits.push_async_callback(_cancelled, declaring)
         await _whose_broker(declaring)
         declaring.add_done_callback(_report)
@@ -279,6 +277,11 @@ def _show_sandbox(app: FastAPI, parts: Parts, host: str) -> None:
         app.mount("/sandbox", create_sandbox(parts.sandbox()))
     else:
         log.warning(f"/sandbox asks for no token, so it is not served here without {PREFIX}SANDBOX_OPEN=yes")
+
+
+async def _declare(made_with: Deployment, front: Front) -> Sequence[str]:
+    queues = topology(made_with.registry, made_with.retry_policy)
+    return await made_with.transport.declare(installation_of(await front.identity()) + queues)
 
 
 async def _whose_broker(declaring: asyncio.Task[Sequence[str]]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_letter_queue
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
+from messaging.identified import IdentifiedUnitOfWork
 from messaging.identifiers import NewId
 from messaging.installation import Identity, IdentityTransaction
 from messaging.measures import VANISHED, Distribution, Reading, read_traffic
@@ -118,7 +119,9 @@ class Front:
         self._loops = BackgroundLoops(deployment.rng)
         self.loops = (self._loops,)
         self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
-        unit_of_work = deployment.unit_of_work(self.outbox, deployment.patience_s)
+        asking = deployment.unit_of_work(self.outbox, deployment.patience_s)
+        identify = partial(self.outbox.identity.learn, asking)
+        unit_of_work = IdentifiedUnitOfWork(asking, identify)
         new_id = deployment.new_id
         self.engine = Engine(deployment.registry, new_id, deployment.rng, on_progress)
         self.intake = Intake(
@@ -130,18 +133,20 @@ class Front:
         self.operations = Operations(unit_of_work, self.engine, new_id)
         self.dead_letters = DeadLetterOperations(unit_of_work, self.engine, self.operations, new_id)
         jobs = deployment.job_unit_of_work(self.outbox, deployment.patience_s)
-        self.jobs = JobOperations(jobs, self.dead_letters, new_id)
+        self.jobs = JobOperations(IdentifiedUnitOfWork(jobs, identify), self.dead_letters, new_id)
         self.disclosures = Disclosures(unit_of_work, new_id)
         self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
 
     async def start(self) -> None:
-        """Begin to take orders in, waiting for the database; the broker need not be up."""
-        patient = self._deployment.unit_of_work(self.outbox, None)
-        identity = self.outbox.identity
-        identity.installation_id = await patient.run(lambda each: each.read_installation())
+        """Begin to take orders in; neither the broker nor the database need be up."""
         self._loops.start("submissions", self.intake.run_once)
         sweep_s = self._deployment.pace.sweep_s
         self._loops.start("confirmed outbox rows of submissions", self._relay.sweep_once, sweep_s)
+
+    async def identity(self) -> Identity:
+        """Whose the orders are; waits for the database (M4)."""
+        await self.outbox.identity.learn(self._deployment.unit_of_work(self.outbox, None))
+        return self.outbox.identity
 
     def readings(self) -> Iterator[Reading]:
         """What this part of the process has counted."""
@@ -174,13 +179,13 @@ class OrchestratorService:
         self._jobs = self._job_runner()
 
     async def start(self) -> None:
-        """Declare the topology, waiting for the broker, and begin to work.
+        """Declare the topology, waiting for database and broker, and begin to work.
 
         Raises:
             TopologyMismatch: the broker's queues are not ours, or its virtual host is another installation's.
         """
         deployment, identity = self._deployment, self.outbox.identity
-        identity.installation_id = await self._unit_of_work.run(lambda each: each.read_installation())
+        await identity.learn(self._unit_of_work)
         wanted = topology(deployment.registry, deployment.retry_policy)
         await deployment.transport.declare(installation_of(identity) + wanted)
         await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops, identity)

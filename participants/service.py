@@ -144,14 +144,14 @@ class ParticipantService:
         self._worker: Worker | None = None
 
     async def start(self) -> None:
-        """Declare the topology, waiting for the broker, and begin to work.
+        """Declare the topology, waiting for database and broker, and begin to work.
 
         Raises:
             TopologyMismatch: the broker's queues are not ours, or its virtual host is another installation's.
         """
         transport, pace = self._deployment.transport, self._deployment.pace
         identity = self.outbox.identity
-        identity.installation_id = await self._unit_of_work.run(lambda each: each.read_installation())
+        await identity.learn(self._unit_of_work)
         topology = participant_topology(self.name, self._deployment.retry_policy.delays_s)
         await transport.declare(installation_of(identity) + topology)
         queue = command_queue(self.name)

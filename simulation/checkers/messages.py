@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from contracts.commands import COMMANDS
-from contracts.envelope import ATTEMPT, EVENT_ID, INSTALLATION
+from contracts.envelope import ATTEMPT, EVENT_ID
 from contracts.events import OUTCOMES, StepRefused, StepSettled
 from contracts.routing import dead_letter_queue
 from messaging.relay import LEASE_S
@@ -28,6 +28,7 @@ from orchestrator.dead_letters.collector import COMMAND
 from orchestrator.storage import DeadLetterStatus
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
+from simulation.checkers.strangers import is_foreign
 from simulation.facts import (
     Acknowledged,
     Aged,
@@ -37,17 +38,13 @@ from simulation.facts import (
     Decided,
     Delivered,
     Fact,
-    HandedOut,
     Published,
     Refused,
     Struck,
     Submitted,
 )
 from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
-from simulation.storage.participants import LEDGER
-from simulation.storage.transaction import INSTALLATION as INSTALLED
 from simulation.storage.transaction import OUTBOX
-from simulation.strangers import ITS_WORDS
 from simulation.weather import Fault
 
 AGAIN_WITHIN_S: Final = 28.0
@@ -140,7 +137,7 @@ class SaysTheSameAgain(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for message in added_messages(fact):
-            if message.type not in OUTCOMES or EVENT_ID not in message.headers or _is_foreign(message):
+            if message.type not in OUTCOMES or EVENT_ID not in message.headers or is_foreign(message):
                 continue
             if message.type in (StepSettled.__name__, StepRefused.__name__):
                 continue
@@ -402,40 +399,6 @@ class PeopleAreToldProperly(Checker):
         yield "somebody", f"they are shown {fact.error}"
 
 
-class StrangersAreRefused(Checker):
-    """What another installation sends has no effect and moves no saga (M4)."""
-
-    rule = "another installation is refused (M4)"
-
-    def __init__(self, known: Knowledge) -> None:
-        super().__init__(known)
-        self._its_sagas: set[UUID | None] = set()
-
-    @property
-    def reactions(self) -> Mapping[type, Reaction]:
-        """See `Checker.reactions`."""
-        return {HandedOut: self._handed_out, Committed: self._committed}
-
-    def _handed_out(self, fact: HandedOut) -> Objections:
-        """A command is for a saga of its own, unless it is a dead letter."""
-        message = fact.message
-        if _is_foreign(message) and message.type in COMMANDS and fact.queue.endswith(".commands"):
-            self._its_sagas.add(message.correlation_id)
-        return ()
-
-    def _committed(self, fact: Committed) -> Objections:
-        for change in fact.of(LEDGER):
-            if change.after is not None and change.after.saga_id in self._its_sagas:
-                yield str(change.after.saga_id), f"{change.after.command} is done for another installation"
-        for change in fact.of(HISTORY):
-            if change.after is not None and ITS_WORDS in str(change.after.accepted):
-                yield str(change.after.saga_id), "its saga believes another installation"
-
-
-def _is_foreign(message: Message) -> bool:
-    return message.headers.get(INSTALLATION) not in (None, str(INSTALLED))
-
-
 FAILURES: Final = ("P8 retry hop", "D1 dead letter")
 KNOWN_FAILURES: Final = frozenset(
     {
@@ -463,5 +426,4 @@ ALL = (
     AnswersBeforeAcknowledging,
     SaysTheSameAgain,
     OneOrderForAKey,
-    StrangersAreRefused,
 )

@@ -86,7 +86,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         "S4 copy in the outbox",
         "a command is sent again while its last copy has not left",
-        (Patch(MemoryTransaction, "outbox_holds", mutants.nothing_in_the_outbox),),
+        (Patch(MemoryTransaction, "outbox_holds", message_mutants.nothing_in_the_outbox),),
         known=1,
     ),
     Mutation(
@@ -398,7 +398,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     Mutation(
         "M1 outbox (SQL)",
         "what leaves is published, and not written down",
-        (Patch(SqlTransaction, "commit", mutants.rows_left_out),),
+        (Patch(SqlTransaction, "commit", message_mutants.rows_left_out),),
         on_postgresql=True,
         within=40,
     ),

@@ -23,6 +23,7 @@ from messaging.in_process import InProcessBroker, InProcessTransport
 from messaging.postgresql import create_engine as create_async_engine
 from messaging.retries import RetryPolicy, after_failure
 from messaging.transport import Message, Topology, Transport
+from messaging.unit_of_work import StorageUnavailable
 from migrations.installation import MEMBERS, identify
 from oms.audit import Sources, audit
 from oms.audit.sources import NEEDED, SANDBOX
@@ -236,6 +237,23 @@ async def test_m4_an_outcome_of_another_installation_moves_no_saga(world: World)
     await world.eventually(
         "SELECT status, version FROM orchestrator.sagas WHERE saga_id = :id", ("running", 2), id=saga_id
     )
+
+
+async def test_m4_no_order_is_taken_in_before_the_api_knows_whose_it_is(world: World) -> None:
+    front = Front(replace(world.deployment, patience_s=0.1))
+    await front.start()
+    async with world.deployment.database.begin() as connection:
+        await connection.execute(text("ALTER TABLE orchestrator.installation RENAME TO elsewhere"))
+    with pytest.raises(StorageUnavailable):
+        await front.intake.submit(world.submission(an_order(), None))
+    async with world.deployment.database.begin() as connection:
+        await connection.execute(text("ALTER TABLE orchestrator.elsewhere RENAME TO installation"))
+    await front.intake.submit(world.submission(an_order(), None))
+
+    delivery, _ = await world.command(INVENTORY)
+
+    assert delivery.headers[INSTALLATION] == str(OURS)
+    await front.stop()
 
 
 async def test_m4_anothers_dead_letters_are_one_line_and_cannot_be_replayed(world: World) -> None:

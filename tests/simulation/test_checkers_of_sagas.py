@@ -24,7 +24,7 @@ from orchestrator.core.inputs import (
 from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatus, Saga, Sending, Status
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
-from simulation.checkers import messages, patience, retention, sagas
+from simulation.checkers import messages, patience, retention, sagas, strangers
 from simulation.checkers.messages import AFTERMATH_S, AGAIN_WITHIN_S
 from simulation.facts import (
     Acknowledged,
@@ -325,7 +325,7 @@ def test_a_failure_that_nobody_foresaw() -> None:
 
 
 def test_a_command_of_another_installation_that_is_done() -> None:
-    trace = begun(messages.StrangersAreRefused)
+    trace = begun(strangers.StrangersAreRefused)
     sent = command("ReserveInventory")
     ours = replace(sent, headers={**sent.headers, "installation": str(INSTALLATION)})
     theirs = replace(sent, headers={**sent.headers, "installation": "another"})
@@ -338,7 +338,7 @@ def test_a_command_of_another_installation_that_is_done() -> None:
 
 
 def test_an_outcome_of_another_installation_that_is_believed() -> None:
-    trace = begun(messages.StrangersAreRefused)
+    trace = begun(strangers.StrangersAreRefused)
     said = OutcomeReceived("InventoryRejectedEvent", "reserve", Direction.FORWARD, {"code": ITS_WORDS})
     assert trace.commits("orchestrator", entry(said, 2)) == ["its saga believes another installation"]
 
