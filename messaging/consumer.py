@@ -30,6 +30,7 @@ from structlog.contextvars import bound_contextvars
 from contracts.routing import dead_letter_queue
 from messaging.background import finished
 from messaging.identifiers import NewId
+from messaging.installation import Identity
 from messaging.log_context import ids_of
 from messaging.measures import MESSAGES, Distribution
 from messaging.retries import ERROR_MESSAGE, RetryPolicy, after_failure, postpone
@@ -49,6 +50,19 @@ class Failed:
 
     delivery: Delivery
     error: Exception
+
+
+def sorted_out(identity: Identity, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Failed]]:
+    """What may be served, and what is refused because it is another installation's (M4)."""
+    ours: list[Delivery] = []
+    foreign: list[Failed] = []
+    for delivery in deliveries:
+        refusal = identity.refusal(delivery)
+        if refusal is None:
+            ours.append(delivery)
+        else:
+            foreign.append(Failed(delivery, refusal))
+    return ours, foreign
 
 
 class Handler(Protocol[T_contra]):
@@ -120,13 +134,19 @@ class Consumer(Generic[T]):
         failure_policy: FailurePolicy,
         batch_limit: int = 200,
         tracing: Tracing = UNTRACED,
+        identity: Identity | None = None,
     ) -> None:
+        """
+        Args:
+            identity: what is another installation's is not served (M4); None serves everybody.
+        """
         self._subscription = subscription
         self._unit_of_work = unit_of_work
         self._handler = handler
         self._failure_policy = failure_policy
         self._batch_limit = batch_limit
         self._tracing = tracing
+        self._identity = identity or Identity()
         self._unserved: list[Delivery] = []
         self.batches = Distribution(MESSAGES)
         """Sizes of the batches since the start."""
@@ -163,7 +183,8 @@ class Consumer(Generic[T]):
 
     def _handling(self, deliveries: Sequence[Delivery]) -> Callable[[T], Awaitable[None]]:
         async def work(transaction: T) -> None:
-            failures = await self._handler(transaction, deliveries)
+            ours, failures = sorted_out(self._identity, deliveries)
+            failures += await self._handler(transaction, ours) if ours else ()
             for failed in failures:
                 self._tracing.failed(failed.delivery, failed.error)
             await self._failure_policy.after_failures(transaction, failures)

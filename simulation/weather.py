@@ -52,6 +52,8 @@ class Fault(StrEnum):
     PROVIDER_MISUSE = "call refused for good until somebody repairs it"
     # what is stored
     ROW_SPOILT = "an order's stored document spoilt until somebody repairs it"
+    # other users of the broker
+    FOREIGN_MESSAGE = "message of another installation"
 
     __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
 

@@ -40,6 +40,7 @@ from simulation.servers import DatabaseServer, MemoryServer, Tell
 from simulation.services import Wiring, new_definition
 from simulation.storage.orchestrator import DEAD_LETTERS, SAGAS
 from simulation.storage.transaction import OUTBOX
+from simulation.strangers import Stranger
 from simulation.weather import Chance, Fault, Weather
 
 RECOVERY_LASTS_S: Final = 3000.0
@@ -108,6 +109,7 @@ class World:
         self._upgraded: set[str] = set()
         self._spoilt: dict[UUID, Saga] = {}
         self._forger = Forger(self.broker, self.chance.stream("garbage"))
+        self._stranger = Stranger(self.broker, self.chance.stream("stranger"), self._struck)
         self._storm_rng = self.chance.stream("storms")
         self._spoils_rng = self.chance.stream("spoilt rows of the world")
         self._warehouse_rng = self.chance.stream("warehouse")
@@ -157,6 +159,8 @@ class World:
         meddling = [self._later(at_s, operator.meddle) for at_s in self._times(self.plan.meddling)]
         for at_s in self._times(self.plan.garbage):
             self.loop.call_later(at_s, self._forger.forge)
+        for at_s in self._times_of_strangers():
+            self.loop.call_later(at_s, self._call_strangers)
         changes = self._times(self.plan.stock_changes)
         meddling += [self._later(at_s, self._change_stock) for at_s in changes]
         for at_s in self.plan.spoils:
@@ -241,6 +245,13 @@ class World:
             Customer(self, self.chance.stream(f"customer {number}"), plan)
             for number, plan in enumerate(self.plan.orders)
         ]
+
+    def _times_of_strangers(self) -> list[float]:
+        rng = self.chance.stream("times of strangers")
+        return sorted(rng.uniform(1, STORM_LASTS_S) for _ in range(self.plan.strangers))
+
+    def _call_strangers(self) -> None:
+        self._stranger.call(list(self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()))
 
     def _times(self, count: int) -> list[float]:
         rng = self.chance.stream(f"times {count}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from simulation.checkers import audit, effects, messages, patience, retention, sagas
+from simulation.checkers import audit, effects, messages, patience, retention, sagas, strangers
 from simulation.checkers.inspection import Checker
 
 EVERY_CHECKER: Final[tuple[type[Checker], ...]] = (
@@ -16,6 +16,7 @@ EVERY_CHECKER: Final[tuple[type[Checker], ...]] = (
     *sagas.ALL,
     *patience.ALL,
     *messages.ALL,
+    *strangers.ALL,
     *retention.ALL,
     *audit.ALL,
 )

@@ -28,6 +28,7 @@ from orchestrator.dead_letters.collector import COMMAND
 from orchestrator.storage import DeadLetterStatus
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
+from simulation.checkers.strangers import is_foreign
 from simulation.facts import (
     Acknowledged,
     Aged,
@@ -136,7 +137,7 @@ class SaysTheSameAgain(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for message in added_messages(fact):
-            if message.type not in OUTCOMES or EVENT_ID not in message.headers:
+            if message.type not in OUTCOMES or EVENT_ID not in message.headers or is_foreign(message):
                 continue
             if message.type in (StepSettled.__name__, StepRefused.__name__):
                 continue
@@ -407,6 +408,7 @@ KNOWN_FAILURES: Final = frozenset(
         "ProviderUnavailable",
         "CallUnderWay",
         "ConnectionLost",
+        "ForeignMessage",
     }
 )
 
