@@ -166,8 +166,7 @@ def test_every_variable_that_a_page_names_is_read() -> None:
 
 
 def is_secret_file(variable: str) -> bool:
-    secrets = {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
-    return variable in secrets
+    return variable in {f"{name}_FILE" for name in SECRETS}
 
 
 # -- commands ---------------------------------------------------------------------------------------------
