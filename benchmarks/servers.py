@@ -15,7 +15,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
-from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
+from contracts.routing import INSTALLATION_EXCHANGE, OUTCOMES_QUEUE, PARTICIPANTS, command_queue
 from oms.embedded import EmbeddedPostgres
 from oms.servers.rabbitmq.broker import private_broker
 from oms.servers.rabbitmq.node import RabbitNode
@@ -64,6 +64,8 @@ class Servers:
                 async with connection.channel() as channel:
                     with suppress(ChannelNotFoundEntity):
                         await (await channel.get_queue(name)).purge()
+            async with connection.channel() as channel:  # the next one's database is another installation's
+                await channel.exchange_delete(INSTALLATION_EXCHANGE)
 
     def execute(self, statement: Any) -> None:
         """Run one statement on the server's own database."""

@@ -19,6 +19,9 @@ ATTEMPT: Final = "attempt"
 REPLAY_OF: Final = "replay-of"
 """On the replay of a dead letter that is no command: by which death its row is known (D3, D4)."""
 
+INSTALLATION: Final = "installation"
+"""The installation that a message is of; one that does not carry it is taken by any (M4)."""
+
 SCHEMA_VERSION_HEADER: Final = "schema-version"
 TRACEPARENT: Final = "traceparent"
 

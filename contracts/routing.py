@@ -1,4 +1,4 @@
-"""Names of exchanges, queues and routing keys: the addresses of `broker.md`, in one place."""
+"""Names of exchanges, queues and routing keys: the addresses of `docs/broker.md`, in one place."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ COMMANDS_EXCHANGE: Final = "oms.commands"
 EVENTS_EXCHANGE: Final = "oms.events"
 """Topic exchange; the routing key is the event's own, such as ``inventory.reserved``."""
 
+INSTALLATION_EXCHANGE: Final = "oms.installation"
+"""Says whose a virtual host is; nothing is published to it. See `installation_exchange`."""
+
 DEFAULT_EXCHANGE: Final = ""
 """The broker's own exchange: the routing key is any queue's name. Only the orchestrator's replays use it."""
 
@@ -20,6 +23,14 @@ PAYMENT: Final = "payment"
 SHIPPING: Final = "shipping"
 ORCHESTRATOR: Final = "orchestrator"
 PARTICIPANTS: Final = (INVENTORY, PAYMENT, SHIPPING)
+
+
+def installation_exchange(installation: object) -> str:
+    """What the alternate exchange of `INSTALLATION_EXCHANGE` is called where that installation owns it.
+
+    A broker compares it whenever the exchange is declared, and it can be looked up without any right.
+    """
+    return f"oms.{installation}"
 
 
 def command_queue(participant: str) -> str:

@@ -1,6 +1,20 @@
-"""Receive a batch, handle it in one transaction, publish, acknowledge (S2).
+"""Takes messages from a queue to a handler, a batch in one transaction.
 
-When a batch fails, only its culprit does: the batch is run again message by message.
+**What lives here.** `Consumer`, the loop of every service that is driven by messages; `Hops`, what becomes
+of a message that could not be served; the two protocols by which a service plugs in what it does.
+
+**How it works.** Receive whatever has arrived, hand it to the handler within one unit of work, commit,
+acknowledge, and only then publish: what the batch sends is in the outbox of the same transaction (M1). A
+message that a handler cannot serve is *named* by it and leaves by a retry queue or for the dead letters, in
+that transaction too. When the batch as a whole fails, it is run again message by message, so that only the
+culprit fails.
+
+**What must never happen.** An acknowledgement before the commit: a crash would lose the message (S2). One
+that waits for the broker's confirms: two full queues would stall each other for ever. A message that nobody
+can understand and that comes again and again (S16). A message that was taken and is neither served nor sent
+onwards: it is kept, and served by the next run.
+
+Rules: S2, S16, M1, P9, D1.
 """
 
 from __future__ import annotations
@@ -16,6 +30,7 @@ from structlog.contextvars import bound_contextvars
 from contracts.routing import dead_letter_queue
 from messaging.background import finished
 from messaging.identifiers import NewId
+from messaging.installation import Identity
 from messaging.log_context import ids_of
 from messaging.measures import MESSAGES, Distribution
 from messaging.retries import ERROR_MESSAGE, RetryPolicy, after_failure, postpone
@@ -35,6 +50,19 @@ class Failed:
 
     delivery: Delivery
     error: Exception
+
+
+def sorted_out(identity: Identity, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Failed]]:
+    """What may be served, and what is refused because it is another installation's (M4)."""
+    ours: list[Delivery] = []
+    foreign: list[Failed] = []
+    for delivery in deliveries:
+        refusal = identity.refusal(delivery)
+        if refusal is None:
+            ours.append(delivery)
+        else:
+            foreign.append(Failed(delivery, refusal))
+    return ours, foreign
 
 
 class Handler(Protocol[T_contra]):
@@ -106,13 +134,19 @@ class Consumer(Generic[T]):
         failure_policy: FailurePolicy,
         batch_limit: int = 200,
         tracing: Tracing = UNTRACED,
+        identity: Identity | None = None,
     ) -> None:
+        """
+        Args:
+            identity: what is another installation's is not served (M4); None serves everybody.
+        """
         self._subscription = subscription
         self._unit_of_work = unit_of_work
         self._handler = handler
         self._failure_policy = failure_policy
         self._batch_limit = batch_limit
         self._tracing = tracing
+        self._identity = identity or Identity()
         self._unserved: list[Delivery] = []
         self.batches = Distribution(MESSAGES)
         """Sizes of the batches since the start."""
@@ -149,7 +183,8 @@ class Consumer(Generic[T]):
 
     def _handling(self, deliveries: Sequence[Delivery]) -> Callable[[T], Awaitable[None]]:
         async def work(transaction: T) -> None:
-            failures = await self._handler(transaction, deliveries)
+            ours, failures = sorted_out(self._identity, deliveries)
+            failures += await self._handler(transaction, ours) if ours else ()
             for failed in failures:
                 self._tracing.failed(failed.delivery, failed.error)
             await self._failure_policy.after_failures(transaction, failures)

@@ -21,3 +21,13 @@ class PermanentFailure(Exception):
 
 class Poison(PermanentFailure):
     """The message cannot be understood: undecodable, unknown type or version, unknown saga (S16)."""
+
+
+class ForeignMessage(Exception):
+    """The message is of another installation (M4): it goes to the dead letters at once, nothing is done.
+
+    No permanent failure: to its own installation, which sends again what is not answered, it says nothing.
+    """
+
+    kind = "foreign_installation"
+    """The dead letter's error type."""

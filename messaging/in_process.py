@@ -21,6 +21,7 @@ from messaging.transport import (
     BrokerUnavailable,
     Delivery,
     Exchange,
+    ForeignBroker,
     Message,
     Queue,
     QueueDepth,
@@ -161,6 +162,7 @@ class InProcessBroker:
         self._bindings: dict[str, list[Binding]] = {}
         self._queues: dict[str, _Queue] = {}
         self._consumers: dict[str, deque[QueueConsumer]] = {}
+        self._owner: UUID | None = None
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -169,7 +171,7 @@ class InProcessBroker:
 
     def declare(self, topology: Topology) -> list[str]:
         """See `Transport.declare`."""
-        created: list[str] = []
+        created = self._claim(topology.installation)
         for exchange in topology.exchanges:
             if _is_new("exchange", exchange, self._exchanges.get(exchange.name)):
                 self._exchanges[exchange.name] = exchange
@@ -184,6 +186,15 @@ class InProcessBroker:
             if binding not in self._bindings[binding.exchange]:
                 self._bindings[binding.exchange].append(binding)
         return created
+
+    def _claim(self, installation: UUID | None) -> list[str]:
+        """Whose the broker is: the first installation's that declares something (M4)."""
+        if installation is None or installation == self._owner:
+            return []
+        if self._owner is not None:
+            raise ForeignBroker(installation, str(self._owner))
+        self._owner = installation
+        return [f"mark of installation {installation}"]
 
     def publish(self, message: Message) -> Receipt:
         """Route one message. Without its exchange its fate is UNKNOWN: RabbitMQ would close the channel."""

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 
+from messaging.installation import Identity
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Message, Publisher, Receipt
 
@@ -33,6 +34,8 @@ class Outbox:
 
     def __init__(self, publisher: Publisher, tracing: Tracing = UNTRACED) -> None:
         self.tracing = tracing
+        self.identity = Identity()
+        """Whose messages leave by here; the service learns it at its start (M4)."""
         self._publisher = publisher
         self._confirmed: list[UUID] = []
         self._unaccepted: list[Lease] = []
@@ -47,7 +50,7 @@ class Outbox:
         """Send what has just been committed. What is not confirmed stays in the table for the relay."""
         if messages:
             self._on_their_way += len(messages)
-            self._publisher.publish(messages, self.settle)
+            self._publisher.publish(self.identity.marked(messages), self.settle)
 
     def note_relayed(self, number: int) -> None:
         """Take note that the relay has published so many messages; `settle` is told of each."""

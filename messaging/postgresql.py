@@ -16,11 +16,13 @@ from psycopg.rows import TupleRow
 from pydantic_core import to_json
 from sqlalchemy import (
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -28,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.schema import conv
 
 from messaging.connecting import connect
 from messaging.identifiers import AS_NUMBER
@@ -80,6 +83,18 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("created_at", DateTime(timezone=True), nullable=False),
         Column("claimed_until", DateTime(timezone=True), nullable=False),
         Column("attempts", Integer, nullable=False, server_default="0"),
+    )
+
+
+def installation_table(metadata: MetaData) -> Table:
+    """The installation that the schema belongs to, in a single row: the same in every schema of it (M4)."""
+    return Table(
+        "installation",
+        metadata,
+        Column("id", SmallInteger, primary_key=True, autoincrement=False),
+        Column("installation_id", Uuid, nullable=False),
+        Column("since", DateTime(timezone=True), nullable=False),
+        CheckConstraint("id = 1", name=conv("ck_installation_single")),
     )
 
 
@@ -143,6 +158,11 @@ class SqlTransaction:
         """Which of these messages have not been confirmed yet (S4)."""
         query = f"SELECT message_id FROM {self.schema}.outbox WHERE message_id = ANY(%s)"  # noqa: S608
         return {row[0] for row in await self.fetch(query, [list(message_ids)])}
+
+    async def read_installation(self) -> UUID | None:
+        """See `IdentityTransaction.read_installation`."""
+        rows = await self.fetch(f"SELECT installation_id FROM {self.schema}.installation")  # noqa: S608
+        return rows[0][0] if rows else None
 
     async def claim_outbox(self, limit: int, obstructed: Sequence[Destination] = ()) -> list[Claim]:
         """See `RelayTransaction.claim_outbox` (M2)."""

@@ -126,7 +126,8 @@ class Relay:
         self._in_flight.update((claim.message.message_id, claim) for claim in fresh)
         self._outbox.note_relayed(len(fresh))
         if fresh:
-            self._publisher.publish([claim.message for claim in fresh], self._settle)
+            messages = [claim.message for claim in fresh]
+            self._publisher.publish(self._outbox.identity.marked(messages), self._settle)
         return len(fresh)
 
     def _settle(self, message_id: UUID, receipt: Receipt) -> None:

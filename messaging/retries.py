@@ -12,7 +12,7 @@ from uuid import UUID
 from contracts.envelope import ATTEMPT
 from contracts.routing import dead_letter_queue, failure_exchange, retry_queue
 from contracts.sensitive import without_sensitive
-from messaging.errors import PermanentFailure
+from messaging.errors import ForeignMessage, PermanentFailure
 from messaging.transport import Delivery, Message
 
 ERROR_TYPE: Final = "error-type"
@@ -32,6 +32,9 @@ MAX_STACK_FRAMES: Final = 8
 MAX_STACK_CHARACTERS: Final = 4000
 MAX_HEADER_CHARACTERS: Final = 4000
 MAX_HEADERS: Final = 64
+
+_HOPELESS: Final = (PermanentFailure, ForeignMessage)
+"""What is not tried again here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def after_failure(
 ) -> Message:
     """The message that takes a failed delivery to its next retry queue, or to its dead letters."""
     attempt = attempt_of(delivery)
-    delay_s = None if isinstance(error, PermanentFailure) else policy.delay_after(attempt)
+    delay_s = None if isinstance(error, _HOPELESS) else policy.delay_after(attempt)
     failure = _failure_headers(delivery, error, now)
     if delay_s is None:
         queue = dead_letter_queue(delivery.queue)
@@ -108,7 +111,7 @@ def parse_id(text: str | None) -> UUID | None:
 
 
 def _failure_headers(delivery: Delivery, error: BaseException, now: datetime) -> dict[str, Any]:
-    kind = error.kind if isinstance(error, PermanentFailure) else type(error).__name__
+    kind = error.kind if isinstance(error, _HOPELESS) else type(error).__name__
     at = now.isoformat()
     return {
         ERROR_TYPE: kind,

@@ -1,4 +1,4 @@
-"""Which exchanges, queues and bindings the services need (`broker.md`), built as plain data."""
+"""Which exchanges, queues and bindings the services need (`docs/broker.md`), built as plain data."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contracts.routing import (
     failure_exchange,
     retry_queue,
 )
+from messaging.installation import Identity
 from messaging.transport import Binding, Exchange, Queue, Topology
 
 DELIVERY_LIMIT: Final = 100
@@ -23,6 +24,11 @@ DEAD_LETTER_DELIVERY_LIMIT: Final = 1_000_000
 """Dead-letter queues practically never drop; -1 would, on RabbitMQ 3.x, at the first failure."""
 
 EXCHANGES: Final = (Exchange(COMMANDS_EXCHANGE, "direct"), Exchange(EVENTS_EXCHANGE, "topic"))
+
+
+def installation_of(identity: Identity) -> Topology:
+    """Nothing but whose the virtual host has to be (M4)."""
+    return Topology(installation=identity.installation_id)
 
 
 def consumed_queue(name: str, retry_delays_s: Sequence[float]) -> Topology:

@@ -147,6 +147,23 @@ class TopologyMismatch(Exception):
     """A queue or exchange exists with other properties; the message names it and says what to do."""
 
 
+class ForeignBroker(TopologyMismatch):
+    """The virtual host is another installation's (M4).
+
+    Attributes:
+        owner: the installation that it belongs to; None where that cannot be known.
+    """
+
+    def __init__(self, ours: UUID, owner: str | None) -> None:
+        whose = f"installation {owner}" if owner is not None else "another installation"
+        super().__init__(
+            f"this virtual host of the broker belongs to {whose}, and this database to installation {ours}: "
+            "name a virtual host of its own in the broker URL (or, where that installation is no more, "
+            "run `oms broker setup --take-over`)"
+        )
+        self.owner = owner
+
+
 class Transport(Protocol):
     """One service's way to the broker."""
 
@@ -158,6 +175,7 @@ class Transport(Protocol):
 
         Raises:
             TopologyMismatch: something of that name exists with other properties.
+            ForeignBroker: the virtual host is another installation's; nothing leaves by here from then on.
         """
 
     def publisher(self) -> Publisher:
@@ -215,10 +233,13 @@ class Topology:
     exchanges: tuple[Exchange, ...] = ()
     queues: tuple[Queue, ...] = ()
     bindings: tuple[Binding, ...] = ()
+    installation: UUID | None = None
+    """Whose it is: nothing of it is declared where another installation has been before (M4)."""
 
     def __add__(self, other: Topology) -> Topology:
         return Topology(
             tuple(dict.fromkeys(self.exchanges + other.exchanges)),
             tuple(dict.fromkeys(self.queues + other.queues)),
             tuple(dict.fromkeys(self.bindings + other.bindings)),
+            self.installation or other.installation,
         )

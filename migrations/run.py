@@ -73,7 +73,7 @@ def migrate(service: str, url: str, up_to: str = "head") -> tuple[str, ...]:
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
     config = configured(service)
-    engine = _engine(url)
+    engine = engine_of(url)
     with _ALEMBIC, engine.begin() as alone:
         alone.execute(text(WITHOUT_TIME_LIMITS))
         alone.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(service)})
@@ -98,7 +98,7 @@ def pending(service: str, url: str) -> tuple[str, ...]:
         NewerSchema: the database was migrated by a newer version of the program.
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
-    with _engine(url).connect() as connection:
+    with engine_of(url).connect() as connection:
         before = _revision(connection, service)
     return _known(service, configured(service), before)
 
@@ -108,7 +108,8 @@ async def pending_async(service: str, url: str) -> tuple[str, ...]:
     return await asyncio.to_thread(pending, service, url)
 
 
-def _engine(url: str) -> Engine:
+def engine_of(url: str) -> Engine:
+    """Connections to the database at ``url``, none of which is kept."""
     return create_engine(
         url, poolclass=NullPool, isolation_level=ISOLATION, creator=partial(connect_and_wait, url)
     )

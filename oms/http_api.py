@@ -75,11 +75,13 @@ async def api_app(
     front: Front,
     admin_token: SecretStr,
     local: Sequence[OrchestratorService | ParticipantService] = (),
+    beside: Sequence[Component] = (),
 ) -> AsyncIterator[Api]:
     """The application, with what it needs running.
 
     Args:
         local: services that run in this process too, and so show in its health and metrics.
+        beside: what else belongs to its health.
     """
     queries = Queries(deployment.database, deployment.registry)
     others = OtherProcesses(parts.settings.health_urls)
@@ -108,7 +110,7 @@ async def api_app(
         access=access,
         new_id=deployment.new_id,
         metrics=Metrics(_sources(parts, deployment, front, queries, local), VERSION),
-        components=with_loops(_components(parts, deployment, local), parts.loops),
+        components=[*with_loops(_components(parts, deployment, local), parts.loops), *beside],
         version=VERSION,
         routers=_participant_routers(parts, access),
         missing_participants=_missing(parts),

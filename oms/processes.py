@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import structlog
 from fastapi import FastAPI
@@ -17,11 +18,13 @@ from pydantic import SecretStr
 
 from contracts.routing import ORCHESTRATOR, PARTICIPANTS
 from messaging.measures import Reading, read_loops
-from messaging.transport import Queue, TopologyMismatch
+from messaging.topology import installation_of
+from messaging.transport import ForeignBroker, TopologyMismatch
 from migrations.run import SERVICES
 from oms.clocks import compared, wait_for_time
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
+from oms.embedded_keeper import kept
 from oms.exposure import (
     is_beyond_loopback,
     may_show_sandbox,
@@ -36,6 +39,7 @@ from oms.health import (
     database_component,
     health_app,
     participant_component,
+    server_component,
     with_loops,
 )
 from oms.http_api import Notifying, api_app
@@ -57,7 +61,7 @@ from oms.wiring import (
 )
 from orchestrator.http.health import Component
 from orchestrator.metrics import Sources
-from orchestrator.service import Front, OrchestratorService, topology
+from orchestrator.service import Deployment, Front, OrchestratorService, topology
 from participants.sandbox import create_sandbox
 from participants.service import ParticipantService
 
@@ -65,6 +69,9 @@ log = structlog.get_logger(__name__)
 
 FOLDER: Final = Path(".oms")
 """Where `oms run` keeps its database and its admin token."""
+
+ASKED_FOR_S: Final = 3.0
+"""Seconds that the API waits for a broker that may be away, before it takes orders."""
 
 
 Service = OrchestratorService | ParticipantService
@@ -147,13 +154,17 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
             await stop.wait()
 
 
-async def run_migrate(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """`oms migrate`: every schema whose database is given; returns the revisions applied, by service."""
+async def run_migrate(settings: Settings, installation: UUID | None = None) -> dict[str, tuple[str, ...]]:
+    """`oms migrate`: every schema whose database is given; returns the revisions applied, by service.
+
+    Args:
+        installation: see `oms.wiring.migrate`.
+    """
     configure_logs(settings, "migrate")
     for service in SERVICES:
         if settings.database_url_of(service) is not None:
             await wait_for_database(settings, service)
-    return await migrate(settings)
+    return await migrate(settings, installation)
 
 
 async def run_sandbox(settings: Settings, host: str, port: int) -> None:
@@ -211,10 +222,12 @@ async def stack(
     if embedded and is_beyond_loopback(host):
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
     require_orders_guarded(settings, host)
+    beside: list[Component] = []
     async with AsyncExitStack() as exits:
         if settings.database_url is None and f"{PREFIX}DATABASE_URL" in embedded:
             log.info("using an embedded PostgreSQL", folder=str(folder / "postgres"))
             server = await exits.enter_async_context(EmbeddedPostgres(folder / "postgres"))
+            beside.append(server_component(await exits.enter_async_context(kept(server))))
             settings = settings.model_copy(update={"database_url": server.url})
         settings = _with_sandbox(settings)
         token = settings.admin_token or _token_of(folder)
@@ -231,25 +244,36 @@ async def stack(
         services.append(orchestrator_service(parts, exits))
         starting = await exits.enter_async_context(started(services, settings.finish_within_s))
         starting.add_done_callback(_report)
-        url = await exits.enter_async_context(serving_api(parts, host, port, token, services))
+        url = await exits.enter_async_context(serving_api(parts, host, port, token, services, beside))
         yield Running(url, token.get_secret_value(), settings)
 
 
 @asynccontextmanager
 async def serving_api(
-    parts: Parts, host: str, port: int, admin_token: SecretStr, local: Sequence[Service] = ()
+    parts: Parts,
+    host: str,
+    port: int,
+    admin_token: SecretStr,
+    local: Sequence[Service] = (),
+    beside: Sequence[Component] = (),
 ) -> AsyncIterator[str]:
-    """The HTTP API served while the block runs; gives its URL. ``local`` services run in this process."""
+    """The HTTP API served while the block runs; gives its URL. ``local`` services run in this process.
+
+    What is ``beside`` them belongs to its health too.
+
+    Raises:
+        Failure: the broker's virtual host is another installation's (M4).
+    """
     made_with = deployment(parts)
     front = Front(made_with)
-    queues = topology(made_with.registry, made_with.retry_policy)
-    declaring = asyncio.create_task(made_with.transport.declare(queues), name="declaring")
-    declaring.add_done_callback(_report)
     async with AsyncExitStack() as exits:
-        exits.push_async_callback(_cancelled, declaring)
-        await front.start()
         exits.push_async_callback(_stopped, [front], parts.settings.finish_within_s)
-        api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local))
+        await front.start()
+        declaring = asyncio.create_task(_declare(made_with, front), name="declaring")
+        exits.push_async_callback(_cancelled, declaring)
+        await _whose_broker(declaring)
+        declaring.add_done_callback(_report)
+        api = await exits.enter_async_context(api_app(parts, made_with, front, admin_token, local, beside))
         _show_sandbox(api.app, parts, host)
         url = await exits.enter_async_context(served(api.app, host, port))
         exits.callback(api.say_goodbye)
@@ -266,21 +290,20 @@ def _show_sandbox(app: FastAPI, parts: Parts, host: str) -> None:
         log.warning(f"/sandbox asks for no token, so it is not served here without {PREFIX}SANDBOX_OPEN=yes")
 
 
-def queues(settings: Settings) -> Sequence[Queue]:
-    """All that `oms broker setup` declares."""
-    return topology(registry(settings), settings.retry_policy).queues
+async def _declare(made_with: Deployment, front: Front) -> Sequence[str]:
+    queues = topology(made_with.registry, made_with.retry_policy)
+    return await made_with.transport.declare(installation_of(await front.identity()) + queues)
 
 
-async def broker_setup(settings: Settings) -> list[str]:
-    """`oms broker setup`: declare the topology; returns what was created, a line each."""
-    configure_logs(settings, "broker setup")
-    transport = over_rabbitmq(settings)("setup")
-    try:
-        return list(await transport.declare(topology(registry(settings), settings.retry_policy)))
-    except TopologyMismatch as error:
+async def _whose_broker(declaring: asyncio.Task[Sequence[str]]) -> None:
+    """Give the broker a moment to say whose it is. Orders are accepted while it cannot be asked.
+
+    Raises:
+        Failure: it is another installation's.
+    """
+    await asyncio.wait({declaring}, timeout=ASKED_FOR_S)
+    if declaring.done() and isinstance(error := declaring.exception(), ForeignBroker):
         raise Failure(str(error)) from None
-    finally:
-        await transport.close()
 
 
 async def _worker(settings: Settings, name: str, make: Callable[[Parts, AsyncExitStack], Service]) -> None:

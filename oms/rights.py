@@ -23,8 +23,10 @@ _TABLES: Final[dict[str, MetaData]] = {
     "sandbox": SANDBOX_TABLES,
 }
 _ONLY_ADDED_TO: Final = frozenset({"history", "audit_log"})
-_ONLY_READ: Final = frozenset({"retention"})
-"""By the orchestrator: `oms prune` has a role of its own."""
+_ONLY_READ: Final = frozenset({"installation"})
+"""`oms migrate` has a role of its own."""
+_ONLY_READ_BY_ORCHESTRATOR: Final = frozenset({"retention", *_ONLY_READ})
+"""`oms prune` has one too."""
 
 
 @cache
@@ -37,7 +39,7 @@ def needed_rights(service: str) -> tuple[tuple[str, str], ...]:
 
 def _of_orchestrator(table: Table) -> Iterator[str]:
     yield "SELECT"
-    if table.name in _ONLY_READ:
+    if table.name in _ONLY_READ_BY_ORCHESTRATOR:
         return
     yield "INSERT"
     if table.name not in _ONLY_ADDED_TO:
@@ -47,6 +49,9 @@ def _of_orchestrator(table: Table) -> Iterator[str]:
 
 
 def _of_others(table: Table) -> Iterator[str]:
-    yield from ("SELECT", "INSERT", "UPDATE")
+    yield "SELECT"
+    if table.name in _ONLY_READ:
+        return
+    yield from ("INSERT", "UPDATE")
     if table.name == "outbox":
         yield "DELETE"

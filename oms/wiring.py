@@ -1,12 +1,14 @@
-"""The only place that names concrete parts: which transport, which database, which provider, which sagas."""
+"""Which parts a service is made of: transport, databases, providers. `oms/processes.py` starts them."""
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,6 +20,7 @@ from messaging.in_process import InProcessBroker, InProcessTransport
 from messaging.postgresql import create_engine
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Transport
+from migrations.installation import agreed, identify
 from migrations.run import SERVICES, MigrationFailed, migrate_async
 from oms.definitions import registry
 from oms.failures import Failure
@@ -157,7 +160,7 @@ async def parts_of(
         await parts.close()
 
 
-def over_rabbitmq(settings: Settings) -> Callable[[str], Transport]:
+def over_rabbitmq(settings: Settings) -> Callable[[str], RabbitMqTransport]:
     """Transports to the broker of the settings; raises MissingSettings when there is none."""
     urls = settings.required_broker_urls()
     return lambda service: RabbitMqTransport(urls, name=f"oms {service}")
@@ -214,16 +217,22 @@ def participant_service(parts: Parts, name: str) -> ParticipantService:
     return inventory_service(made_with, storage)
 
 
-async def migrate(settings: Settings, services: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
-    """Bring the schemas to this program's revision; by default of every service whose database is given.
+async def migrate(settings: Settings, installation: UUID | None = None) -> dict[str, tuple[str, ...]]:
+    """Bring the schemas of every service whose database is given to this program's revision and identity.
+
+    Args:
+        installation: the identity of schemas that have none; by default what others have, or a new one (M4).
 
     Returns:
         The revisions applied, by service.
     """
-    wanted = services or [name for name in SERVICES if settings.database_url_of(name)]
-    if not wanted:
+    urls = {name: url for name in SERVICES if (url := settings.database_url_of(name)) is not None}
+    if not urls:
         raise Failure(f"{PREFIX}DATABASE_URL must be set to a PostgreSQL URL")
     try:
-        return {name: await migrate_async(name, settings.required_database_url(name)) for name in wanted}
+        await asyncio.to_thread(agreed, urls, installation)
+        applied = {name: await migrate_async(name, url) for name, url in urls.items()}
+        await asyncio.to_thread(identify, urls, installation)
     except MigrationFailed as error:
         raise Failure(str(error)) from None
+    return applied

@@ -20,6 +20,7 @@ from orchestrator.codec import describe
 from orchestrator.core.inputs import OutcomeReceived
 from orchestrator.dead_letters.collector import replay_of
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga
+from orchestrator.orphans import ACTION, subject_of
 from orchestrator.storage import OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
@@ -96,9 +97,18 @@ class OutcomeHandler:
     async def _of_nobody(
         self, transaction: OrchestratorTransaction, unknown: Sequence[tuple[Delivery, UUID]]
     ) -> list[Failed]:
-        """S16. Behind the low-water mark the saga has been pruned, and what still comes is stale (S1, P7)."""
+        """S16. Behind the low-water mark the saga has been pruned, and what still comes is stale (S1, P7).
+
+        So is what participants answer to the taking back of what they held for a saga that is gone.
+        """
         mark = await transaction.low_water_mark()
-        strange = [(delivery, saga_id) for delivery, saga_id in unknown if mark is None or saga_id >= mark]
+        subjects = [subject_of(saga_id) for _, saga_id in unknown]
+        taken_back = await transaction.audited(ACTION, subjects)
+        strange = [
+            (delivery, saga_id)
+            for delivery, saga_id in unknown
+            if (mark is None or saga_id >= mark) and subject_of(saga_id) not in taken_back
+        ]
         self.engine.counts["stale"] += len(unknown) - len(strange)
         return [
             Failed(delivery, Poison("unknown_saga", f"there is no saga {saga_id}"))

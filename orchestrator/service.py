@@ -15,13 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_letter_queue
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
+from messaging.identified import IdentifiedUnitOfWork
 from messaging.identifiers import NewId
+from messaging.installation import Identity, IdentityTransaction
 from messaging.measures import VANISHED, Distribution, Reading, read_traffic
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
-from messaging.topology import orchestrator_topology, participant_topology
+from messaging.topology import installation_of, orchestrator_topology, participant_topology
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Topology, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
@@ -53,7 +55,7 @@ SUBMISSIONS = "submissions"
 """What the metrics call the queue of orders that have come over HTTP; it is in memory."""
 
 
-class ServiceTransaction(OrchestratorTransaction, RelayTransaction, Protocol):
+class ServiceTransaction(OrchestratorTransaction, RelayTransaction, IdentityTransaction, Protocol):
     """All that a process of the orchestrator needs of its storage."""
 
 
@@ -116,7 +118,9 @@ class Front:
         self._loops = BackgroundLoops(deployment.rng)
         self.loops = (self._loops,)
         self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
-        unit_of_work = deployment.unit_of_work(self.outbox, deployment.patience_s)
+        asking = deployment.unit_of_work(self.outbox, deployment.patience_s)
+        identify = partial(self.outbox.identity.learn, asking)
+        unit_of_work = IdentifiedUnitOfWork(asking, identify)
         new_id = deployment.new_id
         self.engine = Engine(deployment.registry, new_id, deployment.rng, on_progress)
         self.intake = Intake(
@@ -127,15 +131,20 @@ class Front:
         self.operations = Operations(unit_of_work, self.engine, new_id)
         self.dead_letters = DeadLetterOperations(unit_of_work, self.engine, self.operations, new_id)
         jobs = deployment.job_unit_of_work(self.outbox, deployment.patience_s)
-        self.jobs = JobOperations(jobs, self.dead_letters, new_id)
+        self.jobs = JobOperations(IdentifiedUnitOfWork(jobs, identify), self.dead_letters, new_id)
         self.disclosures = Disclosures(unit_of_work, new_id)
         self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
 
     async def start(self) -> None:
-        """Begin to take orders in; the broker need not be up."""
+        """Begin to take orders in; neither the broker nor the database need be up."""
         self._loops.start("submissions", self.intake.run_once)
         sweep_s = self._deployment.pace.sweep_s
         self._loops.start("confirmed outbox rows of submissions", self._relay.sweep_once, sweep_s)
+
+    async def identity(self) -> Identity:
+        """Whose the orders are; waits for the database (M4)."""
+        await self.outbox.identity.learn(self._deployment.unit_of_work(self.outbox, None))
+        return self.outbox.identity
 
     def readings(self) -> Iterator[Reading]:
         """What this part of the process has counted."""
@@ -168,13 +177,19 @@ class OrchestratorService:
         self._jobs = self._job_runner()
 
     async def start(self) -> None:
-        """Declare the topology, waiting for the broker, and begin to work."""
-        deployment = self._deployment
-        await deployment.transport.declare(topology(deployment.registry, deployment.retry_policy))
-        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops)
-        collector = Collector(self.engine, self._deployment.new_id)
-        for queue in (OUTCOMES_QUEUE, *map(command_queue, self._deployment.registry.participants)):
-            await self._consume(dead_letter_queue(queue), collector, BareRecords(self._deployment.new_id))
+        """Declare the topology, waiting for database and broker, and begin to work.
+
+        Raises:
+            TopologyMismatch: the broker's queues are not ours, or its virtual host is another installation's.
+        """
+        deployment, identity = self._deployment, self.outbox.identity
+        await identity.learn(self._unit_of_work)
+        wanted = topology(deployment.registry, deployment.retry_policy)
+        await deployment.transport.declare(installation_of(identity) + wanted)
+        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops, identity)
+        collector = Collector(self.engine, deployment.new_id, identity)
+        for queue in (OUTCOMES_QUEUE, *map(command_queue, deployment.registry.participants)):
+            await self._consume(dead_letter_queue(queue), collector, BareRecords(deployment.new_id))
         pace = self._deployment.pace
         self._loops.start("due sagas", self._reconciler.run_once, pace.due_s)
         self._loops.start("outbox relay", self._relay.run_once, pace.relay_s)
@@ -197,12 +212,18 @@ class OrchestratorService:
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 
     async def _consume(
-        self, queue: str, handler: Handler[ServiceTransaction], failure_policy: FailurePolicy
+        self,
+        queue: str,
+        handler: Handler[ServiceTransaction],
+        failure_policy: FailurePolicy,
+        identity: Identity | None = None,
     ) -> None:
         subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
         self._subscriptions.append(subscription)
         tracing = self._deployment.tracing
-        consumer = Consumer(subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT, tracing)
+        consumer = Consumer(
+            subscription, self._unit_of_work, handler, failure_policy, BATCH_LIMIT, tracing, identity
+        )
         self._batches[queue] = consumer.batches
         self._loops.start(f"consumer of {queue}", consumer.run_once)
 

@@ -209,5 +209,8 @@ class OrchestratorTransaction(Protocol):
     async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
         """An earlier run's audit entry, if it was committed (S17)."""
 
+    async def audited(self, action: str, subjects: Sequence[str]) -> set[str]:
+        """Those of the subjects to which this was done, as the audit log has it."""
+
     def add_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Append to the audit log (D6)."""

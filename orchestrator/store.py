@@ -362,6 +362,11 @@ class PostgresTransaction(SqlTransaction):
         rows = await self.fetch(READ_MARK)
         return rows[0][0] if rows else None
 
+    async def audited(self, action: str, subjects: Sequence[str]) -> set[str]:
+        """See the port."""
+        query = "SELECT DISTINCT subject FROM orchestrator.audit_log WHERE subject = ANY(%s) AND action = %s"
+        return {row[0] for row in await self.fetch(query, [list(subjects), action])}
+
     async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
         """See the port."""
         rows = await self.fetch(SELECT_AUDIT, [audit_id])

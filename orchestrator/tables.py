@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
-from messaging.postgresql import outbox_table
+from messaging.postgresql import installation_table, outbox_table
 from orchestrator.core.state import Status
 from orchestrator.jobs.job import ItemResult, JobKind, JobState
 from orchestrator.storage import DeadLetterStatus
@@ -242,6 +242,8 @@ tokens: Final = Table(
 )
 
 outbox: Final = outbox_table(METADATA)
+
+installation: Final = installation_table(METADATA)
 
 retention: Final = Table(
     "retention",

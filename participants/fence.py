@@ -1,8 +1,18 @@
-"""The fence around every effect: what a ledger row allows a command to do. Pure; one table.
+"""What a participant may do about a command, given what its ledger remembers of that work.
 
-A step has one effect per saga, ever. Whatever arrives, how often and in which order, the row of
-(saga, step) decides: do it, undo it, say again what was said, or refuse. The rules are P1 to P6,
-P11 and S19 of the design.
+**What lives here.** One table, from the state of a ledger row (or no row) and the direction of a command to
+a move: do it, do it again, repeat the answer, refuse, undo, find out, bury. No storage, no messages, no
+providers: those read the move and carry it out (`inventory.handlers`, `external`, `provider_consumer`).
+
+**How it works.** A row stands for (saga, step) and is locked before anything is asked here, so two copies
+of a command, or a command and its compensation, are never decided upon at once. `allowed` is a look-up;
+what changes the row's state is the carrying out, in the transaction of the effect and of the answer.
+
+**What must never happen.** An effect twice (P2). An effect after its compensation, however late the command
+comes (P5). A compensation that finds nothing and leaves no tombstone: the late command would take effect
+(P4). Silence: whoever asks again is answered again (P2, P3).
+
+Rules: P1 to P6, P11 and S19, each named in its cell.
 """
 
 from __future__ import annotations

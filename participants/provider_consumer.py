@@ -22,8 +22,9 @@ import structlog
 from contracts.commands import SettleStep
 from messaging.background import finished
 from messaging.batching import Arrivals
-from messaging.consumer import Failed, Hops
+from messaging.consumer import Failed, Hops, sorted_out
 from messaging.errors import PermanentFailure, TransientFailure
+from messaging.installation import Identity
 from messaging.measures import MESSAGES, SECONDS, Distribution
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Delivery, Subscription
@@ -86,9 +87,11 @@ class ProviderConsumer:
         concurrency: int = 64,
         longest_call_s: float = 30.0,
         tracing: Tracing = UNTRACED,
+        identity: Identity | None = None,
     ) -> None:
         """
         Args:
+            identity: what is another installation's is not served (M4); None serves everybody.
             clock: monotonic, in seconds.
             concurrency: most calls under way at once.
             longest_call_s: seconds within which every call has ended, its quick retries included.
@@ -100,6 +103,7 @@ class ProviderConsumer:
         self.batches = Distribution(MESSAGES)
         """Sizes of the batches since the start."""
         self._tracing = tracing
+        self._identity = identity or Identity()
         self._subscription = subscription
         self._unit_of_work = unit_of_work
         self._provider = provider
@@ -165,8 +169,10 @@ class ProviderConsumer:
     # -- commands -----------------------------------------------------------------------------------------
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
-        decoded = self._works.decode_all(deliveries)
-        await self._serve(replace(decoded, received=self._turn(decoded.received)))
+        ours, foreign = sorted_out(self._identity, deliveries)
+        decoded = self._works.decode_all(ours)
+        failures = (*foreign, *decoded.failures)
+        await self._serve(replace(decoded, received=self._turn(decoded.received), failures=failures))
 
     def _turn(self, received: Sequence[Received]) -> list[Received]:
         """One command for each piece of work; the others wait for the call, or for the next batch."""

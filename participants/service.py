@@ -14,12 +14,13 @@ from contracts.routing import INVENTORY, PAYMENT, SHIPPING, command_queue
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, Hops
 from messaging.identifiers import NewId
+from messaging.installation import Identity, IdentityTransaction
 from messaging.measures import VANISHED, Reading, read_traffic
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.relay import Relay, RelayTransaction
 from messaging.retries import RetryPolicy
-from messaging.topology import participant_topology
+from messaging.topology import installation_of, participant_topology
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
@@ -46,11 +47,15 @@ from participants.shipping.carrier import Carrier
 from participants.shipping.handlers import ShippingWork
 
 
-class ServiceTransaction(InventoryTransaction, RelayTransaction, InventoryRetentionTransaction, Protocol):
+class ServiceTransaction(
+    InventoryTransaction, RelayTransaction, InventoryRetentionTransaction, IdentityTransaction, Protocol
+):
     """All that a process of inventory needs of its storage; the others need less."""
 
 
-class ProviderTransaction(LedgerTransaction, RelayTransaction, RetentionTransaction, Protocol):
+class ProviderTransaction(
+    LedgerTransaction, RelayTransaction, RetentionTransaction, IdentityTransaction, Protocol
+):
     """All that a process of payment or shipping needs of its storage."""
 
 
@@ -106,6 +111,10 @@ class Worker(Protocol):
         """Wait for commands and serve one batch."""
 
 
+MakeWorker = Callable[[Subscription, UnitOfWork[Any], Hops, Identity], Worker]
+"""Makes what serves the commands of one subscription, given whose commands these are (M4)."""
+
+
 class ParticipantService:
     """Consumes one participant's commands, relays what was left in its outbox.
 
@@ -117,7 +126,7 @@ class ParticipantService:
         name: str,
         deployment: Deployment,
         storage: Storage,
-        worker: Callable[[Subscription, UnitOfWork[Any], Hops], Worker],
+        worker: MakeWorker,
         walks: Mapping[str, Walk] = WALKS,
     ) -> None:
         self.name = name
@@ -135,12 +144,19 @@ class ParticipantService:
         self._worker: Worker | None = None
 
     async def start(self) -> None:
-        """Declare the topology, waiting for the broker, and begin to work."""
+        """Declare the topology, waiting for database and broker, and begin to work.
+
+        Raises:
+            TopologyMismatch: the broker's queues are not ours, or its virtual host is another installation's.
+        """
         transport, pace = self._deployment.transport, self._deployment.pace
-        await transport.declare(participant_topology(self.name, self._deployment.retry_policy.delays_s))
+        identity = self.outbox.identity
+        await identity.learn(self._unit_of_work)
+        topology = participant_topology(self.name, self._deployment.retry_policy.delays_s)
+        await transport.declare(installation_of(identity) + topology)
         queue = command_queue(self.name)
         self._subscription = await transport.subscribe(queue, pace.prefetch)
-        self._worker = self._make_worker(self._subscription, self._unit_of_work, self._hops)
+        self._worker = self._make_worker(self._subscription, self._unit_of_work, self._hops, identity)
         if isinstance(self._worker, ProviderConsumer):
             self._settling.start(f"answers to {self.name}", self._worker.settle_once)
         self._settling.start(f"outbox relay of {self.name}", self._relay.run_once, pace.relay_s)
@@ -204,11 +220,14 @@ def inventory_service(deployment: Deployment, storage: Storage) -> ParticipantSe
     """Inventory: its effects are in its own database."""
 
     def worker(
-        subscription: Subscription, unit_of_work: UnitOfWork[InventoryTransaction], hops: Hops
+        subscription: Subscription,
+        unit_of_work: UnitOfWork[InventoryTransaction],
+        hops: Hops,
+        identity: Identity,
     ) -> Worker:
         handler = InventoryHandler(deployment.new_id)
         limit, tracing = deployment.pace.batch_limit, deployment.tracing
-        return Consumer(subscription, unit_of_work, handler, hops, limit, tracing)
+        return Consumer(subscription, unit_of_work, handler, hops, limit, tracing, identity)
 
     return ParticipantService(INVENTORY, deployment, storage, worker, INVENTORY_WALKS)
 
@@ -240,7 +259,12 @@ def _provider_service(
     provider: ProviderWork,
     breaker_policy: BreakerPolicy | None,
 ) -> ParticipantService:
-    def worker(subscription: Subscription, unit_of_work: UnitOfWork[LedgerTransaction], hops: Hops) -> Worker:
+    def worker(
+        subscription: Subscription,
+        unit_of_work: UnitOfWork[LedgerTransaction],
+        hops: Hops,
+        identity: Identity,
+    ) -> Worker:
         return ProviderConsumer(
             subscription,
             unit_of_work,
@@ -251,6 +275,7 @@ def _provider_service(
             deployment.pace.concurrency,
             deployment.pace.longest_call_s,
             deployment.tracing,
+            identity,
         )
 
     return ParticipantService(name, deployment, storage, worker)

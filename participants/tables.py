@@ -1,4 +1,4 @@
-"""The tables that every participant has in its own schema: step ledger, low-water mark, outbox."""
+"""The tables that every participant has in its own schema: ledger, low-water mark, outbox, installation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON
 
-from messaging.postgresql import outbox_table
+from messaging.postgresql import installation_table, outbox_table
 
 _NAMES: Final = {
     "pk": "pk_%(table_name)s",
@@ -32,6 +32,7 @@ def participant_metadata(schema: str) -> MetaData:
     ledger_table(metadata)
     retention_table(metadata)
     outbox_table(metadata)
+    installation_table(metadata)
     return metadata
 
 

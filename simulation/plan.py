@@ -113,6 +113,8 @@ class Plan:
     offers_void: bool
     garbage: int
     """How many messages come that nobody can understand."""
+    strangers: int
+    """How many messages come of another installation in the same virtual host (M4)."""
     meddling: int
     """How many actions an operator tries while the storm lasts."""
     new_version_at_s: float | None
@@ -146,6 +148,8 @@ def plan_of(seed: int) -> Plan:
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
     if rng.random() < LIARS:
         rates |= {Fault.VOID_LIES: 1.0, Fault.EFFECT_LATE: 0.4, Fault.PROVIDER_UNREACHED: 0.2}
+    strangers = Chance(seed).stream("strangers").choice((0, 0, 0, 6))
+    foreign = {Fault.FOREIGN_MESSAGE} if strangers else set()
     strays = 0
     if eagerness == 0.0 and rng.random() < 0.7:
         # Only where nothing overtakes anything is it certain that the release comes first.
@@ -160,6 +164,7 @@ def plan_of(seed: int) -> Plan:
         storms=tuple(sorted(storms, key=lambda storm: storm.at_s)),
         offers_void=rng.random() < 0.5 or Fault.VOID_LIES in rates,
         garbage=rng.choice((0, 0, 0, 2, 5)),
+        strangers=strangers,
         meddling=rng.choice((0, 0, 3, 8)),
         new_version_at_s=rng.uniform(5, 60) if rng.random() < 0.3 else None,
         stock_changes=rng.choice((0, 0, 2)),
@@ -167,7 +172,7 @@ def plan_of(seed: int) -> Plan:
         is_pruned=rng.random() < 0.2,
         spoils=spoils,
         deployment_lasts_s=rng.choice((20.0, 20.0, 65.0)),
-        faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt,
+        faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
     )
 
 

@@ -23,6 +23,7 @@ from messaging.compose import stored_event_message
 from messaging.consumer import Consumer, Failed, Hops
 from messaging.errors import PermanentFailure, TransientFailure
 from messaging.identifiers import NewId
+from messaging.installation import Identity
 from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.definition import BRANCH, SagaDefinition, Step
@@ -259,9 +260,11 @@ def stand_in_service(
 ) -> ParticipantService:
     """A participant that does whatever the definitions ask of it."""
 
-    def worker(subscription: Subscription, unit_of_work: UnitOfWork[Any], hops: Hops) -> Consumer[Any]:
+    def worker(
+        subscription: Subscription, unit_of_work: UnitOfWork[Any], hops: Hops, identity: Identity
+    ) -> Consumer[Any]:
         handler = StandIn(offers, outside, host, deployment.new_id)
         limit, tracing = deployment.pace.batch_limit, deployment.tracing
-        return Consumer(subscription, unit_of_work, handler, hops, limit, tracing)
+        return Consumer(subscription, unit_of_work, handler, hops, limit, tracing, identity)
 
     return ParticipantService(offers.name, deployment, storage, worker)

@@ -53,6 +53,8 @@ class Fault(StrEnum):
     # what is stored, and what it is read by
     ROW_SPOILT = "an order's stored document spoilt until somebody repairs it"
     DEFINITION_EDITED = "the functions of the definitions edited without a new version"
+    # other users of the broker
+    FOREIGN_MESSAGE = "message of another installation"
 
     __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
 

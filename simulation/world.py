@@ -41,6 +41,7 @@ from simulation.services import Wiring
 from simulation.stand_in import Outside
 from simulation.storage.orchestrator import DEAD_LETTERS, SAGAS
 from simulation.storage.transaction import OUTBOX
+from simulation.strangers import Stranger
 from simulation.weather import Chance, Fault, Weather
 
 RECOVERY_LASTS_S: Final = 3000.0
@@ -122,6 +123,7 @@ class World:
         self.owners: dict[UUID, str] = {}
         """Who has started which saga, where they were told."""
         self._forger = Forger(self.broker, self.chance.stream("garbage"), self.cast.registry)
+        self._stranger = Stranger(self.broker, self.chance.stream("stranger"), self._struck)
         self._storm_rng = self.chance.stream("storms")
         self._spoils_rng = self.chance.stream("spoilt rows of the world")
         self._warehouse_rng = self.chance.stream("warehouse")
@@ -175,6 +177,8 @@ class World:
         meddling = [self._later(at_s, operator.meddle) for at_s in self._times(self.plan.meddling)]
         for at_s in self._times(self.plan.garbage):
             self.loop.call_later(at_s, self._forger.forge)
+        for at_s in self._times_of_strangers():
+            self.loop.call_later(at_s, self._call_strangers)
         changes = self._times(self.plan.stock_changes)
         meddling += [self._later(at_s, self._change_stock) for at_s in changes]
         for at_s in self.plan.spoils:
@@ -261,6 +265,13 @@ class World:
             yield Customer(self, self.chance.stream(f"customer {number}"), plan)
         for number, start in enumerate(self.plan.starts):
             yield Starter(self, self.chance.stream(f"starter {number}"), start)
+
+    def _times_of_strangers(self) -> list[float]:
+        rng = self.chance.stream("times of strangers")
+        return sorted(rng.uniform(1, STORM_LASTS_S) for _ in range(self.plan.strangers))
+
+    def _call_strangers(self) -> None:
+        self._stranger.call(list(self.servers[ORCHESTRATOR_DATABASE].rows.table(SAGAS).values()))
 
     def _times(self, count: int) -> list[float]:
         rng = self.chance.stream(f"times {count}")

@@ -98,7 +98,12 @@ class Api(World):
         return self.broker_trouble
 
     async def start(self) -> None:
-        await super().start()
+        await self.service.start()
+        await self.start_alone()
+
+    async def start_alone(self) -> None:
+        """As `oms api` does: the orchestrator is another process, and may wait for its database still."""
+        await self.front.start()
         self.listener.start()
         self._notifying.start("notifier", self.notifier.run_once, pause_s=1.0)
 
@@ -165,6 +170,17 @@ async def an_api(url: str, **changes: Any) -> AsyncIterator[Api]:
     """An API that is up while the block runs."""
     api = Api(url, **changes)
     await api.start()
+    try:
+        yield api
+    finally:
+        await api.stop()
+
+
+@asynccontextmanager
+async def an_api_alone(url: str) -> AsyncIterator[Api]:
+    """An API without an orchestrator beside it, whose database need not be up."""
+    api = Api(url)
+    await api.start_alone()
     try:
         yield api
     finally:

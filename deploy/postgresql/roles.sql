@@ -116,10 +116,14 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE ON orchestrator.retention TO oms_prune;
     GRANT INSERT ON orchestrator.audit_log, orchestrator.outbox TO oms_prune;
 
-    -- Which revision a schema is at is for `oms migrate` to write.
+    -- Which revision a schema is at, and whose it is, is for `oms migrate` to write.
     FOREACH schema_name IN ARRAY ARRAY['orchestrator', 'inventory', 'payment', 'shipping', 'sandbox'] LOOP
         IF to_regclass(format('%I.schema_version', schema_name)) IS NOT NULL THEN
             EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON %I.schema_version FROM %I',
+                           schema_name, 'oms_' || schema_name);
+        END IF;
+        IF to_regclass(format('%I.installation', schema_name)) IS NOT NULL THEN
+            EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON %I.installation FROM %I',
                            schema_name, 'oms_' || schema_name);
         END IF;
     END LOOP;

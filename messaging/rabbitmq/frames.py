@@ -80,7 +80,7 @@ def publish_method(channel: int, exchange: str, routing_key: str, mandatory: boo
 
 
 def content(channel: int, message: Message, frame_max: int) -> list[bytes]:
-    """Header frame and body frames of one message: JSON, persistent, with the properties of `broker.md`."""
+    """Header frame and body frames of one message: JSON, persistent, the properties of `docs/broker.md`."""
     body = message.body
     correlation_id = message.correlation_id
     properties = b"".join(

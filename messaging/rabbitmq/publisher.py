@@ -103,8 +103,15 @@ class RabbitMqPublisher:
         restore: Restore,
         on_returned: Callable[[], None],
         log: Any,
+        is_foreign: Callable[[], bool] = lambda: False,
     ) -> None:
+        """
+        Args:
+            on_returned: called whenever a message comes back.
+            is_foreign: whether the virtual host is another installation's, where nothing may be sent (M4).
+        """
         self.closed = False
+        self._is_foreign = is_foreign
         self._link = link
         self._names = names
         self._backoff = backoff
@@ -142,6 +149,8 @@ class RabbitMqPublisher:
         """See `Publisher.room`."""
         connection = self._link.connection
         if self.closed or connection is None or connection is self._unusable or connection.blocked:
+            return 0
+        if self._is_foreign():
             return 0
         if self._channel is None:
             return max(0, MAX_UNCONFIRMED - len(self._waiting))

@@ -1,4 +1,4 @@
-"""Makes the exchanges, queues and bindings of `broker.md` exist, over AMQP alone."""
+"""Makes the exchanges, queues and bindings of `docs/broker.md` exist, over AMQP alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aiormq.abc import AbstractChannel
 
 from contracts.routing import DEFAULT_EXCHANGE
 from messaging.rabbitmq.connection import BrokerError, asking, close_quietly
+from messaging.rabbitmq.ownership import claim, is_claimed
 from messaging.transport import Binding, Exchange, Queue, Topology, TopologyMismatch
 
 NOT_FOUND: Final = 404
@@ -89,10 +90,12 @@ class Declared:
     Attributes:
         created: a line for each exchange and queue that was not there.
         former: queues that are as an earlier release has declared them.
+        mark: a line where nobody had marked the virtual host, and it is marked as ours now (M4).
     """
 
     created: Sequence[str]
     former: Sequence[str]
+    mark: Sequence[str]
 
 
 async def declare(connection: Channels, topology: Topology, names: Names) -> Declared:
@@ -103,11 +106,13 @@ async def declare(connection: Channels, topology: Topology, names: Names) -> Dec
 
     Raises:
         TopologyMismatch: something of that name exists with other properties.
+        ForeignBroker: the virtual host is another installation's.
         BrokerError: the broker could not be asked.
     """
     missing = await _missing(connection, topology, names)
+    mark = await _mark(connection, topology, names)
     try:
-        return Declared(missing, await _declare_all(connection, topology, names))
+        return Declared(missing, await _declare_all(connection, topology, names), mark)
     except BrokerError as error:
         if error.code != _ACCESS_REFUSED:
             raise
@@ -117,7 +122,19 @@ async def declare(connection: Channels, topology: Topology, names: Names) -> Dec
                 "run `oms broker setup` as a user who may",
                 error.code,
             ) from error
-        return Declared((), ())
+        return Declared((), (), mark)
+
+
+async def _mark(connection: Channels, topology: Topology, names: Names) -> list[str]:
+    """Before anything is declared: the virtual host is nobody's or ours (M4). Returns a line for a new mark.
+
+    Raises ForeignBroker.
+    """
+    if topology.installation is None:
+        return []
+    was_claimed = await is_claimed(connection, names.prefix)
+    is_ours = await claim(connection, topology.installation, names.prefix)
+    return [f"mark of installation {topology.installation}"] if is_ours and not was_claimed else []
 
 
 async def _missing(connection: Channels, topology: Topology, names: Names) -> list[str]:

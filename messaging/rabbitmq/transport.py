@@ -18,10 +18,11 @@ from messaging.rabbitmq.connection import (
     asking,
     broker_url,
 )
+from messaging.rabbitmq.ownership import disclaim
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
 from messaging.rabbitmq.topology import NOT_FOUND, Declared, Names, declare
-from messaging.transport import BrokerUnavailable, QueueDepth, Topology, TopologyMismatch
+from messaging.transport import BrokerUnavailable, ForeignBroker, QueueDepth, Topology, TopologyMismatch
 
 DEPTH_TIMEOUT_S: Final = 5.0
 
@@ -56,6 +57,8 @@ class RabbitMqTransport:
         self._publishing = Link(f"{name} publishing", nodes, self._rng, self._log, _nothing_to_prepare)
         self._topology = Topology()
         self._topology_trouble: str | None = None
+        self._is_foreign = False
+        """Nothing of ours may get to another installation's services: whatever leaves waits in the outbox."""
         self._former: set[str] = set()
         self.vanished = 0
         """See `Transport.vanished`."""
@@ -77,15 +80,21 @@ class RabbitMqTransport:
             except BrokerError as error:
                 self._note_topology(str(error))
                 await backoff.pause()
+            except ForeignBroker as error:
+                self._is_foreign, self._topology_trouble = True, str(error)
+                self._topology += topology
+                self._mend()  # for whoever goes on all the same
+                raise
             else:
                 break
-        self._topology_trouble = None
+        self._topology_trouble, self._is_foreign = None, False
         self._topology += topology
         self._note_former(declared)
-        for what in declared.created:
+        created = [*declared.mark, *declared.created]
+        for what in created:
             self._log.info("created at the broker", what=what)
         await self._publishing.connected()
-        return declared.created
+        return created
 
     def publisher(self) -> RabbitMqPublisher:
         """See `Transport.publisher`."""
@@ -97,9 +106,21 @@ class RabbitMqTransport:
             self._restore_from_publishing,
             self._look_after_return,
             self._log,
+            lambda: self._is_foreign,
         )
         self._publishers = [*(each for each in self._publishers if not each.closed), publisher]
         return publisher
+
+    async def take_over(self, foreign: ForeignBroker) -> None:
+        """Take the mark of the virtual host's owner away, so that the next who declares owns it (M4).
+
+        Raises:
+            BrokerUnavailable: the broker cannot be asked, or this user may not.
+        """
+        try:
+            await disclaim(await self._consuming.connected(), foreign.owner, self._names.prefix)
+        except BrokerError as error:
+            raise BrokerUnavailable(f"the mark of the installation cannot be deleted: {error}") from error
 
     async def subscribe(self, queue: str, prefetch: int) -> RabbitMqSubscription:
         """See `Transport.subscribe`. Waits until the broker has accepted the consumer."""
@@ -157,8 +178,11 @@ class RabbitMqTransport:
         except (TopologyMismatch, BrokerError) as error:
             if not connection.lost.is_set():
                 self._note_topology(str(error))
+                if isinstance(error, TopologyMismatch):  # else nobody has said whose it is
+                    self._is_foreign = isinstance(error, ForeignBroker)
                 self._mend()
         else:
+            self._is_foreign = False
             if self._topology_trouble is not None:
                 self._log.info("topology in order again")
             self._topology_trouble = None

@@ -63,6 +63,8 @@ HOLDING: Final = "done"
 
 _STANDS: Final = frozenset({"done", "consumed"})
 _UNSETTLED: Final = frozenset({"intent", "undoing", "reversing"})
+EFFECTIVE: Final = _STANDS | _UNSETTLED
+"""The states of work that has, or may have, an effect that stands."""
 
 
 @dataclass(frozen=True, slots=True)

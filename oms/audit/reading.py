@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    or_,
     select,
     text,
     union,
@@ -33,7 +34,8 @@ from oms.audit.checks import HOLDING
 from oms.audit.facts import Charge, LedgerFact, Money, Reduction, SagaFact
 from oms.audit.merging import Ordered
 from oms.audit.sources import AuditImpossible
-from orchestrator.tables import orders, retention, sagas
+from orchestrator.orphans import ACTION, SUBJECT
+from orchestrator.tables import audit_log, orders, retention, sagas
 from participants.inventory.tables import METADATA as INVENTORY_TABLES
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 from participants.payment.tables import METADATA as PAYMENT_TABLES
@@ -138,12 +140,32 @@ async def missing_orders(connection: AsyncConnection, order_ids: Collection[UUID
     return set(order_ids) - set((await connection.execute(query)).scalars())
 
 
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Sagas that are gone, and their orders, of which a person had everything taken back."""
+
+    sagas: frozenset[UUID] = frozenset()
+    orders: frozenset[UUID] = frozenset()
+
+
+async def taken_back(connection: AsyncConnection) -> TakenBack:
+    """As the audit log has it: who did it stands there, and why."""
+    query = select(audit_log.c.subject, audit_log.c.after["order_id"].as_string().label("order_id")).where(
+        audit_log.c.action == ACTION
+    )
+    rows = (await connection.execute(query)).all()
+    return TakenBack(
+        frozenset(UUID(row.subject.removeprefix(SUBJECT)) for row in rows),
+        frozenset(UUID(row.order_id) for row in rows),
+    )
+
+
 def _saga(row: Row[Any]) -> SagaFact:
     fact = partial(SagaFact, row.saga_id, row.order_id, row.definition, row.status)
     try:
         total = sum(line["quantity"] * line["unit_price"] for line in row.lines)
         return fact(int(total), str(row.currency), _quantities(row.lines))
-    except _UNREADABLE:
+    except UNREADABLE:
         return fact(0, "", {}, readable=False)
 
 
@@ -171,6 +193,38 @@ def ledger_stream(connection: AsyncConnection, participant: str, mark: UUID) -> 
         return LedgerRow(row.saga_id, _ledger_fact(participant, row))
 
     return Ordered(_batches(connection, query, fact), lambda row: row.saga_id)
+
+
+async def standing_work(
+    connection: AsyncConnection, participant: str, states: Mapping[str, Collection[str]], mark: UUID
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """Ledger rows above the mark that are in one of their command's states, in batches.
+
+    Args:
+        states: by command.
+    """
+    ledger = LEDGERS[participant].c
+    stands = or_(
+        *((ledger.command == command) & ledger.state.in_(those) for command, those in states.items())
+    )
+    query = (
+        select(
+            ledger.saga_id, ledger.order_id, ledger.step, ledger.command, ledger.state, ledger.forward_body
+        )
+        .where(stands, ledger.saga_id >= mark)
+        .order_by(ledger.saga_id, ledger.step)
+    )
+    async for batch in _batches(connection, query, lambda row: row):
+        yield batch
+
+
+async def orders_in_ledger(
+    connection: AsyncConnection, participant: str, order_ids: Collection[UUID]
+) -> set[UUID]:
+    """Which of these orders a participant's ledger has heard of."""
+    order_id = LEDGERS[participant].c.order_id
+    query = select(order_id).where(_is_one_of(order_id, order_ids))
+    return set((await connection.execute(query)).scalars())
 
 
 def reduction_stream(connection: AsyncConnection, mark: UUID) -> Ordered[ReductionRow]:
@@ -218,7 +272,7 @@ def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
         said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
         quantities = _quantities(said.get("lines", ()))
         return fact(quantities=quantities, amount=said.get("amount"), currency=said.get("currency"))
-    except _UNREADABLE:
+    except UNREADABLE:
         return fact(readable=False)
 
 
@@ -294,5 +348,5 @@ def _quantities(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {str(line["sku"]): int(line["quantity"]) for line in lines}
 
 
-_UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What reading a document of another shape raises; it harms the order that it is of, and no other (S25)."""

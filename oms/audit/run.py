@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,7 +12,7 @@ from uuid import UUID
 from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from oms.audit import reading
-from oms.audit.checks import HOLDING, OF_COMPLETED, OF_STOCK, OF_UNDONE, Check, stock_objections
+from oms.audit.checks import EFFECTIVE, HOLDING, OF_COMPLETED, OF_STOCK, OF_UNDONE, Check, stock_objections
 from oms.audit.facts import LedgerFact, Money, OrderFacts, StockFact
 from oms.audit.merging import identities
 from oms.audit.report import Finding, Report
@@ -66,12 +66,14 @@ class _Audit:
         self._unknown: dict[UUID, str] = {}
         self._total = 0
         self._mark = reading.NOTHING_PRUNED
+        self._taken_back = reading.TakenBack()
 
     async def run(self) -> Report:
         """Everything, in order."""
         await self._choose_sources()
         self._mark = max([await reading.low_water_mark(self._opened[name], name) for name in NEEDED])
         self._report.mark = self._mark if self._mark != reading.NOTHING_PRUNED else None
+        self._taken_back = await reading.taken_back(self._opened[ORCHESTRATOR])
         self._total = await reading.ended_count(self._opened[ORCHESTRATOR], self._mark)
         self._on_progress(0, self._total)
         group: list[OrderFacts] = []
@@ -157,6 +159,10 @@ class _Audit:
         return dict(await reading.parcels_of(self._opened[SANDBOX], order_ids))
 
     async def _remember_unknown(self, seen: _Seen) -> None:
+        """What a person had taken back (`oms orphans`) is no offence once nothing is held any more."""
+        holds = seen.reduced or any(row.state in EFFECTIVE for row in seen.ledger)
+        if seen.saga_id in self._taken_back.sagas and not holds:
+            return
         work = [f"{row.participant}: {row.step} is {row.state}" for row in seen.ledger]
         work += ["inventory: stock was reduced for it"] if seen.reduced else []
         self._unknown[seen.saga_id] = "; ".join(work)
@@ -194,9 +200,25 @@ class _Audit:
                 ours = [each for text in batch if (each := _order_id(text)) is not None and each >= mark]
                 missing = await reading.missing_orders(now, ours)
             self._report.looked_at[Check.HAS_SAGA] += len(ours)
-            for order_id in sorted(missing):
+            taken_back = missing & self._taken_back.orders
+            for order_id in sorted((missing - taken_back) | await self._with_an_effect(taken_back)):
                 message = "the sandbox charged, refunded or shipped for an order that there is not"
                 self._report.add(Finding(Check.HAS_SAGA, message, order_id=str(order_id)))
+
+    async def _with_an_effect(self, order_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the orders whose money is not back, or whose parcel has left."""
+        books, wanted = self._opened[SANDBOX], sorted(order_ids)
+        money = await reading.money_of(books, wanted)
+        parcels = await reading.parcels_of(books, wanted)
+        return {
+            each for each in wanted if str(each) in parcels or not _is_back(money.get(str(each), Money()))
+        }
+
+
+def _is_back(money: Money) -> bool:
+    """Whether as much was given back as was taken, by both books."""
+    taken = sum(charge.amount for charge in money.charges)
+    return taken == sum(money.refunds) == sum(charge.refunded for charge in money.charges)
 
 
 def _order_id(text: str) -> UUID | None:

@@ -11,8 +11,10 @@ import typer
 from oms.cli import (
     bench,
     dead_letters,
+    installation,
     jobs,
     orders,
+    orphans,
     output,
     prune,
     sagas,
@@ -50,6 +52,8 @@ app.add_typer(dead_letters.commands)
 app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
+app.add_typer(installation.commands)
+app.add_typer(orphans.commands)
 whole.add_to(app)
 prune.add_to(app)
 simulate.add_to(app)

@@ -29,6 +29,7 @@ _FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
     "messaging.rabbitmq.connection": ("BrokerError",),
     "participants.exchange": ("InvalidProviderUrl",),
     "psycopg": ("OperationalError",),
+    "psycopg.errors": ("InsufficientPrivilege",),
 }
 """Errors whose message is meant for a person, by module: one that is not loaded cannot have raised."""
 

@@ -59,7 +59,7 @@ def prune(
     from orchestrator.retention.mark import Keep
 
     asked = duration(older_than, "--older-than")
-    actor = _actor(reason or f"retention: older than {older_than.strip()}")
+    actor = actor_because(reason or f"retention: older than {older_than.strip()}")
     settings = load_settings()
     keep = Keep(asked.total_seconds(), settings.idempotency_ttl_s)
 
@@ -144,7 +144,8 @@ def _table(done: dict[str, Any]) -> Table:
     return output.table(("what would be removed" if done["dry_run"] else "what was removed", "#rows"), rows)
 
 
-def _actor(reason: str) -> Actor:
+def actor_because(reason: str) -> Actor:
+    """Who sits at this terminal, with a reason that was given. Raises BadParameter for one that is none."""
     from oms.installation import operator_here
     from orchestrator.core.inputs import Actor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import typer
 
@@ -87,11 +88,22 @@ def sandbox(host: Host = LOOPBACK, port: Port = 8001) -> None:
     _serve(lambda settings: processes.run_sandbox(settings, host, port))
 
 
-def migrate(as_json: AsJson = False) -> None:
-    """Create or upgrade the schemas of all services whose database is configured."""
+Installation = Annotated[
+    UUID | None,
+    typer.Option(
+        "--installation", metavar="UUID", help="Which installation it is; by default as the databases say."
+    ),
+]
+
+
+def migrate(installation: Installation = None, as_json: AsJson = False) -> None:
+    """Create or upgrade the schemas of all services whose database is configured.
+
+    All get one identity, which is made the first time; `oms installation show` shows it.
+    """
     from oms import processes
 
-    applied = _serve(processes.run_migrate)
+    applied = _serve(lambda settings: processes.run_migrate(settings, installation))
     if as_json:
         output.show_json({service: list(revisions) for service, revisions in applied.items()})
         return
@@ -109,11 +121,21 @@ def _broker(context: typer.Context) -> None:
 
 
 @broker.command("setup", epilog=example("OMS_BROKER_URL=amqp://… oms broker setup"))
-def setup(as_json: AsJson = False) -> None:
-    """Declare exchanges, queues and bindings; tells what was changed. Doing it again changes nothing."""
-    from oms import processes
+def setup(
+    installation: Installation = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Also where it is marked as another installation's.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Declare exchanges, queues and bindings; tells what was changed. Doing it again changes nothing.
 
-    changes = _serve(processes.broker_setup)
+    Marks the virtual host as this installation's, which a database of the settings knows.
+    """
+    from oms import broker_setup
+
+    work = broker_setup.take_over if take_over else broker_setup.set_up
+    changes = _serve(lambda settings: work(settings, installation))
     if as_json:
         output.show_json({"changes": changes})
         return
@@ -137,9 +159,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Say which policies at the broker would lose messages of ours; ends with 1 when there are any."""
-    from oms import broker_policies, processes
+    from oms import broker_policies, broker_setup
 
-    queues = processes.queues(_settings())
+    queues = broker_setup.queues(_settings())
     found = broker_policies.harms(broker_policies.read(policies.read()), queues)
     if as_json:
         output.show_json({"harms": found})

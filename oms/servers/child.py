@@ -60,7 +60,7 @@ def start_server(
     command = [*_privilege_prefix(account, death_signal), *map(str, argv)]
 
     def popen() -> subprocess.Popen[bytes]:
-        with log.open("wb") as output:
+        with output:
             return subprocess.Popen(
                 command,
                 env=dict(env),
@@ -71,6 +71,10 @@ def start_server(
                 start_new_session=True,
             )
 
+    try:
+        output = log.open("wb")
+    except OSError as error:
+        raise ServerError(f"cannot write {log}: {error.strerror or error}") from None
     try:
         return _STARTER.submit(popen).result()
     except OSError as error:
@@ -84,8 +88,11 @@ def run_tool(
     account: Account | None = None,
     text_input: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short program to its end as `account`; the caller looks at the return code and the output."""
-    command = [*_privilege_prefix(account, None), *map(str, argv)]
+    """Run a short program to its end as `account`; the caller looks at the return code and the output.
+
+    Where the kernel can be asked, it ends with us too.
+    """
+    command = [*_privilege_prefix(account, signal.SIGTERM), *map(str, argv)]
     try:
         return subprocess.run(
             command, env=dict(env), cwd="/", input=text_input, capture_output=True, text=True, check=False
@@ -128,6 +135,19 @@ def end_leftover(pid_file: Path, marker: str, steps: Ending) -> None:
             raise ServerError(f"process {process.pid}, left over from an earlier start, does not end")
 
 
+def end_orphans(folder: Path, name: str) -> None:
+    """Kill what a killed server has left at work in `folder`: processes of that `name` at home there.
+
+    They end by themselves once they notice, unless they are stopped or busy. The caller holds the folder's
+    lock and has ended its server.
+    """
+    home = os.path.realpath(folder)
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith(name) and process.cwd() == home:
+                process.kill()
+
+
 def _runs_with(process: psutil.Process, marker: str) -> bool:
     try:
         return marker in process.cmdline()  # a zombie has no arguments any more
@@ -155,7 +175,10 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: floa
 
 def last_words(log: Path, *markers: str) -> str:
     """The last line of a server's log with one of `markers` in it, else its last line, for error messages."""
-    lines = [line for line in lines_of(log) if line]
+    try:
+        lines = [line for line in lines_of(log) if line]
+    except OSError as error:
+        return f"{log}: {error.strerror}"
     marked = [line for line in lines if any(marker in line for marker in markers)]
     return (marked or lines or ["it wrote nothing"])[-1]
 
@@ -166,7 +189,7 @@ def may_use(account: Account, *paths: Path) -> bool:
     return run_tool(["/bin/sh", "-c", tests, "sh", *paths], env=os.environ, account=account).returncode == 0
 
 
-def _privilege_prefix(account: Account | None, death_signal: signal.Signals | None) -> list[str]:
+def _privilege_prefix(account: Account | None, death_signal: signal.Signals) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         if account is not None:
@@ -182,6 +205,5 @@ def _privilege_prefix(account: Account | None, death_signal: signal.Signals | No
     if account is not None and account.capability:
         # Else the kernel forgets the capability where a program asks by access(2) what it may do, as initdb.
         options.append("--securebits=+no_setuid_fixup")
-    if death_signal is not None:
-        options.append(f"--pdeathsig={death_signal.name.removeprefix('SIG')}")
-    return [setpriv, *options] if options else []
+    options.append(f"--pdeathsig={death_signal.name.removeprefix('SIG')}")
+    return [setpriv, *options]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from oms.servers.child import ServerError
@@ -43,9 +43,10 @@ class FolderLock:
             holder = os.read(handle, 20).decode(errors="replace").strip() or "unknown"
             os.close(handle)
             raise FolderInUseError(f"{self._path.parent} is in use by process {holder}") from None
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
         self._handle = handle
+        with suppress(OSError):  # the number is for people: a full disk does not stand in the way of the lock
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let go; harmless when not held. The file stays: removing it would race with the next owner."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
 import structlog
 
-from contracts.envelope import REPLAY_OF, Direction
+from contracts.envelope import INSTALLATION, REPLAY_OF, Direction
 from contracts.routing import dead_letter_queue
 from contracts.sensitive import without_sensitive
 from messaging import retries
 from messaging.consumer import Failed
+from messaging.errors import ForeignMessage
 from messaging.identifiers import NewId
+from messaging.installation import MAX_SHOWN_CHARACTERS, Identity
 from messaging.retries import attempt_of, parse_id, plain_headers
 from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
@@ -36,6 +38,8 @@ CORRELATION: Final = "correlation-id"
 
 COMMAND: Final = "command"
 MESSAGE: Final = "message"
+FOREIGN: Final = "foreign"
+"""Begins the key of messages that one installation sent and another one got; they are not replayed (M4)."""
 
 
 def message_key(death_id: object) -> str:
@@ -70,6 +74,7 @@ class Collector:
 
     engine: Engine
     new_id: NewId
+    identity: Identity = field(default_factory=Identity)
 
     async def __call__(
         self, transaction: OrchestratorTransaction, deliveries: Sequence[Delivery]
@@ -78,8 +83,7 @@ class Collector:
 
         A death that is known already is no news: its saga may have been sent on its way again since (D2).
         """
-        commands_known = self.engine.registry.commands
-        works = [command_work(delivery, commands_known) for delivery in deliveries]
+        works = [self._work_of(delivery) for delivery in deliveries]
         saga_ids = {work.saga_id for work in works if work is not None}
         locked = await self.engine.lock(transaction, saga_ids)
         there = {*locked.sagas, *locked.unreadable}
@@ -98,10 +102,18 @@ class Collector:
         self.engine.write(transaction, locked)
         return ()
 
+    def _work_of(self, delivery: Delivery) -> CommandWork | None:
+        """What died for a saga of ours. Another installation's sagas are none of our business (M4)."""
+        if self.identity.refusal(delivery) is not None:
+            return None
+        return command_work(delivery, self.engine.registry.commands)
+
     def _described(self, delivery: Delivery, command: CommandWork | None, work: Work) -> DeadLetter:
         dead = dead_letter(delivery, self.new_id(), work.now)
+        if (refusal := self.identity.refusal(delivery)) is not None:
+            dead = replace(dead, error_type=refusal.kind, error_message=str(refusal), permanent=False)
         if command is None:
-            return dead
+            return _folded(dead, delivery) if dead.error_type == ForeignMessage.kind else dead
         return replace(
             dead,
             kind=COMMAND,
@@ -148,6 +160,15 @@ def _untold(dead: DeadLetter, why: str) -> DeadLetter:
     """Its saga cannot be told, so nothing would ever close it; a later death will be told (S13, S25)."""
     log.error("a dead letter's saga cannot be told", saga_id=str(dead.saga_id), problem=why)
     return replace(dead, status=DeadLetterStatus.RESOLVED, cause=f"{why}; a re-send brings it again")
+
+
+def _folded(dead: DeadLetter, delivery: Delivery) -> DeadLetter:
+    """One dead letter for each installation and queue, however much of it arrives (M4).
+
+    What another installation has refused is folded too, unless a saga of ours waits for it: it is sent again.
+    """
+    whose = str(delivery.headers.get(INSTALLATION))[:MAX_SHOWN_CHARACTERS]
+    return replace(dead, work_key=f"{FOREIGN}:{_clean(whose)}:{dead.queue}")
 
 
 def _awaited(saga: Saga, command: CommandWork) -> bool:

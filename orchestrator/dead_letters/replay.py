@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.envelope import ATTEMPT, REPLAY_OF
+from contracts.envelope import ATTEMPT, INSTALLATION, REPLAY_OF
 from contracts.routing import DEFAULT_EXCHANGE, ORCHESTRATOR
 from messaging.identifiers import NewId
 from messaging.retries import parse_id
 from messaging.transport import Message
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor, RetryRequested
-from orchestrator.dead_letters.collector import COMMAND, CORRELATION, message_key
+from orchestrator.dead_letters.collector import COMMAND, CORRELATION, FOREIGN, message_key
 from orchestrator.dead_letters.selection import STILL_OPEN
 from orchestrator.engine import Engine, Work
 from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion, unreadable
@@ -169,6 +169,8 @@ class DeadLetterOperations:
         if dead.kind == COMMAND and dead.saga_id is not None:
             self._retry(work, dead, dead.saga_id, actor)
             return Replay(after, f"{dead.type} is built anew from the saga and sent to its participant"), []
+        if dead.work_key.startswith(f"{FOREIGN}:"):
+            raise NotAllowed("foreign_installation", f"{dead.error_message}; that one sends it again itself")
         if dead.body_truncated:
             raise NotAllowed("body_cut", "its body was too long to be kept whole, so it cannot be sent again")
         message = _as_it_was(dead, self._new_id(), work.now)
@@ -202,7 +204,8 @@ def _check_open(dead: DeadLetter) -> None:
 
 def _as_it_was(dead: DeadLetter, message_id: UUID, now: datetime) -> Message:
     correlation_id = dead.saga_id or parse_id(str(dead.headers.get(CORRELATION, "")))
-    headers = {name: value for name, value in dead.headers.items() if name != CORRELATION}
+    not_kept = (CORRELATION, INSTALLATION)
+    headers = {name: value for name, value in dead.headers.items() if name not in not_kept}
     first_death = dead.work_key.removeprefix(message_key(""))
     return Message(
         message_id=message_id,

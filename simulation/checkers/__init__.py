@@ -17,6 +17,7 @@ from simulation.checkers import (
     sagas,
     stages,
     starts,
+    strangers,
     waits,
 )
 from simulation.checkers.inspection import Checker
@@ -27,6 +28,7 @@ OF_ANY_SAGA: Final[tuple[type[Checker], ...]] = (
     *waits.ALL,
     *patience.ALL,
     *messages.ALL,
+    *strangers.ALL,
     *retention.ALL,
 )
 """Rules that hold whatever the sagas are about."""

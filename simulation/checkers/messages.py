@@ -27,6 +27,7 @@ from orchestrator.dead_letters.collector import COMMAND
 from orchestrator.storage import DeadLetterStatus
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import Knowledge, added_messages
+from simulation.checkers.strangers import is_foreign
 from simulation.facts import (
     Acknowledged,
     Aged,
@@ -135,7 +136,9 @@ class SaysTheSameAgain(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for message in added_messages(fact):
-            work = self.known.work_of(message) if EVENT_ID in message.headers else None
+            if EVENT_ID not in message.headers or is_foreign(message):
+                continue
+            work = self.known.work_of(message)
             if work is None:
                 continue
             if message.type in (StepSettled.__name__, StepRefused.__name__):
@@ -410,6 +413,7 @@ KNOWN_FAILURES: Final = frozenset(
         "ProviderUnavailable",
         "CallUnderWay",
         "ConnectionLost",
+        "ForeignMessage",
     }
 )
 

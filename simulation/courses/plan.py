@@ -111,6 +111,7 @@ def _plan(seed: int, rng: random.Random, cast: Cast, starts: tuple[StartPlan, ..
         strays=strays,
         is_pruned=rng.random() < 0.2,
         spoils=spoils,
+        strangers=0,
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt,
         cast=cast,
         starts=starts,

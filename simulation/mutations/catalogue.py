@@ -7,6 +7,7 @@ from typing import Final
 
 from messaging import compose, consumer, postgresql, relay, retries
 from messaging.consumer import Consumer
+from messaging.installation import Identity
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
@@ -86,7 +87,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
     Mutation(
         "S4 copy in the outbox",
         "a command is sent again while its last copy has not left",
-        (Patch(MemoryTransaction, "outbox_holds", mutants.nothing_in_the_outbox),),
+        (Patch(MemoryTransaction, "outbox_holds", message_mutants.nothing_in_the_outbox),),
         known=1,
     ),
     Mutation(
@@ -185,7 +186,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "P6 settle before undo",
         "a compensation that finds an intent buries it",
         (mutants.fence_with(intent_compensating=Move.BURY, undoing_compensating=Move.BURY),),
-        known=36,
+        known=44,
     ),
     Mutation(
         "P6 old keys are looked up",
@@ -199,7 +200,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "not found is taken for proof at once",
         (Patch(Planner, "proves_nothing_happened", mutants.any_word_is_proof),),
         adjust=settings.with_hasty_people,
-        known=161,
+        known=68,
     ),
     Mutation(
         "P7 behind the mark",
@@ -234,6 +235,12 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "D3 dead letters end with their work",
         "they stay open",
         (Patch(MemoryOrchestratorTransaction, "resolve_dead_letters", mutants.always(value=None)),),
+    ),
+    Mutation(
+        "M4 another installation",
+        "its messages are taken for our own",
+        (Patch(Identity, "foreign_sender", mutants.always(value=None)),),
+        adjust=settings.with_strangers,
     ),
     Mutation(
         "M2 relay",
@@ -392,7 +399,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
     Mutation(
         "M1 outbox (SQL)",
         "what leaves is published, and not written down",
-        (Patch(SqlTransaction, "commit", mutants.rows_left_out),),
+        (Patch(SqlTransaction, "commit", message_mutants.rows_left_out),),
         on_postgresql=True,
         within=40,
     ),

@@ -38,6 +38,28 @@ def acknowledged_before_the_commit(original: Any) -> Any:
     return serve
 
 
+def nothing_in_the_outbox(original: Any) -> Any:
+    """S4: every copy is taken to have left."""
+
+    async def outbox_holds(self: Any, message_ids: Any) -> set[Any]:
+        return set()
+
+    return outbox_holds
+
+
+def rows_left_out(original: Any) -> Any:
+    """M1: what leaves is published, and not written down."""
+
+    async def commit(self: Any, confirmed: Any) -> None:
+        outgoing, self.outgoing = self.outgoing, []
+        try:
+            await original(self, confirmed)
+        finally:
+            self.outgoing = outgoing
+
+    return commit
+
+
 def poison_goes_round(original: Any) -> Any:
     """S16: what cannot be understood is tried again for ever."""
 

@@ -237,15 +237,6 @@ def nothing_was_committed(original: Any) -> Any:
     return committed
 
 
-def nothing_in_the_outbox(original: Any) -> Any:
-    """S4: every copy is taken to have left."""
-
-    async def outbox_holds(self: Any, message_ids: Any) -> set[Any]:
-        return set()
-
-    return outbox_holds
-
-
 def forgotten_at_the_pivot(original: Any) -> Any:
     """The look: a pivot past its deadline is given up like any other step."""
 
@@ -381,19 +372,6 @@ def locked_in_any_order(original: Any) -> Any:
         return await original(self, table, reversed(listed) if next(turns) % 2 else listed)
 
     return lock_existing
-
-
-def rows_left_out(original: Any) -> Any:
-    """M1: what leaves is published, and not written down."""
-
-    async def commit(self: Any, confirmed: Any) -> None:
-        outgoing, self.outgoing = self.outgoing, []
-        try:
-            await original(self, confirmed)
-        finally:
-            self.outgoing = outgoing
-
-    return commit
 
 
 def backlog_overlooked(original: Any) -> Any:

@@ -27,6 +27,7 @@ def only_crashes_before_commits(plan: WorldPlan) -> WorldPlan:
         rates={Fault.CRASH_BEFORE_COMMIT: 0.1},
         storms=(),
         garbage=0,
+        strangers=0,
         meddling=0,
         new_version_at_s=None,
         replicas=dict.fromkeys(plan.replicas, 1),
@@ -72,6 +73,11 @@ def with_people_at_once(plan: WorldPlan) -> WorldPlan:
     """Providers refuse for good, and somebody acts every other second."""
     broken = tuple(Storm(float(at), Fault.PROVIDER_MISUSE, 1.0, everywhere=False) for at in range(5, 60, 6))
     return replace(plan, meddling=40, storms=(*plan.storms, *broken))
+
+
+def with_strangers(plan: WorldPlan) -> WorldPlan:
+    """Another installation sends its messages into the same queues."""
+    return replace(plan, strangers=20, faults=plan.faults | {Fault.FOREIGN_MESSAGE})
 
 
 def with_days_that_go_by(plan: WorldPlan) -> WorldPlan:

@@ -28,7 +28,7 @@ from simulation.postgresql import rows, stand_ins
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK
-from simulation.storage.transaction import OUTBOX
+from simulation.storage.transaction import INSTALLATION, OUTBOX
 
 SERVICES: Final = (ORCHESTRATOR, *PARTICIPANTS)
 
@@ -159,6 +159,9 @@ class PostgresDatabase:
             [schemas],
         ).fetchall()
         self._eye.execute(f"TRUNCATE {', '.join(name for (name,) in names)} RESTART IDENTITY".encode())
+        for service in SERVICES:
+            row = f"INSERT INTO {service}.installation VALUES (1, '{INSTALLATION}', now())"  # noqa: S608
+            self._eye.execute(row.encode())
         self.observed = {service: Observed() for service in (*SERVICES, *self._stand_ins)}
         self._inputs.clear()
         self._cast = cast

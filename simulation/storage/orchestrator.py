@@ -243,6 +243,12 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
 
         self.write(write)
 
+    async def audited(self, action: str, subjects: Sequence[str]) -> set[str]:
+        """See the port."""
+        await self.statement()
+        entries = [entry for _, entry in self.session.all(AUDIT)]
+        return {each.subject for each in entries if each.action == action and each.subject in subjects}
+
     async def audit_entry(self, audit_id: UUID) -> AuditEntry | None:
         """See the port."""
         await self.statement()

@@ -24,6 +24,9 @@ from simulation.storage.database import Database, Disturbances, Session, Undistu
 
 OUTBOX: Final = "outbox"
 
+INSTALLATION: Final = UUID("0197a000-0000-7000-8000-000000000001")
+"""Whose all databases of a world are (M4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
@@ -79,6 +82,10 @@ class MemoryTransaction:
         """Which of these messages have not been confirmed yet (S4)."""
         await self.statement()
         return {each for each in message_ids if self.session.get(OUTBOX, each) is not None}
+
+    async def read_installation(self) -> UUID | None:
+        """See `IdentityTransaction.read_installation`."""
+        return INSTALLATION
 
     async def claim_outbox(self, limit: int, obstructed: Sequence[Destination] = ()) -> list[Claim]:
         """See `RelayTransaction.claim_outbox` (M2)."""

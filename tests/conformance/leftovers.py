@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import aiormq
 
+from contracts.routing import INSTALLATION_EXCHANGE, installation_exchange
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Topology
 
@@ -28,3 +29,5 @@ async def remove(url: str, prefix: str, topology: Topology) -> None:
             await channel.queue_delete(prefix + queue.name)
         for exchange in topology.exchanges:
             await channel.exchange_delete(prefix + exchange.name)
+        await channel.exchange_delete(prefix + INSTALLATION_EXCHANGE)
+        await channel.exchange_delete(prefix + installation_exchange(topology.installation))

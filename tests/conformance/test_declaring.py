@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from messaging.topology import orchestrator_topology, participant_topology
@@ -9,6 +11,7 @@ from messaging.transport import (
     Binding,
     BrokerUnavailable,
     Exchange,
+    ForeignBroker,
     Publisher,
     Queue,
     Topology,
@@ -16,7 +19,7 @@ from messaging.transport import (
     Transport,
 )
 from tests.conformance.conftest import Connect
-from tests.conformance.correspondence import QUEUE, message, numbered, receive, send
+from tests.conformance.correspondence import PLAIN, QUEUE, message, numbered, receive, send
 
 WHOLE = participant_topology("inventory", (0.05, 1)) + orchestrator_topology(["inventory.reserved"], (1,))
 
@@ -127,3 +130,33 @@ async def test_the_depth_of_a_missing_queue_cannot_be_known(transport: Transport
 
 async def test_all_is_well(transport: Transport) -> None:
     assert transport.trouble is None
+
+
+async def test_m4_the_first_installation_owns_the_virtual_host(connect: Connect) -> None:
+    """M4."""
+    ours, mark = Topology(installation=UUID(int=1)), f"mark of installation {UUID(int=1)}"
+
+    assert list(await connect().declare(ours)) == [mark]
+    assert list(await connect().declare(ours)) == []
+    assert list(await connect().declare(ours + PLAIN)) == [f"queue {QUEUE}"]
+
+
+async def test_m4_another_installation_is_told_whose_it_is_and_declares_nothing(connect: Connect) -> None:
+    """M4."""
+    await connect().declare(Topology(installation=UUID(int=1)))
+
+    with pytest.raises(ForeignBroker) as refused:
+        await connect().declare(Topology(installation=UUID(int=2)) + PLAIN)
+
+    assert refused.value.owner == str(UUID(int=1))
+    assert f"belongs to installation {UUID(int=1)}, and this database to installation {UUID(int=2)}" in str(
+        refused.value
+    )
+    assert list(await connect().declare(PLAIN)) == [f"queue {QUEUE}"]
+
+
+async def test_m4_who_does_not_know_its_installation_declares_anywhere(connect: Connect) -> None:
+    """Services of the release before do, and work beside new ones while they are replaced."""
+    await connect().declare(Topology(installation=UUID(int=1)))
+
+    assert list(await connect().declare(PLAIN)) == [f"queue {QUEUE}"]

@@ -17,7 +17,7 @@ from oms.failures import Failure
 from oms.readiness import database_trouble, wait_for_database
 from oms.rights import needed_rights
 from oms.settings import Settings
-from tests.api import ADMIN, an_api
+from tests.api import ADMIN, an_api, an_api_alone
 from tests.orders import AN_ORDER
 
 pytestmark = pytest.mark.postgresql
@@ -121,6 +121,7 @@ async def test_a_setting_that_no_session_could_keep_behind_a_pooler_is_named(dat
         ("REVOKE INSERT ON orchestrator.history FROM {role}", "INSERT on orchestrator.history"),
         ("REVOKE INSERT ON orchestrator.sagas FROM {role}", "INSERT on orchestrator.sagas"),
         ("ALTER TABLE orchestrator.outbox RENAME TO elsewhere", "DELETE on orchestrator.outbox"),
+        ("REVOKE SELECT ON orchestrator.installation FROM {role}", "SELECT on orchestrator.installation"),
         ("REVOKE USAGE ON SCHEMA orchestrator FROM {role}", "permission denied for schema orchestrator"),
         ("ALTER ROLE {role} SET default_transaction_read_only TO on", "it is read-only"),
     ],
@@ -136,7 +137,7 @@ async def test_what_a_database_refuses_is_told_by_readiness_and_answered_503(
     assert trouble is not None
     assert told in trouble
     await engine.dispose()
-    async with an_api(url) as api:
+    async with an_api_alone(url) as api:
         answer = await api.http.post("/orders", json=AN_ORDER)
         assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
         assert "Retry-After" in answer.headers

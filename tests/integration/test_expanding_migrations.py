@@ -49,6 +49,8 @@ INSERT INTO {}.outbox (message_id, type, exchange, routing_key, mandatory, app_i
 VALUES (gen_random_uuid(), 'ShipOrder', 'oms.commands', 'shipping', true, 'oms', '{{}}', '{{}}', now(), now())
 """
 
+AN_IDENTITY: Final = "INSERT INTO {}.installation VALUES (1, gen_random_uuid(), now())"
+
 A_MARK: Final = "INSERT INTO {}.retention (id, mark, advanced_at) VALUES (1, gen_random_uuid(), now())"
 
 
@@ -68,6 +70,7 @@ def written(databases: Databases) -> Rows:
         connection.execute(FURTHER_ROWS)
         for service in SERVICES[:4]:
             connection.execute(sql.SQL(A_MESSAGE).format(sql.Identifier(service)))
+            connection.execute(sql.SQL(AN_IDENTITY).format(sql.Identifier(service)))
         for service in SERVICES[1:4]:
             connection.execute(sql.SQL(A_MARK).format(sql.Identifier(service)))
         rows = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from contracts.routing import command_queue
 from messaging.rabbitmq.topology import Names, queue_arguments
 from messaging.topology import participant_topology
-from messaging.transport import Exchange, Queue, Topology, TopologyMismatch
+from messaging.transport import Exchange, ForeignBroker, Queue, Topology, TopologyMismatch
 from tests.conformance.leftovers import remove
 from tests.integration.rabbitmq_line import Journal, open_proxy, transport_to
 
@@ -100,3 +102,48 @@ async def _delete(url: str, prefix: str, *names: str) -> None:
     """Somebody deletes these while nobody looks."""
     exchanges = tuple(Exchange(name, "") for name in names)
     await remove(url, prefix, Topology(exchanges, tuple(Queue(name, 0) for name in names)))
+
+
+async def test_m4_nothing_leaves_for_another_installations_virtual_host_until_that_has_let_go_of_it(
+    broker_url: str, unique_prefix: str
+) -> None:
+    journal = Journal()
+    ours, theirs = Topology(installation=UUID(int=1)), Topology(installation=UUID(int=2))
+    async with (
+        transport_to(broker_url, prefix=unique_prefix, journal=journal, tidy_at=broker_url) as transport,
+        transport_to(broker_url, prefix=unique_prefix, tidy_at=broker_url) as other,
+    ):
+        publisher = transport.publisher()
+        await other.declare(theirs)
+        with pytest.raises(ForeignBroker) as refused:
+            await transport.declare(ours)
+        assert (transport.trouble, publisher.room) == (str(refused.value), 0)
+
+        await other.take_over(ForeignBroker(UUID(int=1), str(UUID(int=2))))
+        await journal.says("topology in order again")
+
+        assert (transport.trouble, publisher.room > 0) == (None, True)
+        with pytest.raises(ForeignBroker):
+            await other.declare(theirs)
+
+
+async def test_m4_a_virtual_host_that_was_given_away_is_noticed_at_a_reconnect(
+    broker_url: str, unique_prefix: str
+) -> None:
+    journal = Journal()
+    async with (
+        open_proxy(broker_url) as proxy,
+        transport_to(proxy.url, prefix=unique_prefix, journal=journal, tidy_at=broker_url) as transport,
+        transport_to(broker_url, prefix=unique_prefix, tidy_at=broker_url) as other,
+    ):
+        await transport.declare(Topology(installation=UUID(int=1)))
+        journal.clear()
+        await proxy.shut()
+        await other.take_over(ForeignBroker(UUID(int=2), str(UUID(int=1))))
+        await other.declare(Topology(installation=UUID(int=2)))
+        await proxy.open()
+
+        told = await journal.says("topology in trouble")
+
+        assert f"belongs to installation {UUID(int=2)}" in told["trouble"]
+        assert transport.publisher().room == 0

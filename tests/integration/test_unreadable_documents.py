@@ -81,7 +81,9 @@ RETIRED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("change", "value"), RETIRED.values(), ids=RETIRED)
-async def test_an_order_of_yesterdays_rules_goes_on_and_is_shown(api: Api, change: str, value: str) -> None:
+async def test_s25_an_order_of_yesterdays_rules_goes_on_and_is_shown(
+    api: Api, change: str, value: str
+) -> None:
     saga_id = await api.submit()
     _, reserve = await api.command("inventory")
     await spoil(api, ORDERS.format(f"jsonb_set(document::jsonb, {change})::json"), saga_id)
@@ -103,7 +105,7 @@ async def test_an_order_of_yesterdays_rules_goes_on_and_is_shown(api: Api, chang
 
 
 @pytest.mark.parametrize("statement", SPOILT.values(), ids=SPOILT)
-async def test_one_bad_row_harms_itself_and_is_told(api: Api, statement: str) -> None:
+async def test_s25_one_bad_row_harms_itself_and_is_told(api: Api, statement: str) -> None:
     bad, good = await api.submit(), await api.submit()
     for _ in range(2):
         await api.command("inventory")
@@ -135,7 +137,7 @@ async def test_one_bad_row_harms_itself_and_is_told(api: Api, statement: str) ->
         assert (response.status_code, response.json()["code"]) == (409, "unreadable")
 
 
-async def test_a_row_that_was_put_right_goes_on_and_its_incident_closes(api: Api) -> None:
+async def test_s25_a_row_that_was_put_right_goes_on_and_its_incident_closes(api: Api) -> None:
     saga_id = await api.submit()
     await api.command("inventory")
     spoilt = SPOILT["an order without lines"]
@@ -158,7 +160,7 @@ async def test_a_row_that_was_put_right_goes_on_and_its_incident_closes(api: Api
     await api.eventually(kinds, ([],), saga_id=saga_id)
 
 
-async def test_more_bad_rows_than_a_batch_holds_do_not_keep_the_others_waiting(api: Api) -> None:
+async def test_s25_more_bad_rows_than_a_batch_holds_do_not_keep_the_others_waiting(api: Api) -> None:
     for _ in range(3):
         await api.submit()
         await api.command("inventory")
@@ -185,7 +187,7 @@ async def test_more_bad_rows_than_a_batch_holds_do_not_keep_the_others_waiting(a
     await api.eventually(marked, (250,))
 
 
-async def test_stored_words_of_other_kinds_are_shown_as_they_are(api: Api) -> None:
+async def test_s25_stored_words_of_other_kinds_are_shown_as_they_are(api: Api) -> None:
     saga_id = await api.submit()
     await api.http.post(f"/orders/{await order_id_of(api, saga_id)}/cancel")
     detail = (await api.http.get(f"/admin/sagas/{saga_id}", headers=ADMIN)).json()

@@ -18,10 +18,10 @@ from orchestrator.core.state import Saga
 from orchestrator.storage import DeadLetter, DeadLetterStatus, HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow, StoredOutcome
+from simulation.cast import old_definition
 from simulation.checkers.inspection import Checker, Inspection
 from simulation.facts import Committed, Fact
 from simulation.servers import BEGINNING
-from simulation.services import old_definition
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DeadLetterRow
 from simulation.storage.participants import Movement, StockRow

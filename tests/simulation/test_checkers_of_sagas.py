@@ -25,7 +25,8 @@ from orchestrator.core.state import Awaited, Incident, IncidentKind, Saga, Sendi
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
-from simulation.checkers import messages, patience, retention, sagas
+from simulation.cast import old_definition
+from simulation.checkers import messages, patience, retention, sagas, strangers
 from simulation.checkers.messages import AFTERMATH_S, AGAIN_WITHIN_S
 from simulation.facts import (
     Acknowledged,
@@ -43,9 +44,9 @@ from simulation.facts import (
     Submitted,
 )
 from simulation.servers import BEGINNING
-from simulation.services import old_definition
 from simulation.storage.database import Change
-from simulation.storage.transaction import OutboxRow
+from simulation.storage.transaction import INSTALLATION, OutboxRow
+from simulation.strangers import ITS_WORDS
 from simulation.weather import Fault
 from tests.simulation.bad_traces import (
     ORDER,
@@ -328,6 +329,25 @@ def test_a_failure_that_nobody_foresaw() -> None:
     ]
     bare = dead_letter(error_type="uncollectable", error_message="could not be collected")
     assert trace.commits("orchestrator", trace.dead(bare)) == ["a dead letter could not be collected"]
+
+
+def test_a_command_of_another_installation_that_is_done() -> None:
+    trace = begun(strangers.StrangersAreRefused)
+    sent = command("ReserveInventory")
+    ours = replace(sent, headers={**sent.headers, "installation": str(INSTALLATION)})
+    theirs = replace(sent, headers={**sent.headers, "installation": "another"})
+    assert trace.see(HandedOut("inventory.commands", ours)) == []
+    assert trace.commits("inventory", trace.row("inventory", "ReserveInventory", State.DONE)) == []
+    assert trace.see(HandedOut("inventory.commands", theirs)) == []
+    assert trace.commits("inventory", trace.row("inventory", "ReserveInventory", State.UNDONE)) == [
+        "ReserveInventory is done for another installation"
+    ]
+
+
+def test_an_outcome_of_another_installation_that_is_believed() -> None:
+    trace = begun(strangers.StrangersAreRefused)
+    said = OutcomeReceived("InventoryRejectedEvent", "reserve", Direction.FORWARD, {"code": ITS_WORDS})
+    assert trace.commits("orchestrator", entry(said, 2)) == ["its saga believes another installation"]
 
 
 def test_an_error_that_nobody_promised() -> None:

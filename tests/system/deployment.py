@@ -14,7 +14,13 @@ import aio_pika
 import httpx
 from sqlalchemy import NullPool, create_engine, text
 
-from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue, dead_letter_queue
+from contracts.routing import (
+    INSTALLATION_EXCHANGE,
+    OUTCOMES_QUEUE,
+    PARTICIPANTS,
+    command_queue,
+    dead_letter_queue,
+)
 from oms.servers.ports import free_ports
 
 ADMIN_TOKEN: Final = "a-token-for-tests"
@@ -210,13 +216,14 @@ async def run_oms(arguments: Sequence[str], environment: Mapping[str, str]) -> t
 
 
 async def empty(broker_url: str) -> None:
-    """Delete our queues from a broker, so that nothing of an earlier run is in them."""
+    """Delete our queues from a broker, and whose it is, so that nothing of an earlier run is there."""
     queues = [OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS)]
     connection = await aio_pika.connect(broker_url)
     async with connection:
         for queue in (*queues, *map(dead_letter_queue, queues)):
             channel = await connection.channel()
             await channel.queue_delete(queue)
+        await (await connection.channel()).exchange_delete(INSTALLATION_EXCHANGE)
 
 
 def an_order(**changes: Any) -> dict[str, Any]:

@@ -36,6 +36,12 @@ def test_every_setting_is_known_and_every_known_one_is_read() -> None:
     assert set(OTHERS) <= _read_somewhere()
 
 
+def test_every_setting_stands_on_the_page_of_production() -> None:
+    page = (PROJECT / "docs" / "production.md").read_text(encoding="utf-8")
+    table = page.partition("## Variables")[2].partition("\n## ")[0]
+    assert {*SECRETS, *PLAIN, "OMS_API_URL"} <= set(_NAME.findall(table))
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [

@@ -1,0 +1,273 @@
+"""What participants and providers hold for orders that the orchestrator does not know, as after a restore."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from oms.audit import reading
+from oms.audit.sources import NEEDED, SANDBOX, Snapshots, Sources, snapshots
+
+HOLDING: Final[Mapping[str, frozenset[str]]] = {
+    ReserveInventory.__name__: frozenset({"done"}),
+    CommitInventory.__name__: frozenset({"done"}),
+    ChargePayment.__name__: frozenset({"done", "intent", "undoing", "reversing"}),
+    ShipOrder.__name__: frozenset({"done", "intent", "undoing", "reversing"}),
+}
+"""The states in which work has, or may have, an effect that stands."""
+
+
+class Remedy(StrEnum):
+    """What is to be done about an orphan."""
+
+    TAKE_BACK = "take_back"
+    """Nothing of it has left the house: stock is released and money given back by the participants."""
+    BY_HAND = "by_hand"
+    """Its parcel has left, or may have: a person decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One piece of work of a participant that stands for an order that is gone.
+
+    Attributes:
+        quantities: what was reserved or reduced, by SKU.
+        amount: what was charged, in minor units; None where the provider has not answered yet.
+        reference: the provider's own name for it, where it has answered.
+        readable: whether what was answered can be read; what it was of is not known otherwise (S25).
+    """
+
+    participant: str
+    step: str
+    command: str
+    state: str
+    quantities: Mapping[str, int] = field(default_factory=dict)
+    amount: int | None = None
+    currency: str | None = None
+    reference: str | None = None
+    readable: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "participant": self.participant,
+            "step": self.step,
+            "command": self.command,
+            "state": self.state,
+            "lines": [{"sku": sku, "quantity": count} for sku, count in sorted(self.quantities.items())],
+            "amount": self.amount,
+            "currency": self.currency,
+            "reference": self.reference,
+            "readable": self.readable,
+        }
+
+    def __str__(self) -> str:
+        """In a person's words."""
+        if not self.readable:
+            return f"{self.command} at {self.participant} (its stored answer cannot be read)"
+        listed = ", ".join(f"{count} x {sku}" for sku, count in sorted(self.quantities.items()))
+        match self.command:
+            case ReserveInventory.__name__:
+                return f"reserved {listed}"
+            case CommitInventory.__name__:
+                return f"stock reduced by {listed}"
+            case ChargePayment.__name__:
+                return self._at_provider(f"charged {_sum(self.amount, self.currency)}", "charged")
+            case _:
+                return self._at_provider("shipped", "shipped")
+
+    def _at_provider(self, known: str, verb: str) -> str:
+        if not self.is_certain:
+            return f"perhaps {verb} (its ledger says {self.state})"
+        return known if self.reference is None else f"{known} ({self.reference})"
+
+    @property
+    def is_certain(self) -> bool:
+        """The provider has answered that it did it, and nobody has asked to undo it."""
+        return self.state == "done"
+
+
+@dataclass(slots=True)
+class Orphan:
+    """Everything that participants hold for one order that is gone."""
+
+    saga_id: UUID
+    order_id: UUID
+    held: list[Held] = field(default_factory=list)
+
+    @property
+    def remedy(self) -> Remedy:
+        """What has left the house, or may have, is not undone by a program."""
+        commands = {held.command for held in self.held}
+        out = commands & {ShipOrder.__name__, CommitInventory.__name__}
+        return Remedy.BY_HAND if out else Remedy.TAKE_BACK
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "saga_id": str(self.saga_id),
+            "order_id": str(self.order_id),
+            "remedy": self.remedy.value,
+            "held": [held.as_json() for held in self.held],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderOnly:
+    """What the sandbox's books hold for an order of which neither orchestrator nor participants know."""
+
+    order_id: str
+    charges: tuple[str, ...]
+    """Each as key and amount."""
+    parcels: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {"order_id": self.order_id, "charges": list(self.charges), "parcels": list(self.parcels)}
+
+
+@dataclass(slots=True)
+class Orphans:
+    """What was found.
+
+    Attributes:
+        books_read: whether a provider's books could be read; else the participants' ledgers are all there is.
+    """
+
+    found: list[Orphan]
+    provider_only: list[ProviderOnly]
+    books_read: bool
+
+    @property
+    def none(self) -> bool:
+        """Nothing is held for nobody."""
+        return not self.found and not self.provider_only
+
+    def sums(self) -> dict[str, Any]:
+        """How much is held: pieces by SKU, money by currency in minor units, parcels; and calls in doubt."""
+        reserved: Counter[str] = Counter()
+        reduced: Counter[str] = Counter()
+        charged: Counter[str] = Counter()
+        parcels = in_doubt = 0
+        for held in (each for orphan in self.found for each in orphan.held):
+            if not held.is_certain:
+                in_doubt += 1
+            elif held.command == ReserveInventory.__name__:
+                reserved.update(held.quantities)
+            elif held.command == CommitInventory.__name__:
+                reduced.update(held.quantities)
+            elif held.command == ChargePayment.__name__ and held.amount is not None:
+                charged[str(held.currency)] += held.amount
+            elif held.command == ShipOrder.__name__:
+                parcels += 1
+        return {
+            "reserved": dict(reserved),
+            "reduced": dict(reduced),
+            "charged": dict(charged),
+            "parcels": parcels,
+            "in_doubt": in_doubt,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "ok": self.none,
+            "orphans": [orphan.as_json() for orphan in self.found],
+            "provider_only": [each.as_json() for each in self.provider_only],
+            "provider_books_read": self.books_read,
+            "sums": self.sums(),
+        }
+
+
+async def find_orphans(sources: Sources) -> Orphans:
+    """Look through the participants' ledgers and, where they can be read, the provider's books.
+
+    Above the low-water mark only: what is behind it may have been pruned in the orchestrator, as it should.
+
+    Raises:
+        AuditImpossible: a schema is missing or may not be read.
+    """
+    async with snapshots(sources) as opened:
+        mark = max([await reading.low_water_mark(opened[name], name) for name in NEEDED])
+        found: dict[UUID, Orphan] = {}
+        for participant in (INVENTORY, PAYMENT, SHIPPING):
+            await _of_participant(opened, participant, mark, found)
+        provider_only = await _of_provider(opened, mark) if SANDBOX in opened else []
+        listed = [found[saga_id] for saga_id in sorted(found)]
+        return Orphans(listed, provider_only, SANDBOX in opened)
+
+
+async def _of_participant(opened: Snapshots, participant: str, mark: UUID, found: dict[UUID, Orphan]) -> None:
+    async for rows in reading.standing_work(opened[participant], participant, HOLDING, mark):
+        async with opened.later() as now:
+            missing = await reading.missing_sagas(now, {row.saga_id for row in rows})
+        for row in rows:
+            if row.saga_id in missing:
+                orphan = found.setdefault(row.saga_id, Orphan(row.saga_id, row.order_id))
+                orphan.held.append(_held(participant, row))
+
+
+def _held(participant: str, row: Any) -> Held:
+    held = partial(Held, participant, row.step, row.command, row.state)
+    try:
+        said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
+        amount = said.get("amount")
+        return held(
+            quantities={str(line["sku"]): int(line["quantity"]) for line in said.get("lines", ())},
+            amount=None if amount is None else int(amount),
+            currency=said.get("currency"),
+            reference=said.get("reference"),
+        )
+    except reading.UNREADABLE:
+        return held(readable=False)
+
+
+async def _of_provider(opened: Snapshots, mark: UUID) -> list[ProviderOnly]:
+    """Orders of the sandbox's books without an order and without a row in a participant's ledger."""
+    books = opened[SANDBOX]
+    found: list[ProviderOnly] = []
+    async for batch in reading.orders_served(books):
+        ids = {order_id for text in batch if (order_id := _uuid(text)) is not None and order_id >= mark}
+        async with opened.later() as now:
+            missing = await reading.missing_orders(now, ids)
+        missing -= await _known_to_participants(opened, missing)
+        money = await reading.money_of(books, sorted(missing))
+        parcels = await reading.parcels_of(books, sorted(missing))
+        for order in map(str, sorted(missing)):
+            charges = tuple(
+                f"{charge.key}: {_sum(charge.amount - charge.refunded, charge.currency)}"
+                for charge in (money[order].charges if order in money else ())
+                if charge.amount > charge.refunded
+            )
+            if charges or order in parcels:
+                found.append(ProviderOnly(order, charges, parcels.get(order, ())))
+    return found
+
+
+async def _known_to_participants(opened: Snapshots, order_ids: Collection[UUID]) -> set[UUID]:
+    known: set[UUID] = set()
+    for participant in (PAYMENT, SHIPPING):
+        known |= await reading.orders_in_ledger(opened[participant], participant, order_ids)
+    return known
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _sum(amount: int | None, currency: str | None) -> str:
+    if amount is None or currency not in MINOR_UNIT_EXPONENTS:
+        return "an unknown amount" if amount is None else str(amount)
+    return format_amount(amount, currency)

@@ -1,0 +1,203 @@
+"""The examples of the pages, run as they stand on one `oms run`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import psycopg
+import pytest
+import pytest_asyncio
+
+from tests.pages import ROOT, Block, pages
+from tests.system.deployment import ServiceProcess, an_order, free_port
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+
+RUN: Final = (
+    ("README.md", ".venv/bin/oms stock set SKU-1 10"),
+    ("README.md", "curl -i http://127.0.0.1:8000/orders -H 'Content-Type: application/json' \\"),
+    ("docs/production.md", "oms tokens create --name jane --role operator --expires 90d"),
+    ("README.md", "oms sagas list --incident any"),
+    (
+        "docs/console.md",
+        "oms dead-letters replay --all --queue payment.commands --error-type ProviderUnavailable --dry-run",
+    ),
+    ("docs/production.md", 'oms dead-letters show ID --full --reason "which card was it"'),
+    ("docs/providers.md", "curl 'http://127.0.0.1:8000/sandbox/charges?order_id=ORDER'"),
+    ("docs/runbook.md", "oms sagas list --incident any"),
+)
+"""Page and first line of each block that is run, in this order."""
+
+NOT_RUN: Final = {
+    ("README.md", "make demo"): "CI does both: all there is, and this test itself",
+    ("README.md", "make run"): "what every example here runs on",
+    ("README.md", "export OMS_DATABASE_URL=postgresql://oms:secret@db.internal:5432/oms"): "servers that are "
+    "not here; the same processes run in every other test of this folder",
+    ("CONTRIBUTING.md", "make setup"): "each is a whole run of its own",
+    ("docs/production.md", "python3 -m venv /opt/oms"): "fetches every package anew",
+    ("docs/production.md", "pip install --require-hashes -r requirements/telemetry.txt"): "the same",
+    (
+        "docs/production.md",
+        "psql --set ON_ERROR_STOP=1 -f deploy/postgresql/roles.sql postgresql://postgres@db.internal/oms",
+    ): "tests/system/test_least_privilege.py runs the same files",
+    (
+        "docs/production.md",
+        "OMS_DATABASE_URL='postgresql://oms_payment:...@db.internal/oms?"
+        "sslmode=verify-full&sslrootcert=/etc/oms/authority.pem'",
+    ): "tests/system/test_least_privilege.py, too",
+    ("docs/reliability.md", "make chaos"): "a whole run of its own",
+    ("docs/reliability.md", "make fuzz"): "a whole run of its own",
+    ("docs/reliability.md", "make failover"): "a whole run of its own",
+    (
+        "docs/reliability.md",
+        "debootstrap --variant=minbase --include=rabbitmq-server trixie /srv/trixie",
+    ): "fetches whole systems",
+}
+"""Why a block is not run here; that what it names exists is tests/unit/test_pages.py's."""
+
+
+_PLACEHOLDER: Final = re.compile(r"\b(?:SAGA_ID|MESSAGE_ID|JOB_ID|ORDER|ID)\b")
+
+
+class Installation:
+    """`oms run` in a folder of its own, beside which examples are typed in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        port = free_port()
+        settings = {"OMS_RETRY_DELAYS_S": "0.1", "OMS_MAX_ATTEMPTS": "2", "OMS_RESEND_AFTER_S": "600"}
+        self.process = ServiceProcess("run", ["run", "--port", str(port)], settings, port, folder)
+        self.url = f"http://127.0.0.1:{port}"
+        self.words: dict[str, str] = {}
+
+    async def start(self) -> None:
+        """In its folder, where `.venv` is the one of the project."""
+        (self.folder / ".venv/bin").mkdir(parents=True)
+        program = self.folder / ".venv/bin/oms"
+        code = "import sys; from oms.cli import main; sys.exit(main())"
+        program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{code}' \"$@\"\n")
+        program.chmod(0o755)
+        await self.process.start(("env", "-C", str(self.folder), str(program)))
+        await self.process.ready()
+
+    def client(self) -> httpx.AsyncClient:
+        """The API, as the installation's admin."""
+        token = (self.folder / ".oms/admin-token").read_text()
+        return httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+    async def type_in(self, block: Block) -> None:
+        """Run a block, with our words for its placeholders; a job that it names begins just before."""
+        text = block.text.replace("http://127.0.0.1:8000", self.url).replace("http://API", self.url)
+        for part in re.split(r"^(?=.*\bJOB_ID\b)", text, flags=re.MULTILINE):
+            words = dict(self.words)
+            if "JOB_ID" in part:
+                words["JOB_ID"] = await self.slow_job()
+            await self._run(block, _PLACEHOLDER.sub(lambda found, words=words: words[found[0]], part))
+
+    async def _run(self, block: Block, text: str) -> None:
+        shell = await asyncio.create_subprocess_exec(
+            *("sh", "-e", "-c", text),
+            cwd=self.folder,
+            env={**self._environment(), "OMS_API_URL": self.url, "OMS_DATABASE_URL": self.database_url},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await shell.communicate()
+        assert shell.returncode == 0, f"{block.page}:{block.line}\n{said.decode()}"
+
+    async def slow_job(self) -> str:
+        """A job that goes on for half a minute."""
+        await failed_orders(self, 4)
+        selected = {"filter": {"queue": ["payment.commands"]}, "rate_per_second": 0.1, "reason": "an example"}
+        async with self.client() as client:
+            begun = await client.post("/admin/dead-letters/replay", json=selected)
+        assert begun.status_code == 202, begun.text
+        return str(begun.json()["job_id"])
+
+    @property
+    def database_url(self) -> str:
+        """Of the embedded server."""
+        lines = (self.folder / ".oms/postgres/data/postmaster.pid").read_text().splitlines()
+        password = (self.folder / ".oms/postgres/password").read_text().strip()
+        return f"postgresql://oms:{password}@127.0.0.1:{lines[3]}/oms"
+
+    def _environment(self) -> dict[str, str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMS_", "OTEL_"))}
+        return {**plain, "PATH": f"{self.folder}/.venv/bin:{plain['PATH']}", "PYTHONPATH": str(ROOT)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    made = Installation(tmp_path_factory.mktemp("examples"))
+    await made.start()
+    yield made
+    assert await made.process.end() == 0
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def block_of(page: str, begins: str) -> Block:
+    (block,) = (
+        each for known in pages() if known.name == page for each in known.blocks if each.begins == begins
+    )
+    return block
+
+
+LINES: Final = [{"sku": "SKU-OF-OURS", "quantity": 1, "unit_price": 1299}]
+
+
+async def failed_orders(installation: Installation, count: int) -> dict[str, str]:
+    """So many more orders whose gateway is down; words for one of them, its saga and its dead letter.
+
+    Good orders come along: while the circuit breaker is open nothing gives up, and one of them closes it.
+    """
+    async with installation.client() as client:
+        await client.put("/inventory/SKU-OF-OURS", json={"on_hand": 1_000_000})
+        bad = [await submitted(client, "pm_gateway_down") for _ in range(count)]
+        for order in bad:
+            path = f"/admin/dead-letters?status=open&saga_id={order['saga_id']}"
+            while not (found := await items(client, path)):
+                await submitted(client, "pm_card_visa")
+                await asyncio.sleep(0.2)
+        messages = await items(client, f"/admin/sagas/{order['saga_id']}/messages")
+    return {
+        "ORDER": order["order_id"],
+        "SAGA_ID": order["saga_id"],
+        "ID": found[0]["dead_letter_id"],
+        "MESSAGE_ID": messages[0]["message_id"],
+    }
+
+
+async def submitted(client: httpx.AsyncClient, payment_method: str) -> dict[str, str]:
+    accepted = await client.post("/orders", json=an_order(payment_method=payment_method, lines=LINES))
+    assert accepted.status_code == 202, accepted.text
+    order: dict[str, str] = accepted.json()
+    return order
+
+
+async def items(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]:
+    answer = await client.get(path)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
+
+
+@pytest.mark.parametrize(("page", "begins"), RUN)
+async def test_an_example_does_what_the_page_says(installation: Installation, page: str, begins: str) -> None:
+    block = block_of(page, begins)
+    if _PLACEHOLDER.search(block.text):
+        installation.words = await failed_orders(installation, 1)
+    await installation.type_in(block)
+
+
+async def test_the_query_for_versions_in_use_is_answered(installation: Installation) -> None:
+    (block,) = (each for page in pages() for each in page.blocks if each.language == "sql")
+    async with await psycopg.AsyncConnection.connect(installation.database_url) as connection:
+        await connection.execute(block.text.encode())
