@@ -23,6 +23,7 @@ from simulation.storage.database import Database
 from simulation.storage.orchestrator import MemoryOrchestratorTransaction
 from simulation.storage.participants import MOVEMENTS, MemoryInventoryTransaction, StockRow
 from simulation.storage.transaction import OUTBOX, MemoryTransaction, OutboxRow
+from tests.unit.core.courses import JOURNEY
 
 T = TypeVar("T", bound=SqlTransaction)
 R = TypeVar("R")
@@ -89,7 +90,7 @@ class PostgresBench:
 
     def orchestrator(self) -> AbstractAsyncContextManager[PostgresTransaction]:
         return self._transaction(
-            partial(PostgresTransaction, registry=Registry([order_fulfillment(StepPolicy())]))
+            partial(PostgresTransaction, registry=Registry([order_fulfillment(StepPolicy()), JOURNEY]))
         )
 
     def inventory(self) -> AbstractAsyncContextManager[SqlInventoryTransaction]:

@@ -24,6 +24,7 @@ from messaging.sqlstates import is_transient
 from messaging.transport import Message
 from orchestrator.core import machine
 from orchestrator.core.definition import StepPolicy
+from orchestrator.core.effects import Transition
 from orchestrator.core.inputs import SagaStarted
 from orchestrator.core.state import Saga
 from orchestrator.sagas.order_fulfillment import order_fulfillment
@@ -33,6 +34,7 @@ from orchestrator.storage import (
     DeadLetterStatus,
     HistoryEntry,
     KeyClaim,
+    NewSaga,
     SagaChange,
     WorkEnded,
 )
@@ -41,6 +43,8 @@ from participants.inventory.stock import Reduction, StockLevel
 from participants.ledger import LedgerRow, StoredOutcome
 from participants.retention import Mark, Page
 from tests.conformance.storages import Bench, MemoryBench, PostgresBench, waiting
+from tests.unit.core.courses import JOURNEY, Journey, booked, signal
+from tests.unit.core.happenings import died_for_good
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -138,7 +142,7 @@ def ledger_row(saga_id: UUID, step: str = "reserve", **changes: Any) -> LedgerRo
 
 async def stored(bench: Bench, *sagas: Saga) -> None:
     async with bench.orchestrator() as transaction:
-        transaction.add_sagas(sagas)
+        transaction.add_sagas([NewSaga(saga, "c-42") for saga in sagas])
         await transaction.commit([])
 
 
@@ -160,7 +164,7 @@ async def sent(bench: Bench, *messages: Message) -> None:
 async def test_nothing_is_seen_before_the_commit_and_everything_after_it(bench: Bench) -> None:
     saga = new_saga()
     async with bench.orchestrator() as transaction:
-        transaction.add_sagas([saga])
+        transaction.add_sagas([NewSaga(saga, "c-42")])
         assert await read(bench, saga) == {}
         await transaction.commit([])
     assert await read(bench, saga) == {saga.saga_id: saga}
@@ -169,7 +173,7 @@ async def test_nothing_is_seen_before_the_commit_and_everything_after_it(bench: 
 async def test_what_is_not_committed_never_was(bench: Bench) -> None:
     saga, letter = new_saga(), message()
     async with bench.orchestrator() as transaction:
-        transaction.add_sagas([saga])
+        transaction.add_sagas([NewSaga(saga, "c-42")])
         transaction.send([letter])
     assert await read(bench, saga) == {}
     async with bench.orchestrator() as transaction:
@@ -271,6 +275,17 @@ async def test_a_saga_is_read_as_it_was_written(bench: Bench) -> None:
     async with bench.orchestrator() as transaction:
         assert await transaction.existing_orders([saga.subject_id, new_id()]) == {saga.subject_id}
     assert await read(bench, saga, new_saga()) == {saga.saga_id: saga}
+
+
+async def test_a_saga_that_awaits_a_set_is_read_as_it_was_written(bench: Bench) -> None:
+    saga = machine.start(JOURNEY, new_id(), new_id(), Journey(), NOW).saga
+    for happened in (booked("seat"), signal(reason="early"), died_for_good("flight")):
+        decision = machine.decide(JOURNEY, saga, happened, NOW)
+        assert isinstance(decision, Transition)
+        saga = decision.saga
+    assert len(saga.awaited) == 2
+    await stored(bench, saga)
+    assert await read(bench, saga) == {saga.saga_id: saga}
 
 
 async def test_an_order_is_stored_once(bench: Bench) -> None:
