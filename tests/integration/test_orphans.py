@@ -191,9 +191,8 @@ async def world(migrated_database_url: str) -> AsyncIterator[World]:
 
 def operations_of(world: World) -> OrphanOperations:
     database, new_id = world.deployment.database, world.deployment.new_id
-    unit_of_work = SqlUnitOfWork(
-        database, PostgresTransaction, Outbox(LeftToTheRelay()), random.Random(1), 20
-    )
+    transaction = partial(PostgresTransaction, registry=world.deployment.registry)
+    unit_of_work = SqlUnitOfWork(database, transaction, Outbox(LeftToTheRelay()), random.Random(1), 20)
     return OrphanOperations(unit_of_work, new_id)
 
 
