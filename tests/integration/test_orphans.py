@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
