@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from contracts.limits import StepName
+from contracts.limits import PieceName
 
 SCHEMA_VERSION: Final = 1
 """Version of a message type unless it says otherwise; additive fields do not raise it."""
@@ -44,5 +44,5 @@ class Body(BaseModel):
 class StepBody(Body):
     """A body that belongs to one piece of work: (saga, step, direction)."""
 
-    step: StepName
+    step: PieceName
     direction: Direction

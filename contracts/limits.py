@@ -22,6 +22,9 @@ PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 IDENTIFIER: Final = r"^[a-z][a-z0-9_]{0,63}$"
 """Names that programs compare: steps, failure codes."""
 
+PIECE: Final = r"^[a-z][a-z0-9_]{0,63}(\[[1-9][0-9]{0,2}\])?$"
+"""Names of pieces of work: a step, or one branch of it, as in ``ship[2]`` (S20)."""
+
 
 def _without_nul(text: str) -> str:
     """What others say for people is cleaned rather than refused: PostgreSQL stores no NUL."""
@@ -47,7 +50,7 @@ PostalCode = Annotated[str, _text(20)]
 CountryCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 PaymentMethod = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 Reference = Annotated[str, _text(200)]
-StepName = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
+PieceName = Annotated[str, StringConstraints(pattern=PIECE)]
 Code = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 Message = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_without_nul)]
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
