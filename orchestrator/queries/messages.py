@@ -18,10 +18,9 @@ from orchestrator.codec import Unreadable, load_input
 from orchestrator.core import machine
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Effect, PublishEvent, SendCommand, Transition
-from orchestrator.core.inputs import OutcomeReceived, SagaStarted
+from orchestrator.core.inputs import Input, OutcomeReceived, SagaStarted, SignalReceived
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
-from orchestrator.queries.masking import masked
 from orchestrator.queries.sagas import HistoryRow, SagaQueries, every_entry
 from orchestrator.queries.views import SagaMessageList, SagaMessageView
 
@@ -32,13 +31,13 @@ class SagaMessage:
 
     Attributes:
         seq: of the history's entry that caused it, or that it caused.
-        message_id: None for an answer, which the history keeps by its content.
+        message_id: None for an answer or a signal, which the history keeps by its content.
         body: as JSON; nothing is masked.
     """
 
     seq: int
     at: datetime
-    kind: Literal["command", "event", "answer"]
+    kind: Literal["command", "event", "answer", "signal"]
     type: str
     message_id: UUID | None
     body: Any
@@ -72,7 +71,7 @@ class MessageQueries:
                 kind=each.kind,
                 type=each.type,
                 message_id=each.message_id,
-                body=masked(each.body),
+                body=self._sagas.masking(each.body),
             )
             for each in await self._messages(saga)
         ]
@@ -90,7 +89,7 @@ class MessageQueries:
             return []
         try:
             return list(messages_of(definition, saga, entries))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except Exception as error:  # a definition's functions are somebody's code (S25)
             raise Unreadable(f"its history cannot be read ({type(error).__name__})") from None
 
 
@@ -100,26 +99,35 @@ def messages_of(
     """Every message of a saga, in the order of its history.
 
     Args:
-        entries: the whole history, or nothing comes of it.
+        entries: the whole history, or nothing but what was heard comes of it.
     """
+    for entry, happened, folded in folded_entries(definition, saga, entries):
+        if isinstance(happened, OutcomeReceived):
+            yield SagaMessage(entry.version, entry.at, "answer", happened.event, None, dict(happened.data))
+        elif isinstance(happened, SignalReceived):
+            yield SagaMessage(entry.version, entry.at, "signal", happened.wait, None, dict(happened.body))
+        if folded is not None:
+            yield from _sent(entry, folded.effects)
+
+
+def folded_entries(
+    definition: SagaDefinition, saga: Saga, entries: Sequence[HistoryRow]
+) -> Iterator[tuple[HistoryRow, Input, Transition | None]]:
+    """Each entry with what it led to once more (S15); None, and no more, where that cannot be told."""
     state: Saga | None = None
     for entry in entries:
         happened = load_input(entry.kind, entry.accepted)
-        if isinstance(happened, OutcomeReceived):
-            yield SagaMessage(entry.version, entry.at, "answer", happened.event, None, dict(happened.data))
-        if state is None and entry.version == 1:
-            assert isinstance(happened, SagaStarted)
-            folded: object = machine.start(
-                definition, saga.saga_id, saga.subject_id, saga.input, entry.at, happened
-            )
-        elif state is not None:
+        folded: object = None
+        if state is not None:
             folded = machine.decide(definition, state, happened, entry.at)
-        else:
-            return
+        elif entry.version == 1 and isinstance(happened, SagaStarted):
+            identity = (saga.saga_id, saga.subject_id)
+            folded = machine.start(definition, *identity, saga.input, entry.at, happened)
         if not isinstance(folded, Transition):
+            yield entry, happened, None
             return
         state = folded.saga
-        yield from _sent(entry, folded.effects)
+        yield entry, happened, folded
 
 
 def _sent(entry: HistoryRow, effects: Sequence[Effect]) -> Iterator[SagaMessage]:

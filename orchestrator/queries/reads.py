@@ -24,7 +24,7 @@ class Queries:
         self.reader = Reader(engine)
         self.orders = OrderQueries(self.reader, registry)
         self.sagas = SagaQueries(self.reader, registry)
-        self.dead_letters = DeadLetterQueries(self.reader)
+        self.dead_letters = DeadLetterQueries(self.reader, self.sagas.masking)
         self.jobs = JobQueries(self.reader)
         self.gauges = GaugeQueries(self.reader)
         self.endings = EndingQueries(self.reader)
