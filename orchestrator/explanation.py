@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -272,7 +272,7 @@ def _about_one(awaited: AwaitedView, definition: SagaDefinition | None, now: dat
     wait = definition.waits.get(awaited.step) if definition is not None else None
     waited_s = max(0.0, (now - awaited.since).total_seconds())
     if wait is not None:
-        yield from _about_the_wait(wait, awaited, waited_s, now)
+        yield from _about_the_wait(wait, awaited, waited_s)
         return
     branch = f" for {awaited.step}" if awaited.step.endswith("]") else ""
     yield (
@@ -285,13 +285,13 @@ def _about_one(awaited: AwaitedView, definition: SagaDefinition | None, now: dat
         yield "Its deadline has passed."
 
 
-def _about_the_wait(wait: Wait, awaited: AwaitedView, waited_s: float, now: datetime) -> Iterator[str]:
+def _about_the_wait(wait: Wait, awaited: AwaitedView, waited_s: float) -> Iterator[str]:
     what = f"the signal {wait.name}" if wait.signal is not None else f"the time of {wait.name}"
     yield f"It waits for {what} since {waited_s:.0f} s."
     if awaited.deadline_at is not None:
-        left_s = max(0.0, (awaited.deadline_at - now).total_seconds())
+        until = awaited.deadline_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         then = "it turns round" if wait.on_deadline is OnDeadline.TURN else "it goes on"
-        yield f"In {left_s:.0f} s its time is over, and then {then}."
+        yield f"Its time is over at {until}, and then {then}."
 
 
 def _about_signals(waits: tuple[WaitView, ...]) -> Iterator[str]:

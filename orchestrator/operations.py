@@ -1,4 +1,4 @@
-"""What people do to sagas: cancel, retry, resolve. Each with a reason, under the row lock, audited (D6)."""
+"""What people do to sagas: cancel, retry, resolve, signal. Each under the row lock, audited (D6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from uuid import UUID
 from messaging.identifiers import NewId
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.effects import Refused, Stale
-from orchestrator.core.inputs import Actor, CancelRequested, Input, ResolveRequested, RetryRequested
+from orchestrator.core.inputs import (
+    Actor,
+    CancelRequested,
+    Input,
+    ResolveRequested,
+    RetryRequested,
+    SignalReceived,
+)
 from orchestrator.core.machine import allowed_actions
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga, Work
@@ -75,16 +82,33 @@ class Operations:
         self._new_id = new_id
 
     async def cancel(self, saga_id: UUID, actor: Actor, expected_version: int | None = None) -> Done:
-        """Undo an order (S9). Repeating it is fine.
+        """Undo what a saga has done (S9). Repeating it is fine.
 
         Raises:
             NotFound, StaleVersion, NotAllowed, StorageUnavailable
         """
         return await self._act("cancel", saga_id, actor, CancelRequested(actor), expected_version)
 
-    async def retry(self, saga_id: UUID, actor: Actor, expected_version: int | None = None) -> Done:
-        """Send what the saga awaits once more, with a full deadline (S10). Raises as `cancel` does."""
-        return await self._act("retry", saga_id, actor, RetryRequested(actor), expected_version)
+    async def retry(
+        self, saga_id: UUID, actor: Actor, expected_version: int | None = None, step: str | None = None
+    ) -> Done:
+        """Send what the saga awaits once more, with a full deadline (S10). Raises as `cancel` does.
+
+        Args:
+            step: which of the awaited pieces of work; None for all.
+        """
+        return await self._act("retry", saga_id, actor, RetryRequested(actor, step), expected_version)
+
+    async def signal(self, saga_id: UUID, signal: SignalReceived) -> Done:
+        """Take what a wait waits for: once, whenever it comes before the wait is over (S23).
+
+        Args:
+            signal: with a body that has been checked, as plain values.
+
+        Raises:
+            NotFound, NotAllowed, StorageUnavailable
+        """
+        return await self._act("signal", saga_id, signal.actor, signal, None)
 
     async def resolve(
         self, saga_id: UUID, verdict: ResolveRequested, expected_version: int | None = None
@@ -158,10 +182,16 @@ def audit(
 
 def details_of(asked: Input) -> Mapping[str, Any]:
     """What an audit entry says of what was asked for, beyond the action itself."""
-    if not isinstance(asked, ResolveRequested):
-        return {}
-    said = {"step": asked.step, "verdict": asked.verdict.value}
-    return {"resolution": {**said, "reference": asked.reference, "amount": asked.amount}}
+    match asked:
+        case ResolveRequested():
+            said = {"step": asked.step, "verdict": asked.verdict.value}
+            return {"resolution": {**said, "reference": asked.reference, "amount": asked.amount}}
+        case RetryRequested(step=str()):
+            return {"retried": asked.step}
+        case SignalReceived():
+            return {"signal": asked.wait}  # its body, which may be sensitive, stands in the history
+        case _:
+            return {}
 
 
 def _view(saga: Saga) -> dict[str, Any]:

@@ -14,17 +14,14 @@ from contracts.orders import AcceptedOrder
 from orchestrator.codec import Unreadable, load_order
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.registry import Registry
-from orchestrator.core.state import ENDED, Saga, Status
-from orchestrator.core.values import replace
+from orchestrator.core.state import Saga, Status
 from orchestrator.progress import Standing
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
-from orchestrator.queries.sagas import WHOLE_SAGA, HistoryRow, saga_of, whole_sagas
+from orchestrator.queries.sagas import WHOLE_SAGA, saga_of, whole_sagas
 from orchestrator.queries.views import FailureView, LineView, OrderList, OrderView
 from orchestrator.sagas.order_fulfillment import END_STATUSES, OrderStatus
 from orchestrator.tables import orders, sagas
-
-_TURNED: Final = frozenset({Status.COMPENSATING, Status.COMPENSATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,31 +152,6 @@ def order_view(saga: Saga) -> OrderView:
         updated_at=saga.updated_at,
         ended_at=saga.ended_at,
     )
-
-
-def order_then(saga: Saga, entry: HistoryRow) -> OrderView:
-    """The order as it was right after an entry of its saga's history.
-
-    Why and when a saga turned round never changes after it has (S8), so the present saga knows it.
-    """
-    status = Status(entry.led_to["status"])
-    turned, ended = status in _TURNED, status in ENDED
-    return order_view(
-        replace(
-            saga,
-            status=status,
-            label=entry.led_to["order_status"],
-            failure=saga.failure if turned else None,
-            cancel_requested_at=saga.cancel_requested_at if turned else None,
-            updated_at=entry.at,
-            ended_at=saga.ended_at if ended else None,
-        )
-    )
-
-
-def seen_by_customer(entry: HistoryRow) -> tuple[str, bool]:
-    """What of an entry a customer can see: entries that agree in it look the same (S8)."""
-    return str(entry.led_to["order_status"]), entry.led_to["status"] == Status.COMPENSATING
 
 
 def _by_status(base: Select[Any], statuses: Sequence[OrderStatus]) -> Iterator[Select[Any]]:

@@ -26,6 +26,7 @@ from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
 from orchestrator.codec import Unreadable, check_fits, read_saga
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
+from orchestrator.core.values import replace
 from orchestrator.queries.masking import masking_of
 from orchestrator.queries.paging import KEY, Page, numbered, read_page
 from orchestrator.queries.pieces import input_of, step_views, wait_views
@@ -38,6 +39,7 @@ from orchestrator.queries.views import (
     SagaDetail,
     SagaFailure,
     SagaList,
+    SagaStanding,
     SagaSummary,
     SagaView,
 )
@@ -139,14 +141,20 @@ class SagaQueries:
         """A saga as whoever started it sees it."""
         definition = self._registry.find(saga.definition, saga.definition_version)
         return SagaView(
+            **dict(self.standing_of(saga)),
+            input=input_of(saga, self.masking),
+            waits=tuple(wait_views(definition, saga, self.masking)),
+        )
+
+    def standing_of(self, saga: Saga) -> SagaStanding:
+        """Where a saga stands, as whoever started it sees it."""
+        return SagaStanding(
             saga_id=saga.saga_id,
             subject_id=saga.subject_id,
             definition=saga.definition,
             definition_version=saga.definition_version,
             status=saga.status,
             label=saga.label,
-            input=input_of(saga, self.masking),
-            waits=tuple(wait_views(definition, saga, self.masking)),
             failure=FailureView.model_validate(saga.failure) if saga.failure else None,
             cancel_requested_at=saga.cancel_requested_at,
             created_at=saga.created_at,
@@ -298,6 +306,32 @@ async def every_entry(sagas: SagaQueries, saga_id: UUID, after: int = 0) -> list
         some = await sagas.entries(saga_id, some[-1].version)
         found = [*found, *some]
     return found
+
+
+_TURNED: Final = frozenset({Status.COMPENSATING, Status.COMPENSATED})
+
+
+def saga_then(saga: Saga, entry: HistoryRow) -> Saga:
+    """The saga as it was from outside right after an entry of its history.
+
+    Why and when a saga turned round never changes after it has (S8), so the present saga knows it.
+    """
+    status = Status(entry.led_to["status"])
+    turned, ended = status in _TURNED, status in ENDED
+    return replace(
+        saga,
+        status=status,
+        label=entry.led_to["order_status"],
+        failure=saga.failure if turned else None,
+        cancel_requested_at=saga.cancel_requested_at if turned else None,
+        updated_at=entry.at,
+        ended_at=saga.ended_at if ended else None,
+    )
+
+
+def seen_from_outside(entry: HistoryRow) -> tuple[str, bool]:
+    """What of an entry whoever started the saga can see: entries that agree in it look the same (S8)."""
+    return str(entry.led_to["order_status"]), entry.led_to["status"] == Status.COMPENSATING
 
 
 _HISTORY: Final = "h"

@@ -177,8 +177,8 @@ class WaitView(View):
     received: SignalView | None
 
 
-class SagaView(View):
-    """A saga as whoever started it sees it; sensitive fields of its input are masked."""
+class SagaStanding(View):
+    """Where a saga stands, as whoever started it sees it."""
 
     saga_id: UUID
     subject_id: UUID = ABOUT
@@ -186,13 +186,18 @@ class SagaView(View):
     definition_version: int
     status: Status
     label: str = Field(description="Where it stands, in its definition's own words")
-    input: Any = Field(description="What it was started with; null where it cannot be read")
-    waits: tuple[WaitView, ...] = Field(description="What it waits for on its way, from outside")
     failure: FailureView | None
     cancel_requested_at: Time | None
     created_at: Time
     updated_at: Time
     ended_at: Time | None
+
+
+class SagaView(SagaStanding):
+    """A saga as whoever started it sees it; sensitive fields of its input are masked."""
+
+    input: Any = Field(description="What it was started with; null where it cannot be read")
+    waits: tuple[WaitView, ...] = Field(description="What it waits for on its way, from outside")
     unreadable: str | None = Field(
         None, description="Why what is stored of it cannot be read, and so is not shown; null for all others"
     )
