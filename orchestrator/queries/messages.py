@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from contracts.envelope import Direction
 from orchestrator.codec import Unreadable, load_input
 from orchestrator.core import machine
 from orchestrator.core.definition import SagaDefinition
@@ -48,6 +49,29 @@ class SagaMessage:
         return json.dumps(self.body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A piece of work from when it was awaited until it was not any more.
+
+    Attributes:
+        ended_by: the number of the history's entry that ended it; None while it is awaited.
+    """
+
+    step: str
+    direction: Direction
+    begins: datetime
+    ends: datetime | None = None
+    ended_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a saga's history tells, folded once more: messages, masked, and what was awaited when."""
+
+    messages: tuple[SagaMessageView, ...]
+    stretches: tuple[Stretch, ...]
+
+
 class MessageQueries:
     """Messages of sagas, from their histories."""
 
@@ -62,35 +86,46 @@ class MessageQueries:
             Unreadable: the saga, or an entry of its history, cannot be read.
             StorageUnavailable: the database cannot be used.
         """
+        told = await self.told(saga_id)
+        return SagaMessageList(items=told.messages) if told is not None else None
+
+    async def told(self, saga_id: UUID) -> Told | None:
+        """All that a history tells; None where there is no such saga. Raises as `shown` does."""
         if (saga := await self._sagas.saga(saga_id)) is None:
             return None
-        views = [
-            SagaMessageView(
-                seq=each.seq,
-                at=each.at,
-                kind=each.kind,
-                type=each.type,
-                message_id=each.message_id,
-                body=self._sagas.masking(each.body),
-            )
-            for each in await self._messages(saga)
-        ]
-        return SagaMessageList(items=tuple(views))
+        entries = await self._folded(saga)
+        views = tuple(self._view(each) for entry in entries for each in _messages_at(*entry))
+        return Told(views, tuple(_stretches(entries)))
 
     async def of_saga(self, saga_id: UUID) -> list[SagaMessage]:
         """The same with nothing masked, for `orchestrator.disclosure` alone."""
         saga = await self._sagas.saga(saga_id)
-        return await self._messages(saga) if saga is not None else []
+        entries = await self._folded(saga) if saga is not None else []
+        return [each for entry in entries for each in _messages_at(*entry)]
 
-    async def _messages(self, saga: Saga) -> list[SagaMessage]:
+    def _view(self, message: SagaMessage) -> SagaMessageView:
+        return SagaMessageView(
+            seq=message.seq,
+            at=message.at,
+            kind=message.kind,
+            type=message.type,
+            message_id=message.message_id,
+            body=self._sagas.masking(message.body),
+        )
+
+    async def _folded(self, saga: Saga) -> list[Folded]:
         definition = self._registry.find(saga.definition, saga.definition_version)
         entries = await every_entry(self._sagas, saga.saga_id)
         if definition is None:
             return []
         try:
-            return list(messages_of(definition, saga, entries))
+            return list(folded_entries(definition, saga, entries))
         except Exception as error:  # a definition's functions are somebody's code (S25)
             raise Unreadable(f"its history cannot be read ({type(error).__name__})") from None
+
+
+Folded = tuple[HistoryRow, Input, Transition | None]
+"""An entry, what it accepted, and what that led to; None where that cannot be told."""
 
 
 def messages_of(
@@ -99,21 +134,14 @@ def messages_of(
     """Every message of a saga, in the order of its history.
 
     Args:
-        entries: the whole history, or nothing but what was heard comes of it.
+        entries: the whole history, or nothing but the first answer comes of it.
     """
-    for entry, happened, folded in folded_entries(definition, saga, entries):
-        if isinstance(happened, OutcomeReceived):
-            yield SagaMessage(entry.version, entry.at, "answer", happened.event, None, dict(happened.data))
-        elif isinstance(happened, SignalReceived):
-            yield SagaMessage(entry.version, entry.at, "signal", happened.wait, None, dict(happened.body))
-        if folded is not None:
-            yield from _sent(entry, folded.effects)
+    for entry in folded_entries(definition, saga, entries):
+        yield from _messages_at(*entry)
 
 
-def folded_entries(
-    definition: SagaDefinition, saga: Saga, entries: Sequence[HistoryRow]
-) -> Iterator[tuple[HistoryRow, Input, Transition | None]]:
-    """Each entry with what it led to once more (S15); None, and no more, where that cannot be told."""
+def folded_entries(definition: SagaDefinition, saga: Saga, entries: Sequence[HistoryRow]) -> Iterator[Folded]:
+    """Each entry with what it led to once more (S15), up to the first of which that cannot be told."""
     state: Saga | None = None
     for entry in entries:
         happened = load_input(entry.kind, entry.accepted)
@@ -121,13 +149,40 @@ def folded_entries(
         if state is not None:
             folded = machine.decide(definition, state, happened, entry.at)
         elif entry.version == 1 and isinstance(happened, SagaStarted):
-            identity = (saga.saga_id, saga.subject_id)
-            folded = machine.start(definition, *identity, saga.input, entry.at, happened)
+            identities = (saga.saga_id, saga.subject_id)
+            folded = machine.start(definition, *identities, saga.input, entry.at, happened)
         if not isinstance(folded, Transition):
             yield entry, happened, None
             return
         state = folded.saga
         yield entry, happened, folded
+
+
+def _messages_at(entry: HistoryRow, happened: Input, folded: Transition | None) -> Iterator[SagaMessage]:
+    if isinstance(happened, OutcomeReceived):
+        yield SagaMessage(entry.version, entry.at, "answer", happened.event, None, dict(happened.data))
+    elif isinstance(happened, SignalReceived):
+        yield SagaMessage(entry.version, entry.at, "signal", happened.wait, None, dict(happened.body))
+    if folded is not None:
+        yield from _sent(entry, folded.effects)
+
+
+def _stretches(entries: Sequence[Folded]) -> Iterator[Stretch]:
+    """What was awaited from when to when, in the order in which it began."""
+    begun: list[Stretch] = []
+    open_ones: dict[tuple[str, Direction], int] = {}
+    for entry, _, folded in entries:
+        if folded is None:
+            break
+        awaited = {(each.step, each.direction) for each in folded.saga.awaited}
+        for work in [work for work in open_ones if work not in awaited]:
+            at = open_ones.pop(work)
+            begun[at] = replace(begun[at], ends=entry.at, ended_by=entry.version)
+        for each in folded.saga.awaited:
+            if (each.step, each.direction) not in open_ones:
+                open_ones[each.step, each.direction] = len(begun)
+                begun.append(Stretch(each.step, each.direction, entry.at))
+    yield from begun
 
 
 def _sent(entry: HistoryRow, effects: Sequence[Effect]) -> Iterator[SagaMessage]:

@@ -15,6 +15,7 @@ from orchestrator.codec import Unreadable, load_order
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga, Status
+from orchestrator.core.values import replace
 from orchestrator.progress import Standing
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
@@ -53,7 +54,7 @@ class OrderQueries:
     async def saga_of(self, order_id: UUID) -> Saga | None:
         """The saga of an order. Raises StorageUnavailable and Unreadable."""
         row = await self._reader.row(self._of_order(order_id))
-        return saga_of(row, self._registry) if row is not None else None
+        return self._whole(row) if row is not None else None
 
     async def order(self, order_id: UUID) -> OrderView | None:
         """An order as its customer sees it, whatever can be read of it. Raises StorageUnavailable."""
@@ -80,6 +81,12 @@ class OrderQueries:
         )
         return OrderList(items=items, next_cursor=following)
 
+    def _whole(self, row: Row[Any]) -> Saga:
+        """The saga of a row, with its order also where its definition is not known here (S13)."""
+        saga = saga_of(row, self._registry)
+        known = isinstance(saga.input, AcceptedOrder)
+        return saga if known else replace(saga, input=load_order(row.document))
+
     def _of_order(self, order_id: UUID) -> Select[Any]:
         whole = select(*WHOLE_SAGA).join_from(orders, sagas, _OF_ITS_SAGA)
         return whole.where(orders.c.order_id == order_id, self._are_orders)
@@ -96,7 +103,7 @@ class OrderQueries:
 
     def _view_of(self, row: Row[Any]) -> OrderView:
         try:
-            return order_view(saga_of(row, self._registry))
+            return order_view(self._whole(row))
         except Unreadable as error:
             self._reader.note_unreadable("order", row.order_id, str(error))
             return _remains(row, str(error))

@@ -27,7 +27,7 @@ class Queries:
         self.dead_letters = DeadLetterQueries(self.reader, self.sagas.masking)
         self.jobs = JobQueries(self.reader)
         self.gauges = GaugeQueries(self.reader)
-        self.endings = EndingQueries(self.reader)
+        self.endings = EndingQueries(self.reader, registry)
         self.changes = ChangeQueries(self.reader)
         self.audit_log = AuditQueries(self.reader)
         self.messages = MessageQueries(self.sagas, registry)
