@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from contracts.commands import COMMANDS
 from contracts.events import EVENTS
@@ -23,16 +24,43 @@ SHORTEST_HIDDEN: Final = 3
 """Characters. What is shorter, such as a country, tells nothing and would tear holes into every text."""
 
 
-def _names() -> Iterator[str]:
-    models: tuple[type[BaseModel], ...] = (Order, *COMMANDS.values(), *EVENTS.values())
-    for model in models:
+def sensitive_names(models: Iterable[type[BaseModel]]) -> frozenset[str]:
+    """The names of all fields that these models, and those within them, mark as sensitive."""
+    found, seen, left = set[str](), set[type[BaseModel]](), list(models)
+    while left:
+        model = left.pop()
+        if model in seen:
+            continue
+        seen.add(model)
         for name, field in model.model_fields.items():
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("sensitive"):
-                yield name
+            if _is_marked(field) or any(map(_is_marked, _metadata_in(field.annotation))):
+                found |= {name, *filter(None, (field.alias, field.serialization_alias))}
+            left += _models_in(field.annotation)
+    return frozenset(found)
 
 
-SENSITIVE_NAMES: Final = frozenset(_names())
-"""Names of all sensitive fields; nothing else in the contracts has such a name."""
+def _is_marked(field: object) -> bool:
+    extra = field.json_schema_extra if isinstance(field, FieldInfo) else None
+    return isinstance(extra, dict) and bool(extra.get("sensitive"))
+
+
+def _metadata_in(annotation: Any) -> Iterator[object]:
+    """What is said of the parts of a type, as in ``list[Annotated[str, ...]]``."""
+    if get_origin(annotation) is Annotated:
+        yield from get_args(annotation)[1:]
+    for part in get_args(annotation):
+        yield from _metadata_in(part)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+SENSITIVE_NAMES: Final = sensitive_names((Order, *COMMANDS.values(), *EVENTS.values()))
+"""Names of all sensitive fields of this project's own contracts; nothing else in them has such a name."""
 
 
 def without_sensitive(text: str, document: Any, names: Collection[str] = SENSITIVE_NAMES) -> str:

@@ -24,8 +24,10 @@ from oms.health import (
 )
 from oms.metrics import outbox_look, queue_look
 from oms.other_processes import OtherProcesses
+from oms.settings import InvalidSettings, Settings
 from oms.variables import PREFIX
 from oms.wiring import Parts
+from orchestrator.core.registry import Registry
 from orchestrator.explanation import Explainer
 from orchestrator.http.access import Access, Permission
 from orchestrator.http.app import create_app
@@ -34,6 +36,7 @@ from orchestrator.http.health import Component
 from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
+from orchestrator.queries.orders import order_definitions
 from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Deployment, Front, OrchestratorService
 from participants.http import LedgerReader, ledger_router
@@ -94,6 +97,7 @@ async def api_app(
         admin_token.get_secret_value(),
         orders_token.get_secret_value() if orders_token else None,
         TokenQueries(queries.reader),
+        saga_tokens(parts.settings, deployment.registry),
     )
     operations = front.operations
     dependencies = Dependencies(
@@ -126,6 +130,20 @@ async def api_app(
     finally:
         await listener.stop()
         await others.close()
+
+
+def saga_tokens(settings: Settings, registry: Registry) -> dict[str, str]:
+    """The tokens of single definitions. Raises InvalidSettings for what has none."""
+    orders = order_definitions(registry)
+    for name in settings.saga_tokens:
+        if name in orders:
+            raise InvalidSettings(f"{PREFIX}SAGA_TOKENS: {name} is for orders: its is {PREFIX}ORDERS_TOKEN")
+        if name not in registry.started_here:
+            others = ", ".join(sorted(registry.started_here.keys() - orders)) or "none"
+            raise InvalidSettings(
+                f"{PREFIX}SAGA_TOKENS: no definition {name!r} can be started here; there are: {others}"
+            )
+    return {name: token.get_secret_value() for name, token in settings.saga_tokens.items()}
 
 
 def _sources(

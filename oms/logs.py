@@ -15,7 +15,9 @@ from contracts.sensitive import MASK, SENSITIVE_NAMES
 from oms.log_writer import log_handler
 from oms.settings import Settings
 
-_SECRET_NAMES: Final = frozenset({"password", "token", "authorization", "admin_token", "orders_token"})
+_SECRET_NAMES: Final = frozenset(
+    {"password", "token", "authorization", "admin_token", "orders_token", "saga_tokens"}
+)
 
 
 def configure_logs(settings: Settings, service: str, *contexts: Processor) -> None:

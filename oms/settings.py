@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from contracts.limits import IDENTIFIER
 from messaging.retries import RetryPolicy
 from oms.database_url import database_url
 from oms.failures import Failure
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     provider_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
+    saga_tokens: Annotated[dict[str, SecretStr], NoDecode] = {}
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}
@@ -144,6 +147,33 @@ class Settings(BaseSettings):
             raise ValueError("allowed are 8 to 512 visible ASCII characters")
         return value
 
+    @field_validator("saga_tokens", mode="before")
+    @classmethod
+    def _saga_tokens(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        tokens: dict[str, str] = {}
+        for part in filter(None, map(str.strip, value.split(","))):
+            name, _, token = (each.strip() for each in part.partition("="))
+            if not re.fullmatch(IDENTIFIER, name) or not _is_token(token) or name in tokens:
+                raise ValueError(
+                    "allowed is NAME=TOKEN (several with commas between), each definition once, "
+                    "each token of 8 to 512 visible ASCII characters without commas"
+                )
+            tokens[name] = token
+        return tokens
+
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> Self:
+        """A token says who somebody is, so it stands for one alone."""
+        given = [self.admin_token, self.orders_token, *self.saga_tokens.values()]
+        secrets = [each.get_secret_value() for each in given if each is not None]
+        if self.saga_tokens and len(set(secrets)) < len(secrets):
+            raise PydanticCustomError(
+                "tokens_differ", f"{PREFIX}SAGA_TOKENS: each must be another than all other tokens"
+            )
+        return self
+
     def database_url_of(self, service: str) -> str | None:
         """The database of one service: its own variable, else the one for all."""
         own: str | None = getattr(self, f"{service}_database_url")
@@ -191,6 +221,8 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         problems = (
             f"{PREFIX}{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {_said(problem['msg'])}"
+            if problem["loc"]
+            else _said(problem["msg"])
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         )
         raise InvalidSettings("; ".join(dict.fromkeys(problems))) from None

@@ -23,6 +23,7 @@ SECRETS: Final = (
     "OMS_BROKER_URL",
     "OMS_ADMIN_TOKEN",
     "OMS_ORDERS_TOKEN",
+    "OMS_SAGA_TOKENS",
 )
 """Each may also stand in a file, which the variable with `_FILE` at its end names."""
 

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from pydantic import Field
 from sqlalchemy import func, select
 
+from contracts.commands import SettleStep
 from contracts.envelope import Direction
 from contracts.routing import command_queue
 from messaging.transport import BrokerUnavailable, QueueDepth
 from orchestrator.codec import Unreadable
-from orchestrator.core.asking import awaited_command
-from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.definition import OnDeadline, SagaDefinition, Step, Wait
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, Awaited, Saga, Status
 from orchestrator.queries import Queries
+from orchestrator.queries.pieces import wait_views
 from orchestrator.queries.sagas import unreadable_incident
-from orchestrator.queries.views import DeadLetterList, DeadLetterSummary, IncidentView, Time, View
+from orchestrator.queries.views import (
+    ABOUT,
+    DeadLetterList,
+    DeadLetterSummary,
+    IncidentView,
+    Labelled,
+    Time,
+    View,
+    WaitView,
+)
 from orchestrator.tables import outbox
 
 ASK_BROKER_S: Final = 2.0
@@ -45,7 +55,7 @@ class AwaitedView(View):
 
 
 class OutboxView(View):
-    """The latest copy of the awaited command, which the broker has not confirmed."""
+    """The latest copy of an awaited command, which the broker has not confirmed."""
 
     message_id: UUID
     since: Time
@@ -62,20 +72,23 @@ class QueueView(View):
     trouble: str | None = Field(None, description="Why the broker could not tell")
 
 
-class Explanation(View):
+class Explanation(Labelled):
     """Why a saga stands where it stands."""
 
     saga_id: UUID
-    order_id: UUID
+    order_id: UUID = ABOUT
+    definition: str
+    definition_version: int
     status: Status
-    order_status: str
     version: int
     now: Time
     summary: str
     awaited: AwaitedView | None
     also_awaited: tuple[AwaitedView, ...] = Field((), description="What is awaited beside it")
-    outbox: OutboxView | None
-    queue: QueueView | None
+    waits: tuple[WaitView, ...] = Field((), description="Those for which a signal would be taken now")
+    outbox: OutboxView | None = Field(description="The copy that has been there longest")
+    queue: QueueView | None = Field(description="Of the first awaited command")
+    more_queues: tuple[QueueView, ...] = Field((), description="Of what is awaited beside it")
     incidents: tuple[IncidentView, ...]
     dead_letters: tuple[DeadLetterSummary, ...] = Field(description="The open ones, newest first")
     more_dead_letters: bool = Field(
@@ -114,24 +127,37 @@ class Explainer:
         if saga is None:
             return None
         now = await self._now()
-        every = self._awaited(saga)
-        awaited = every[0] if every else None
+        definition = self._registry.find(saga.definition, saga.definition_version)
+        awaited = tuple(_awaited_view(definition, saga, each) for each in saga.awaited) if definition else ()
         waiting = await self._copy_in_outbox(saga, now)
-        queue = await self._queue(awaited.participant) if awaited and awaited.participant else None
+        asked = dict.fromkeys(each.participant for each in awaited if each.participant is not None)
+        queues = await asyncio.gather(*map(self._queue, asked))
         dead = await self._queries.dead_letters.open_of(saga_id)
-        sentences = _sentences(saga, awaited, waiting, queue, dead, now)
+        waits = self._open_waits(definition, saga)
+        sentences = [
+            *_about_the_whole(saga, definition),
+            *(said for each in awaited for said in _about_one(each, definition, now)),
+            *_about_signals(waits),
+            *_about_the_copy(waiting),
+            *(said for queue in queues for said in _about_the_queue(queue)),
+            *_about_trouble(saga, dead),
+        ]
         return Explanation(
             saga_id=saga.saga_id,
             order_id=saga.subject_id,
+            definition=saga.definition,
+            definition_version=saga.definition_version,
             status=saga.status,
             order_status=saga.label,
             version=saga.version,
             now=now,
             summary=" ".join(sentences),
-            awaited=awaited,
-            also_awaited=every[1:],
+            awaited=awaited[0] if awaited else None,
+            also_awaited=awaited[1:],
+            waits=waits,
             outbox=waiting,
-            queue=queue,
+            queue=queues[0] if queues else None,
+            more_queues=tuple(queues[1:]),
             incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
             dead_letters=dead.items,
             more_dead_letters=dead.next_cursor is not None,
@@ -152,6 +178,8 @@ class Explainer:
         return Explanation(
             saga_id=found.saga_id,
             order_id=found.order_id,
+            definition=found.definition,
+            definition_version=found.definition_version,
             status=found.status,
             order_status=found.order_status,
             version=found.version,
@@ -166,23 +194,23 @@ class Explainer:
             allowed_actions=(),
         )
 
-    def _awaited(self, saga: Saga) -> tuple[AwaitedView, ...]:
-        definition = self._registry.find(saga.definition, saga.definition_version)
-        if definition is None:
-            return ()
-        return tuple(_awaited_view(definition, saga, each) for each in saga.awaited)
+    def _open_waits(self, definition: SagaDefinition | None, saga: Saga) -> tuple[WaitView, ...]:
+        views = wait_views(definition, saga, self._queries.sagas.masking)
+        return tuple(view for view in views if view.open)
 
     async def _copy_in_outbox(self, saga: Saga, now: datetime) -> OutboxView | None:
-        message_id = next((each.sending.message_id for each in saga.awaited if each.sending.message_id), None)
-        if message_id is None:
+        """Of the latest copies of what is awaited, the one that has not left for the longest time."""
+        copies = [each.sending.message_id for each in saga.awaited if each.sending.message_id]
+        if not copies:
             return None
-        statement = select(outbox.c.created_at, outbox.c.attempts).where(outbox.c.message_id == message_id)
-        row = await self._queries.reader.row(statement)
+        held = select(outbox.c.message_id, outbox.c.created_at, outbox.c.attempts)
+        oldest = held.where(outbox.c.message_id.in_(copies)).order_by(outbox.c.message_id).limit(1)
+        row = await self._queries.reader.row(oldest)
         if row is None:
             return None
         age_s = max(0.0, (now - row.created_at).total_seconds())
         return OutboxView(
-            message_id=message_id, since=row.created_at, age_s=round(age_s, 3), attempts=row.attempts
+            message_id=row.message_id, since=row.created_at, age_s=round(age_s, 3), attempts=row.attempts
         )
 
     async def _queue(self, participant: str) -> QueueView:
@@ -209,57 +237,80 @@ def _awaited_view(definition: SagaDefinition, saga: Saga, awaited: Awaited) -> A
             sent_again_at=None,
             held=False,
         )
-    send = awaited_command(definition, saga, awaited)
+    step = definition[awaited.step]
     timed = awaited.settling is None and awaited.direction is Direction.FORWARD
-    deadline = awaited.since + timedelta(seconds=definition[awaited.step].policy.deadline_s)
     return AwaitedView(
-        command=type(send.command).__name__,
+        command=_command_name(step, awaited),
         step=awaited.step,
         direction=awaited.direction,
-        participant=send.participant,
+        participant=step.participant,
         since=awaited.settling.since if awaited.settling else awaited.since,
-        deadline_at=deadline if timed else None,
+        deadline_at=awaited.since + timedelta(seconds=step.policy.deadline_s) if timed else None,
         sent=awaited.sending.attempts,
         sent_again_at=awaited.sending.resend_at,
         held=awaited.held and awaited.settling is None,
     )
 
 
-def _sentences(
-    saga: Saga,
-    awaited: AwaitedView | None,
-    waiting: OutboxView | None,
-    queue: QueueView | None,
-    dead: DeadLetterList,
-    now: datetime,
-) -> Iterator[str]:
+def _command_name(step: Step, awaited: Awaited) -> str:
+    """Told without building the command: a definition's functions may fail."""
+    if awaited.settling is not None:
+        return SettleStep.__name__
+    if awaited.direction is Direction.COMPENSATING and step.compensation is not None:
+        return step.compensation.command.__name__
+    return step.command.__name__
+
+
+def _about_the_whole(saga: Saga, definition: SagaDefinition | None) -> Iterator[str]:
     if saga.status in ENDED:
         yield f"The saga has ended: it is {saga.label}."
-    if awaited is not None:
-        yield from _about_the_wait(awaited, now)
-    elif saga.status not in ENDED:
+    elif definition is None:
         yield f"This process does not know {saga.definition} version {saga.definition_version}."
-    if waiting is not None:
-        yield f"Its latest copy has been in the outbox for {waiting.age_s:.0f} s without a confirm."
-    if queue is not None:
-        yield from _about_the_queue(queue)
-    for incident in saga.incidents:
-        yield f"Incident {incident.kind} of {incident.step}: {incident.message.rstrip('.')}."
-    if dead.items:
-        more = "more than " if dead.next_cursor is not None else ""
-        yield f"It has {more}{_counted(len(dead.items), 'open dead letter')}."
 
 
-def _about_the_wait(awaited: AwaitedView, now: datetime) -> Iterator[str]:
+def _about_one(awaited: AwaitedView, definition: SagaDefinition | None, now: datetime) -> Iterator[str]:
+    wait = definition.waits.get(awaited.step) if definition is not None else None
     waited_s = max(0.0, (now - awaited.since).total_seconds())
+    if wait is not None:
+        yield from _about_the_wait(wait, awaited, waited_s)
+        return
+    branch = f" for {awaited.step}" if awaited.step.endswith("]") else ""
     yield (
-        f"It waits for the answer of {awaited.participant} to {awaited.command} since {waited_s:.0f} s; "
-        f"sent {awaited.sent} time{'s' if awaited.sent != 1 else ''}."
+        f"It waits for the answer of {awaited.participant} to {awaited.command}{branch} since "
+        f"{waited_s:.0f} s; sent {awaited.sent} time{'s' if awaited.sent != 1 else ''}."
     )
     if awaited.held:
         yield "A permanent failure stopped its re-sends: it waits for a person."
     elif awaited.deadline_at is not None and now > awaited.deadline_at:
         yield "Its deadline has passed."
+
+
+def _about_the_wait(wait: Wait, awaited: AwaitedView, waited_s: float) -> Iterator[str]:
+    what = f"the signal {wait.name}" if wait.signal is not None else f"the time of {wait.name}"
+    yield f"It waits for {what} since {waited_s:.0f} s."
+    if awaited.deadline_at is not None:
+        until = awaited.deadline_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        then = "it turns round" if wait.on_deadline is OnDeadline.TURN else "it goes on"
+        yield f"Its time is over at {until}, and then {then}."
+
+
+def _about_signals(waits: tuple[WaitView, ...]) -> Iterator[str]:
+    early = [wait.name for wait in waits if wait.since is None]
+    if early:
+        yield f"A signal that comes early would be kept: {', '.join(early)}."
+
+
+def _about_the_copy(waiting: OutboxView | None) -> Iterator[str]:
+    if waiting is not None:
+        yield f"Its latest copy has been in the outbox for {waiting.age_s:.0f} s without a confirm."
+
+
+def _about_trouble(saga: Saga, dead: DeadLetterList) -> Iterator[str]:
+    for incident in saga.incidents:
+        yield f"Incident {incident.kind} of {incident.step}: {incident.message.rstrip('.')}."
+    if dead.items:
+        more = "more than " if dead.next_cursor is not None else ""
+        yield f"It has {more}{_counted(len(dead.items), 'open dead letter')}."
 
 
 def _about_the_queue(queue: QueueView) -> Iterator[str]:

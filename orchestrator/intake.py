@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -16,7 +16,9 @@ from messaging.batching import Arrivals
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, time_of
 from messaging.measures import MESSAGES, Distribution
 from messaging.unit_of_work import StorageUnavailable, UnitOfWork
+from orchestrator.codec import read_input
 from orchestrator.core import machine
+from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Transition
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
@@ -208,9 +210,21 @@ class Intake:
         """The saga as it starts. Raises NotStarted where its definition fails on this input."""
         definition = self._engine.registry.latest(submission.definition)
         try:
-            return machine.start(definition, submission.saga_id, submission.subject_id, submission.given, now)
+            given = _as_read_back(definition, submission.given)
+            return machine.start(definition, submission.saga_id, submission.subject_id, given, now)
         except Exception as error:
             raise NotStarted(f"{definition.name} version {definition.version} cannot start on it") from error
+
+
+def _as_read_back(definition: SagaDefinition, given: BaseModel) -> Any:
+    """An input as it will be read from now on, so that a command sent again is the same (P2, S25)."""
+    if definition.accepted is not None and isinstance(given, definition.accepted):
+        return given
+    read = read_input(definition, given.model_dump_json())
+    written = read.model_dump_json()
+    if read_input(definition, written).model_dump_json() != written:
+        raise ValueError("its input reads otherwise each time")
+    return read
 
 
 class ClocksDisagree(StorageUnavailable):

@@ -1,4 +1,4 @@
-"""What people do to sagas: cancel, retry, resolve. Each with a reason, under the row lock, audited (D6)."""
+"""What people do to sagas: cancel, retry, resolve, signal. Each under the row lock, audited (D6)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Operations:
         self._new_id = new_id
 
     async def cancel(self, saga_id: UUID, actor: Actor, expected_version: int | None = None) -> Done:
-        """Undo an order (S9). Repeating it is fine.
+        """Undo what a saga has done (S9). Repeating it is fine.
 
         Raises:
             NotFound, StaleVersion, NotAllowed, StorageUnavailable
@@ -177,12 +177,16 @@ def audit(
 
 def details_of(asked: Input) -> Mapping[str, Any]:
     """What an audit entry says of what was asked for, beyond the action itself."""
-    if isinstance(asked, SignalReceived):
-        return {"signal": {"wait": asked.wait, "body": dict(asked.body)}}
-    if not isinstance(asked, ResolveRequested):
-        return {}
-    said = {"step": asked.step, "verdict": asked.verdict.value}
-    return {"resolution": {**said, "reference": asked.reference, "amount": asked.amount}}
+    match asked:
+        case ResolveRequested():
+            said = {"step": asked.step, "verdict": asked.verdict.value}
+            return {"resolution": {**said, "reference": asked.reference, "amount": asked.amount}}
+        case RetryRequested(step=str()):
+            return {"retried": asked.step}
+        case SignalReceived():
+            return {"signal": asked.wait}  # its body, which may be sensitive, stands in the history
+        case _:
+            return {}
 
 
 def _view(saga: Saga) -> dict[str, Any]:

@@ -42,13 +42,14 @@ class Role(StrEnum):
     """What the holder of a token is."""
 
     SHOP = "shop"
+    CLIENT = "client"
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
 
 
 STORED_ROLES: Final = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
-"""What a token in the database may be; the shop's stands in the environment."""
+"""What a token in the database may be; tokens of the shop and of definitions stand in the environment."""
 
 
 class TokenRefused(Exception):

@@ -73,6 +73,7 @@ def demo_settings() -> Settings:
         broker_url=(),
         admin_token=None,
         orders_token=None,
+        saga_tokens={},
         log_format="console",
         log_level="error",
         provider_timeout_s=1,

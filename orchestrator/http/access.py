@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -29,6 +30,7 @@ class Permission(Enum):
     """What a route asks for."""
 
     ORDERS = "submit, see and cancel orders"
+    SAGAS = "start sagas of this definition, see, signal and cancel them"
     VIEW = "see sagas, dead letters and the audit log"
     OPERATE = "act on sagas and dead letters, or set stock"
     DISCLOSE = "see payment methods and addresses"
@@ -36,8 +38,9 @@ class Permission(Enum):
 
 _GRANTED: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.SHOP: frozenset({Permission.ORDERS}),
+    Role.CLIENT: frozenset(),
     Role.VIEWER: frozenset({Permission.VIEW}),
-    Role.OPERATOR: frozenset({Permission.ORDERS, Permission.VIEW, Permission.OPERATE}),
+    Role.OPERATOR: frozenset({Permission.ORDERS, Permission.SAGAS, Permission.VIEW, Permission.OPERATE}),
     Role.ADMIN: frozenset(Permission),
 }
 
@@ -50,10 +53,20 @@ _NEEDED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose request it is; the name stands in the audit log (D6)."""
+    """Whose request it is; the name stands in the audit log (D6).
+
+    Attributes:
+        definition: of a client: the one whose sagas are its business.
+    """
 
     name: str
     role: Role
+    definition: str | None = None
+
+
+def client_of(definition: str) -> Principal:
+    """Whoever holds the token of a definition. No token of the database can have such a name."""
+    return Principal(f"client of {definition}", Role.CLIENT, definition)
 
 
 CUSTOMER: Final = Principal("customer", Role.SHOP)
@@ -113,15 +126,25 @@ class Access:
         self.session_key = session_key
         roles = {token.principal.role for token in self._tokens}
         self.orders_are_open = Role.SHOP not in roles
+        self._guarded = {token.principal.definition for token in self._tokens}
 
     @classmethod
     def by_tokens(
-        cls, admin_token: str, orders_token: str | None = None, directory: Directory | None = None
+        cls,
+        admin_token: str,
+        orders_token: str | None = None,
+        directory: Directory | None = None,
+        saga_tokens: Mapping[str, str] = MappingProxyType({}),
     ) -> Access:
-        """One token for the admin, where wanted one for `/orders`, and those of the directory."""
+        """One token for the admin, where wanted one for `/orders`, and those of the directory.
+
+        Args:
+            saga_tokens: by the definition whose sagas they start, see, signal and cancel.
+        """
         tokens = [Token.of(admin_token, Principal("admin", Role.ADMIN))]
         if orders_token is not None:
             tokens.append(Token.of(orders_token, CUSTOMER))
+        tokens += [Token.of(secret, client_of(definition)) for definition, secret in saga_tokens.items()]
         key = hmac.digest(admin_token.encode(), b"sessions of the console", "sha256")
         return cls(tokens, key, directory)
 
@@ -136,9 +159,28 @@ class Access:
             return CUSTOMER
         principal = await self._holder(request.headers.get("authorization", ""))
         if principal is None:
-            challenge = {"WWW-Authenticate": "Bearer"}
-            raise ProblemError(401, "unauthorized", "A valid bearer token is needed.", headers=challenge)
+            raise unauthorized()
         self.require(principal, permission)
+        return principal
+
+    def is_open(self, definition: str) -> bool:
+        """Whether everybody may start sagas of a definition that are no orders: where orders are open, too,
+        and it has no token of its own.
+        """
+        return self.orders_are_open and definition not in self._guarded
+
+    async def caller(self, request: Request) -> Principal | None:
+        """Who makes this request; None where it has no token.
+
+        Raises:
+            ProblemError: 401 for a token that is not good here.
+            StorageUnavailable: the token cannot be looked up.
+        """
+        if "authorization" not in request.headers:
+            return None
+        principal = await self._holder(request.headers["authorization"])
+        if principal is None:
+            raise unauthorized()
         return principal
 
     def guard(self, permission: Permission) -> Callable[[Request], Awaitable[Principal]]:
@@ -210,6 +252,12 @@ class Access:
                 self._remembered.clear()
             self._remembered[digest] = (now, token)
         return token
+
+
+def unauthorized() -> ProblemError:
+    """401."""
+    challenge = {"WWW-Authenticate": "Bearer"}
+    return ProblemError(401, "unauthorized", "A valid bearer token is needed.", headers=challenge)
 
 
 def _known(stored: StoredToken | None, digest: bytes | None = None) -> Token | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -17,18 +18,21 @@ from orchestrator.http.admin.audit import add_audit_routes
 from orchestrator.http.admin.bodies import add_body_routes
 from orchestrator.http.admin.dead_letters import ReplayAnswer, add_dead_letter_routes
 from orchestrator.http.admin.jobs import JobPreview, add_job_routes
-from orchestrator.http.admin.requests import Action, BulkAction, ReplayAction, Resolution
+from orchestrator.http.admin.requests import Action, BulkAction, ReplayAction, Resolution, Retry
 from orchestrator.http.admin.sagas import add_saga_routes
 from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
 from orchestrator.http.crowd import Crowd
 from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.events import READERS
 from orchestrator.http.head import Head
 from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
 from orchestrator.http.openapi import describe
-from orchestrator.http.orders import Cancellation, order_routes
+from orchestrator.http.orders import order_routes
 from orchestrator.http.problems import HANDLERS, RETRY_LATER
+from orchestrator.http.reception import Cancellation
 from orchestrator.http.routing import Endpoint
+from orchestrator.http.sagas import saga_routes, saga_schemas
 from orchestrator.http.security import SecurityHeaders
 from orchestrator.http.timing import RequestTimes
 from orchestrator.queries.jobs import JobItemList, JobList, JobView
@@ -44,12 +48,14 @@ from orchestrator.queries.views import (
     SagaDetail,
     SagaList,
     SagaMessageList,
+    SagaView,
 )
 
-_INPUTS: Final = (Order, Cancellation, Action, Resolution, ReplayAction, BulkAction)
+_INPUTS: Final = (Order, Cancellation, Action, Retry, Resolution, ReplayAction, BulkAction)
 _OUTPUTS: Final = (
     OrderView,
     OrderList,
+    SagaView,
     SagaList,
     SagaDetail,
     HistoryList,
@@ -74,7 +80,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     """The application; what it is made with is started and stopped by whoever made it."""
     app = FastAPI(
         title="OMS saga orchestrator",
-        summary="Takes orders in, runs a saga for each, lets operators look and act.",
+        summary="Starts sagas of every installed definition, lets operators look and act.",
         version=dependencies.version,
         docs_url=None,
         redoc_url=None,
@@ -87,14 +93,17 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.add_middleware(RequestTimes, requests=dependencies.metrics.requests)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Head)
-    app.router.routes.extend(order_routes(dependencies))
+    turns = asyncio.Semaphore(READERS)
+    app.router.routes.extend(order_routes(dependencies, turns))
+    app.router.routes.extend(saga_routes(dependencies, turns))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())
     app.router.routes.extend(console_routes(dependencies))
     app.include_router(_admin(dependencies))
     for router in (*dependencies.routers, *_missing(dependencies)):
         app.include_router(router)
-    describe(app, _INPUTS, _OUTPUTS)
+    of_definitions = [each.components for each in saga_schemas(dependencies).values()]
+    describe(app, _INPUTS, _OUTPUTS, of_definitions)
     return app
 
 

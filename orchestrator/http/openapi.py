@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -36,7 +36,7 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     415: "The body is not said to be application/json",
     422: "Fields are not as they must be; `errors` names them",
     428: "`expected_version` or `If-Match` is missing",
-    429: "Too many orders are waiting",
+    429: "Too many submissions are waiting",
     431: "The head of the request is too large",
     500: "Something went wrong here",
     503: "Something that is needed cannot be used just now",
@@ -85,8 +85,17 @@ def id_parameter(name: str) -> Description:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 
 
-def describe(app: FastAPI, inputs: Sequence[type[BaseModel]], outputs: Sequence[type[BaseModel]]) -> None:
-    """Complete the application's document with the models that its routes refer to."""
+def describe(
+    app: FastAPI,
+    inputs: Sequence[type[BaseModel]],
+    outputs: Sequence[type[BaseModel]],
+    further: Iterable[Description] = (),
+) -> None:
+    """Complete the application's document with the models that its routes refer to.
+
+    Args:
+        further: schemas by their names, such as those of installed definitions.
+    """
     plain = app.openapi
 
     def described() -> Description:
@@ -97,6 +106,8 @@ def describe(app: FastAPI, inputs: Sequence[type[BaseModel]], outputs: Sequence[
             components = document.setdefault("components", {})
             schemas = components.setdefault("schemas", {})
             schemas.update(_schemas(inputs, outputs))
+            for named in further:
+                schemas.update(named)
             for name in _OF_THE_FRAMEWORK:
                 schemas.pop(name, None)
             components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
+import structlog
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -16,11 +17,14 @@ from contracts.problems import PROBLEM_JSON, ProblemError, field_error, unproces
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.codec import Unreadable
 from orchestrator.http.security import guarded_headers
-from orchestrator.intake import Overloaded
+from orchestrator.http.signals import definition_failed
+from orchestrator.intake import NotStarted, Overloaded
 from orchestrator.jobs.operations import CountChanged
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion, UnknownHere
 from orchestrator.progress import TooManyWatches
 from orchestrator.queries.paging import InvalidCursor
+
+log = structlog.get_logger(__name__)
 
 RETRY_SOON: Final[Mapping[str, str]] = {"Retry-After": "1"}
 RETRY_LATER: Final[Mapping[str, str]] = {"Retry-After": "5"}
@@ -65,6 +69,11 @@ def _not_allowed(error: NotAllowed) -> ProblemError:
 def _unreadable(error: Unreadable) -> ProblemError:
     """Not 500: it is known what is wrong, and nothing but a repair of what is stored changes it (S25)."""
     return ProblemError(409, "unreadable", f"What is stored of it cannot be read: {error}.")
+
+
+def _not_started(error: NotStarted) -> ProblemError:
+    log.error("a definition failed on an input", problem=str(error), exc_info=error)
+    return definition_failed(str(error))
 
 
 def _stale(error: StaleVersion) -> ProblemError:
@@ -125,10 +134,11 @@ HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
     NotAllowed: _handler(_not_allowed),
     Unreadable: _handler(_unreadable),
     UnknownHere: _handler(lambda error: ProblemError(503, error.code, f"{error}.", headers=RETRY_SOON)),
+    NotStarted: _handler(_not_started),
     StaleVersion: _handler(_stale),
     CountChanged: _handler(_count_changed),
     Overloaded: _handler(
-        lambda _: ProblemError(429, "overloaded", "Too many orders are waiting.", headers=RETRY_SOON)
+        lambda _: ProblemError(429, "overloaded", "Too many submissions are waiting.", headers=RETRY_SOON)
     ),
     TooManyWatches: _handler(
         lambda _: ProblemError(503, "too_many_streams", "Too many streams are open.", headers=RETRY_LATER)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row, Select, func, null, select, true, tuple_, union_all
 
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
-from orchestrator.queries.masking import masked, masked_body
+from orchestrator.queries.masking import Masking, masked
 from orchestrator.queries.paging import KEY, Page, read_page, shown
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import (
@@ -34,19 +35,21 @@ _IN_A_LIST: Final = tuple(dead_letters.c[name] for name in DeadLetterSummary.mod
 class DeadLetterQueries:
     """Dead letters, for people with the right to see them."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, masking: Masking = masked) -> None:
         self._reader = reader
+        self._masking = masking
 
     async def detail(self, dead_letter_id: UUID) -> DeadLetterDetail | None:
         """One dead letter with headers and body, sensitive fields masked. Raises StorageUnavailable."""
         statement = select(dead_letters).where(dead_letters.c.dead_letter_id == dead_letter_id)
         row = await self._reader.row(statement)
-        return shown(self._reader, DeadLetterDetail, _detail)(row) if row is not None else None
+        view = partial(_detail, masking=self._masking)
+        return shown(self._reader, DeadLetterDetail, view, self._masking)(row) if row is not None else None
 
     async def page(self, wanted: DeadLetterFilter, page: Page) -> DeadLetterList:
         """Dead letters, newest first. Raises InvalidCursor and StorageUnavailable."""
         branches = list(_branches(wanted))
-        view = shown(self._reader, DeadLetterSummary, _summary)
+        view = shown(self._reader, DeadLetterSummary, _summary, self._masking)
         items, following = await read_page(self._reader, branches, page, "d", view)
         return DeadLetterList(items=items, next_cursor=following)
 
@@ -120,15 +123,15 @@ def _summary(row: Row[Any]) -> DeadLetterSummary:
     return DeadLetterSummary.model_validate(row._asdict())
 
 
-def _detail(row: Row[Any]) -> DeadLetterDetail:
-    form, body = masked_body(bytes(row.body))
+def _detail(row: Row[Any], masking: Masking) -> DeadLetterDetail:
+    form, body = masking.body(bytes(row.body))
     return DeadLetterDetail(
         **_summary(row).model_dump(),
         exchange=row.exchange,
         routing_key=row.routing_key,
         message_id=row.message_id,
         error_stack=row.error_stack,
-        headers=masked(row.headers),
+        headers=masking(row.headers),
         body_form=form,
         body=body,
         body_bytes=len(row.body),

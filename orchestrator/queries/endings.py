@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from messaging.identifiers import first_id_at
+from orchestrator.core.registry import Registry
+from orchestrator.core.state import End, Status
 from orchestrator.queries.reader import Reader
 from orchestrator.tables import sagas
 
@@ -24,7 +26,7 @@ LOOKED_AT: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Sagas that ended in one minute in one way."""
+    """Sagas that ended in one minute in one way, whatever their definitions call it."""
 
     minute: datetime
     ended_as: str
@@ -46,14 +48,15 @@ class Endings:
 class EndingQueries:
     """Counts of what ended lately."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, registry: Registry) -> None:
         self._reader = reader
+        self._cancelled = sorted({each.labels.cancelled for each in registry})
 
     async def by_minute(self, now: datetime) -> Endings:
         """The last `MINUTES` minutes, the present one included. Raises StorageUnavailable."""
         since = now.replace(second=0, microsecond=0) - timedelta(minutes=MINUTES - 1)
         newest = (
-            select(sagas.c.ended_at, sagas.c.ended_as, sagas.c.created_at)
+            select(sagas.c.ended_at, self._end().label("ended_as"), sagas.c.created_at)
             .where(sagas.c.saga_id >= first_id_at(since - LONGEST_RUN))
             .order_by(sagas.c.saga_id.desc())
             .limit(LOOKED_AT)
@@ -70,3 +73,11 @@ class EndingQueries:
         ended = (Ended(row.minute, row.ended_as, row.sagas) for row in rows if row.minute)
         looked_at_all = sum(row.sagas for row in rows) < LOOKED_AT
         return Endings(tuple(ended), None if looked_at_all else min(row.began for row in rows))
+
+    def _end(self) -> ColumnElement[str]:
+        """How a saga ended; of what was undone, by its definition's own label."""
+        return case(
+            (sagas.c.status == Status.COMPLETED, End.COMPLETED.value),
+            (sagas.c.ended_as.in_(self._cancelled), End.CANCELLED.value),
+            else_=End.REJECTED.value,
+        )

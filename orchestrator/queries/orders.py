@@ -10,19 +10,19 @@ from uuid import UUID
 from sqlalchemy import Row, Select, Uuid, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from contracts.orders import AcceptedOrder
 from orchestrator.codec import Unreadable, load_order
+from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.registry import Registry
-from orchestrator.core.state import ENDED, Saga, Status
+from orchestrator.core.state import Saga, Status
 from orchestrator.core.values import replace
 from orchestrator.progress import Standing
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
-from orchestrator.queries.sagas import WHOLE_SAGA, HistoryRow, saga_of, whole_sagas
+from orchestrator.queries.sagas import WHOLE_SAGA, saga_of, whole_sagas
 from orchestrator.queries.views import FailureView, LineView, OrderList, OrderView
 from orchestrator.sagas.order_fulfillment import END_STATUSES, OrderStatus
 from orchestrator.tables import orders, sagas
-
-_TURNED: Final = frozenset({Status.COMPENSATING, Status.COMPENSATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,38 @@ class OrderFilter:
     statuses: tuple[OrderStatus, ...] = ()
 
 
+def is_of_orders(definition: SagaDefinition) -> bool:
+    """Whether its sagas are started by orders."""
+    return issubclass(definition.accepted or definition.input, AcceptedOrder)
+
+
+def order_definitions(registry: Registry) -> frozenset[str]:
+    """The names of those definitions whose sagas are started by orders."""
+    return frozenset(each.name for each in registry if is_of_orders(each))
+
+
 class OrderQueries:
-    """Orders, for their customers."""
+    """Orders, for their customers. Sagas that are about something else are none."""
 
     def __init__(self, reader: Reader, registry: Registry) -> None:
         self._registry = registry
         self._reader = reader
+        self._are_orders = sagas.c.definition.in_(sorted(order_definitions(registry)))
 
     async def saga_of(self, order_id: UUID) -> Saga | None:
         """The saga of an order. Raises StorageUnavailable and Unreadable."""
-        row = await self._reader.row(_of_order(order_id))
-        return saga_of(row, self._registry) if row is not None else None
+        row = await self._reader.row(self._of_order(order_id))
+        return self._whole(row) if row is not None else None
 
     async def order(self, order_id: UUID) -> OrderView | None:
         """An order as its customer sees it, whatever can be read of it. Raises StorageUnavailable."""
-        row = await self._reader.row(_of_order(order_id))
+        row = await self._reader.row(self._of_order(order_id))
         return self._view_of(row) if row is not None else None
 
     async def saga_id_of(self, order_id: UUID) -> UUID | None:
         """Which saga an order has. Raises StorageUnavailable."""
-        row = await self._reader.row(select(orders.c.saga_id).where(orders.c.order_id == order_id))
+        found = select(orders.c.saga_id).join_from(orders, sagas, _OF_ITS_SAGA)
+        row = await self._reader.row(found.where(orders.c.order_id == order_id, self._are_orders))
         return row.saga_id if row is not None else None
 
     async def standings(self, order_ids: Collection[UUID]) -> Mapping[UUID, Standing]:
@@ -64,20 +76,40 @@ class OrderQueries:
 
     async def page(self, wanted: OrderFilter, page: Page) -> OrderList:
         """Orders, newest first. Raises InvalidCursor and StorageUnavailable."""
-        items, following = await read_page(self._reader, list(_branches(wanted)), page, "o", self._view_of)
+        items, following = await read_page(
+            self._reader, list(self._branches(wanted)), page, "o", self._view_of
+        )
         return OrderList(items=items, next_cursor=following)
+
+    def _whole(self, row: Row[Any]) -> Saga:
+        """The saga of a row, with its order also where its definition is not known here (S13)."""
+        saga = saga_of(row, self._registry)
+        known = isinstance(saga.input, AcceptedOrder)
+        return saga if known else replace(saga, input=load_order(row.document))
+
+    def _of_order(self, order_id: UUID) -> Select[Any]:
+        whole = select(*WHOLE_SAGA).join_from(orders, sagas, _OF_ITS_SAGA)
+        return whole.where(orders.c.order_id == order_id, self._are_orders)
+
+    def _branches(self, wanted: OrderFilter) -> Iterator[Select[Any]]:
+        """One selection a customer and status, each bounded by an index; active sagas are few."""
+        statuses = tuple(dict.fromkeys(wanted.statuses))
+        for customer_id in tuple(dict.fromkeys(wanted.customer_ids)) or (None,):
+            key = sagas.c.saga_id if customer_id is None else orders.c.order_id
+            base = whole_sagas().add_columns(key.label(KEY)).where(self._are_orders)
+            if customer_id is not None:
+                base = base.where(orders.c.customer_id == customer_id)
+            yield from _by_status(base, statuses)
 
     def _view_of(self, row: Row[Any]) -> OrderView:
         try:
-            return order_view(saga_of(row, self._registry))
+            return order_view(self._whole(row))
         except Unreadable as error:
             self._reader.note_unreadable("order", row.order_id, str(error))
             return _remains(row, str(error))
 
 
-def _of_order(order_id: UUID) -> Select[Any]:
-    of_its_saga = sagas.c.saga_id == orders.c.saga_id
-    return select(*WHOLE_SAGA).join_from(orders, sagas, of_its_saga).where(orders.c.order_id == order_id)
+_OF_ITS_SAGA: Final = sagas.c.saga_id == orders.c.saga_id
 
 
 def _remains(row: Row[Any], reason: str) -> OrderView:
@@ -90,7 +122,7 @@ def _remains(row: Row[Any], reason: str) -> OrderView:
         order_id=row.order_id,
         saga_id=row.saga_id,
         customer_id=row.customer_id,
-        status=OrderStatus(row.order_status),
+        status=_status(row.order_status),
         compensating=row.status == Status.COMPENSATING,
         currency=order.currency if order else None,
         total=order.total if order else None,
@@ -104,6 +136,11 @@ def _remains(row: Row[Any], reason: str) -> OrderView:
     )
 
 
+def _status(label: str) -> OrderStatus | str:
+    """A saga's label; another definition of orders may have words of its own."""
+    return OrderStatus(label) if label in set(OrderStatus) else label
+
+
 def order_view(saga: Saga) -> OrderView:
     """The order of a saga as its customer sees it."""
     order = saga.input
@@ -111,7 +148,7 @@ def order_view(saga: Saga) -> OrderView:
         order_id=saga.subject_id,
         saga_id=saga.saga_id,
         customer_id=order.customer_id,
-        status=OrderStatus(saga.label),
+        status=_status(saga.label),
         compensating=saga.status is Status.COMPENSATING,
         currency=order.currency,
         total=order.total,
@@ -122,42 +159,6 @@ def order_view(saga: Saga) -> OrderView:
         updated_at=saga.updated_at,
         ended_at=saga.ended_at,
     )
-
-
-def order_then(saga: Saga, entry: HistoryRow) -> OrderView:
-    """The order as it was right after an entry of its saga's history.
-
-    Why and when a saga turned round never changes after it has (S8), so the present saga knows it.
-    """
-    status = Status(entry.led_to["status"])
-    turned, ended = status in _TURNED, status in ENDED
-    return order_view(
-        replace(
-            saga,
-            status=status,
-            label=entry.led_to["order_status"],
-            failure=saga.failure if turned else None,
-            cancel_requested_at=saga.cancel_requested_at if turned else None,
-            updated_at=entry.at,
-            ended_at=saga.ended_at if ended else None,
-        )
-    )
-
-
-def seen_by_customer(entry: HistoryRow) -> tuple[str, bool]:
-    """What of an entry a customer can see: entries that agree in it look the same (S8)."""
-    return str(entry.led_to["order_status"]), entry.led_to["status"] == Status.COMPENSATING
-
-
-def _branches(wanted: OrderFilter) -> Iterator[Select[Any]]:
-    """One selection a customer and status, each bounded by an index; active sagas are few."""
-    statuses = tuple(dict.fromkeys(wanted.statuses))
-    for customer_id in tuple(dict.fromkeys(wanted.customer_ids)) or (None,):
-        key = sagas.c.saga_id if customer_id is None else orders.c.order_id
-        base = whole_sagas().add_columns(key.label(KEY))
-        if customer_id is not None:
-            base = base.where(orders.c.customer_id == customer_id)
-        yield from _by_status(base, statuses)
 
 
 def _by_status(base: Select[Any], statuses: Sequence[OrderStatus]) -> Iterator[Select[Any]]:

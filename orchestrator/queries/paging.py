@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import CompoundSelect, Row, Select, select, union_all
 
-from orchestrator.queries.masking import masked
+from orchestrator.queries.masking import Masking, masked
 from orchestrator.queries.reader import Reader
 
 DEFAULT_LIMIT: Final = 50
@@ -86,14 +86,16 @@ async def read_page(
     return items, following
 
 
-def shown(reader: Reader, model: type[S], view: Callable[[Row[Any]], S]) -> Callable[[Row[Any]], S]:
+def shown(
+    reader: Reader, model: type[S], view: Callable[[Row[Any]], S], masking: Masking = masked
+) -> Callable[[Row[Any]], S]:
     """`view`, which shows a row as it is stored where that is not what it should be (S25)."""
 
     def of(row: Row[Any]) -> S:
         try:
             return view(row)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            stored = masked(row._asdict()) | {"body": None}
+            stored = masking(row._asdict()) | {"body": None}
             reader.note_unreadable(model.__name__, getattr(row, KEY, row[0]), type(error).__name__)
             return model.model_construct(**{name: stored.get(name) for name in model.model_fields})
 

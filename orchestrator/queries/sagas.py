@@ -8,25 +8,40 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Boolean, ColumnElement, Row, Select, Text, and_, cast, literal_column, or_, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
 from orchestrator.codec import Unreadable, check_fits, read_saga
 from orchestrator.core.registry import Registry
-from orchestrator.core.state import ENDED, IncidentKind, Saga, Status, StepState, Undo
-from orchestrator.queries.masking import masked
+from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
+from orchestrator.core.values import replace
+from orchestrator.queries.masking import masking_of
 from orchestrator.queries.paging import KEY, Page, numbered, read_page
+from orchestrator.queries.pieces import input_of, step_views, wait_views
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import (
+    FailureView,
     HistoryList,
     HistoryView,
     IncidentView,
     SagaDetail,
     SagaFailure,
     SagaList,
+    SagaStanding,
     SagaSummary,
-    StepStatus,
-    StepView,
+    SagaView,
 )
 from orchestrator.tables import history, orders, sagas
 
@@ -77,6 +92,7 @@ class SagaFilter:
     steps: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
     order_ids: tuple[UUID, ...] = ()
+    definitions: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -98,17 +114,63 @@ class SagaQueries:
     def __init__(self, reader: Reader, registry: Registry) -> None:
         self._reader = reader
         self._registry = registry
+        self.masking = masking_of(registry)
+        """What is hidden of sagas."""
 
     async def saga(self, saga_id: UUID) -> Saga | None:
         """A saga as it stands. Raises StorageUnavailable and Unreadable."""
-        row = await self._reader.row(whole_sagas().where(sagas.c.saga_id == saga_id))
+        row = await self._row(saga_id)
+        return self._saga_of(row) if row is not None else None
+
+    async def started(self, saga_id: UUID) -> SagaView | None:
+        """A saga as whoever started it sees it, whatever can be read of it. Raises StorageUnavailable."""
+        row = await self._row(saga_id)
         if row is None:
             return None
+        try:
+            return self.view_of(self._saga_of(row))
+        except Unreadable as error:
+            return _remains_of(row, str(error))
+
+    async def definition_of(self, saga_id: UUID) -> str | None:
+        """The name of a saga's definition; None where there is no such saga. Raises StorageUnavailable."""
+        row = await self._reader.row(select(sagas.c.definition).where(sagas.c.saga_id == saga_id))
+        return row.definition if row is not None else None
+
+    def view_of(self, saga: Saga) -> SagaView:
+        """A saga as whoever started it sees it."""
+        definition = self._registry.find(saga.definition, saga.definition_version)
+        return SagaView(
+            **dict(self.standing_of(saga)),
+            input=input_of(saga, self.masking),
+            waits=tuple(wait_views(definition, saga, self.masking)),
+        )
+
+    def standing_of(self, saga: Saga) -> SagaStanding:
+        """Where a saga stands, as whoever started it sees it."""
+        return SagaStanding(
+            saga_id=saga.saga_id,
+            subject_id=saga.subject_id,
+            definition=saga.definition,
+            definition_version=saga.definition_version,
+            status=saga.status,
+            label=saga.label,
+            failure=FailureView.model_validate(saga.failure) if saga.failure else None,
+            cancel_requested_at=saga.cancel_requested_at,
+            created_at=saga.created_at,
+            updated_at=saga.updated_at,
+            ended_at=saga.ended_at,
+        )
+
+    async def _row(self, saga_id: UUID) -> Row[Any] | None:
+        return await self._reader.row(whole_sagas().where(sagas.c.saga_id == saga_id))
+
+    def _saga_of(self, row: Row[Any]) -> Saga:
         try:
             saga = saga_of(row, self._registry)
             check_fits(saga, self._registry.find(saga.definition, saga.definition_version))
         except Unreadable as error:
-            self._reader.note_unreadable("saga", saga_id, str(error))
+            self._reader.note_unreadable("saga", row.saga_id, str(error))
             raise
         return saga
 
@@ -134,7 +196,7 @@ class SagaQueries:
         found = await self.summary(saga_id)
         if found is None:
             return None
-        items = tuple(_history_view(row, found) for row in rows[: page.limit])
+        items = tuple(self._history_view(row, found) for row in rows[: page.limit])
         return HistoryList(
             items=items, next_cursor=history_cursor(items[-1].seq) if len(rows) > page.limit else None
         )
@@ -147,14 +209,15 @@ class SagaQueries:
 
     async def detail(self, saga_id: UUID, allowed: Callable[[Saga], tuple[str, ...]]) -> SagaDetail | None:
         """A saga with all that is known of it; ``allowed`` tells what may be done to it."""
-        try:
-            saga = await self.saga(saga_id)
-        except Unreadable as error:
-            return await self._remains(saga_id, str(error))
-        if saga is None:
+        row = await self._row(saga_id)
+        if row is None:
             return None
+        try:
+            saga = self._saga_of(row)
+        except Unreadable as error:
+            return await self._remains(saga_id, row.customer_id, str(error))
         latest = await self._latest(saga_id, saga.version + 1, MAX_HISTORY)
-        return self._detail(saga, latest[::-1], allowed(saga))
+        return self._detail(saga, row.customer_id, latest[::-1], allowed(saga))
 
     async def page(self, wanted: SagaFilter, page: Page) -> SagaList:
         """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
@@ -163,32 +226,39 @@ class SagaQueries:
         )
         return SagaList(items=items, next_cursor=following)
 
-    async def _remains(self, saga_id: UUID, reason: str) -> SagaDetail | None:
+    async def _remains(self, saga_id: UUID, owner: str, reason: str) -> SagaDetail | None:
         """What is left of a saga that cannot be read, and an incident that says why."""
         found = await self.summary(saga_id)
         if found is None:
             return None
         entries = (await self._latest(saga_id, found.version + 1, MAX_HISTORY))[::-1]
         return SagaDetail(
-            **found.model_dump(exclude={"incident_kinds"}),
+            **found.model_dump(exclude={"incident_kinds", "label"}),
+            owner=owner,
             incidents=(unreadable_incident(found, reason),),
             failure=None,
             cancel_requested_at=None,
             steps=(),
             allowed_actions=(),
-            history=tuple(_history_view(entry, found) for entry in entries),
+            history=tuple(self._history_view(entry, found) for entry in entries),
             history_omitted=entries[0].version - 1 if entries else 0,
         )
 
-    def _detail(self, saga: Saga, entries: list[HistoryRow], allowed: tuple[str, ...]) -> SagaDetail:
+    def _detail(
+        self, saga: Saga, owner: str, entries: list[HistoryRow], allowed: tuple[str, ...]
+    ) -> SagaDetail:
+        definition = self._registry.find(saga.definition, saga.definition_version)
         return SagaDetail(
             saga_id=saga.saga_id,
             order_id=saga.subject_id,
             definition=saga.definition,
             definition_version=saga.definition_version,
+            owner=owner,
+            input=input_of(saga, self.masking),
             status=saga.status,
             order_status=saga.label,
             step=saga.awaited[0].step if saga.awaited else None,
+            awaits=tuple(awaited.step for awaited in saga.awaited),
             direction=saga.direction,
             version=saga.version,
             incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
@@ -198,24 +268,34 @@ class SagaQueries:
             created_at=saga.created_at,
             updated_at=saga.updated_at,
             ended_at=saga.ended_at,
-            steps=tuple(self._steps(saga)),
+            steps=tuple(step_views(definition, saga, self.masking)),
+            waits=tuple(wait_views(definition, saga, self.masking)),
             allowed_actions=allowed,
-            history=tuple(_history_view(entry, saga) for entry in entries),
+            history=tuple(self._history_view(entry, saga) for entry in entries),
             history_omitted=entries[0].version - 1 if entries else 0,
         )
 
-    def _steps(self, saga: Saga) -> Iterator[StepView]:
-        definition = self._registry.find(saga.definition, saga.definition_version)
-        for step in saga.steps:
-            yield StepView(
-                name=step.name,
-                kind=definition[step.name].kind
-                if definition is not None and step.name in definition
-                else None,
-                status=step_status(step),
-                attempts=saga.attempts.get(step.name, 0),
-                compensation_attempts=saga.attempts.get(f"{step.name}:compensating", 0),
-                result=masked(step.result),
+    def _history_view(self, entry: HistoryRow, saga: Saga | SagaSummary) -> HistoryView:
+        """An entry; of one that cannot be read, that there is one (S25)."""
+        try:
+            return HistoryView(
+                seq=entry.version,
+                at=entry.at,
+                kind=entry.kind,
+                accepted=self.masking(entry.accepted),
+                **entry.led_to,
+            )
+        except (ValueError, TypeError):
+            return HistoryView(
+                seq=entry.version,
+                at=entry.at,
+                kind="unreadable",
+                accepted={},
+                status=saga.status,
+                order_status=saga.label,
+                step=None,
+                direction=saga.direction,
+                sent=(),
             )
 
 
@@ -226,6 +306,32 @@ async def every_entry(sagas: SagaQueries, saga_id: UUID, after: int = 0) -> list
         some = await sagas.entries(saga_id, some[-1].version)
         found = [*found, *some]
     return found
+
+
+_TURNED: Final = frozenset({Status.COMPENSATING, Status.COMPENSATED})
+
+
+def saga_then(saga: Saga, entry: HistoryRow) -> Saga:
+    """The saga as it was from outside right after an entry of its history.
+
+    Why and when a saga turned round never changes after it has (S8), so the present saga knows it.
+    """
+    status = Status(entry.led_to["status"])
+    turned, ended = status in _TURNED, status in ENDED
+    return replace(
+        saga,
+        status=status,
+        label=entry.led_to["order_status"],
+        failure=saga.failure if turned else None,
+        cancel_requested_at=saga.cancel_requested_at if turned else None,
+        updated_at=entry.at,
+        ended_at=saga.ended_at if ended else None,
+    )
+
+
+def seen_from_outside(entry: HistoryRow) -> tuple[str, bool]:
+    """What of an entry whoever started the saga can see: entries that agree in it look the same (S8)."""
+    return str(entry.led_to["order_status"]), entry.led_to["status"] == Status.COMPENSATING
 
 
 _HISTORY: Final = "h"
@@ -245,19 +351,6 @@ def _entries_of(saga_id: UUID) -> Select[Any]:
     return select(entry.version, entry.at, entry.kind, entry.accepted, entry.led_to).where(
         history.c.saga_id == saga_id
     )
-
-
-_UNDONE: Final[Mapping[Undo, StepStatus]] = {
-    Undo.AWAITED: "compensating",
-    Undo.UNDONE: "compensated",
-    Undo.NOTHING: "nothing_to_undo",
-    Undo.SETTLED: "settled",
-}
-
-
-def step_status(step: StepState) -> StepStatus:
-    """One word for a step: what became of its undoing, else of its own effect."""
-    return _UNDONE.get(step.undo) or step.forward.value
 
 
 def whole_sagas() -> Select[Any]:
@@ -286,17 +379,20 @@ def _branches(wanted: SagaFilter, registry: Registry) -> Iterator[Select[Any]]:
         yield base.where(sagas.c.ended_as.is_(None), sagas.c.status.in_(active))
     for status in statuses:
         for result in registry.ends_as(status) if status in ENDED else ():
-            yield base.where(sagas.c.ended_as == result)
+            yield base.where(sagas.c.ended_as == result, sagas.c.status == status)
 
 
 def _conditions(wanted: SagaFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.steps:
         # An ended saga awaits no step, and the active ones have an index.
-        yield and_(sagas.c.ended_as.is_(None), sagas.c.step.in_(wanted.steps))
+        awaited = or_(sagas.c.step.in_(wanted.steps), _STEP_OF_BRANCH.in_(wanted.steps))
+        yield and_(sagas.c.ended_as.is_(None), awaited)
     if wanted.incidents:
         yield or_(*_incident_conditions(wanted.incidents))
     if wanted.order_ids:
         yield sagas.c.order_id.in_(wanted.order_ids)
+    if wanted.definitions:
+        yield sagas.c.definition.in_(wanted.definitions)
     if wanted.created_after is not None:
         yield sagas.c.created_at >= wanted.created_after
         yield sagas.c.saga_id >= first_id_at(wanted.created_after - CLOCKS_AGREE_WITHIN)
@@ -304,6 +400,9 @@ def _conditions(wanted: SagaFilter) -> Iterator[ColumnElement[bool]]:
         yield sagas.c.created_at < wanted.created_before
         yield sagas.c.saga_id < first_id_at(wanted.created_before + CLOCKS_AGREE_WITHIN)
 
+
+_STEP_OF_BRANCH: Final = func.split_part(sagas.c.step, "[", 1)
+"""``ship`` of ``ship[2]``."""
 
 SOME_INCIDENT: Final = literal_column("sagas.incident_kinds <> '{}'::text[]", Boolean)
 NO_INCIDENT: Final = literal_column("sagas.incident_kinds = '{}'::text[]", Boolean)
@@ -328,33 +427,24 @@ def _summary(row: Row[Any]) -> SagaSummary:
     return SagaSummary.model_validate(row._asdict())
 
 
+def _remains_of(row: Row[Any], reason: str) -> SagaView:
+    """What is left of a saga that cannot be read (S25), for whoever started it."""
+    names = SagaView.model_fields.keys() & row._mapping.keys()
+    return SagaView(
+        **{name: getattr(row, name) for name in names},
+        subject_id=row.order_id,
+        label=row.order_status,
+        input=None,
+        waits=(),
+        failure=None,
+        cancel_requested_at=None,
+        unreadable=reason,
+    )
+
+
 def unreadable_incident(found: SagaSummary, reason: str) -> IncidentView:
     """What a person is told of a saga that cannot be read (S25)."""
     kind = IncidentKind.UNREADABLE
     return IncidentView(
         kind=kind, step=found.step or "", direction=found.direction, since=found.updated_at, message=reason
     )
-
-
-def _history_view(entry: HistoryRow, saga: Saga | SagaSummary) -> HistoryView:
-    """An entry; of one that cannot be read, that there is one (S25)."""
-    try:
-        return HistoryView(
-            seq=entry.version,
-            at=entry.at,
-            kind=entry.kind,
-            accepted=masked(entry.accepted),
-            **entry.led_to,
-        )
-    except (ValueError, TypeError):
-        return HistoryView(
-            seq=entry.version,
-            at=entry.at,
-            kind="unreadable",
-            accepted={},
-            status=saga.status,
-            order_status=saga.label if isinstance(saga, Saga) else saga.order_status,
-            step=None,
-            direction=saga.direction,
-            sent=(),
-        )

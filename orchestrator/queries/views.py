@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from contracts.envelope import Direction
-from orchestrator.core.definition import StepKind
+from orchestrator.core.definition import OnDeadline, StepKind
 from orchestrator.core.state import End, IncidentKind, Status
 from orchestrator.queries.paging import Listing
 from orchestrator.sagas.order_fulfillment import OrderStatus
@@ -35,8 +35,23 @@ class View(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
+class Labelled(View):
+    """Base of what shows where a saga stands in its definition's own words."""
+
+    order_status: str = Field(description="The same as `label`, by the name that it had for orders")
+
+    @computed_field(description="Where it stands, in its definition's own words")  # type: ignore[prop-decorator]
+    @property
+    def label(self) -> str:
+        """See above."""
+        return self.order_status
+
+
+ABOUT = Field(description="What it is about: its order; the saga itself where it is about no order")
+
+
 class FailureView(View):
-    """Why an order will not be fulfilled."""
+    """Why a saga turned round, so that an order will not be fulfilled."""
 
     code: str = Field(description="Such as out_of_stock, payment_declined, step_deadline or cancelled")
     message: str
@@ -56,7 +71,7 @@ class OrderView(View):
     order_id: UUID
     saga_id: UUID
     customer_id: str
-    status: OrderStatus
+    status: OrderStatus | str = Field(description="The label of its saga")
     compensating: bool = Field(description="What was done for the order is being undone")
     currency: str | None = Field(description="null only where the stored order cannot be read")
     total: int | None = Field(
@@ -87,15 +102,14 @@ class IncidentView(View):
     message: str
 
 
-class SagaSummary(View):
+class SagaSummary(Labelled):
     """A saga as it stands in a list."""
 
     saga_id: UUID
-    order_id: UUID
+    order_id: UUID = ABOUT
     definition: str
     definition_version: int
     status: Status
-    order_status: str
     step: str | None = Field(description="The step whose answer is awaited; null when there is none")
     direction: Direction
     version: int
@@ -125,17 +139,71 @@ StepStatus = Literal[
 
 
 class StepView(View):
-    """What is known of one step of a saga."""
+    """What is known of one piece of a saga's course: a step, a branch of one, or a wait."""
 
     name: str
-    kind: StepKind | None = Field(description="null where the definition's version is not known here")
+    kind: StepKind | None = Field(
+        description="null for a wait, and where the definition's version is not known here"
+    )
+    stage: int | None = Field(
+        None, description="Pieces of one stage are awaited together; counted from 0, null where unknown"
+    )
+    item: Any = Field(None, description="What a branch is about; sensitive fields are masked")
     status: StepStatus
     attempts: int = Field(description="Copies of its command that were sent")
     compensation_attempts: int
     result: dict[str, Any]
 
 
-class HistoryView(View):
+class SignalView(View):
+    """What came from outside for a wait; sensitive fields are masked."""
+
+    body: dict[str, Any]
+    sender: str
+    at: Time
+
+
+class WaitView(View):
+    """A wait of a saga's course: for a signal from outside, or for time alone."""
+
+    name: str
+    status: StepStatus
+    open: bool = Field(description="A signal would be taken now; one that comes early is kept")
+    since: Time | None = Field(description="null while it is not waited for")
+    deadline_at: Time | None = Field(description="null while it is not waited for")
+    on_deadline: OnDeadline
+    signal: str | None = Field(description="What the signal is called; null where only time is waited for")
+    signal_schema: dict[str, Any] | None = Field(description="JSON Schema of the signal's body")
+    received: SignalView | None
+
+
+class SagaStanding(View):
+    """Where a saga stands, as whoever started it sees it."""
+
+    saga_id: UUID
+    subject_id: UUID = ABOUT
+    definition: str
+    definition_version: int
+    status: Status
+    label: str = Field(description="Where it stands, in its definition's own words")
+    failure: FailureView | None
+    cancel_requested_at: Time | None
+    created_at: Time
+    updated_at: Time
+    ended_at: Time | None
+
+
+class SagaView(SagaStanding):
+    """A saga as whoever started it sees it; sensitive fields of its input are masked."""
+
+    input: Any = Field(description="What it was started with; null where it cannot be read")
+    waits: tuple[WaitView, ...] = Field(description="What it waits for on its way, from outside")
+    unreadable: str | None = Field(
+        None, description="Why what is stored of it cannot be read, and so is not shown; null for all others"
+    )
+
+
+class HistoryView(Labelled):
     """One accepted input of a saga, and where it led."""
 
     seq: int
@@ -143,7 +211,6 @@ class HistoryView(View):
     kind: str
     accepted: dict[str, Any]
     status: Status
-    order_status: str
     step: str | None
     direction: Direction
     sent: tuple[dict[str, str], ...] = Field(description="Types and ids of the messages that it caused")
@@ -159,16 +226,18 @@ class SagaFailure(FailureView):
     ends_as: End
 
 
-class SagaDetail(View):
-    """A saga with its steps, incidents and history."""
+class SagaDetail(Labelled):
+    """A saga with its steps, waits, incidents and history."""
 
     saga_id: UUID
-    order_id: UUID
+    order_id: UUID = ABOUT
     definition: str
     definition_version: int
+    owner: str | None = Field(None, description="Who started it: the customer of an order, else a caller")
+    input: Any = Field(None, description="What it was started with; sensitive fields are masked")
     status: Status
-    order_status: str
-    step: str | None
+    step: str | None = Field(description="The first of the pieces of work that are awaited")
+    awaits: tuple[str, ...] = Field((), description="All of them")
     direction: Direction
     version: int
     incidents: tuple[IncidentView, ...]
@@ -179,6 +248,7 @@ class SagaDetail(View):
     updated_at: Time
     ended_at: Time | None
     steps: tuple[StepView, ...]
+    waits: tuple[WaitView, ...] = ()
     allowed_actions: tuple[str, ...] = Field(description="What may be done to it now")
     history: tuple[HistoryView, ...] = Field(description="Oldest first; of a very long one the latest part")
     history_omitted: int = Field(
@@ -191,9 +261,11 @@ class SagaMessageView(View):
 
     seq: int = Field(description="Of the history's entry that caused it, or that it caused")
     at: Time
-    kind: Literal["command", "event", "answer"]
+    kind: Literal["command", "event", "answer", "signal"]
     type: str
-    message_id: UUID | None = Field(description="null for an answer, which the history keeps by its content")
+    message_id: UUID | None = Field(
+        description="null for an answer or signal, which the history keeps by its content"
+    )
     body: Any
 
 

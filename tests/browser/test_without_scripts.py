@@ -48,6 +48,6 @@ async def test_filters_work_without_scripts(stage: Stage, plain: Page) -> None:
 
     assert "status=completed" in plain.url
     await expect(plain.get_by_role("link", name=f"Saga {saga_id}")).to_be_visible()
-    await plain.get_by_label("Saga or order id").fill(saga_id)
+    await plain.get_by_label("Id of a saga, or of what it is about").fill(saga_id)
     await plain.get_by_role("button", name="Find").click()
     await expect(plain.get_by_role("heading", level=1)).to_contain_text(saga_id)

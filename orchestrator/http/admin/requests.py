@@ -30,7 +30,8 @@ MAX_FILTER_VALUES: Final = 20
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
-StepName = Annotated[str, StringConstraints(min_length=1, max_length=69, pattern=PRINTABLE)]
+StepName = Annotated[str, StringConstraints(min_length=1, max_length=70, pattern=PRINTABLE)]
+"""Of a step, or of a branch of one, as in ``ship[2]``."""
 Moment = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
 Version = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 DryRun = Annotated[bool, Field(strict=True, description='Only tell what would be done; no 0, "no" or "off"')]
@@ -57,6 +58,7 @@ class SagaListQuery(ListQuery):
     step: Annotated[list[StepName], Field(max_length=MAX_FILTER_VALUES)] = []
     incident: Annotated[list[Literal["any", "none"] | IncidentKind], Field(max_length=MAX_FILTER_VALUES)] = []
     order_id: Annotated[list[UUID], Field(max_length=MAX_FILTER_VALUES)] = []
+    definition: Annotated[list[Text], Field(max_length=MAX_FILTER_VALUES)] = []
     created_after: Moment | None = None
     created_before: Moment | None = None
 
@@ -68,6 +70,7 @@ class SagaListQuery(ListQuery):
             steps=tuple(self.step),
             incidents=tuple(self.incident),
             order_ids=tuple(self.order_id),
+            definitions=tuple(self.definition),
             created_after=self.created_after,
             created_before=self.created_before,
         )
@@ -206,6 +209,12 @@ class Action(Reasoned):
         if version is None:
             raise ProblemError(428, "version_missing", "expected_version or If-Match is needed.")
         return version
+
+
+class Retry(Action):
+    """What is awaited once more; of several pieces of work one alone, where it is named."""
+
+    step: StepName | None = None
 
 
 class Resolution(Action):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.explanation import Explanation
-from orchestrator.http.admin.requests import Action, ListQuery, Resolution, SagaListQuery
+from orchestrator.http.admin.requests import Action, ListQuery, Resolution, Retry, SagaListQuery
 from orchestrator.http.admin.routes import AdminRoutes, asked_of, unless_known, versioned
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
@@ -53,12 +53,12 @@ class SagaEndpoints:
 
     async def retry(self, request: Request) -> Response:
         """Send what the saga awaits once more, with a full deadline (S10)."""
-        saga_id, asked, actor = await self._asked(request, Action)
-        await self._operations.retry(saga_id, actor, asked.version(request))
+        saga_id, asked, actor = await self._asked(request, Retry)
+        await self._operations.retry(saga_id, actor, asked.version(request), asked.step)
         return await self._shown(saga_id)
 
     async def cancel(self, request: Request) -> Response:
-        """Undo the order, as long as it has not been handed to the carrier (S9)."""
+        """Undo what was done, as long as that is possible (S9)."""
         saga_id, asked, actor = await self._asked(request, Action)
         await self._operations.cancel(saga_id, actor, asked.version(request))
         return await self._shown(saga_id)
@@ -87,6 +87,6 @@ def add_saga_routes(router: APIRouter, dependencies: Dependencies) -> None:
     routes.a_conditional_look(one, endpoints.show, SagaDetail, "See a saga")
     routes.a_list(f"{one}/history", endpoints.history, HistoryList, "List a saga's history")
     routes.a_look(f"{one}/explain", endpoints.explain, Explanation, "Why a saga stands where it stands")
-    routes.an_action(f"{one}/actions/retry", endpoints.retry, Action, SagaDetail, "Retry a saga")
+    routes.an_action(f"{one}/actions/retry", endpoints.retry, Retry, SagaDetail, "Retry a saga")
     routes.an_action(f"{one}/actions/cancel", endpoints.cancel, Action, SagaDetail, "Cancel a saga")
     routes.an_action(f"{one}/actions/resolve", endpoints.resolve, Resolution, SagaDetail, "Resolve a saga")

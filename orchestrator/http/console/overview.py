@@ -11,16 +11,16 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestrator.core.state import End
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.session import Session
 from orchestrator.http.console.situation import Situations
 from orchestrator.queries.endings import MINUTES, Endings
-from orchestrator.sagas.order_fulfillment import OrderStatus
 
 WIDTH: Final = 1140
 HEIGHT: Final = 110
 SLOT: Final = WIDTH / MINUTES
-_STACK: Final = (OrderStatus.COMPLETED, OrderStatus.REJECTED, OrderStatus.CANCELLED)
+_STACK: Final = (End.COMPLETED, End.REJECTED, End.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from orchestrator.http.console.login import Login
 from orchestrator.http.console.messages import MessagePages
 from orchestrator.http.console.overview import OverviewPages
 from orchestrator.http.console.rendering import Renderer, StaticFiles
+from orchestrator.http.console.saga import SagaPage
 from orchestrator.http.console.sagas import SagaPages
 from orchestrator.http.console.session import Session, Sessions
 from orchestrator.http.console.situation import Situations
@@ -52,6 +53,6 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
         "health": situations.health.recent,
     }
     yield from LivePages(desk, dependencies, snapshots).routes()
-    for pages in (SagaPages, MessagePages, DeadLetterPages, JobPages, AuditPages):
+    for pages in (SagaPages, SagaPage, MessagePages, DeadLetterPages, JobPages, AuditPages):
         yield from pages(desk, dependencies).routes()
     yield desk.page("/console/{rest:path}", nothing)

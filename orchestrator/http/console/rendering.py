@@ -76,6 +76,7 @@ class Renderer:
             words=words,
             pretty=pretty,
             short=short,
+            brief=brief,
         )
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
@@ -106,6 +107,10 @@ _STEERING: Final = re.compile(
     # Joiners belong to pictures made of several, and to scripts whose letters join: not to Latin.
     "|(?<![\u0600-\u1fff\u2600-\u27bf\ufe0f\U00010000-\U0010ffff])[\u200c\u200d]"
 )
+
+
+BRIEF: Final = 80
+"""Characters of a value on one line."""
 
 
 def moment(at: datetime) -> str:
@@ -143,6 +148,12 @@ def words(name: object) -> str:
 def short(identity: object) -> str:
     """The end of an id, where time-ordered ones differ."""
     return f"…{str(identity)[-12:]}"
+
+
+def brief(value: Any) -> str:
+    """A value on one line, cut where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 1]}…"
 
 
 def pretty(document: Any) -> str:
