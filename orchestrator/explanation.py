@@ -175,6 +175,7 @@ class Explainer:
         found = await self._queries.sagas.summary(saga_id)
         if found is None:
             return None
+        dead = await self._queries.dead_letters.open_of(saga_id)
         return Explanation(
             saga_id=found.saga_id,
             order_id=found.order_id,
@@ -189,7 +190,8 @@ class Explainer:
             outbox=None,
             queue=None,
             incidents=(unreadable_incident(found, reason),),
-            dead_letters=await self._queries.dead_letters.open_of(saga_id),
+            dead_letters=dead.items,
+            more_dead_letters=dead.next_cursor is not None,
             due_at=found.due_at,
             allowed_actions=(),
         )
