@@ -164,7 +164,7 @@ def test_the_audit_of_an_order_that_did_not_complete() -> None:
 
 def test_the_audit_of_an_order_that_says_it_completed() -> None:
     trace = begun(audit.OutsideAudit)
-    ended = replace(STARTED, status=Status.COMPLETED, order_status=OrderStatus.COMPLETED)
+    ended = replace(STARTED, status=Status.COMPLETED, label=OrderStatus.COMPLETED)
     trace.commits("orchestrator", trace.saga(ended))
     trace.commits("inventory", trace.moved("apple", 9))
     assert trace.at_the_end() == [

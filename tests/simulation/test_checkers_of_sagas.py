@@ -21,10 +21,11 @@ from orchestrator.core.inputs import (
     RetryRequested,
     SagaStarted,
 )
-from orchestrator.core.state import Awaiting, Incident, IncidentKind, Saga, Sending, Status
+from orchestrator.core.state import Awaited, Incident, IncidentKind, Saga, Sending, Status
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
+from simulation.cast import old_definition
 from simulation.checkers import messages, patience, retention, sagas
 from simulation.checkers.messages import AFTERMATH_S, AGAIN_WITHIN_S
 from simulation.facts import (
@@ -43,7 +44,6 @@ from simulation.facts import (
     Submitted,
 )
 from simulation.servers import BEGINNING
-from simulation.services import old_definition
 from simulation.storage.database import Change
 from simulation.storage.transaction import OutboxRow
 from simulation.weather import Fault
@@ -64,15 +64,21 @@ from tests.simulation.bad_traces import (
 ENDED = replace(
     STARTED,
     status=Status.COMPENSATED,
-    order_status=OrderStatus.REJECTED,
+    label=OrderStatus.REJECTED,
     ended_at=BEGINNING,
-    awaiting=None,
+    awaited=(),
     version=2,
 )
 RESERVED = OutcomeReceived("InventoryReservedEvent", "reserve", Direction.FORWARD)
 YOUNG_ID = first_id_at(BEGINNING)
 CANCELLED = CancelRequested(Actor("customer", "why"))
 PATIENCE = old_definition()["reserve"].policy
+
+
+def sent(attempts: int) -> tuple[Awaited, ...]:
+    """What a saga that has begun awaits, after so many copies."""
+    [awaited] = STARTED.awaited
+    return (replace(awaited, sending=Sending(attempts=attempts)),)
 
 
 def begun(checker: type) -> Trace:
@@ -84,15 +90,15 @@ def begun(checker: type) -> Trace:
 def test_an_ended_saga_that_goes_on() -> None:
     trace = begun(sagas.TerminalIsTerminal)
     assert trace.commits("orchestrator", trace.saga(ENDED)) == []
-    risen = replace(ENDED, order_status=OrderStatus.COMPLETED, status=Status.COMPLETED)
+    risen = replace(ENDED, label=OrderStatus.COMPLETED, status=Status.COMPLETED)
     assert trace.commits("orchestrator", trace.saga(risen)) == ["it had ended as rejected, now completed"]
-    waiting = replace(risen, awaiting=Awaiting("ship", Direction.FORWARD, BEGINNING))
+    waiting = replace(risen, awaited=(Awaited("ship", Direction.FORWARD, BEGINNING),))
     assert trace.commits("orchestrator", trace.saga(waiting)) == ["it has ended and awaits something"]
 
 
 def test_a_change_without_an_entry_and_an_entry_without_a_change() -> None:
     trace = begun(sagas.HistoryIsWhole)
-    paid = replace(STARTED, order_status=OrderStatus.PAID)
+    paid = replace(STARTED, label=OrderStatus.PAID)
     assert trace.commits("orchestrator", trace.saga(paid)) == ["its state changes without an entry"]
     assert trace.commits("orchestrator", entry(RESERVED, 2)) == ["entries [2] without a change of the saga"]
     later = trace.saga(replace(paid, version=3))
@@ -101,7 +107,7 @@ def test_a_change_without_an_entry_and_an_entry_without_a_change() -> None:
 
 def test_timers_are_no_state() -> None:
     trace = begun(sagas.HistoryIsWhole)
-    resent = replace(STARTED, sending=Sending(attempts=2), attempts={"reserve": 2}, due_at=BEGINNING)
+    resent = replace(STARTED, awaited=sent(2), attempts={"reserve": 2}, due_at=BEGINNING)
     assert trace.commits("orchestrator", trace.saga(resent)) == []
 
 
@@ -109,7 +115,7 @@ def test_a_history_that_does_not_lead_to_the_row() -> None:
     trace = begun(sagas.HistoryIsWhole)
     decided = machine.decide(old_definition(), STARTED, RESERVED, BEGINNING)
     assert isinstance(decided, Transition)
-    paid = replace(decided.saga, order_status=OrderStatus.PAID)
+    paid = replace(decided.saga, label=OrderStatus.PAID)
     trace.commits("orchestrator", trace.saga(paid), entry(RESERVED, 2))
     [objection] = trace.at_the_end()
     assert objection.startswith("its history leads to")
@@ -190,7 +196,7 @@ def test_a_dead_letter_of_which_the_saga_has_not_heard() -> None:
 def test_time_goes_on_although_a_command_failed_for_good() -> None:
     trace = begun(patience.DeadLettersStopTheClock)
     assert trace.commits("orchestrator", trace.dead(dead_letter()), trace.saga(held())) == []
-    resent = replace(held(), sending=Sending(attempts=1))
+    resent = replace(held(), awaited=sent(1))
     assert trace.commits("orchestrator", trace.saga(resent)) == [
         "another copy although ReserveInventory has failed for good"
     ]
@@ -204,7 +210,7 @@ def test_cancelled_after_the_shipment_was_asked_for() -> None:
     assert trace.commits("orchestrator", entry(CANCELLED, 2)) == []
     trace.commits("orchestrator", outgoing(command("ShipOrder")))
     assert trace.commits("orchestrator", entry(CANCELLED, 3)) == [
-        "it is cancelled although its shipment has been asked for"
+        "it is cancelled although its pivot has been asked for"
     ]
 
 
@@ -224,7 +230,7 @@ def test_a_dead_letter_left_open() -> None:
 def test_an_incident_left_open() -> None:
     trace = begun(sagas.IncidentsAreAboutSomething)
     assert trace.commits("orchestrator", trace.saga(held())) == []
-    elsewhere = replace(held(), awaiting=Awaiting("charge", Direction.FORWARD, BEGINNING))
+    elsewhere = replace(held(), awaited=(Awaited("charge", Direction.FORWARD, BEGINNING),))
     assert trace.commits("orchestrator", trace.saga(elsewhere)) == ["dead_letter about reserve is left open"]
     ended = replace(ENDED, incidents=held().incidents)
     assert trace.commits("orchestrator", trace.saga(ended)) == ["dead_letter about reserve is left open"]
