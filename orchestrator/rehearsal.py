@@ -184,11 +184,11 @@ def _differences(now: Transition, then: Mapping[str, Any], ended: bool) -> Itera
     if ended:
         compared.append(("it is shown as", saga.label, then.get("order_status")))
         compared.append(("it sends", sorted(sent + told), sorted(was_sent)))
-    else:
-        compared.append(("it asks for", sent, [name for name in sent if name in was_sent]))
     for what, here, there in compared:
         if here != there:
             yield f"{what} {_said(here)}, and was {_said(there)}"
+    if not ended and not set(sent) <= set(was_sent):
+        yield f"it asks for {_said(sorted(set(sent) - set(was_sent)))}, and did not"
 
 
 def _said(value: object) -> str:

@@ -118,11 +118,12 @@ class Knowledge:
     def work_of(self, message: Message) -> tuple[UUID, str, Direction] | None:
         """The piece of work that a command asks for, or that an outcome answers; None for anything else."""
         registry = self.cast.registry
-        if message.type not in registry.commands and message.type not in registry.events:
+        known = message.type in registry.commands or message.type in registry.events
+        if not known or message.correlation_id is None:
             return None
         try:
             said = json.loads(message.body)
-            return UUID(said["saga_id"]), said["step"], Direction(said["direction"])
+            return message.correlation_id, said["step"], Direction(said["direction"])
         except (ValueError, TypeError, KeyError):
             return None
 

@@ -138,11 +138,11 @@ class SaysTheSameAgain(Checker):
         for message in added_messages(fact):
             if EVENT_ID not in message.headers or is_foreign(message):
                 continue
-            work = self.known.work_of(message)
-            if work is None:
+            if message.type not in self.known.cast.registry.events:
                 continue
             if message.type in (StepSettled.__name__, StepRefused.__name__):
                 continue
+            work = self.known.work_of(message) or message.correlation_id
             said = (message.headers[EVENT_ID], message.body)
             before = self._said.setdefault((work, message.type), said)
             if before != said and str(message.correlation_id) not in self.known.lied_to:

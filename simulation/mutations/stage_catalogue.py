@@ -77,21 +77,25 @@ STAGE_MUTATIONS: Final[Sequence[Mutation]] = (
         "S22 one branch at least",
         "a pivot of which no branch succeeded is gone on from",
         (Patch(course, "leave_branches", stage_mutants.on_with_none),),
+        known=57,
     ),
     _Mutation(
         "S23 early signals are kept",
         "one that comes before its wait is forgotten",
         (mutants.rule("take_signal", stage_mutants.early_signal_lost),),
+        known=2,
     ),
     _Mutation(
         "S23 a signal is taken once",
         "a further one takes its place",
         (mutants.rule("take_signal", stage_mutants.signal_taken_twice),),
+        known=5,
     ),
     _Mutation(
         "S23 the same signal again",
         "it is refused",
         (mutants.rule("take_signal", stage_mutants.refused_when_repeated),),
+        known=5,
     ),
     _Mutation(
         "S23 a wait lasts",
@@ -105,5 +109,6 @@ STAGE_MUTATIONS: Final[Sequence[Mutation]] = (
         "S24 keys of a definition",
         "a caller's key counts for every definition",
         (Patch(Submission, "claimant", lambda original: property(lambda self: self.owner)),),
+        known=5,
     ),
 )

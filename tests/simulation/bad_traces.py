@@ -18,7 +18,7 @@ from orchestrator.core.state import Saga
 from orchestrator.storage import DeadLetter, DeadLetterStatus, HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow, StoredOutcome
-from simulation.cast import old_definition
+from simulation.cast import ORDERS, Cast, old_definition
 from simulation.checkers.inspection import Checker, Inspection
 from simulation.facts import Committed, Fact
 from simulation.servers import BEGINNING
@@ -43,8 +43,8 @@ STARTED: Saga = machine.start(old_definition(), SAGA_ID, ORDER_ID, ORDER, BEGINN
 class Trace:
     """One checker and what it has been shown; every method returns what it objects to."""
 
-    def __init__(self, checker: type[Checker]) -> None:
-        self._inspection = Inspection([checker])
+    def __init__(self, checker: type[Checker], cast: Cast = ORDERS) -> None:
+        self._inspection = Inspection([checker], cast)
         self._saga: Saga | None = None
         self._rows: dict[tuple[str, str], LedgerRow] = {}
         self._stock: dict[str, StockRow] = {}

@@ -211,7 +211,7 @@ def test_cancelled_after_the_shipment_was_asked_for() -> None:
     assert trace.commits("orchestrator", entry(CANCELLED, 2)) == []
     trace.commits("orchestrator", outgoing(command("ShipOrder")))
     assert trace.commits("orchestrator", entry(CANCELLED, 3)) == [
-        "it is cancelled although its shipment has been asked for"
+        "it is cancelled although its pivot has been asked for"
     ]
 
 

@@ -30,5 +30,5 @@ def storage(databases: Databases) -> Iterator[Storage]:
 def test_no_rule_is_broken_on_postgresql(seed: int, storage: Storage) -> None:
     outcome = run_seeds([seed], storage)
 
-    assert outcome.violations == {}, "\n".join(line for report in outcome.reports.values() for line in report)
+    assert outcome.violations == {}, "\n".join(line for told in outcome.reports.values() for line in told)
     assert outcome.orders > 0
