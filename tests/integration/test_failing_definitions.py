@@ -10,7 +10,7 @@ import pytest
 
 from contracts import events
 from migrations.run import migrate_async
-from orchestrator.core.definition import OnDeadline, StepPolicy, Wait
+from orchestrator.core.definition import OnDeadline, Stage, StepPolicy, Wait
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.sagas.order_fulfillment import order_fulfillment
@@ -32,7 +32,7 @@ def picky(*between: Wait) -> Registry:
             raise LookupError("nobody knows c-13")
         return charge.arguments(order, results)
 
-    course = (reserve, *between, replace(charge, arguments=arguments), *rest)
+    course: tuple[Stage, ...] = (reserve, *between, replace(charge, arguments=arguments), *rest)
     return Registry([replace(own, course=course)])
 
 
