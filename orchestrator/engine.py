@@ -22,19 +22,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from pydantic import ValidationError
 
 from contracts.routing import ORCHESTRATOR
 from messaging.compose import command_message, event_message
 from messaging.identifiers import NewId
 from messaging.measures import Reading
 from messaging.transport import Message
-from orchestrator.codec import Unreadable, check_fits
+from orchestrator.codec import Unreadable, check_fits, describe
 from orchestrator.core import machine, timers
 from orchestrator.core.asking import awaited_command
 from orchestrator.core.definition import SagaDefinition
@@ -91,12 +92,18 @@ Answer = Decision | UnknownSaga | UnknownVersion | UnreadableSaga
 
 @dataclass(slots=True)
 class Work:
-    """What one transaction has decided so far, before it is written."""
+    """What one transaction has decided so far, before it is written.
+
+    Attributes:
+        unreadable: why sagas that were locked could not be read.
+        undecided: of which sagas an input could not be decided, and why.
+    """
 
     now: datetime
     sagas: dict[UUID, Saga]
     previous: dict[UUID, int]
     unreadable: Mapping[UUID, str] = field(default_factory=dict)
+    undecided: dict[UUID, str] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     ended_work: list[WorkEnded] = field(default_factory=list)
@@ -124,6 +131,9 @@ class Work:
                 self.changed.pop(saga_id, None)
             raise
 
+
+SET_ASIDE: Final = timedelta(seconds=60)
+"""Until the next look at a saga that could not be worked on."""
 
 OnProgress = Callable[[Sequence[Saga]], None]
 
@@ -164,6 +174,8 @@ class Engine:
         work = await self.lock(transaction, {happening.saga_id for happening in happenings})
         answers = [self.fold(work, happening) for happening in happenings]
         self.write(transaction, work)
+        if work.undecided:
+            transaction.set_aside(work.undecided, work.now + SET_ASIDE)
         return answers
 
     def start(
@@ -215,7 +227,8 @@ class Engine:
         ) as error:  # a definition's functions are somebody's code: it harms its own saga (S25)
             log.error("an input could not be decided", saga_id=str(saga.saga_id), exc_info=error)
             self.counts["unreadable"] += 1
-            return UnreadableSaga(f"its definition failed: {type(error).__name__}: {error}"[:300])
+            work.undecided[saga.saga_id] = f"its definition failed: {_told(error)}"
+            return UnreadableSaga(work.undecided[saga.saga_id])
         if isinstance(decision, Transition):
             trace = happening.traceparent or saga.traceparent
             self._record(work, definition, decision, happening.causation_id, trace)
@@ -308,6 +321,13 @@ class Engine:
             )
         work.messages.append(message)
         return message
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without what the saga was about."""
+    if isinstance(error, ValidationError):
+        return f"{error.title}: {describe(error)}"[:300]
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _traced(transition: Transition, traceparent: str | None) -> Transition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -16,19 +16,12 @@ from orchestrator.core import timers
 from orchestrator.core.state import Saga
 from orchestrator.core.timers import Observed, Resend, StayAsItIs
 from orchestrator.core.values import replace
-from orchestrator.engine import Engine, Happening, UnreadableSaga, Work
+from orchestrator.engine import SET_ASIDE, Engine, Happening, Work
 from orchestrator.storage import OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 100
-
-SET_ASIDE: Final = timedelta(seconds=60)
-"""Until the next look at a saga that could not be worked on."""
-
-
-class CannotBeDecided(Exception):
-    """A look found something about a saga that cannot be decided: it has been counted."""
 
 
 class Reconciler:
@@ -82,17 +75,15 @@ class Reconciler:
             try:
                 with work.undone_on_failure(saga_id):
                     self._look_at(work, work.sagas[saga_id], observed)
-            except CannotBeDecided as error:
-                failed[saga_id] = str(error)
             except Exception as error:
                 self._engine.counts["unreadable"] += 1
                 log.error("a due saga could not be looked at", saga_id=str(saga_id), exc_info=error)
                 failed[saga_id] = f"{type(error).__name__} while it was looked at"
-        self._set_aside(transaction, failed, work.now)
         self._somebody_waits_for_empty = any(
             awaited.sending.final_at for saga in work.sagas.values() for awaited in saga.awaited
         )
         self._engine.write(transaction, work)
+        self._set_aside(transaction, {**work.undecided, **failed}, work.now)
         return found
 
     def _set_aside(
@@ -121,8 +112,6 @@ class Reconciler:
                 case Resend():
                     self._engine.resend(work, definition, now_is, awaited, finding)
                 case _:
-                    answer = self._engine.fold(work, Happening(saga.saga_id, finding))
-                    if isinstance(answer, UnreadableSaga):
-                        raise CannotBeDecided(answer.reason)
+                    self._engine.fold(work, Happening(saga.saga_id, finding))
         looked_at = work.sagas[saga.saga_id]
         work.put(replace(looked_at, due_at=timers.due_at(definition, looked_at, work.now)))
