@@ -30,7 +30,7 @@ from uuid import UUID
 
 from contracts.envelope import Direction
 from contracts.events import StepRefused, StepSettled
-from orchestrator.core import rules
+from orchestrator.core import rules, waits
 from orchestrator.core.course import begin
 from orchestrator.core.definition import SagaDefinition, Wait
 from orchestrator.core.effects import Decision, Refused, Stale, Transition
@@ -85,8 +85,8 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_R, Trigger.SUCCEEDED): Row(rules.advance, (_R, _C, _DONE)),
     (_R, Trigger.REJECTED): Row(rules.reject, (_R, _C, _DONE, _UNDONE)),
     (_R, Trigger.UNKNOWN): Row(rules.give_up_waiting, (_C,)),
-    (_R, Trigger.SIGNAL): Row(rules.take_signal, (_R, _C, _DONE, _UNDONE)),
-    (_R, Trigger.ELAPSED): Row(rules.end_wait, (_R, _C, _DONE, _UNDONE)),
+    (_R, Trigger.SIGNAL): Row(waits.take_signal, (_R, _C, _DONE, _UNDONE)),
+    (_R, Trigger.ELAPSED): Row(waits.end_wait, (_R, _C, _DONE, _UNDONE)),
     (_R, Trigger.CANCEL): Row(rules.cancel, (_C, _UNDONE)),
     (_R, Trigger.OVERDUE): Row(rules.report_overdue, (_R,)),
     (_R, Trigger.REFUSED): Row(rules.report_refusal, (_R,)),
@@ -97,7 +97,7 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_C, Trigger.UNDONE): Row(rules.undone, (_C, _UNDONE)),
     (_C, Trigger.SUCCEEDED): Row(rules.late_success, (_C,)),
     (_C, Trigger.CANCEL): Row(rules.cancel_again, ()),
-    (_C, Trigger.SIGNAL): Row(rules.signal_again, ()),
+    (_C, Trigger.SIGNAL): Row(waits.signal_again, ()),
     (_C, Trigger.STUCK): Row(rules.report_stuck, (_C,)),
     (_C, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_C,)),
     (_C, Trigger.RETRY): Row(rules.retry, (_C,)),
@@ -106,14 +106,14 @@ TABLE: Final[Mapping[tuple[Status, Trigger], Row]] = {
     (_UNDONE, Trigger.SUCCEEDED): Row(rules.late_success, (_UNDONE,)),
     (_UNDONE, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_UNDONE,)),
     (_UNDONE, Trigger.CANCEL): Row(rules.cancel_again, ()),
-    (_UNDONE, Trigger.SIGNAL): Row(rules.signal_again, ()),
+    (_UNDONE, Trigger.SIGNAL): Row(waits.signal_again, ()),
     (_UNDONE, Trigger.RETRY): Row(rules.retry, (_UNDONE,)),
     (_UNDONE, Trigger.RESOLVE): Row(rules.resolve, (_UNDONE,)),
     (_UNDONE, Trigger.SETTLED): Row(rules.settle, (_UNDONE,)),
     (_DONE, Trigger.SUCCEEDED): Row(rules.late_success, (_DONE,)),
     (_DONE, Trigger.DEAD_LETTERED): Row(rules.report_dead_letter, (_DONE,)),
     (_DONE, Trigger.CANCEL): Row(rules.cancel_again, ()),
-    (_DONE, Trigger.SIGNAL): Row(rules.signal_again, ()),
+    (_DONE, Trigger.SIGNAL): Row(waits.signal_again, ()),
     (_DONE, Trigger.RETRY): Row(rules.retry, (_DONE,)),
     (_DONE, Trigger.RESOLVE): Row(rules.resolve, (_DONE,)),
     (_DONE, Trigger.SETTLED): Row(rules.settle, (_DONE,)),
