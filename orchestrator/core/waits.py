@@ -1,4 +1,4 @@
-"""What the rows of the transition table about waits do: what comes from outside, and time that runs out (S23)."""
+"""What the rows of the transition table about waits do: signals from outside, time that runs out (S23)."""
 
 from __future__ import annotations
 
