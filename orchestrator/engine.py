@@ -51,7 +51,7 @@ from orchestrator.core.inputs import Input
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Awaited, Saga
 from orchestrator.core.values import replace
-from orchestrator.measures import RESENT, STALE, UNKNOWN_VERSION, UNREADABLE, Move, SagaMeasures
+from orchestrator.measures import RESENT, STALE, UNKNOWN_VERSION, UNREADABLE, Move, SagaMeasures, ends_of
 from orchestrator.storage import HistoryEntry, NewSaga, OrchestratorTransaction, SagaChange, WorkEnded
 
 log = structlog.get_logger(__name__)
@@ -150,7 +150,7 @@ class Engine:
         """
         self.registry = registry
         self.counts: Counter[str] = Counter()
-        self.measures = SagaMeasures(registry.events, registry.end_labels)
+        self.measures = SagaMeasures(registry.events, ends_of(registry))
         self._new_id = new_id
         self._rng = rng
         self._on_progress = on_progress

@@ -18,28 +18,37 @@ from orchestrator.core.inputs import (
     OutcomeUnknown,
     StepOverdue,
 )
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import IncidentKind, Saga
 
 Move = tuple["Saga | None", Input, Saga]
 """A saga before, what it accepted, and the saga after it; None before its start."""
 
-STARTED: Final = Measure("oms_sagas_started_total", Kind.COUNTER, "Sagas started.")
-ENDED_AS: Final = Measure("oms_sagas_ended_total", Kind.COUNTER, "Sagas ended, by result.", ("result",))
+STARTED: Final = Measure("oms_sagas_started_total", Kind.COUNTER, "Sagas started.", ("definition",))
+ENDED_AS: Final = Measure(
+    "oms_sagas_ended_total",
+    Kind.COUNTER,
+    "Sagas ended, by result: the label that their definition gives to it.",
+    ("definition", "result"),
+)
 DURATION: Final = Measure(
-    "oms_saga_duration_seconds", Kind.HISTOGRAM, "From an order's acceptance to its saga's end.", ("result",)
+    "oms_saga_duration_seconds",
+    Kind.HISTOGRAM,
+    "From a saga's start to its end, waits for people included.",
+    ("definition", "result"),
 )
 ATTEMPTS: Final = Measure(
     "oms_step_attempts_total",
     Kind.COUNTER,
     "Pieces of work that came to a result: succeeded, rejected, refused, settled, unknown (given up after "
-    "its deadline), overdue, stuck, dead_lettered.",
-    ("step", "direction", "result"),
+    "its deadline), overdue, stuck, dead_lettered. Branches count for their step.",
+    ("definition", "step", "direction", "result"),
 )
 STEP_DURATION: Final = Measure(
     "oms_step_duration_seconds",
     Kind.HISTOGRAM,
     "From when a saga began to wait for a step (its first command, or a person's retry) to its answer.",
-    ("step", "direction"),
+    ("definition", "step", "direction"),
 )
 INCIDENTS: Final = Measure(
     "oms_incidents_opened_total", Kind.COUNTER, "Incidents opened: a person has to look.", ("kind",)
@@ -115,25 +124,29 @@ MEASURES: Final = (
 class SagaMeasures:
     """Counts of one engine."""
 
-    def __init__(self, events: Mapping[str, type[OutcomeEvent]], ends: Collection[str]) -> None:
+    def __init__(
+        self, events: Mapping[str, type[OutcomeEvent]], ends: Collection[tuple[str, str]] = ()
+    ) -> None:
         """
         Args:
             events: every event that can answer a command, by its type.
-            ends: the labels with which sagas end, counted from the start.
+            ends: the labels with which sagas of each definition end, counted from the start.
         """
-        self.started = 0
-        self.durations: dict[str, Distribution] = {label: Distribution(SECONDS) for label in sorted(ends)}
+        self.started: Counter[str] = Counter({definition: 0 for definition, _ in ends})
+        self.durations: dict[tuple[str, str], Distribution] = {
+            each: Distribution(SECONDS) for each in sorted(ends)
+        }
         self._results = {name: _result(event) for name, event in events.items()}
-        self.attempts: Counter[tuple[str, str, str]] = Counter()
-        self._answers: dict[tuple[str, bool, str], int] = {}
-        self._durations: dict[tuple[str, bool], Distribution] = {}
+        self.attempts: Counter[tuple[str, str, str, str]] = Counter()
+        self._answers: dict[tuple[str, str, bool, str], int] = {}
+        self._durations: dict[tuple[str, str, bool], Distribution] = {}
         self.incidents: Counter[IncidentKind] = Counter()
 
     def note(self, moves: Sequence[Move]) -> None:
         """Take note of what sagas accepted, in a transaction that has been committed."""
         for before, accepted, after in moves:
             if before is None:
-                self.started += 1
+                self.started[after.definition] += 1
                 continue
             if type(accepted) is OutcomeReceived:
                 self._note_answer(before, accepted, after)
@@ -141,48 +154,65 @@ class SagaMeasures:
                 self._note_other(before, accepted)
             if after.ended_at is not None and before.ended_at is None:
                 took_s = (after.updated_at - after.created_at).total_seconds()
-                self.durations.setdefault(after.label, Distribution(SECONDS)).add(took_s)
+                end = (after.definition, after.label)
+                self.durations.setdefault(end, Distribution(SECONDS)).add(took_s)
             if after.incidents and after.incidents != before.incidents:
                 self.incidents.update(i.kind for i in after.incidents if i not in before.incidents)
 
     def readings(self) -> Iterator[Reading]:
         """Everything counted so far."""
-        yield STARTED.of(), self.started
-        for result, durations in self.durations.items():
-            yield ENDED_AS.of(result), sum(durations.counts)
-            yield DURATION.of(result), durations
+        for definition, count in self.started.items():
+            yield STARTED.of(definition), count
+        for end, durations in self.durations.items():
+            yield ENDED_AS.of(*end), sum(durations.counts)
+            yield DURATION.of(*end), durations
         attempts = self.attempts.copy()
-        for (step, forward, event), count in self._answers.items():
-            attempts[step, _DIRECTIONS[forward], self._results[event]] += count
+        for (definition, step, forward, event), count in self._answers.items():
+            attempts[definition, step, _DIRECTIONS[forward], self._results[event]] += count
         for labels, count in attempts.items():
             yield ATTEMPTS.of(*labels), count
-        for (step, forward), durations in self._durations.items():
-            yield STEP_DURATION.of(step, _DIRECTIONS[forward]), durations
+        for (definition, step, forward), durations in self._durations.items():
+            yield STEP_DURATION.of(definition, step, _DIRECTIONS[forward]), durations
         for kind in IncidentKind:
             yield INCIDENTS.of(kind.value), self.incidents[kind]
 
     def _note_answer(self, before: Saga, answer: OutcomeReceived, after: Saga) -> None:
         """On the hot path: keys of plain texts and truths, which are compared and hashed without Python."""
-        step, forward = step_name(answer.step), answer.direction is Direction.FORWARD
-        key = (step, forward, answer.event)
+        definition, forward = before.definition, answer.direction is Direction.FORWARD
+        step = step_name(answer.step)
+        key = (definition, step, forward, answer.event)
         self._answers[key] = self._answers.get(key, 0) + 1
         awaited = before.waiting_for(answer.step, answer.direction)
         if awaited is None:
             return
-        durations = self._durations.get((step, forward))
+        durations = self._durations.get((definition, step, forward))
         if durations is None:
-            durations = self._durations[step, forward] = Distribution(SECONDS)
+            durations = self._durations[definition, step, forward] = Distribution(SECONDS)
         durations.add((after.updated_at - awaited.since).total_seconds())
 
     def _note_other(self, before: Saga, accepted: Input) -> None:
         match accepted:
             case CommandDeadLettered(step, direction):
-                self.attempts[step_name(step), direction.value, "dead_lettered"] += 1
+                self.attempts[before.definition, step_name(step), direction.value, "dead_lettered"] += 1
             case OutcomeUnknown() | StepOverdue() | CompensationStuck():
                 direction, result = _TIMED[type(accepted)]
-                self.attempts[step_name(accepted.step), direction.value, result] += 1
+                self.attempts[before.definition, step_name(accepted.step), direction.value, result] += 1
             case _:
                 pass
+
+
+def ends_of(registry: Registry) -> set[tuple[str, str]]:
+    """The labels with which sagas of each definition may end, with its name."""
+    return {
+        (each.name, label)
+        for each in registry
+        for label in (*each.labels.completes_as, each.labels.rejected, each.labels.cancelled)
+    }
+
+
+def step_name(piece: str) -> str:
+    """``ship`` of ``ship[2]``: as many series as there are items would be too many."""
+    return piece.partition("[")[0] if piece[-1:] == "]" else piece
 
 
 def _result(kind: type[OutcomeEvent]) -> str:

@@ -155,16 +155,17 @@ async def test_what_happens_is_counted(api: Api) -> None:
     await api.http.get("/orders/7")
     lines = (await api.http.get("/metrics")).text.splitlines()
 
-    assert "oms_sagas_started_total 2.0" in lines
-    assert 'oms_sagas_ended_total{result="rejected"} 1.0' in lines
+    assert 'oms_sagas_started_total{definition="order_fulfillment"} 2.0' in lines
+    assert 'oms_sagas_ended_total{definition="order_fulfillment",result="rejected"} 1.0' in lines
     assert 'oms_sagas_active{status="running"} 1.0' in lines
     assert "oms_sagas_with_incident 0.0" in lines
     requests = "oms_http_request_duration_seconds_count"
     assert f'{requests}{{method="POST",route="/orders",status="202"}} 2.0' in lines
     assert f'{requests}{{method="GET",route="/orders/{{order_id}}",status="404"}} 1.0' in lines
-    assert 'oms_saga_duration_seconds_count{result="rejected"} 1.0' in lines
-    assert 'oms_step_attempts_total{direction="forward",result="rejected",step="reserve"} 1.0' in lines
-    assert 'oms_step_duration_seconds_count{direction="forward",step="reserve"} 1.0' in lines
+    forward = 'definition="order_fulfillment",direction="forward"'
+    assert 'oms_saga_duration_seconds_count{definition="order_fulfillment",result="rejected"} 1.0' in lines
+    assert f'oms_step_attempts_total{{{forward},result="rejected",step="reserve"}} 1.0' in lines
+    assert f'oms_step_duration_seconds_count{{{forward},step="reserve"}} 1.0' in lines
     assert 'oms_dead_letters{queue="payment.commands",status="open"} 0.0' in lines
     assert 'oms_incidents_open{kind="overdue"} 0.0' in lines
     assert 'oms_batch_messages_count{queue="submissions",service="orchestrator"} 2.0' in lines
@@ -240,7 +241,9 @@ async def test_operators_routes_are_described_with_their_token(api: Api) -> None
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             guarded = path.startswith(("/admin", "/participants")) or method == "put"
-            assert ("security" in operation) == guarded, path
+            named = {name for each in operation.get("security", ()) for name in each or ("nobody",)}
+            by_definition = {"token", "nobody"} if path.startswith("/sagas") else set[str]()
+            assert named == ({"token"} if guarded else by_definition), path
 
 
 async def test_who_gets_an_id_is_told_what_it_is_good_for(api: Api) -> None:

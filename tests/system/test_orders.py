@@ -95,7 +95,8 @@ async def test_a_thousand_orders_end_also_when_the_orchestrator_is_killed_amid_t
         await set_stock(client)
         submitting = asyncio.create_task(submit_all(client, mixed_orders(ORDERS)))
         async with asyncio.timeout(60):
-            while (await client.get("/metrics")).text.count("oms_sagas_started_total 0.0"):
+            none_yet = 'oms_sagas_started_total{definition="order_fulfillment"} 0.0'
+            while none_yet in (await client.get("/metrics")).text:
                 await asyncio.sleep(0.05)
         await orchestrator.end(signal.SIGKILL)
         await asyncio.sleep(0.5)

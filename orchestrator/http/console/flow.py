@@ -107,6 +107,7 @@ class _Piece:
     mood: str
     back: str = ""
     back_mood: str = ""
+    whose: str = ""
     kind: str = "step"
     title: str = ""
 
@@ -202,7 +203,7 @@ class _Picture:
         at_work = self._detail.status not in ENDED
         back = _UNDO_MOODS.get(status, "idle")
         back = self._lit(back, name, Direction.COMPENSATING) if at_work else back
-        return _Piece(name, below, ahead, f"undo {name}", back)
+        return _Piece(name, below, ahead, f"undo {name}", back, step.participant)
 
     def _branches(self, stage: ForEach, branches: Sequence[StepView]) -> Iterator[_Piece]:
         if not branches:
@@ -230,7 +231,7 @@ class _Picture:
         if status == "left_out":
             below = "left out"
         elif known is not None and known.deadline_at is not None:
-            below = f"until {moment(known.deadline_at)}"
+            below = f"until {moment(known.deadline_at)[5:-3]} UTC"
         mood = _FORWARD_MOODS.get(status, "done")
         return _Piece(wait.name, below, mood, kind="wait", title=f"waits for {what}, {below}")
 
@@ -258,9 +259,9 @@ class _Picture:
             yield Box(*box, rounded=piece.kind == "wait", kind=piece.kind, title=title)
         at = self._first_y(self._back_middle, len(column.undone))
         for row, piece in enumerate(column.undone):
-            y, whose = at + row * (HIGH + BETWEEN), _participant(column.stage)
-            label = _cut(words(piece.back))
-            yield Box(column.x, y, BOX, label, whose, piece.back_mood, rounded=False, title=piece.back)
+            back = (_cut(words(piece.back)), piece.whose, piece.back_mood)
+            y = at + row * (HIGH + BETWEEN)
+            yield Box(column.x, y, BOX, *back, rounded=False, title=piece.back)
 
     def _frames(self, column: _Column) -> Iterator[Frame]:
         if not column.frame:
@@ -331,10 +332,6 @@ def _end(x: float, y: float, label: str, mood: str) -> Box:
 
 def _cut(text: str, letters: int = _LETTERS) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
-
-
-def _participant(stage: Stage) -> str:
-    return ", ".join(dict.fromkeys(step.participant for step in steps_of(stage)))
 
 
 def _said_no(stage: Stage) -> str:
