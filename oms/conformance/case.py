@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -241,6 +241,33 @@ class Case:
             mandatory=True,
             headers={ATTEMPT: 1, SCHEMA_VERSION_HEADER: SCHEMA_VERSION, TRACEPARENT: self.traceparent},
         )
+
+
+class Owed:
+    """Many cases of which an answer is owed. Looks at each arrival once, however often it is asked."""
+
+    def __init__(self, stand_in: StandIn, cases: Sequence[Case], direction: Direction) -> None:
+        self._stand_in = stand_in
+        self._direction = direction
+        self._open = {case.saga_id: case for case in cases}
+        self._owed = len(self._open)
+        self._looked_at = len(stand_in.arrivals)
+
+    def answered(self) -> int:
+        """How many are answered by now."""
+        arrivals = self._stand_in.arrivals
+        while self._looked_at < len(arrivals):
+            case = self._open.get(arrivals[self._looked_at])
+            self._looked_at += 1
+            if case is not None and case.answered(self._direction):
+                del self._open[case.saga_id]
+        return self._owed - len(self._open)
+
+    @property
+    def missing(self) -> list[Case]:
+        """Those that are not answered."""
+        self.answered()
+        return list(self._open.values())
 
 
 def difference(first: Event, event: Event) -> str | None:

@@ -107,6 +107,8 @@ class StandIn:
         self.patience = patience
         self.events: dict[UUID, list[Event]] = defaultdict(list)
         """By saga, in the order in which they came."""
+        self.arrivals: list[UUID] = []
+        """The sagas of all events, in the order in which they came."""
         self.dead: list[Delivery] = []
         """Every dead letter of the participant."""
         self._transport = transport
@@ -225,6 +227,7 @@ class StandIn:
         named = (parse_id(delivery.correlation_id), _id(event.body.get("saga_id")))
         for saga_id in {each for each in named if each is not None}:
             self.events[saga_id].append(event)
+            self.arrivals.append(saga_id)
 
     def _keep_dead(self, delivery: Delivery) -> None:
         self.dead.append(delivery)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from contracts.envelope import Direction
 from contracts.events import Effect
 from messaging.transport import Message
-from oms.conformance.case import COMPENSATING, FORWARD, Case
+from oms.conformance.case import COMPENSATING, FORWARD, Case, Owed
 from oms.conformance.play import Play
 from oms.conformance.repertoire import Example
 from oms.conformance.stand_in import StandIn, Taken
@@ -38,7 +38,6 @@ async def burst(play: Play, example: Example) -> None:
         sent = f"{len(cases)} {example.command} at once"
         expected = f"at most {play.prefetch} unacknowledged for each of {held.consumers} consumers"
         raise Broken(Finding("load", sent, expected, f"{held.commands} held at one time"))
-
     if example.compensation is not None:
         commands = [case.compensation() for case in cases]
         await _answered(play, cases, commands, COMPENSATING, example.compensation.answer.type)
@@ -53,16 +52,12 @@ async def _answered(
     play: Play, cases: Sequence[Case], commands: Sequence[Message], direction: Direction, wanted: str
 ) -> Held:
     """Send all in one write; raises Broken where one is not answered, or otherwise than wanted."""
-
-    def answered() -> int:
-        return sum(case.answered(direction) for case in cases)
-
-    held = Held()
+    owed, held = Owed(play.stand_in, cases, direction), Held()
     taken = play.stand_in.begin_sending(commands)
-    watching = asyncio.create_task(_watch(play.stand_in, taken, answered, held))
+    watching = asyncio.create_task(_watch(play.stand_in, taken, owed, held))
     try:
         await play.stand_in.taken(taken)
-        await play.stand_in.while_it_grows(answered, len(cases))
+        await play.stand_in.while_it_grows(owed.answered, len(cases))
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -75,7 +70,7 @@ async def _answered(
     return held
 
 
-async def _watch(stand_in: StandIn, taken: Taken, answered: Callable[[], int], held: Held) -> None:
+async def _watch(stand_in: StandIn, taken: Taken, owed: Owed, held: Held) -> None:
     """What the broker has taken, less what waits there and what was answered a moment later, is held.
 
     Answers that are still on their way are left out by looking for them after the queue.
@@ -84,5 +79,5 @@ async def _watch(stand_in: StandIn, taken: Taken, answered: Callable[[], int], h
         confirmed = taken.confirmed
         depth = await stand_in.depth()
         await asyncio.sleep(LOOK_EVERY_S)
-        held.commands = max(held.commands, confirmed - depth.ready - answered())
+        held.commands = max(held.commands, confirmed - depth.ready - owed.answered())
         held.consumers = max(held.consumers, depth.consumers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from contracts.events import Effect, StepRefused
-from oms.conformance.case import COMPENSATING, FORWARD, Case
+from oms.conformance.case import COMPENSATING, FORWARD, Case, Owed
 from oms.conformance.envelope import described
 from oms.conformance.play import Play
 from oms.conformance.repertoire import Example
@@ -52,8 +52,9 @@ async def side_by_side(play: Play, example: Example) -> None:
         [case.command(), case.compensation()] if number % 2 else [case.compensation(), case.command()]
         for number, case in enumerate(cases)
     ]
+    owed = Owed(play.stand_in, cases, COMPENSATING)
     await play.stand_in.send(*(message for pair in pairs for message in pair))
-    await play.stand_in.while_it_grows(lambda: sum(each.answered(COMPENSATING) for each in cases), RACES)
+    await play.stand_in.while_it_grows(owed.answered, RACES)
     for case in cases:
         await _settled(case)
 

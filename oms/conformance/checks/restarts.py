@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.events import Effect
-from oms.conformance.case import COMPENSATING, FORWARD
+from oms.conformance.case import COMPENSATING, FORWARD, Owed
 from oms.conformance.play import Play
 from oms.conformance.repertoire import Example
 from oms.conformance.verdict import Broken, Finding, NotTried
@@ -17,17 +17,13 @@ async def killed_at_work(play: Play, example: Example) -> None:
         raise NotTried("--restart was not given")
     stand_in = play.stand_in
     cases = [play.case(example) for _ in range(play.burst)]
-
-    def answered() -> int:
-        return sum(case.answered(FORWARD) for case in cases)
-
+    owed = Owed(stand_in, cases, FORWARD)
     await stand_in.send(*(case.command() for case in cases))
-    await stand_in.until(lambda: answered() > 0, stand_in.patience.answer_s)
-    so_far = answered()
+    await stand_in.until(lambda: owed.answered() > 0, stand_in.patience.answer_s)
+    so_far = owed.answered()
     await play.killed()
-    await stand_in.while_it_grows(answered, len(cases))
-    missing = [case for case in cases if not case.answered(FORWARD)]
-    if missing:
+    await stand_in.while_it_grows(owed.answered, len(cases))
+    if missing := owed.missing:
         sent = f"{len(cases)} {example.command} at once; killed when {so_far} were answered"
         came = f"nothing for {len(missing)}, such as saga {missing[0].saga_id}"
         raise Broken(Finding("S2", sent, "an answer for each from its successor", came))
