@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from oms.conformance.case import Case
@@ -14,6 +16,9 @@ from oms.conformance.verdict import Broken, NotTried, Report, Result
 
 Restart = Callable[[], Awaitable[None]]
 """Kills the participant, and returns when it has been started again."""
+
+RESTARTED_WITHIN_S: Final = 120.0
+"""Seconds that the participant gets to consume again once its restart command has ended."""
 
 Tell = Callable[[str], None]
 """Is told which check begins."""
@@ -44,6 +49,8 @@ class Play:
         if self.restart is None:
             raise NotTried("--restart was not given")
         await self.restart()
+        await asyncio.sleep(self.stand_in.patience.grace_s)  # until the broker has noticed
+        await self.stand_in.require_consumer(RESTARTED_WITHIN_S)
 
 
 @dataclass(frozen=True, slots=True)

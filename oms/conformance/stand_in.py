@@ -26,6 +26,7 @@ from messaging.transport import (
     BrokerUnavailable,
     Delivery,
     Message,
+    NoSuchQueue,
     Queue,
     QueueDepth,
     Receipt,
@@ -37,6 +38,7 @@ from oms.failures import Failure
 
 PREFETCH: Final = 1000
 AT_ONCE: Final = 500
+LOOK_AGAIN_S: Final = 0.2
 SENT_WITHIN_S: Final = 60.0
 """Seconds that the broker gets to take what is sent."""
 
@@ -136,6 +138,7 @@ class StandIn:
             Failure: an orchestrator is at work here, messages lie there, or nobody consumes the commands.
             TopologyMismatch: something of that name exists with other properties.
         """
+        await self._transport.declare(Topology())  # which waits for the broker
         await self._require_no_orchestrator()
         ours = Queue(answers_queue(self.participant), DELIVERY_LIMIT)
         everything = Binding(ours.name, EVENTS_EXCHANGE, "#")
@@ -144,7 +147,7 @@ class StandIn:
         )
         if not over_leftovers:
             await self._require_empty(self.queue, dead_letter_queue(self.queue))
-        await self._require_consumer()
+        await self.require_consumer(self.patience.answer_s)
         for name, keep in ((ours.name, self._keep_event), (dead_letter_queue(self.queue), self._keep_dead)):
             subscription = await self._transport.subscribe(name, PREFETCH)
             self._subscriptions.append(subscription)
@@ -209,10 +212,18 @@ class StandIn:
 
     async def depth(self) -> QueueDepth:
         """What waits in the command queue. Raises Failure when it cannot be known."""
-        try:
-            return await self._transport.depth(self.queue)
-        except BrokerUnavailable as error:
-            raise Failure(str(error)) from None
+        return await self._depth(self.queue)
+
+    async def require_consumer(self, within_s: float) -> None:
+        """Wait until somebody consumes the commands. Raises Failure when nobody does in time."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + within_s
+        while not (await self.depth()).consumers:
+            if clock() >= deadline:
+                raise Failure(
+                    f"nobody consumes {self.queue}: start the participant, with this broker and virtual host"
+                )
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _listen(self, subscription: Subscription, keep: Callable[[Delivery], None]) -> None:
         while True:
@@ -257,23 +268,19 @@ class StandIn:
                     "--yes goes on, and takes what lies in the dead letters"
                 )
 
-    async def _require_consumer(self) -> None:
-        async def is_there() -> bool:
-            return bool((await self.depth()).consumers)
-
-        deadline = asyncio.get_running_loop().time() + self.patience.answer_s
-        while not await is_there():
-            if asyncio.get_running_loop().time() >= deadline:
-                raise Failure(
-                    f"nobody consumes {self.queue}: start the participant, with this broker and virtual host"
-                )
-            await asyncio.sleep(0.2)
-
     async def _depth_if_there(self, queue: str) -> QueueDepth | None:
         try:
-            return await self._transport.depth(queue)
-        except BrokerUnavailable:
+            return await self._depth(queue)
+        except NoSuchQueue:
             return None
+
+    async def _depth(self, queue: str) -> QueueDepth:
+        try:
+            return await self._transport.depth(queue)
+        except NoSuchQueue:
+            raise
+        except BrokerUnavailable as error:
+            raise Failure(str(error)) from None
 
 
 def utc_now() -> datetime:

@@ -89,7 +89,7 @@ async def another_step(play: Play, example: Example) -> None:
     other.siblings.add(one.step)
     one.siblings.add(name)
     second = await other.succeed()
-    if second.event_id == answer.event_id:
+    if second.event_id == answer.event_id is not None:
         sent = other.said(other.command(), f"after step {one.step} of the same saga")
         raise Broken(Finding("P1", sent, "an answer of its own", f"that of step {one.step} again"))
 
