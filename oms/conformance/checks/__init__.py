@@ -12,7 +12,7 @@ FIRST: Final = Check("first command", ("P1",), answers.first)
 
 CHECKS: Final = (
     Check("envelope of every answer", ("wire",), answers.envelopes),
-    Check("the same command again", ("P2",), answers.again),
+    Check("the same command again", ("P2", "M1"), answers.again),
     Check("the same command side by side", ("P2",), answers.side_by_side),
     Check("the same command with another payload", ("P2", "D1"), answers.other_payload),
     Check("the same saga, another step", ("P1",), answers.another_step),

@@ -1,8 +1,7 @@
-"""All that came during the play, seen together: one answer for one piece of work, one id for one message."""
+"""All that came during the play, seen together: one answer for one piece of work, and an id for each."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
@@ -28,7 +27,6 @@ async def consistent(play: Play, example: Example) -> None:
     events = {id(event): event for sent in play.stand_in.events.values() for event in sent}
     found = [*_two_answers(list(events.values()))][:SHOWN]
     found += [*_shared_event_ids(list(events.values()))][:SHOWN]
-    found += [*_shared_message_ids(list(events.values()))][:SHOWN]
     if found:
         raise Broken(*found)
 
@@ -57,19 +55,6 @@ def _shared_event_ids(events: list[Event]) -> Iterator[Finding]:
         if earlier != work:
             came = f"event-id {event.event_id} for both sagas {earlier[0]} and {work[0]}"
             yield Finding("M1", "commands of different work", "an event-id for each", came)
-
-
-def _shared_message_ids(events: list[Event]) -> Iterator[Finding]:
-    """What the broker gives us again, after a lost connection, is the same message."""
-    seen: dict[str, int] = defaultdict(int)
-    for event in events:
-        message_id = event.delivery.message_id
-        if message_id is None or event.delivery.redelivered:
-            continue
-        seen[message_id] += 1
-        if seen[message_id] == 2:
-            came = f"two messages with message_id {message_id}: {described(event)}"
-            yield Finding("M1", "the same command again", "a message id of its own for each answer", came)
 
 
 def _work(event: Event) -> Work | None:
