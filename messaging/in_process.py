@@ -18,11 +18,11 @@ from contracts.routing import DEFAULT_EXCHANGE
 from messaging.batching import Arrivals
 from messaging.transport import (
     Binding,
-    BrokerUnavailable,
     Delivery,
     Exchange,
     ForeignBroker,
     Message,
+    NoSuchQueue,
     Queue,
     QueueDepth,
     Receipt,
@@ -222,7 +222,7 @@ class InProcessBroker:
         """See `Transport.depth`."""
         queue = self.queue(name)
         if queue is None:
-            raise BrokerUnavailable(f"queue {name} does not exist")
+            raise NoSuchQueue(f"queue {name} does not exist")
         return QueueDepth(len(queue.ready), sum(consumer.flowing for consumer in queue.consumers))
 
     def purge(self, name: str) -> int:

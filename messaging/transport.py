@@ -143,6 +143,10 @@ class BrokerUnavailable(Exception):
     """The broker cannot be asked just now."""
 
 
+class NoSuchQueue(BrokerUnavailable):
+    """The broker was asked, and has no queue of that name."""
+
+
 class TopologyMismatch(Exception):
     """A queue or exchange exists with other properties; the message names it and says what to do."""
 
@@ -185,7 +189,7 @@ class Transport(Protocol):
         """Start consuming ``queue`` with at most ``prefetch`` unacknowledged deliveries."""
 
     async def depth(self, queue: str) -> QueueDepth:
-        """Raises BrokerUnavailable when it cannot be known."""
+        """Raises BrokerUnavailable when it cannot be known, NoSuchQueue where there is none."""
 
     @property
     def trouble(self) -> str | None:

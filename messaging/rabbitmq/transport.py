@@ -22,7 +22,14 @@ from messaging.rabbitmq.ownership import disclaim
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
 from messaging.rabbitmq.topology import NOT_FOUND, Declared, Names, declare
-from messaging.transport import BrokerUnavailable, ForeignBroker, QueueDepth, Topology, TopologyMismatch
+from messaging.transport import (
+    BrokerUnavailable,
+    ForeignBroker,
+    NoSuchQueue,
+    QueueDepth,
+    Topology,
+    TopologyMismatch,
+)
 
 DEPTH_TIMEOUT_S: Final = 5.0
 
@@ -140,8 +147,9 @@ class RabbitMqTransport:
                     answer = await channel.queue_declare(self._names.queue(queue), passive=True)
             except BrokerError as error:
                 self._asked = None
-                what = "does not exist" if error.code == NOT_FOUND else f"cannot be asked about: {error}"
-                raise BrokerUnavailable(f"queue {queue} {what}") from error
+                if error.code == NOT_FOUND:
+                    raise NoSuchQueue(f"queue {queue} does not exist") from error
+                raise BrokerUnavailable(f"queue {queue} cannot be asked about: {error}") from error
             return QueueDepth(answer.message_count or 0, answer.consumer_count or 0)
 
     @property

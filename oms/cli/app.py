@@ -10,6 +10,7 @@ import typer
 
 from oms.cli import (
     bench,
+    conformance,
     dead_letters,
     installation,
     jobs,
@@ -58,6 +59,7 @@ whole.add_to(app)
 prune.add_to(app)
 simulate.add_to(app)
 bench.add_to(app)
+conformance.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,162 @@
+"""A payment gateway: charges under keys, and refunds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from typing import Annotated, Final
+from uuid import uuid4
+
+from pydantic import Field
+
+from oms.conformance.providers.keys import AT_ONCE, Attempt, Kind, Work, asked, must, settled, words
+from oms.conformance.repertoire import Part
+from oms.conformance.verdict import NotTried
+from participants.payment.gateway import Charged, Declined, FoundCharge, PaymentGateway, Refunded
+from participants.providers import CallUnderWay, ProviderMisuse, Voided, VoidNotOffered
+
+
+class ChargeExamples(Part):
+    """Payment methods and what they do. By default those of the sandbox.
+
+    Attributes:
+        amount: in minor units; one more is asked for as another request.
+        payment_method: one that pays.
+        declined: one that is declined; None where there is none.
+        slow: one that takes the money and does not answer the first call in time.
+        failing: one to which there is no answer.
+    """
+
+    amount: Annotated[int, Field(ge=2)] = 1299
+    currency: str = "EUR"
+    payment_method: str = "pm_card_visa"
+    declined: str | None = None
+    slow: str | None = None
+    failing: str | None = None
+
+
+OF_THE_SANDBOX: Final = ChargeExamples(
+    declined="pm_card_declined", slow="pm_gateway_timeout", failing="pm_gateway_down"
+)
+
+
+class Charges:
+    """Charges as `Keyed`."""
+
+    name = "charge"
+    success = Charged
+    refusal = Declined
+
+    def __init__(self, gateway: PaymentGateway, examples: ChargeExamples) -> None:
+        self._gateway = gateway
+        self._examples = examples
+
+    def new(self) -> Work:
+        """See `Keyed.new`."""
+        return Work(str(uuid4()), f"{uuid4()}:charge:forward")
+
+    def offers(self, kind: Kind) -> bool:
+        """See `Keyed.offers`."""
+        return self._method(kind) is not None
+
+    def do(self, work: Work, kind: Kind = Kind.GOOD) -> Awaitable[Charged | Declined]:
+        """See `Keyed.do`."""
+        amount = self._examples.amount + (1 if kind is Kind.OTHER else 0)
+        method = self._method(kind)
+        if method is None:
+            raise NotTried(f"no example is given of {kind}")
+        return self._gateway.charge(work.key, work.order_id, amount, self._examples.currency, method)
+
+    def find(self, key: str) -> Awaitable[Charged | Declined | Voided | None]:
+        """See `Keyed.find`."""
+        return self._gateway.find_charge(key)
+
+    def of_order(self, order_id: str) -> Awaitable[Sequence[FoundCharge]]:
+        """See `Keyed.of_order`."""
+        return self._gateway.charges_of(order_id)
+
+    def void(self, key: str) -> Awaitable[Voided | Charged | Declined | VoidNotOffered]:
+        """See `Keyed.void`."""
+        return self._gateway.void(key)
+
+    def _method(self, kind: Kind) -> str | None:
+        examples = self._examples
+        other = {Kind.REFUSED: examples.declined, Kind.SLOW: examples.slow, Kind.FAILING: examples.failing}
+        return other.get(kind, examples.payment_method)
+
+
+def refund_attempts(gateway: PaymentGateway, examples: ChargeExamples) -> list[Attempt]:
+    """Everything about giving money back, in order."""
+    return [
+        Attempt("a charge as the books show it", ("P6",), partial(_books, gateway, examples)),
+        Attempt("a refund, again and side by side", ("P6",), partial(_refund, gateway, examples)),
+        Attempt("another refund under the key", ("P6",), partial(_other_refund, gateway, examples)),
+        Attempt("a refund of more than was taken", ("P6",), partial(_too_much, gateway, examples)),
+    ]
+
+
+async def _books(gateway: PaymentGateway, examples: ChargeExamples) -> None:
+    work, charged = await _charged(gateway, examples)
+    found = await gateway.charges_of(work.order_id)
+    expected = FoundCharge(work.key, charged.reference, examples.amount, examples.currency, refunded=0)
+    must(found == (expected,), "P6", f"look-up of order {work.order_id}", words(expected), found)
+
+
+async def _refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
+    work, charged = await _charged(gateway, examples)
+    key = _refund_key()
+    sent = f"refund of {examples.amount} under {key}"
+    first = await settled(partial(gateway.refund, key, charged.reference, examples.amount))
+    must(isinstance(first, Refunded), "P6", sent, "Refunded", first)
+    calls = (asked(gateway.refund(key, charged.reference, examples.amount)) for _ in range(AT_ONCE))
+    for came in await asyncio.gather(*calls):
+        fits = came == first or isinstance(came, CallUnderWay)
+        must(fits, "P6", f"{sent}, {AT_ONCE} times more at once", f"{words(first)}, or 409", came)
+    found = await asked(gateway.find_refund(key))
+    must(found == first, "P6", f"look-up of the refund {key}", words(first), found)
+    never = await asked(gateway.find_refund(_refund_key()))
+    must(never is None, "P6", "look-up of a refund under a key that was never used", "no items", never)
+    await _given_back(gateway, work, examples.amount, sent)
+
+
+async def _other_refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
+    work, charged = await _charged(gateway, examples)
+    key = _refund_key()
+    await settled(partial(gateway.refund, key, charged.reference, 1))
+    came = await settled(partial(gateway.refund, key, charged.reference, examples.amount - 1))
+    sent = f"refund of {examples.amount - 1} under {key}, which has given back 1"
+    must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
+    await _given_back(gateway, work, 1, sent)
+
+
+async def _too_much(gateway: PaymentGateway, examples: ChargeExamples) -> None:
+    work, charged = await _charged(gateway, examples)
+    came = await settled(partial(gateway.refund, _refund_key(), charged.reference, examples.amount + 1))
+    sent = f"refund of {examples.amount + 1} where {examples.amount} were taken"
+    must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
+    await _given_back(gateway, work, 0, sent)
+    came = await settled(partial(gateway.refund, _refund_key(), f"none-{uuid4()}", 1))
+    sent = "refund of a charge that there is not"
+    must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
+
+
+async def _charged(gateway: PaymentGateway, examples: ChargeExamples) -> tuple[Work, Charged]:
+    charges = Charges(gateway, examples)
+    work = charges.new()
+    came = await settled(partial(charges.do, work))
+    must(isinstance(came, Charged), "P6", f"charge under the new key {work.key}", "Charged", came)
+    return work, came
+
+
+async def _given_back(gateway: PaymentGateway, work: Work, amount: int, sent: str) -> None:
+    refunds = list(await gateway.refunds_of(work.order_id))
+    given_back = sum(refund.amount for refund in refunds)
+    must(given_back == amount, "P6", f"look-up of the order's refunds after {sent}", str(amount), refunds)
+    charges = list(await gateway.charges_of(work.order_id))
+    refunded = sum(charge.refunded for charge in charges)
+    must(refunded == amount, "P6", f"look-up of the charge after {sent}", f"refunded {amount}", charges)
+
+
+def _refund_key() -> str:
+    return f"{uuid4()}:charge:compensating"
