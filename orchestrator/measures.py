@@ -210,11 +210,6 @@ def ends_of(registry: Registry) -> set[tuple[str, str]]:
     }
 
 
-def step_name(piece: str) -> str:
-    """``ship`` of ``ship[2]``: as many series as there are items would be too many."""
-    return piece.partition("[")[0] if piece[-1:] == "]" else piece
-
-
 def _result(kind: type[OutcomeEvent]) -> str:
     if issubclass(kind, Rejection):
         return "rejected"
