@@ -14,8 +14,6 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from contracts.commands import Command
 from contracts.events import (
     CompensationOutcome,
@@ -25,6 +23,7 @@ from contracts.events import (
     StepRefused,
     StepSettled,
 )
+from contracts.models import Model
 
 
 class StepKind(StrEnum):
@@ -173,7 +172,7 @@ class OnDeadline(StrEnum):
     """It goes on without a signal."""
 
 
-class SignalBody(BaseModel):
+class SignalBody(Model):
     """Base of what comes from outside for a wait."""
 
 
@@ -192,7 +191,7 @@ class Wait:
 
     name: str
     deadline_s: float
-    signal: type[BaseModel] | None = None
+    signal: type[Model] | None = None
     on_deadline: OnDeadline = OnDeadline.TURN
     when: Callable[[Any, Results], bool] | None = None
     refuses: Callable[[Mapping[str, Any]], str | None] | None = None
@@ -277,9 +276,9 @@ class SagaDefinition:
     name: str
     version: int
     course: tuple[Stage, ...]
-    input: type[BaseModel]
-    examples: tuple[BaseModel, ...]
-    accepted: type[BaseModel] | None = None
+    input: type[Model]
+    examples: tuple[Model, ...]
+    accepted: type[Model] | None = None
     labels: Labels = Labels()
     announces: Mapping[str, Announcement] = field(default_factory=lambda: MappingProxyType({}))
     starts_sagas: bool = True

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, Event, OutcomeEvent, Rejection
+from contracts.models import Model
 from contracts.works import WORKS, KindOfWork
 from orchestrator.core.definition import (
     LONGEST_S,
@@ -84,7 +83,7 @@ def version_problems(version: object) -> Iterator[str]:
 
 def _input_problems(definition: Any) -> Iterator[str]:
     for what, model in (("input", definition.input), ("accepted", definition.accepted or definition.input)):
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        if not (isinstance(model, type) and issubclass(model, Model)):
             yield f"its {what} is no pydantic model"
             return
     if not isinstance(definition.examples, tuple) or not definition.examples:
@@ -301,7 +300,7 @@ def _wait_problems(wait: Any) -> Iterator[str]:
     if wait.signal is None:
         if wait.refuses is not None:
             yield "it waits for no signal that could be refused"
-    elif not _is_kind(wait.signal, BaseModel):
+    elif not _is_kind(wait.signal, Model):
         yield f"its signal {called(wait.signal)} is no pydantic model"
 
 

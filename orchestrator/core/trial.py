@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from contracts.envelope import Direction
 from contracts.limits import IDENTIFIER
+from contracts.models import ValidationError
 from contracts.samples import NoSample, sample
 from contracts.works import problems_of
 from orchestrator.core.definition import (

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.any_saga import AnySaga, any_saga
+from tests.any_saga import ADMIN, YES, AnySaga, any_saga
+from tests.enrolment import JoinCourse, PayFee
 
 pytestmark = pytest.mark.postgresql
 

@@ -53,6 +53,11 @@ NOT_RUN: Final = {
         "OMS_DATABASE_URL='postgresql://oms_payment:...@db.internal/oms?"
         "sslmode=verify-full&sslrootcert=/etc/oms/authority.pem'",
     ): "tests/system/test_least_privilege.py, too",
+    ("docs/participants.md", "oms stock set SKU-1 1000000"): "tests/system/test_conformance.py runs the same",
+    (
+        "docs/runbook.md",
+        "psql $DATABASE -c 'DROP SCHEMA orchestrator CASCADE'",
+    ): "takes the orchestrator's schema away; tests/integration/test_orphans.py has the story",
     ("docs/reliability.md", "make chaos"): "a whole run of its own",
     ("docs/reliability.md", "make fuzz"): "a whole run of its own",
     ("docs/reliability.md", "make failover"): "a whole run of its own",

@@ -1,0 +1,8 @@
+"""The base of documents and messages under a name of our own: rooms that import contracts alone need no other."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel as Model
+from pydantic import ValidationError
+
+__all__ = ["Model", "ValidationError"]
