@@ -1,4 +1,4 @@
-"""The base of documents and messages under a name of our own: rooms that import contracts alone need no other."""
+"""The base of documents and messages, under a name of our own for rooms that import contracts alone."""
 
 from __future__ import annotations
 

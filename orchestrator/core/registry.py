@@ -63,11 +63,6 @@ class Registry:
         """Every command that some saga may ask for, by its type."""
         return self._commands
 
-    @property
-    def end_labels(self) -> frozenset[str]:
-        """Every label with which a saga may end."""
-        return frozenset(self.ends_as(Status.COMPLETED)) | frozenset(self.ends_as(Status.COMPENSATED))
-
     def ends_as(self, status: Status) -> tuple[str, ...]:
         """The labels with which sagas of this final status end, sorted."""
         every = [each.labels for each in self]

@@ -21,8 +21,8 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Awaited, Incident, IncidentKind, Saga, Status
-from orchestrator.measures import SagaMeasures
-from orchestrator.sagas.order_fulfillment import OrderStatus, order_fulfillment
+from orchestrator.measures import SagaMeasures, ends_of
+from orchestrator.sagas.order_fulfillment import NAME, OrderStatus, order_fulfillment
 from tests.orders import NOON, a_saga
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
@@ -40,7 +40,7 @@ def told(measures: SagaMeasures) -> dict[tuple[str, ...], float]:
 def measuring() -> SagaMeasures:
     """What one engine counts, before anything has happened."""
     registry = Registry([order_fulfillment(StepPolicy())])
-    return SagaMeasures(registry.events, registry.end_labels)
+    return SagaMeasures(registry.events, ends_of(registry))
 
 
 def awaiting(step: str, direction: Direction = FORWARD) -> Saga:
@@ -50,7 +50,7 @@ def awaiting(step: str, direction: Direction = FORWARD) -> Saga:
 def test_a_start_is_counted() -> None:
     measures = measuring()
     measures.note([(None, SagaStarted(), a_saga())])
-    assert told(measures) == {("oms_sagas_started_total",): 1}
+    assert told(measures) == {("oms_sagas_started_total", NAME): 1}
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_an_answer_is_counted_with_the_time_that_it_took(
     after = changed(before, awaited=(), updated_at=NOON + timedelta(seconds=2))
     measures.note([(before, OutcomeReceived(event, step, direction), after)])
     assert told(measures) == {
-        ("oms_step_attempts_total", step, direction.value, result): 1,
-        ("oms_step_duration_seconds", step, direction.value): 1,
+        ("oms_step_attempts_total", NAME, step, direction.value, result): 1,
+        ("oms_step_duration_seconds", NAME, step, direction.value): 1,
     }
 
 
@@ -89,7 +89,7 @@ def test_what_did_not_come_is_counted_too(accepted: Input, direction: Direction,
     measures = measuring()
     before = awaiting("charge", direction)
     measures.note([(before, accepted, before)])
-    assert told(measures) == {("oms_step_attempts_total", "charge", direction.value, result): 1}
+    assert told(measures) == {("oms_step_attempts_total", NAME, "charge", direction.value, result): 1}
 
 
 def test_an_end_is_counted_once_with_the_saga_s_duration() -> None:
@@ -108,9 +108,9 @@ def test_an_end_is_counted_once_with_the_saga_s_duration() -> None:
     measures.note([(before, OutcomeReceived("InventoryReducedEvent", "commit", FORWARD), after)])
     measures.note([(after, settled, after)])
     numbers = told(measures)
-    assert numbers["oms_sagas_ended_total", "completed"] == 1
-    assert numbers["oms_saga_duration_seconds", "completed"] == 1
-    assert measures.durations["completed"].total == 3
+    assert numbers["oms_sagas_ended_total", NAME, "completed"] == 1
+    assert numbers["oms_saga_duration_seconds", NAME, "completed"] == 1
+    assert measures.durations[NAME, "completed"].total == 3
 
 
 def test_an_incident_is_counted_when_it_opens() -> None:
