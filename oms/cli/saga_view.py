@@ -14,6 +14,9 @@ from oms.cli import output
 Document = Mapping[str, Any]
 
 _TROUBLE: Final = ("Rejected", "Declined", "Refused", "unknown", "dead", "stuck", "overdue")
+_TOLD_OTHERWISE: Final = ("order_status", "waits")
+"""Of an explanation: the label by its older name, and waits, which `show` has in a table."""
+
 _ARROW: Final = {"compensating": "↩ ", "forward": ""}
 
 
@@ -115,7 +118,10 @@ def explain(explanation: Document) -> None:
     summary = explanation.get("summary")
     if isinstance(summary, str):
         output.show(output.plain(summary))
-    shown = {name: value for name, value in explanation.items() if name != "summary"}
+    hidden = {"summary", *_TOLD_OTHERWISE} if "label" in explanation else {"summary"}
+    if _about(explanation) is None:
+        hidden.add("order_id")
+    shown = {name: value for name, value in explanation.items() if name not in hidden}
     output.show(output.pairs(dict(_flat(shown))))
 
 

@@ -15,7 +15,7 @@ from contracts.sensitive import MASK, SENSITIVE_NAMES
 from orchestrator.core.state import Forward, StepState, Undo
 from orchestrator.queries.masking import masked, masked_body
 from orchestrator.queries.paging import InvalidCursor, Page, _cursor
-from orchestrator.queries.sagas import step_status
+from orchestrator.queries.pieces import step_status
 from tests.orders import an_order
 
 

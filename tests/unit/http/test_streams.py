@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 from orchestrator.http.events import Progress
-from orchestrator.queries import Queries
+from orchestrator.http.faces import OrderFace
+from orchestrator.queries.sagas import SagaQueries
 
 
 class CountedReads:
@@ -29,7 +29,7 @@ class CountedReads:
 
 async def test_streams_that_are_woken_together_read_by_turns() -> None:
     reads = CountedReads()
-    queries, turns = cast(Queries, SimpleNamespace(sagas=reads)), asyncio.Semaphore(3)
-    streams = [Progress(queries, turns, UUID(int=1), UUID(int=2), 0) for _ in range(100)]
+    sagas, face, turns = cast(SagaQueries, reads), cast(OrderFace, None), asyncio.Semaphore(3)
+    streams = [Progress(sagas, turns, face, UUID(int=1), UUID(int=2), 0) for _ in range(100)]
     await asyncio.gather(*(stream.events() for stream in streams))
     assert (reads.most, reads.done) == (3, 100)
