@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from oms.cli.order_text import (
     LARGEST_DOCUMENT,
+    ORDER,
     Line,
     NotAnOrder,
     Unfinished,
@@ -32,6 +33,8 @@ from oms.failures import Failure
 
 STDIN: Final = "-"
 KEY_LENGTH: Final = 40
+LARGEST_OF_AN_OPTION: Final = 1024 * 1024
+"""Bytes of a file that an option names; the API takes less."""
 
 
 class UnreadableOrders(Failure):
@@ -75,18 +78,21 @@ KeyOf = Callable[[Numbered], str]
 """The idempotency key of an order."""
 
 
-def opened(file: str) -> Source:
+def opened(file: str, word: str = ORDER) -> Source:
     """The orders of a file, or of stdin, whatever the locale's encoding is.
+
+    Args:
+        word: what each of them is called.
 
     Raises:
         UnreadableOrders: it is empty or begins with something that is no JSON.
         OSError: it cannot be opened or read.
     """
     if file == STDIN:
-        return source_of(_stdin(), STDIN, lines=None)
+        return source_of(_stdin(), STDIN, None, word)
     stream = Path(file).open("rb")  # noqa: SIM115  closed by whoever reads the last order, in a thread
     try:
-        source = source_of(stream, file, _counted(stream))
+        source = source_of(stream, file, _counted(stream), word)
     except BaseException:
         stream.close()
         raise
@@ -115,7 +121,7 @@ def _counted(stream: IO[bytes]) -> int | None:
     return lines
 
 
-def source_of(stream: IO[bytes], name: str, lines: int | None) -> Source:
+def source_of(stream: IO[bytes], name: str, lines: int | None, word: str = ORDER) -> Source:
     """The orders of a stream. ``lines`` that are not empty, where it is known how many there are.
 
     Raises:
@@ -125,28 +131,28 @@ def source_of(stream: IO[bytes], name: str, lines: int | None) -> Source:
     try:
         first = next(lines_of(stream, LARGEST_DOCUMENT), None)
         if first is None:
-            raise NotAnOrder("there is no order in it")
+            raise NotAnOrder(f"there is no {word} in it")
         head = first.content.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
         if head == b"[":
-            return _list(orders_in_list(text_of(_whole(first, stream))))
+            return _list(orders_in_list(text_of(_whole(first, stream, word)), word), word)
         if head != b"{":
             text_of(first.content)
             raise NotAnOrder("neither JSON nor one JSON object a line")
         if _is_beginning(first):
-            return _single(Line(first.number, _whole(first, stream)))
+            return _single(Line(first.number, _whole(first, stream, word)), word)
         second = next(lines_of(stream, after=first.number), None)
         if second is None:
-            return _single(first)
+            return _single(first, word)
     except NotAnOrder as error:
         raise UnreadableOrders(f"{name}: {error}") from None
     following = itertools.chain([first, second], lines_of(stream, after=second.number))
-    return Source(_read(following), lines)
+    return Source(_read(following, word), lines)
 
 
-def _whole(first: Line, stream: IO[bytes]) -> bytes:
+def _whole(first: Line, stream: IO[bytes], word: str) -> bytes:
     content = first.content + stream.read(LARGEST_DOCUMENT)
     if len(content) > LARGEST_DOCUMENT:
-        raise NotAnOrder(f"longer than {LARGEST_DOCUMENT} bytes: write one order a line instead")
+        raise NotAnOrder(f"longer than {LARGEST_DOCUMENT} bytes: write one {word} a line instead")
     return content
 
 
@@ -161,45 +167,72 @@ def _is_beginning(line: Line) -> bool:
     return False
 
 
-def _single(line: Line) -> Source:
+def _single(line: Line, word: str) -> Source:
     try:
         document = document_of(text_of(line.content))
-        check_order(document)
+        check_order(document, word)
     except NotAnOrder as error:
         raise NotAnOrder(f"line {line.number}: {error}") from None
     return Source(iter([Numbered(line.number, document)]), 1)
 
 
-def _list(orders: list[Any]) -> Source:
+def _list(orders: list[Any], word: str) -> Source:
     if not orders:
-        raise NotAnOrder("there is no order in it")
+        raise NotAnOrder(f"there is no {word} in it")
 
     def checked() -> Iterator[Item]:
         for at, order in enumerate(orders, start=1):
             try:
-                check_order(order)
+                check_order(order, word)
             except NotAnOrder as error:
                 yield Unusable(at, str(error))
             else:
                 yield Numbered(at, order)
 
     if len(orders) == 1:
-        check_order(orders[0])
-    return Source(checked(), len(orders), unit="order")
+        check_order(orders[0], word)
+    return Source(checked(), len(orders), unit=word)
 
 
-def _read(lines: Iterable[Line]) -> Iterator[Item]:
+def _read(lines: Iterable[Line], word: str) -> Iterator[Item]:
     """The orders of all lines; where reading fails, the last one is what could not be read."""
     number = 0
     try:
         for line in lines:
             number = line.number
             try:
-                yield Numbered(number, order_of(line))
+                yield Numbered(number, order_of(line, word))
             except NotAnOrder as error:
                 yield Unusable(number, str(error))
     except OSError as error:
         yield Unusable(number + 1, f"cannot be read, nor what follows it: {error.strerror or error}")
+
+
+def document_given(text: str, option: str) -> Any:
+    """A JSON object that an option holds, or names as ``@FILE`` (``@-`` is stdin).
+
+    Raises:
+        UnreadableOrders: it cannot be sent; the message names the option and says why.
+        OSError: its file cannot be read.
+    """
+    try:
+        document = document_of(_text_given(text))
+        if not isinstance(document, dict):
+            raise NotAnOrder("it is no JSON object")
+        check_order(document)
+    except NotAnOrder as error:
+        raise UnreadableOrders(f"{option}: {error}") from None
+    return document
+
+
+def _text_given(text: str) -> str:
+    if not text.startswith("@"):
+        return text
+    if text[1:] == STDIN:
+        with _stdin() as stream:
+            return text_of(stream.read(LARGEST_OF_AN_OPTION))
+    with Path(text[1:]).open("rb") as stream:
+        return text_of(stream.read(LARGEST_OF_AN_OPTION))
 
 
 def keys_for(source: Source, given: str | None, new: bool) -> KeyOf:

@@ -1,4 +1,4 @@
-"""From bytes to orders: lines, text in UTF-8, JSON, and what of it can be sent at all."""
+"""From bytes to orders and other inputs: lines, text in UTF-8, JSON, and what of it can be sent at all."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ LARGEST_DOCUMENT: Final = 512 * 1024 * 1024
 
 DEEPEST: Final = 50
 """Levels of lists and objects within an order; the API knows three."""
+
+ORDER: Final = "order"
+INPUT: Final = "input"
+"""What the documents of a file are called: orders, or inputs of sagas of any other kind."""
 
 _BYTE_ORDER_MARKS: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
@@ -73,12 +77,12 @@ def text_of(content: bytes) -> str:
         raise NotAnOrder(f"not text in UTF-8: byte {error.start + 1} begins no character") from None
 
 
-def order_of(line: Line) -> Any:
+def order_of(line: Line, word: str = ORDER) -> Any:
     """The order that a line holds. Raises NotAnOrder."""
     if len(line.content) > LONGEST_LINE:
         raise NotAnOrder(f"longer than {LONGEST_LINE} bytes")
     document = document_of(text_of(line.content))
-    check_order(document)
+    check_order(document, word)
     return document
 
 
@@ -101,7 +105,7 @@ def document_of(text: str) -> Any:
         raise NotAnOrder("nested too deeply") from None
 
 
-def orders_in_list(text: str) -> list[Any]:
+def orders_in_list(text: str, word: str = ORDER) -> list[Any]:
     """The items of a JSON list, unchecked. Raises NotAnOrder, naming the item that is no JSON."""
     decoder, items = json.JSONDecoder(), list[Any]()
     at = _after_space(text, _after_space(text, 0) + 1)
@@ -109,25 +113,25 @@ def orders_in_list(text: str) -> list[Any]:
         try:
             item, at = decoder.raw_decode(text, at)
         except json.JSONDecodeError as error:
-            raise NotAnOrder(f"order {len(items) + 1}: {_said(error)}") from None
+            raise NotAnOrder(f"{word} {len(items) + 1}: {_said(error)}") from None
         except ValueError:
-            raise NotAnOrder(f"order {len(items) + 1}: a number has too many digits") from None
+            raise NotAnOrder(f"{word} {len(items) + 1}: a number has too many digits") from None
         except RecursionError:
-            raise NotAnOrder(f"order {len(items) + 1}: nested too deeply") from None
+            raise NotAnOrder(f"{word} {len(items) + 1}: nested too deeply") from None
         items.append(item)
         at = _after_space(text, at)
         if text[at : at + 1] != ",":
             break
         at = _after_space(text, at + 1)
     if text[at : at + 1] != "]" or text[at + 1 :].strip():
-        raise NotAnOrder(f"after order {len(items)}: not JSON, a comma or the list's one end must follow")
+        raise NotAnOrder(f"after {word} {len(items)}: not JSON, a comma or the list's one end must follow")
     return items
 
 
-def check_order(document: Any) -> None:
+def check_order(document: Any, word: str = ORDER) -> None:
     """Raises NotAnOrder for what cannot be sent, with a JSON pointer to what is wrong in it."""
     if not isinstance(document, dict):
-        raise NotAnOrder("an order is a JSON object")
+        raise NotAnOrder(f"an {word} is a JSON object")
     left: list[tuple[tuple[str, ...], Any]] = [((), document)]
     while left:
         path, value = left.pop()

@@ -14,6 +14,9 @@ from oms.cli import output
 Document = Mapping[str, Any]
 
 _TROUBLE: Final = ("Rejected", "Declined", "Refused", "unknown", "dead", "stuck", "overdue")
+_TOLD_OTHERWISE: Final = ("order_status", "waits")
+"""Of an explanation: the label by its older name, and waits, which `show` has in a table."""
+
 _ARROW: Final = {"compensating": "↩ ", "forward": ""}
 
 
@@ -22,8 +25,9 @@ def table(sagas: Iterable[Document]) -> Table:
     rows = [
         (
             output.plain(saga.get("saga_id")),
+            output.plain(saga.get("definition")),
             output.status(saga.get("status")),
-            output.status(saga.get("order_status")),
+            output.status(_label(saga)),
             _awaited(saga),
             _incidents(saga.get("incident_kinds")),
             output.age(saga.get("created_at")),
@@ -31,7 +35,9 @@ def table(sagas: Iterable[Document]) -> Table:
         )
         for saga in sagas
     ]
-    return output.table(("saga", "status", "order", "awaits", "incidents", "created", "changed"), rows)
+    return output.table(
+        ("saga", "definition", "status", "stands at", "awaits", "incidents", "created", "changed"), rows
+    )
 
 
 def show(saga: Document) -> None:
@@ -40,8 +46,9 @@ def show(saga: Document) -> None:
         output.pairs(
             {
                 "saga": output.plain(saga.get("saga_id"), "bold"),
-                "order": output.plain(saga.get("order_id")),
+                "about": output.plain(_about(saga)),
                 "definition": output.plain(f"{saga.get('definition')} {saga.get('definition_version')}"),
+                "started by": output.plain(saga.get("owner")),
                 "status": _statuses(saga),
                 "awaits": _awaited(saga),
                 "version": output.plain(saga.get("version")),
@@ -57,8 +64,31 @@ def show(saga: Document) -> None:
         output.show(_incident_table(saga["incidents"]))
     if saga.get("steps"):
         output.show(_step_table(saga["steps"]))
+    if saga.get("waits"):
+        output.show(_wait_table(saga["waits"]))
     if saga.get("history"):
         output.show(_timeline(saga))
+
+
+def show_started(saga: Document) -> None:
+    """One saga as whoever started it sees it."""
+    output.show(
+        output.pairs(
+            {
+                "saga": output.plain(saga.get("saga_id"), "bold"),
+                "about": output.plain(_about(saga)),
+                "definition": output.plain(f"{saga.get('definition')} {saga.get('definition_version')}"),
+                "status": _statuses(saga),
+                "failure": _failure(saga.get("failure")),
+                "cancel asked for": output.age(saga.get("cancel_requested_at")),
+                "created": output.age(saga.get("created_at")),
+                "ended": output.age(saga.get("ended_at")),
+                "cannot be read": output.plain(saga.get("unreadable")),
+            }
+        )
+    )
+    if saga.get("waits"):
+        output.show(_wait_table(saga["waits"]))
 
 
 def intention(saga: Document, action: str) -> Text:
@@ -88,7 +118,10 @@ def explain(explanation: Document) -> None:
     summary = explanation.get("summary")
     if isinstance(summary, str):
         output.show(output.plain(summary))
-    shown = {name: value for name, value in explanation.items() if name != "summary"}
+    hidden = {"summary", *_TOLD_OTHERWISE} if "label" in explanation else {"summary"}
+    if _about(explanation) is None:
+        hidden.add("order_id")
+    shown = {name: value for name, value in explanation.items() if name not in hidden}
     output.show(output.pairs(dict(_flat(shown))))
 
 
@@ -126,7 +159,9 @@ def _happened(entry: Document) -> Text:
     accepted = entry.get("accepted") or {}
     event = accepted.get("event")
     what = output.plain(event or str(entry.get("kind", "")).replace("_", " "), _entry_style(entry))
-    details = [str(accepted[name]) for name in ("step", "verdict") if accepted.get(name) and not event]
+    details = [
+        str(accepted[name]) for name in ("step", "wait", "verdict") if accepted.get(name) and not event
+    ]
     data = accepted.get("data")
     if isinstance(data, Mapping):
         details += [str(data[name]) for name in ("code", "effect", "reference") if data.get(name)]
@@ -150,13 +185,25 @@ def _entry_style(entry: Document) -> str:
 
 
 def _statuses(saga: Document) -> Text:
-    status = output.status(saga.get("status"))
-    order = saga.get("order_status")
-    return status if order is None else status.append(", order ", "default").append_text(output.status(order))
+    status, label = output.status(saga.get("status")), _label(saga)
+    return status if label is None else status.append(", at ", "default").append_text(output.status(label))
+
+
+def _label(saga: Document) -> Any:
+    """Where it stands; releases before called it the order's status."""
+    return saga.get("label", saga.get("order_status"))
+
+
+def _about(saga: Document) -> Any:
+    """What a saga is about, where that is something else than itself."""
+    about = saga.get("subject_id", saga.get("order_id"))
+    return about if about != saga.get("saga_id") else None
 
 
 def _awaited(saga: Document) -> Text:
-    step = saga.get("step")
+    steps = saga.get("awaits") or ([saga["step"]] if saga.get("step") else [])
+    more = f" and {len(steps) - 3} more" if len(steps) > 3 else ""
+    step = f"{', '.join(map(str, steps[:3]))}{more}"
     return output.plain(step and f"{_ARROW.get(str(saga.get('direction')), '')}{step}")
 
 
@@ -189,6 +236,7 @@ def _step_table(steps: Iterable[Document]) -> Table:
     rows = [
         (
             output.plain(step.get("name")),
+            output.plain(step.get("item")),
             output.plain(step.get("kind")),
             output.status(step.get("status")),
             output.plain(step.get("attempts")),
@@ -197,7 +245,27 @@ def _step_table(steps: Iterable[Document]) -> Table:
         )
         for step in steps
     ]
-    return output.table(("step", "kind", "status", "#sent", "#undo sent", "result"), rows)
+    return output.table(("step", "item", "kind", "status", "#sent", "#undo sent", "result"), rows)
+
+
+def _wait_table(waits: Iterable[Document]) -> Table:
+    rows = [
+        (
+            output.plain(wait.get("name")),
+            output.plain(wait.get("signal")),
+            output.status(wait.get("status")),
+            output.age(wait.get("deadline_at")) if wait.get("deadline_at") else output.plain(None),
+            _received(wait.get("received")),
+        )
+        for wait in waits
+    ]
+    return output.table(("wait", "signal", "status", "over", "received"), rows)
+
+
+def _received(signal: Any) -> Text:
+    if not isinstance(signal, Mapping):
+        return output.plain(None)
+    return output.plain(f"{json.dumps(signal.get('body'), ensure_ascii=False)} by {signal.get('sender')}")
 
 
 def _flat(document: Document, above: str = "") -> Iterable[tuple[str, Text]]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from oms.cli import actions, output, saga_view, session
+from oms.cli import actions, output, saga_starts, saga_view, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -36,7 +36,7 @@ ENDED: Final = ("completed", "compensated")
 
 commands = group(
     "sagas",
-    "See where every saga stands and why; cancel, retry and settle.",
+    "Start sagas, signal them, see where every one stands and why; cancel, retry and settle.",
     "oms sagas list --incident any",
     "oms sagas explain ID",
 )
@@ -52,8 +52,17 @@ class Verdict(StrEnum):
     SETTLED_OUTSIDE = "settled_outside"
 
 
+commands.command("start", epilog=saga_starts.START)(saga_starts.start)
+commands.command("signal", epilog=saga_starts.SIGNAL)(saga_starts.signal)
+
+
 @commands.command(
-    "list", epilog=example("oms sagas list --status compensating", "oms sagas list --incident any")
+    "list",
+    epilog=example(
+        "oms sagas list --status compensating",
+        "oms sagas list --incident any",
+        "oms sagas list --definition enrolment",
+    ),
 )
 def list_sagas(
     status: Annotated[
@@ -61,6 +70,9 @@ def list_sagas(
     ] = None,
     step: Annotated[
         list[str] | None, typer.Option("--step", metavar="STEP", help="Awaiting this step.")
+    ] = None,
+    definition: Annotated[
+        list[str] | None, typer.Option("--definition", metavar="NAME", help="Of this kind; may be repeated.")
     ] = None,
     incident: Annotated[
         list[str] | None,
@@ -85,6 +97,7 @@ def list_sagas(
     filters = {
         "status": status or None,
         "step": step or None,
+        "definition": definition or None,
         "incident": incident or None,
         "order_id": None if order_id is None else str(order_id),
         "created_after": created_after,
@@ -219,14 +232,24 @@ def cancel(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Undo an order, if it is not too late."""
+    """Undo what a saga has done, if it is not too late."""
     _act(url, token, saga_id, "cancel", {"reason": reason}, expected_version, yes, as_json)
 
 
-@commands.command("retry", epilog=example('oms sagas retry ID --reason "gateway is back"'))
+@commands.command(
+    "retry",
+    epilog=example(
+        'oms sagas retry ID --reason "gateway is back"',
+        'oms sagas retry ID --step "ship[2]" --reason "only this one"',
+    ),
+)
 def retry(
     saga_id: SagaId,
     reason: Reason,
+    step: Annotated[
+        str | None,
+        typer.Option("--step", metavar="STEP", help="Of several awaited pieces of work this one alone."),
+    ] = None,
     expected_version: ExpectedVersion = None,
     yes: Yes = False,
     url: Url = DEFAULT_URL,
@@ -234,7 +257,8 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Send what a saga awaits once more, with a full deadline."""
-    _act(url, token, saga_id, "retry", {"reason": reason}, expected_version, yes, as_json)
+    body = {"reason": reason} if step is None else {"reason": reason, "step": step}
+    _act(url, token, saga_id, "retry", body, expected_version, yes, as_json)
 
 
 @commands.command(

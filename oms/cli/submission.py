@@ -39,6 +39,32 @@ TERMINATED: Final = 143
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What is started, and how the API speaks of it.
+
+    Attributes:
+        word: for one of them.
+        start: the address that starts one.
+        found: below which each is found by its ``identity``.
+        standing: the field that says where it stands.
+    """
+
+    word: str
+    start: str
+    found: str
+    identity: str
+    standing: str
+
+
+ORDERS: Final = Target("order", "/orders", "/orders", "order_id", "status")
+
+
+def sagas_of(definition: str) -> Target:
+    """Sagas of one definition."""
+    return Target("saga", f"/sagas/{definition}", "/sagas", "saga_id", "label")
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How to submit.
 
@@ -49,6 +75,7 @@ class Plan:
     key_of: KeyOf
     concurrency: int
     wait_s: float | None
+    target: Target = ORDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +281,11 @@ class _Submission:
         key = self._plan.key_of(item)
         try:
             answer: Answer = await self._retrying.copy()(
-                self._api.send, "POST", "/orders", body=item.document, headers={"Idempotency-Key": key}
+                self._api.send,
+                "POST",
+                self._plan.target.start,
+                body=item.document,
+                headers={"Idempotency-Key": key},
             )
         except (Refused, Unreachable) as error:
             self._under_way.discard(item.line)
@@ -280,7 +311,8 @@ class _Submission:
 
     async def _look(self, accepted: Accepted) -> None:
         try:
-            order = await self._api.get(f"/orders/{accepted.order['order_id']}")
+            target = self._plan.target
+            order = await self._api.get(f"{target.found}/{accepted.order[target.identity]}")
         except ApiFailure:
             return
         self._settle(Accepted(accepted.line, order, accepted.replayed))
@@ -290,14 +322,15 @@ class _Submission:
             self._waiting[done.line] = done
             return
         self._waiting.pop(done.line, None)
-        status = str(done.order.get("status"))
+        status = str(done.order.get(self._plan.target.standing))
         self.outcome.by_status[status] = self.outcome.by_status.get(status, 0) + 1
         self._view.ended(done)
 
     def _give_up_waiting(self, why: str) -> None:
         waiting, self._waiting = self._waiting, {}
         for each in waiting.values():
-            self._fail(each.line, f"order {each.order.get('order_id')} {why}")
+            target = self._plan.target
+            self._fail(each.line, f"{target.word} {each.order.get(target.identity)} {why}")
 
     def _fail(self, line: int, error: str) -> None:
         self.outcome.failed += 1

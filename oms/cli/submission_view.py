@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from rich.text import Text
 
@@ -14,12 +15,23 @@ from oms.cli.submission import Accepted, NotTaken, Outcome, View
 SHOWN_FAILURES: Final = 20
 
 
-def view_for(source: Source, as_json: bool, waits: bool) -> View:
-    """The right view for this many orders and this kind of reader."""
+def view_for(
+    source: Source,
+    as_json: bool,
+    waits: bool,
+    word: str = "order",
+    show: Callable[[Mapping[str, Any]], None] = order_view.show,
+) -> View:
+    """The right view for this many orders and this kind of reader.
+
+    Args:
+        word: what each is called.
+        show: one of them in full.
+    """
     single = source.total == 1
     if as_json:
-        return JsonDocument() if single else JsonLines(source.unit, waits)
-    return OneOrder() if single else ManyOrders(source, waits)
+        return JsonDocument() if single else JsonLines(source.unit, waits, word)
+    return OneOrder(word, show) if single else ManyOrders(source, waits)
 
 
 class JsonDocument:
@@ -47,8 +59,9 @@ class JsonDocument:
 class JsonLines:
     """One JSON object a line for every order, as soon as it is done: ``line`` and ``order`` or ``error``."""
 
-    def __init__(self, unit: str, waits: bool) -> None:
+    def __init__(self, unit: str, waits: bool, word: str) -> None:
         self._unit = unit
+        self._word = word
         self._waits = waits
         self._is_read = True
 
@@ -72,7 +85,7 @@ class JsonLines:
             _tell_where_it_ended(outcome, self._unit)
 
     def _print(self, done: Accepted) -> None:
-        self._say({"line": done.line, "replayed": done.replayed, "order": done.order})
+        self._say({"line": done.line, "replayed": done.replayed, self._word: done.order})
 
     def _say(self, fate: dict[str, object]) -> None:
         if not self._is_read:
@@ -87,14 +100,16 @@ class JsonLines:
 class OneOrder:
     """The one order, in full."""
 
-    def __init__(self) -> None:
+    def __init__(self, word: str, show: Callable[[Mapping[str, Any]], None]) -> None:
+        self._word = word
+        self._show = show
         self._latest: Accepted | None = None
 
     def accepted(self, done: Accepted) -> None:
         """See `View`."""
         self._latest = done
         if done.replayed:
-            output.note("this order had been taken before; it was not submitted again (--new would)")
+            output.note(f"this {self._word} had been taken before; it was not submitted again (--new would)")
 
     def ended(self, done: Accepted) -> None:
         """See `View`."""
@@ -107,7 +122,7 @@ class OneOrder:
     def close(self, outcome: Outcome) -> None:
         """See `View`."""
         if self._latest is not None:
-            order_view.show(self._latest.order)
+            self._show(self._latest.order)
 
 
 class ManyOrders:

@@ -265,7 +265,7 @@ class UndoesInOrder(Checker):
             yield str(saga.saga_id), f"{undone} is undone while {held}"
         for piece in saga.steps:
             forgotten = piece.may_hold_something and piece.undo is Undo.NONE and piece.name in definition
-            if forgotten and definition.stage_index(piece.name) == stage:
+            if forgotten and piece.name != undone and definition.stage_index(piece.name) == stage:
                 yield str(saga.saga_id), f"{undone} is undone and {piece.name} beside it is not"
 
     def _held(self, saga: Saga, from_stage: int) -> Iterator[str]:
