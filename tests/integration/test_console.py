@@ -334,7 +334,7 @@ async def test_a_saga_tells_its_story(api: Api) -> None:
         assert words in shown.words
     bars = [each["class"] for tag, each in shown.tags if tag == "rect" and "bar" in (each.get("class") or "")]
     assert bars == ["bar done", "bar turned", "bar undone"]
-    boxes = [each["class"] for tag, each in shown.tags if tag == "g"]
+    boxes = [each["class"] or "" for tag, each in shown.tags if tag == "g"]
     assert sum(box.startswith("box undone") for box in boxes) == 2
     assert "the saga has ended" in shown.words
 
@@ -343,7 +343,7 @@ async def test_a_stuck_saga_shows_where_and_why(api: Api) -> None:
     order, dead = await a_dead_charge(api)
     shown = await page(api, f"/console/sagas/{order['saga_id']}")
 
-    boxes = [each["class"] for tag, each in shown.tags if tag == "g"]
+    boxes = [each["class"] or "" for tag, each in shown.tags if tag == "g"]
     assert sum(box.startswith("box stuck") for box in boxes) == 1
     assert any(
         each.get("href") == f"/console/dead-letters/{dead['dead_letter_id']}" for _, each in shown.tags
