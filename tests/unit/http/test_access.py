@@ -30,7 +30,8 @@ async def refused(access: Access, authorization: str | None, permission: Permiss
     [
         (Role.SHOP, {Permission.ORDERS}),
         (Role.VIEWER, {Permission.VIEW}),
-        (Role.OPERATOR, {Permission.ORDERS, Permission.VIEW, Permission.OPERATE}),
+        (Role.CLIENT, set()),
+        (Role.OPERATOR, {Permission.ORDERS, Permission.SAGAS, Permission.VIEW, Permission.OPERATE}),
         (Role.ADMIN, set(Permission)),
     ],
 )
