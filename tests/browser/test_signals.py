@@ -47,7 +47,7 @@ async def page(browser: Browser, sagas: AnySaga) -> AsyncIterator[Page]:
 async def test_the_dean_approves_by_the_form_and_the_saga_goes_on(sagas: AnySaga, page: Page) -> None:
     saga = await sagas.at_the_dean()
     await page.goto(f"/console/sagas/{saga['saga_id']}")
-    await expect(page.locator(".flow .box.wait.lit")).to_contain_text("approval")
+    await expect(page.locator(".flow .box.lit[data-kind=wait]")).to_contain_text("approval")
     form = page.locator("form").filter(has=page.get_by_role("heading", name="Signal approval"))
     await form.get_by_label("Approved").select_option("yes")
     await form.get_by_label("Level").select_option("full")
@@ -56,7 +56,9 @@ async def test_the_dean_approves_by_the_form_and_the_saga_goes_on(sagas: AnySaga
     await form.get_by_role("button", name="Signal").click()
 
     await expect(page.get_by_text("The signal was taken.")).to_be_visible()
-    await expect(page.locator(".flow .box.end.done").last).to_contain_text("enrolled", timeout=30_000)
+    await expect(page.locator(".flow .box.done[data-kind=end]").last).to_contain_text(
+        "enrolled", timeout=30_000
+    )
     received = (await sagas.ended(saga))["waits"][0]["received"]
     assert (received["sender"], received["body"]["level"], received["body"]["places"]) == ("admin", "full", 2)
 

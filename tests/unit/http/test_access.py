@@ -30,6 +30,7 @@ async def refused(access: Access, authorization: str | None, permission: Permiss
     [
         (Role.SHOP, {Permission.ORDERS}),
         (Role.VIEWER, {Permission.VIEW}),
+        (Role.CLIENT, set()),
         (Role.OPERATOR, {Permission.ORDERS, Permission.SAGAS, Permission.VIEW, Permission.OPERATE}),
         (Role.ADMIN, set(Permission)),
     ],
