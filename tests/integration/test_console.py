@@ -51,13 +51,14 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.words = ""
+        self._said: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.forms: dict[str, dict[str, str]] = {}
         self.typed: dict[str, dict[str, str]] = {}
         self._classed: list[tuple[str, str]] = []
         self._form = self._area = ""
         self.feed(text)
+        self.words = re.sub(r"\s+", " ", "".join(self._said))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
@@ -81,7 +82,7 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._area:
             self.typed[self._form][self._area] += data
-        self.words = re.sub(r"\s+", " ", f"{self.words}{data}")
+        self._said.append(data)
         if self.tags:
             self._classed.append((self.tags[-1][1].get("class") or "", data.strip()))
 
