@@ -19,6 +19,7 @@ from contracts.currencies import format_amount
 from contracts.envelope import Direction
 from contracts.orders import AcceptedOrder
 from contracts.problems import ProblemError
+from messaging.identifiers import time_of
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.codec import Unreadable
 from orchestrator.core import rules
@@ -41,7 +42,7 @@ from orchestrator.http.console.forms import checked, chosen
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session
 from orchestrator.http.console.signal_forms import body_of, forms_of, sentence_of
-from orchestrator.http.console.timeline import time_of, timeline
+from orchestrator.http.console.timeline import timeline
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.signals import definition_of, signal_body, signal_model
 from orchestrator.operations import details_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from contracts.envelope import Direction
+from messaging.identifiers import time_of
 from orchestrator.core.state import Saga
 from orchestrator.explanation import AwaitedView
 from orchestrator.http.console.rendering import clock, duration, words
@@ -261,8 +261,3 @@ def _waits(entries: Sequence[HistoryView]) -> Iterator[Stretch]:
         current = Stretch(entry.step, entry.direction, entry.at) if entry.step is not None else None
     if current is not None:
         yield current
-
-
-def time_of(identity: UUID) -> datetime:
-    """When a time-ordered id was made."""
-    return datetime.fromtimestamp((identity.int >> 80) / 1000, UTC)
