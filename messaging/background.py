@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -45,8 +46,8 @@ class LoopState:
     """How one loop fares.
 
     Attributes:
-        failures: runs that have failed since the start.
-        in_a_row: runs that have failed since the last one that did not.
+        failures: runs and tries of a unit of work that have failed since the start.
+        in_a_row: those that have failed since the last one that did not.
         reason: why the last of them failed: the kind of error, and the first line of its words.
     """
 
@@ -67,6 +68,21 @@ class LoopState:
         self.in_a_row += 1
         words = (str(error).splitlines() or [""])[0][:LONGEST_REASON]
         self.reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+_RUNNING: ContextVar[LoopState | None] = ContextVar("_RUNNING", default=None)
+
+
+def tell_failure(error: Exception) -> None:
+    """Whoever tries again and again within a run says so here: the loop that it runs in shows it (S17)."""
+    if (state := _RUNNING.get()) is not None:
+        state.failed(error)
+
+
+def tell_success() -> None:
+    """The try after `tell_failure` went well."""
+    if (state := _RUNNING.get()) is not None:
+        state.in_a_row = 0
 
 
 class BackgroundLoops:
@@ -104,6 +120,7 @@ class BackgroundLoops:
 
     async def _forever(self, name: str, run_once: Callable[[], Awaitable[object]], pause_s: float) -> None:
         state = self.states[name]
+        _RUNNING.set(state)
         while True:
             try:
                 found = await run_once()

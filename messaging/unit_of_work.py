@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from messaging.background import tell_failure, tell_success
 from messaging.outbox import Outbox
 from messaging.transport import Message
 
@@ -97,16 +98,21 @@ class PatientUnitOfWork(Generic[T]):
         tries = 0
         while True:
             try:
-                return await self._run(work)
+                result = await self._run(work)
             except Exception as error:
                 if not self._is_transient(error):
                     raise
                 tries += 1
+                tell_failure(error)
                 pause_s = self._pause_s(tries)
                 if give_up_at is not None and loop.time() + pause_s > give_up_at:
                     raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
                 log.warning("database in trouble, trying again", error=_short(error), tries=tries)
                 await asyncio.sleep(pause_s)
+            else:
+                if tries:
+                    tell_success()
+                return result
 
     def _pause_s(self, tries: int) -> float:
         pause_s: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10))

@@ -36,7 +36,10 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
     Mutation(
         "S1 match",
         "any outcome is taken for the one awaited",
-        (Patch(Saga, "awaits", lambda original: lambda self, step, direction: bool(self.awaited)),),
+        (
+            Patch(Saga, "awaits", lambda original: lambda self, step, direction: bool(self.awaited)),
+            Patch(Saga, "awaited_without", lambda original: lambda self, step, direction: self.awaited[1:]),
+        ),
         known=6,
     ),
     Mutation(
