@@ -82,6 +82,22 @@ class Plan:
     failure: Exception | None = None
 
 
+class Reversal(Protocol):
+    """How one kind of work is undone at a provider. Methods raise as those of `questions.ProviderWork`."""
+
+    def told(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
+        """The fields of the compensation's event, where there was something to undo."""
+
+    async def act(self, key: str, row: LedgerRow) -> Took:
+        """Undo it."""
+
+    async def find(self, key: str, row: LedgerRow) -> Took | NotFound:
+        """What the provider remembers of the reversal's key."""
+
+    async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
+        """What the provider has in its books of the reversal, however old."""
+
+
 class ExternalWork(Protocol):
     """One kind of work done by a provider, as plain data: what is noted of it and how it is told."""
 
@@ -105,8 +121,9 @@ class ExternalWork(Protocol):
     def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
         """The event that tells of the refusal."""
 
-    def reversed_fields(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
-        """The fields of the compensation's event, where there was something to undo."""
+    @property
+    def reversal(self) -> Reversal | None:
+        """How it is undone; None for work that has no compensation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +162,12 @@ class Planner:
     """Decides everything about commands and answers of one kind of external work, verdicts excepted."""
 
     def __init__(self, external: ExternalWork, new_id: NewId, longest_call_s: float) -> None:
+        """
+        Raises:
+            ValueError: the work has a compensation and no way to undo it, or the other way round.
+        """
+        if (external.work.undone is None) is not (external.reversal is None):
+            raise ValueError(f"{external.work.name}: a compensation and a reversal go together")
         self.external = external
         self.work = external.work
         self.new_id = new_id
@@ -314,7 +337,9 @@ class Planner:
         self, row: LedgerRow, took: Took, state: State, now: datetime, **said: Any
     ) -> LedgerRow:
         """The row once the reversal is known."""
-        fields = {**self.external.reversed_fields(row, took), **said}
+        reversal = self.external.reversal
+        assert reversal is not None
+        fields = {**reversal.told(row, took), **said}
         outcome = undone(self.work, row, self.new_id(), **fields)
         details = {**row.details, "reversal_reference": took.reference}
         return self._answered(row, state, now, compensation=outcome, details=details)

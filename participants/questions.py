@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from contracts.envelope import Direction
-from participants.external import Ask, Declined, ExternalWork, Finding, NoEffect, NotFound, Took
+from participants.external import Ask, Declined, ExternalWork, Finding, NoEffect, NotFound, Reversal, Took
 from participants.ledger import LedgerRow
 from participants.providers import VoidNotOffered, idempotency_key
 
@@ -29,15 +29,6 @@ class ProviderWork(ExternalWork, Protocol):
     async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
         """What the provider has in its books for the order under this key, however old."""
 
-    async def reverse(self, key: str, row: LedgerRow) -> Took:
-        """Undo it."""
-
-    async def find_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
-        """What the provider remembers of the reversal's key."""
-
-    async def recall_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
-        """What the provider has in its books of the reversal, however old."""
-
 
 async def put(provider: ProviderWork, ask: Ask, row: LedgerRow) -> Finding:
     """Ask the provider; returns what became of it.
@@ -45,8 +36,10 @@ async def put(provider: ProviderWork, ask: Ask, row: LedgerRow) -> Finding:
     Raises:
         ProviderUnavailable, ProviderMisuse: there is no answer.
     """
-    undoing = ask in (Ask.REVERSE, Ask.FIND_REVERSAL, Ask.RECALL_REVERSAL)
-    key = idempotency_key(row.saga_id, row.step, Direction.COMPENSATING if undoing else Direction.FORWARD)
+    if ask in (Ask.REVERSE, Ask.FIND_REVERSAL, Ask.RECALL_REVERSAL):
+        assert provider.reversal is not None
+        return await _put_to_reversal(provider.reversal, ask, row)
+    key = idempotency_key(row.saga_id, row.step, Direction.FORWARD)
     match ask:
         case Ask.ACT:
             return await provider.act(key, row)
@@ -60,9 +53,11 @@ async def put(provider: ProviderWork, ask: Ask, row: LedgerRow) -> Finding:
             return await provider.find(key, row)
         case Ask.RECALL:
             return await provider.recall(key, row)
-        case Ask.REVERSE:
-            return await provider.reverse(key, row)
-        case Ask.FIND_REVERSAL:
-            return await provider.find_reversal(key, row)
-        case Ask.RECALL_REVERSAL:
-            return await provider.recall_reversal(key, row)
+    raise AssertionError(f"not a question about the effect: {ask}")
+
+
+async def _put_to_reversal(reversal: Reversal, ask: Ask, row: LedgerRow) -> Took | NotFound:
+    key = idempotency_key(row.saga_id, row.step, Direction.COMPENSATING)
+    if ask is Ask.REVERSE:
+        return await reversal.act(key, row)
+    return await (reversal.find(key, row) if ask is Ask.FIND_REVERSAL else reversal.recall(key, row))

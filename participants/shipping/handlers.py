@@ -24,6 +24,7 @@ class ShippingWork:
     """Ships through a `Carrier`; a `participants.questions.ProviderWork` without a compensation."""
 
     work = SHIP
+    reversal = None
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
@@ -52,10 +53,6 @@ class ShippingWork:
         message = without_sensitive(declined.message, row.request)
         return ShipmentRejectedEvent(**step_of(row, Direction.FORWARD), code=declined.code, message=message)
 
-    def reversed_fields(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
-        """Nothing: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
     async def act(self, key: str, row: LedgerRow) -> Took | Declined:
         """Ship."""
         assert row.request is not None
@@ -83,21 +80,6 @@ class ShippingWork:
             if shipment.key == key:
                 return Took(shipment.reference)
         return NotFound()
-
-    async def reverse(self, key: str, row: LedgerRow) -> Took:
-        """Never asked: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
-    async def find_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
-        """Never asked: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
-    async def recall_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
-        """Never asked: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
-
-_NO_WAY_BACK: Final = "a shipment cannot be undone"
 
 
 def _known(answer: Shipped | ShipmentRejected) -> Took | Declined:
