@@ -7,17 +7,19 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from messaging.backoff import Backoff, again
 from messaging.outbox import Outbox
 from messaging.transport import Message
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE_S: Final = 0.02
+FIRST_PAUSE_S: Final = 0.04
 LONGEST_PAUSE_S: Final = 2.0
 """Bounds of the jittered pause between two runs of a unit of work, in seconds."""
 
@@ -87,30 +89,36 @@ class PatientUnitOfWork(Generic[T]):
         self._begin = begin
         self._is_transient = is_transient
         self._outbox = outbox
-        self._rng = rng
+        self._backoff = Backoff(rng, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._patience_s = patience_s
 
     async def run(self, work: Callable[[T], Awaitable[R]]) -> R:
         """See `UnitOfWork.run`."""
-        loop = asyncio.get_running_loop()
-        give_up_at = None if self._patience_s is None else loop.time() + self._patience_s
-        tries = 0
-        while True:
-            try:
-                return await self._run(work)
-            except Exception as error:
-                if not self._is_transient(error):
-                    raise
-                tries += 1
-                pause_s = self._pause_s(tries)
-                if give_up_at is not None and loop.time() + pause_s > give_up_at:
-                    raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
-                log.warning("database in trouble, trying again", error=_short(error), tries=tries)
-                await asyncio.sleep(pause_s)
+        began = asyncio.get_running_loop().time()
+        try:
+            return await self._run(work)
+        except Exception as error:
+            if not self._is_transient(error):
+                raise
+            return await again(error, lambda: self._run(work), self._retrying(began))
+
+    def _retrying(self, began: float) -> AsyncRetrying:
+        """Again while the trouble may pass, until the next try would come after the patience has ended."""
+        clock, patience_s = asyncio.get_running_loop().time, self._patience_s
+        return AsyncRetrying(
+            retry=retry_if_exception(self._may_pass),
+            wait=lambda run: self._pause_s(run.attempt_number),
+            stop=lambda run: patience_s is not None and clock() + run.upcoming_sleep > began + patience_s,
+            before_sleep=_note,
+            retry_error_callback=_give_up,
+            sleep=asyncio.sleep,
+        )
 
     def _pause_s(self, tries: int) -> float:
-        pause_s: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10))
-        return pause_s * self._rng.uniform(0.5, 1.5)
+        return self._backoff.pause_s(tries)
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and self._is_transient(error)
 
     async def _run(self, work: Callable[[T], Awaitable[R]]) -> R:
         confirmed = self._outbox.take_confirmed()
@@ -124,6 +132,21 @@ class PatientUnitOfWork(Generic[T]):
             raise
         self._outbox.publish(transaction.outgoing)
         return result
+
+
+def _note(run: RetryCallState) -> None:
+    log.warning("database in trouble, trying again", error=_short(_trouble(run)), tries=run.attempt_number)
+
+
+def _give_up(run: RetryCallState) -> NoReturn:
+    error = _trouble(run)
+    raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
+
+
+def _trouble(run: RetryCallState) -> BaseException:
+    error = run.outcome.exception() if run.outcome else None
+    assert error is not None
+    return error
 
 
 def _short(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import AMQPConnectionError, AMQPError
 from yarl import URL
 
+from messaging.backoff import Backoff, Pauses
 from messaging.rabbitmq.wire import Channel, OnBlocked, Receiver, Refusal, Tap, TappedSocket
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -44,22 +45,9 @@ class NoAnswer(BrokerError):
     """The broker said neither yes nor no in time."""
 
 
-class Backoff:
-    """Growing, jittered pauses between tries. Seconds."""
-
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self._tries = 0
-
-    def reset(self) -> None:
-        """The next pause is a short one again."""
-        self._tries = 0
-
-    async def pause(self) -> None:
-        """Wait between half of and all of the present step, and double it."""
-        step = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**self._tries)
-        self._tries = min(self._tries + 1, 16)
-        await asyncio.sleep(self._rng.uniform(step / 2, step))
+def broker_backoff(rng: Random) -> Backoff:
+    """How long to wait before the broker is tried again."""
+    return Backoff(rng, BACKOFF_BASE_S, BACKOFF_CAP_S, spread=(0.5, 1))
 
 
 @asynccontextmanager
@@ -120,14 +108,14 @@ async def close_quietly(channel: AbstractChannel | Channel) -> None:
             await channel.close()
 
 
-async def for_ever(step: Callable[[], Awaitable[None]], backoff: Backoff, log: Any) -> None:
+async def for_ever(step: Callable[[], Awaitable[None]], pauses: Pauses, log: Any) -> None:
     """Take one step after the other. A bug in one is logged in full and does not end the service."""
     while True:
         try:
             await step()
         except Exception:
             log.exception("broker supervision failed", step=step.__qualname__)
-            await backoff.pause()
+            await pauses.pause()
 
 
 class Connection:
@@ -250,7 +238,7 @@ class Link:
     ) -> None:
         self._name = name
         self._urls = itertools.cycle(urls)
-        self._backoff = Backoff(rng)
+        self._pauses = Pauses(broker_backoff(rng))
         self._log = log
         self._prepare = prepare
         self._trouble: str | None = f"not connected yet to the broker at {urls[0].host}:{urls[0].port}"
@@ -278,7 +266,7 @@ class Link:
     def start(self) -> None:
         """Begin connecting, once. Needs a running loop."""
         if self._task is None:
-            supervision = for_ever(self._keep_up, self._backoff, self._log)
+            supervision = for_ever(self._keep_up, self._pauses, self._log)
             self._task = asyncio.get_running_loop().create_task(supervision)
 
     async def connected(self) -> Connection:
@@ -305,7 +293,7 @@ class Link:
             self._say(str(error))
         else:
             await self._serve(connection, url)
-        await self._backoff.pause()
+        await self._pauses.pause()
 
     async def _serve(self, connection: Connection, url: URL) -> None:
         clock = asyncio.get_running_loop().time
@@ -326,7 +314,7 @@ class Link:
             self._up.clear()
             await connection.close()
         if clock() - since > BACKOFF_CAP_S:
-            self._backoff.reset()
+            self._pauses.reset()
 
     def _note_blocked(self, reason: str | None) -> None:
         if reason is None:

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from messaging.backoff import Pauses
 from messaging.rabbitmq import frames
 from messaging.rabbitmq.connection import (
-    Backoff,
     BrokerError,
     Connection,
     Link,
@@ -99,7 +99,7 @@ class RabbitMqPublisher:
         self,
         link: Link,
         names: Names,
-        backoff: Backoff,
+        pauses: Pauses,
         restore: Restore,
         on_returned: Callable[[], None],
         log: Any,
@@ -114,7 +114,7 @@ class RabbitMqPublisher:
         self._is_foreign = is_foreign
         self._link = link
         self._names = names
-        self._backoff = backoff
+        self._pauses = pauses
         self._restore = restore
         self._on_returned = on_returned
         self._log = log
@@ -132,7 +132,7 @@ class RabbitMqPublisher:
         self._unusable: Connection | None = None
         """The connection on which no channel is to be had just now."""
         self._waiting: list[tuple[Message, Settle]] = []
-        self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
+        self._task = self._loop.create_task(for_ever(self._keep_open, pauses, log))
 
     @property
     def trouble(self) -> str | None:
@@ -285,5 +285,5 @@ class RabbitMqPublisher:
 
     async def _recover(self, connection: Connection) -> None:
         """The broker closed the channel: an exchange is gone, as a rule. Put things right, then go on."""
-        await self._backoff.pause()
+        await self._pauses.pause()
         await self._restore(connection)

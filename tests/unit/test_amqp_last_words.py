@@ -15,8 +15,9 @@ from aiormq.abc import AbstractChannel
 from pamqp import commands
 from pamqp.frame import marshal
 
+from messaging.backoff import Pauses
 from messaging.rabbitmq import publisher as publishing
-from messaging.rabbitmq.connection import Backoff, BrokerError, Connection, Link, asking
+from messaging.rabbitmq.connection import BrokerError, Connection, Link, asking, broker_backoff
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
 from messaging.rabbitmq.topology import Names
@@ -85,8 +86,8 @@ async def _restore(_: Connection) -> None:
     """Nothing was declared."""
 
 
-def _parts(peers: Peers) -> tuple[Link, Names, Backoff]:
-    return cast(Link, peers), Names(""), Backoff(Random(1))
+def _parts(peers: Peers) -> tuple[Link, Names, Pauses]:
+    return cast(Link, peers), Names(""), Pauses(broker_backoff(Random(1)))
 
 
 @pytest.fixture
@@ -98,8 +99,8 @@ async def subscriptions() -> AsyncIterator[list[RabbitMqSubscription]]:
 
 
 def _subscription(peers: Peers, made: list[RabbitMqSubscription]) -> RabbitMqSubscription:
-    link, names, backoff = _parts(peers)
-    subscription = RabbitMqSubscription(link, names, "q", 10, backoff, _restore, structlog.get_logger())
+    link, names, pauses = _parts(peers)
+    subscription = RabbitMqSubscription(link, names, "q", 10, pauses, _restore, structlog.get_logger())
     made.append(subscription)
     return subscription
 
@@ -131,8 +132,8 @@ async def test_a_pause_whose_answer_was_the_last_word_fails_nobody(
 
 async def test_a_publisher_goes_on_when_its_channel_was_the_last_word() -> None:
     first, second = Peer("channel"), Peer()
-    link, names, backoff = _parts(Peers(first, second))
-    publisher = RabbitMqPublisher(link, names, backoff, _restore, _unheard, structlog.get_logger())
+    link, names, pauses = _parts(Peers(first, second))
+    publisher = RabbitMqPublisher(link, names, pauses, _restore, _unheard, structlog.get_logger())
     async with asyncio.timeout(10):
         await second.has_answered("channel").wait()
     await publisher.close()
@@ -143,8 +144,8 @@ async def test_a_channel_that_is_refused_messages_for_long_is_replaced(
 ) -> None:
     monkeypatch.setattr(publishing, "REFUSED_FOR_S", 0.0)
     peer = Peer()
-    link, names, backoff = _parts(Peers(peer))
-    publisher = RabbitMqPublisher(link, names, backoff, _restore, _unheard, structlog.get_logger())
+    link, names, pauses = _parts(Peers(peer))
+    publisher = RabbitMqPublisher(link, names, pauses, _restore, _unheard, structlog.get_logger())
     async with asyncio.timeout(10):
         await peer.has_answered("channel").wait()
         peer.answered.clear()
