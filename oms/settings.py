@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from messaging.retries import RetryPolicy
 from oms.database_url import database_url
 from oms.failures import Failure
-from oms.secret_files import InvalidSecretFile, read_secrets
+from oms.setting_files import InvalidSecretFile, read_secrets
 from oms.variables import PREFIX, SECRETS
 from orchestrator.core.definition import StepPolicy
 
