@@ -1,10 +1,13 @@
-"""Secrets that are given as files: ``OMS_X_FILE`` names one that holds what ``OMS_X`` would say."""
+"""Settings that are given as files: ``OMS_X_FILE`` names one that holds what ``OMS_X`` would say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import PydanticBaseSettingsSource
 
 from oms.failures import Failure
 
@@ -13,34 +16,48 @@ MAX_BYTES: Final = 65536
 """More than any URL or token; a folder, a device or a wrong file is noticed instead of read."""
 
 
-class InvalidSecretFile(Failure):
-    """A file of a secret cannot be used; the message names the variable, never what the file holds."""
+class InvalidSettingFile(Failure):
+    """A file of a setting cannot be used; the message names the variable, never what the file holds."""
 
 
-def read_secrets(environment: Mapping[str, str], variables: Iterable[str]) -> dict[str, str]:
-    """What the files hold that the environment names for any of ``variables``, by variable.
+class SettingFiles(PydanticBaseSettingsSource):
+    """The source of every setting whose variable, with `SUFFIX` at its end, names a file.
 
-    White space around it, such as the line's end, is no part of a secret, nor is a mark of the byte order.
+    White space around what a file holds, such as the line's end, is no part of it, nor is a mark of the
+    order of bytes.
 
     Raises:
-        InvalidSecretFile: a file cannot be read or is empty, or the variable itself is given too.
+        InvalidSettingFile: a file cannot be read or is empty, or the variable itself is given too.
     """
-    given = {name: environment.get(name + SUFFIX) for name in variables}
-    return {name: _read(name, Path(path), environment) for name, path in given.items() if path}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """See `PydanticBaseSettingsSource.get_field_value`."""
+        variable = f"{self.config['env_prefix']}{field_name}".upper()
+        path = os.environ.get(variable + SUFFIX)
+        return (_read(variable, Path(path)) if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """What the files hold, by field."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self._fields.items()}
+        return {name: text for name, text in found.items() if text is not None}
+
+    @property
+    def _fields(self) -> dict[str, FieldInfo]:
+        return self.settings_cls.model_fields
 
 
-def _read(name: str, path: Path, environment: Mapping[str, str]) -> str:
+def _read(name: str, path: Path) -> str:
     variable = name + SUFFIX
-    if environment.get(name):
-        raise InvalidSecretFile(f"{name} and {variable} are both set: take one away")
+    if os.environ.get(name):
+        raise InvalidSettingFile(f"{name} and {variable} are both set: take one away")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        secret = content.decode("utf-8-sig").strip()
+        text = content.decode("utf-8-sig").strip()
     except OSError as error:
-        raise InvalidSecretFile(f"{variable}: {path} cannot be read: {error.strerror}") from None
+        raise InvalidSettingFile(f"{variable}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InvalidSecretFile(f"{variable}: {path} is no text in UTF-8") from None
-    if not secret or len(content) > MAX_BYTES:
-        raise InvalidSecretFile(f"{variable}: {path} must hold 1 to {MAX_BYTES} bytes of text")
-    return secret
+        raise InvalidSettingFile(f"{variable}: {path} is no text in UTF-8") from None
+    if not text or len(content) > MAX_BYTES:
+        raise InvalidSettingFile(f"{variable}: {path} must hold 1 to {MAX_BYTES} bytes of text")
+    return text
