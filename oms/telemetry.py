@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from fastapi.telemetry import TelemetryConfig
@@ -20,6 +20,9 @@ from structlog.typing import Processor
 from messaging.tracing import UNTRACED, Tracing
 from orchestrator.http.dependencies import untraced
 from participants.exchange import Exchange
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +84,20 @@ def telemetry_of(service: str, environment: Mapping[str, str]) -> Telemetry:
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
         log.warning("traces are asked for but cannot be made", install=f"pip install '{EXTRA}'")
         return OFF
-    from oms.traces import exported_telemetry
+    from oms.traces import exporting_provider
 
-    return exported_telemetry(service)
+    return telemetry_over(exporting_provider(service))
+
+
+def telemetry_over(provider: TracerProvider) -> Telemetry:
+    """Traces given to a provider of OpenTelemetry's, which samples and exports them."""
+    from oms.traces import OpenTelemetryTracing, TracedExchange, http_config, log_context
+
+    tracer = provider.get_tracer("oms")
+    return Telemetry(
+        tracing=OpenTelemetryTracing(tracer),
+        http=lambda: http_config(provider),
+        exchange=lambda exchange, name: TracedExchange(exchange, name, tracer),
+        flush=provider.shutdown,
+        log_context=log_context,
+    )

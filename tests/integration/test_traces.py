@@ -21,8 +21,7 @@ from messaging.rabbitmq import RabbitMqTransport
 from oms.definitions import registry
 from oms.processes import Service, orchestrator_service, serving_api, started
 from oms.settings import load_settings
-from oms.telemetry import Telemetry
-from oms.traces import telemetry_over
+from oms.telemetry import Telemetry, telemetry_over
 from oms.wiring import Parts, participant_service, parts_of
 from orchestrator.core.state import END_STATUSES
 from orchestrator.service import topology
