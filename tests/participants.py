@@ -31,7 +31,7 @@ from messaging.compose import command_message
 from messaging.identifiers import time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlTransaction, SqlUnitOfWork
-from messaging.transport import Delivery, Message, Receipt, Settle
+from messaging.transport import Confirm, Delivery, Message, Receipt
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ADDRESS: Final = ShippingAddress(
@@ -119,10 +119,10 @@ class Sent:
         self.receipt = receipt
         self.room = 1000
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         self.messages.extend(messages)
         for message in messages:
-            settle(message.message_id, self.receipt)
+            confirm(message.message_id, self.receipt)
 
     async def close(self) -> None:
         pass

@@ -173,13 +173,13 @@ async def test_m2_what_a_full_queue_refused_goes_when_there_is_room_and_not_at_t
 
     for each in numbered(SENT, exchange=COMMANDS_EXCHANGE, routing_key="payment"):
         await unit_of_work.run(_sending(each))
-        await outbox.settled()
+        await outbox.none_on_their_way()
     assert outbox.receipts[Receipt.REFUSED] > 0
     for _ in range(3):
         await relay.sweep_once()
         await _run(database, "UPDATE orchestrator.outbox SET claimed_until = created_at")
         await relay.run_once()
-        await outbox.settled()
+        await outbox.none_on_their_way()
 
     loops = BackgroundLoops(Random(1))
     loops.start("relay", relay.run_once, 0.1)
