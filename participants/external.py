@@ -59,7 +59,7 @@ class Ask(StrEnum):
     """Every question that is put to a provider."""
 
     ACT = "do the effect"
-    CLOSE = "settle the effect: close its key, else repeat the call until the answer is definite"
+    CLOSE = "find out about the effect: close its key, else repeat the call until the answer is definite"
     RECALL = "look the effect up by order, its key being too old"
     REVERSE = "undo the effect"
     RECALL_REVERSAL = "look the reversal up by order, its key being too old"
@@ -191,8 +191,8 @@ class Planner:
                 return Plan(answers=(refused(received),))
             case Move.ACT_AGAIN:
                 return self._act_again(row, now)
-            case Move.SETTLE:
-                return self._settle(row, now)
+            case Move.FIND_OUT:
+                return self._find_out(row, now)
             case Move.UNDO:
                 return self._reverse(row, now)
             case _:
@@ -254,7 +254,7 @@ class Planner:
             return Plan(ask=Ask.RECALL)
         return Plan(self._called(row, now), ask=Ask.ACT)
 
-    def _settle(self, row: LedgerRow, now: datetime) -> Plan:
+    def _find_out(self, row: LedgerRow, now: datetime) -> Plan:
         """P6: a compensation found an intent; what became of the effect must be known first."""
         undoing = replace(row, state=State.UNDOING, updated_at=now)
         if self.patience.key_is_old(row.intent_at, now):
@@ -297,8 +297,8 @@ class Planner:
         return Plan(done, (done.forward,))
 
     def _took_effect_late(self, row: LedgerRow, took: Took, now: datetime) -> Plan:
-        """The compensation came meanwhile. What it is still settling is known now; what it had buried is not
-        dead: the ledger says so, and the saga is told, which makes it a matter for a person (S5)."""
+        """The compensation came meanwhile. What was still being found out is known now; what was buried is
+        not dead: the ledger says so, and the saga is told, which makes it a matter for a person (S5)."""
         state = {State.UNDOING: State.REVERSING, State.TOMBSTONE: State.DONE}.get(row.state, row.state)
         late = self.with_effect(row, took, state, now)
         assert late.forward is not None

@@ -24,7 +24,7 @@ CALL_DURATION: Final = Measure(
     ("service", "question"),
 )
 UNDER_WAY: Final = Measure(
-    "oms_provider_calls_under_way", Kind.GAUGE, "Calls to a provider that are not settled yet.", ("service",)
+    "oms_provider_calls_under_way", Kind.GAUGE, "Calls to a provider that are not answered yet.", ("service",)
 )
 BREAKER: Final = Measure(
     "oms_breaker_state",

@@ -129,7 +129,7 @@ class ProviderConsumer:
 
     @property
     def under_way(self) -> int:
-        """How many calls have been begun and not yet been settled."""
+        """How many calls have been begun and not yet answered."""
         return len(self._under_way)
 
     async def run_once(self) -> int:
@@ -141,17 +141,17 @@ class ProviderConsumer:
         self._complain()
         return len(deliveries)
 
-    async def settle_once(self) -> int:
+    async def answer_once(self) -> int:
         """Wait for answers, write and send those that have come; returns how many."""
         results = await self._results.take(RESULTS_AT_ONCE)
-        await finished(self._settle(results))
+        await finished(self._answer(results))
         self._complain()
         return len(results)
 
     async def stop(self, within_s: float) -> None:
-        """Let the calls under way end and be settled; what takes longer is cut off.
+        """Let the calls under way end and be answered; what takes longer is cut off.
 
-        `run_once` must have been stopped before, `settle_once` after it.
+        `run_once` must have been stopped before, `answer_once` after it.
         """
         await self._intake.close()
         try:
@@ -257,7 +257,7 @@ class ProviderConsumer:
 
     # -- answers ------------------------------------------------------------------------------------------
 
-    async def _settle(self, results: Sequence[tuple[Call, Finding | Exception]]) -> None:
+    async def _answer(self, results: Sequence[tuple[Call, Finding | Exception]]) -> None:
         """One transaction for all; if that fails, one for each (S2)."""
         admissions: dict[Key, Admission | None] = {}
         try:
@@ -266,7 +266,7 @@ class ProviderConsumer:
             )
         except Exception as error:
             self._give_back(admissions, ())
-            await self._settle_singly(results, error)
+            await self._answer_singly(results, error)
             return
         self._give_back(admissions, batch.calls)
         self._done_with(batch.done)
@@ -276,12 +276,12 @@ class ProviderConsumer:
                 self._release(call)
         self._start_calls(batch, admissions)
 
-    async def _settle_singly(
+    async def _answer_singly(
         self, results: Sequence[tuple[Call, Finding | Exception]], error: Exception
     ) -> None:
         if len(results) > 1:
             for result in results:
-                await self._settle([result])
+                await self._answer([result])
             return
         [(call, _)] = results
         self._release(call)
@@ -383,12 +383,12 @@ class ProviderConsumer:
             task.add_done_callback(self._tasks.discard)
 
     async def _perform(self, call: Call) -> None:
-        """Ask the provider; whatever comes of it goes to `settle_once`."""
+        """Ask the provider; whatever comes of it goes to `answer_once`."""
         result: Finding | Exception
         verdict, began = CallResult.ABANDONED, self._clock()
         try:
             with self._tracing.within(call.received.traceparent):
-                result = await self._answer(call)
+                result = await self._ask(call)
             verdict = judge(None)
         except Exception as error:
             verdict = judge(error)
@@ -407,7 +407,7 @@ class ProviderConsumer:
             taken = self.call_seconds[ask] = Distribution(SECONDS)
         taken.add(seconds)
 
-    async def _answer(self, call: Call) -> Finding:
+    async def _ask(self, call: Call) -> Finding:
         if self._clock() > call.begin_by:
             raise TransientFailure("held up for too long between intent and call")
         try:
