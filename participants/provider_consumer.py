@@ -1,6 +1,6 @@
 """Serves the commands of a participant with a provider: intents by the batch, calls side by side (P6, P9).
 
-    deliveries ─► intake ─► one transaction: known answers, intents ─► calls ─┐
+    deliveries ─► flow ──► one transaction: known answers, intents ─► calls ─┐
         ▲ (again: what waited for a call)                                      │
         └───────────── one transaction: answers, by compare-and-set ◄──────────┘
 
@@ -33,8 +33,8 @@ from participants.breaker import Admission, BreakerState, CallResult, CircuitBre
 from participants.commands import Decoded, Received, Works
 from participants.external import Ask, Finding, Plan, Planner, Question
 from participants.external_verdicts import Asked, Judge
+from participants.flow import Flow
 from participants.gate import check_not_expired
-from participants.intake import Intake
 from participants.ledger import Key, Ledger, LedgerRow, LedgerTransaction
 from participants.providers import ProviderUnavailable, judge
 from participants.questions import ProviderWork, put
@@ -120,7 +120,7 @@ class ProviderConsumer:
         self._released = asyncio.Event()
         self._refusal: Exception | None = None
         self._longest_call_s = longest_call_s
-        self._intake = Intake(subscription, breaker, clock, lambda: len(self._under_way), concurrency)
+        self._flow = Flow(subscription, breaker, clock, lambda: len(self._under_way), concurrency)
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -134,7 +134,7 @@ class ProviderConsumer:
 
     async def run_once(self) -> int:
         """Wait for commands, serve one batch; returns its size. Calls go on after it."""
-        deliveries = await self._intake.next_batch()
+        deliveries = await self._flow.next_batch()
         self.batches.add(len(deliveries))
         self._tracing.began(deliveries)
         await finished(self._take(deliveries))
@@ -153,7 +153,7 @@ class ProviderConsumer:
 
         `run_once` must have been stopped before, `answer_once` after it.
         """
-        await self._intake.close()
+        await self._flow.close()
         try:
             async with asyncio.timeout(within_s):
                 while self._under_way:
@@ -187,7 +187,7 @@ class ProviderConsumer:
             else:
                 turn[key] = one
         if again:
-            self._intake.hold_back(again)
+            self._flow.hold_back(again)
         return list(turn.values())
 
     async def _serve(self, decoded: Decoded) -> None:
@@ -211,7 +211,7 @@ class ProviderConsumer:
                 await self._serve(one)
         elif decoded.failures:
             # Not even its failure could be committed; let go, it would be nobody's while the channel lives.
-            self._intake.hold_back([failed.delivery for failed in decoded.failures])
+            self._flow.hold_back([failed.delivery for failed in decoded.failures])
             self._refusal = error
         else:
             await self._serve(decoded.failed(error))
@@ -397,7 +397,7 @@ class ProviderConsumer:
             ended = self._clock()
             self._breaker.record(call.admission, verdict, ended)
             self._count(call.question.ask, verdict, ended - began)
-            self._intake.wake()
+            self._flow.wake()
         self._results.add((call, result))
 
     def _count(self, ask: Ask, verdict: CallResult, seconds: float) -> None:
@@ -423,7 +423,7 @@ class ProviderConsumer:
         copies = [one.delivery for one in call.waiting if one.command == call.received.command]
         others = [one.delivery for one in call.waiting if one.command != call.received.command]
         self._done_with(copies)
-        self._intake.hold_back(others)
+        self._flow.hold_back(others)
 
     def _done_with(self, deliveries: Sequence[Delivery]) -> None:
         self._subscription.acknowledge(deliveries)

@@ -24,7 +24,7 @@ class Room:
     until: float | None = None
 
 
-class Intake:
+class Flow:
     """One subscription, opened and shut by the circuit breaker and by how much is under way."""
 
     def __init__(
