@@ -19,7 +19,7 @@ from structlog.typing import Processor
 
 from messaging.tracing import UNTRACED, Tracing
 from orchestrator.http.dependencies import untraced
-from participants.exchange import Exchange
+from participants.provider_http import Exchange
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

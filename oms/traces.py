@@ -27,7 +27,7 @@ from structlog.typing import EventDict
 
 from contracts.envelope import TRACEPARENT
 from messaging.transport import Delivery, Message
-from participants.exchange import Call, Exchange, Reply
+from participants.provider_http import Call, Exchange, Reply
 
 VERSION: Final = version("oms-saga-orchestrator")
 

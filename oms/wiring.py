@@ -30,8 +30,8 @@ from oms.variables import PREFIX
 from orchestrator.sagas import order_fulfillment
 from orchestrator.service import Deployment
 from participants import service as participant_parts
-from participants.exchange import Exchange, HttpExchange, InvalidProviderUrl
 from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
+from participants.provider_http import Exchange, HttpExchange, InvalidProviderUrl
 from participants.sandbox import Sandbox, SandboxExchange
 from participants.service import (
     Pace,

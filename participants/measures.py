@@ -7,8 +7,8 @@ from typing import Final
 
 from messaging.measures import Kind, Measure, Reading
 from participants.breaker import BreakerState
-from participants.external import Ask
 from participants.provider_consumer import ProviderConsumer
+from participants.provider_plan import Ask
 from participants.retention import Pruner
 
 CALLS: Final = Measure(

@@ -31,13 +31,13 @@ from messaging.transport import Delivery, Subscription
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import Admission, BreakerState, CallResult, CircuitBreaker
 from participants.commands import Decoded, Received, Works
-from participants.external import Ask, Finding, Plan, Planner, Question
-from participants.external_verdicts import Asked, Judge
 from participants.flow import Flow
 from participants.gate import check_not_expired
 from participants.ledger import Key, Ledger, LedgerRow, LedgerTransaction
-from participants.providers import ProviderUnavailable, judge
-from participants.questions import ProviderWork, put
+from participants.provider_plan import Ask, Finding, Plan, Planner, Question
+from participants.provider_terms import ProviderUnavailable, judge
+from participants.provider_verdicts import Asked, Judge
+from participants.provider_work import ProviderWork, put
 from participants.replies import Sender
 from participants.retention import advance
 

@@ -34,7 +34,7 @@ from participants.payment.gateway import PaymentGateway
 from participants.payment.handlers import PaymentWork
 from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
 from participants.provider_consumer import ProviderConsumer
-from participants.questions import ProviderWork
+from participants.provider_work import ProviderWork
 from participants.retention import (
     INVENTORY_WALKS,
     WALKS,

@@ -21,7 +21,7 @@ from orchestrator.intake import Accepted, Answer, KeyReused, Overloaded, Submiss
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.service import Front
 from orchestrator.storage import DeadLetter, DeadLetterStatus
-from participants.providers import idempotency_key
+from participants.provider_terms import idempotency_key
 from simulation.facts import Acted, Blundered, Fact, Submitted
 from simulation.plan import OrderPlan
 from simulation.process import ConnectionLost, Process

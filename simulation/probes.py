@@ -24,7 +24,7 @@ from orchestrator.core.timers import Observed, Wait
 from orchestrator.dead_letters.collector import Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, Work
-from participants import external, external_verdicts
+from participants import provider_plan, provider_verdicts
 from participants.fence import TABLE
 from participants.inventory import handlers
 from simulation.facts import Decided
@@ -225,10 +225,10 @@ def _direction_of(delivery: Delivery) -> str:
 PROBES: Final = (
     Patch(Engine, "fold", _fold),
     Patch(timers, "look", _look),
-    Patch(external, "move_for", _move_for),
+    Patch(provider_plan, "move_for", _move_for),
     Patch(handlers, "move_for", _move_for),
     Patch(handlers, "ruling_on", _ruling_on),
-    Patch(external_verdicts, "ruling_on", _ruling_on),
+    Patch(provider_verdicts, "ruling_on", _ruling_on),
     Patch(consumer, "after_failure", _after_failure),
     Patch(Hops, "postpone", _postpone),
     Patch(Collector, "__call__", _collect),

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from participants.exchange import Call, Reply
-from participants.providers import ProviderTraits, ProviderUnavailable
+from participants.provider_http import Call, Reply
+from participants.provider_terms import ProviderTraits, ProviderUnavailable
 from participants.shipping.carrier import SHIPMENT_REJECTED
 from simulation.facts import Charged, Fact, Refunded, Shipped
 from simulation.loop import SimulatedLoop

@@ -9,7 +9,7 @@ from typing import TypeVar
 from contracts.commands import ItemQuantity
 from contracts.orders import Address
 from participants.payment.gateway import Charged, Declined, FoundCharge, FoundRefund, Refunded
-from participants.providers import ProviderTraits, ProviderUnavailable, Voided, VoidNotOffered
+from participants.provider_terms import ProviderTraits, ProviderUnavailable, Voided, VoidNotOffered
 from participants.shipping.carrier import FoundShipment, ShipmentRejected, Shipped
 
 Trouble = Callable[[], Awaitable[object]]

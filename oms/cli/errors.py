@@ -27,7 +27,7 @@ _FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
     "messaging.sessions": ("UnfitDatabase",),
     "messaging.transport": ("BrokerUnavailable", "TopologyMismatch"),
     "messaging.rabbitmq.connection": ("BrokerError",),
-    "participants.exchange": ("InvalidProviderUrl",),
+    "participants.provider_http": ("InvalidProviderUrl",),
     "psycopg": ("OperationalError",),
 }
 """Errors whose message is meant for a person, by module: one that is not loaded cannot have raised."""

@@ -10,11 +10,11 @@ from contracts.envelope import Direction
 from contracts.events import OutcomeEvent, PaymentDeclinedEvent, PaymentRefundedEvent, PaymentSuccessfulEvent
 from contracts.sensitive import without_sensitive
 from participants.commands import Work
-from participants.external import Declined, NoEffect, NotFound, Took
 from participants.ledger import LedgerRow
-from participants.payment import gateway as answers
+from participants.payment import gateway
 from participants.payment.gateway import PaymentGateway
-from participants.providers import ProviderTraits, Voided, VoidNotOffered
+from participants.provider_plan import Declined, NoEffect, NotFound, Took
+from participants.provider_terms import ProviderTraits, Voided, VoidNotOffered
 from participants.replies import step_of
 
 CHARGE: Final = Work(
@@ -23,7 +23,7 @@ CHARGE: Final = Work(
 
 
 class PaymentWork:
-    """Charges and refunds through a `PaymentGateway`; a `participants.questions.ProviderWork`."""
+    """Charges and refunds through a `PaymentGateway`; a `participants.provider_work.ProviderWork`."""
 
     work = CHARGE
 
@@ -95,7 +95,7 @@ class PaymentWork:
 
 
 class Refund:
-    """Gives a charge back; the `participants.external.Reversal` of `PaymentWork`."""
+    """Gives a charge back; the `participants.provider_plan.Reversal` of `PaymentWork`."""
 
     def __init__(self, gateway: PaymentGateway) -> None:
         self._gateway = gateway
@@ -122,7 +122,7 @@ class Refund:
         return NotFound()
 
 
-def _known(answer: answers.Charged | answers.Declined) -> Took | Declined:
-    if isinstance(answer, answers.Charged):
+def _known(answer: gateway.Charged | gateway.Declined) -> Took | Declined:
+    if isinstance(answer, gateway.Charged):
         return Took(answer.reference)
     return Declined(answer.code, answer.message)

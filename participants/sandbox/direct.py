@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from contracts.problems import ProblemError
-from participants.exchange import Call, Reply
-from participants.providers import ProviderUnavailable
+from participants.provider_http import Call, Reply
+from participants.provider_terms import ProviderUnavailable
 from participants.sandbox.operations import LISTINGS, POSTINGS, idempotency_key_of, listing_of
 from participants.sandbox.service import Sandbox
 

@@ -11,9 +11,9 @@ from contracts.events import OrderFulfilledEvent, OutcomeEvent, ShipmentRejected
 from contracts.orders import Address
 from contracts.sensitive import without_sensitive
 from participants.commands import Work
-from participants.external import Declined, NoEffect, NotFound, Took
 from participants.ledger import LedgerRow
-from participants.providers import ProviderTraits, Voided, VoidNotOffered
+from participants.provider_plan import Declined, NoEffect, NotFound, Took
+from participants.provider_terms import ProviderTraits, Voided, VoidNotOffered
 from participants.replies import step_of
 from participants.shipping.carrier import Carrier, ShipmentRejected, Shipped
 
@@ -21,7 +21,7 @@ SHIP: Final = Work(ShipOrder, OrderFulfilledEvent, ShipmentRejectedEvent)
 
 
 class ShippingWork:
-    """Ships through a `Carrier`; a `participants.questions.ProviderWork` without a compensation."""
+    """Ships through a `Carrier`; a `participants.provider_work.ProviderWork` without a compensation."""
 
     work = SHIP
     reversal = None

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.postgresql import create_engine
 from participants.breaker import BreakerPolicy
-from participants.providers import CallUnderWay, ProviderUnavailable
+from participants.provider_terms import CallUnderWay, ProviderUnavailable
 from tests.participant_stage import PACE, Stage, payment_stage
 from tests.participants import Case
 from tests.providers import Gateway, Trouble

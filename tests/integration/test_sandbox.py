@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.commands import ItemQuantity
 from contracts.orders import ShippingAddress
-from participants.exchange import Exchange, HttpExchange
 from participants.payment.gateway import Charged, Declined, FoundCharge, HttpPaymentGateway, Refunded
-from participants.providers import CallUnderWay, ProviderMisuse, ProviderUnavailable, Voided
+from participants.provider_http import Exchange, HttpExchange
+from participants.provider_terms import CallUnderWay, ProviderMisuse, ProviderUnavailable, Voided
 from participants.sandbox import Sandbox, SandboxExchange, create_sandbox
 from participants.shipping.carrier import HttpCarrier, ShipmentRejected, Shipped
 from tests.serving import serving

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from participants.breaker import Admission, BreakerPolicy, BreakerState, CallResult, CircuitBreaker
-from participants.providers import CallUnderWay, ProviderMisuse, ProviderUnavailable, judge
+from participants.provider_terms import CallUnderWay, ProviderMisuse, ProviderUnavailable, judge
 
 POLICY = BreakerPolicy(
     failure_share=0.5, minimum_calls=4, window_s=10.0, cool_down_s=5.0, probe_patience_s=60.0

@@ -9,8 +9,8 @@ import pytest
 
 from contracts.commands import ItemQuantity
 from contracts.orders import ShippingAddress
-from participants.exchange import Call, Reply
-from participants.providers import (
+from participants.provider_http import Call, Reply
+from participants.provider_terms import (
     CallUnderWay,
     ProviderMisuse,
     ProviderUnavailable,

@@ -11,15 +11,6 @@ from uuid import UUID
 
 import pytest
 
-from participants.exchange import (
-    MAX_REPLY_BYTES,
-    Call,
-    ConnectionLost,
-    HttpExchange,
-    InvalidProviderUrl,
-    Reply,
-    provider_url,
-)
 from participants.payment.gateway import (
     Charged,
     Declined,
@@ -28,7 +19,16 @@ from participants.payment.gateway import (
     HttpPaymentGateway,
     Refunded,
 )
-from participants.providers import (
+from participants.provider_http import (
+    MAX_REPLY_BYTES,
+    Call,
+    ConnectionLost,
+    HttpExchange,
+    InvalidProviderUrl,
+    Reply,
+    provider_url,
+)
+from participants.provider_terms import (
     CallUnderWay,
     ProviderMisuse,
     ProviderTraits,

@@ -9,7 +9,7 @@ import pytest
 
 from participants.breaker import BreakerPolicy
 from participants.payment.gateway import Charged, Declined, PaymentGateway, Refunded
-from participants.providers import ProviderMisuse, ProviderTraits, Voided
+from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided
 from participants.sandbox.triggers import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()

@@ -30,8 +30,8 @@ from orchestrator.core.definition import Registry, StepPolicy
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
 from orchestrator.sagas.order_fulfillment import order_fulfillment
-from participants.exchange import Call, Reply
-from participants.providers import ProviderUnavailable
+from participants.provider_http import Call, Reply
+from participants.provider_terms import ProviderUnavailable
 from tests.orders import NOON, an_order
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -22,7 +22,7 @@ from participants.commands import Received, Work
 from participants.fence import Move, State
 from participants.gate import move_for, opened
 from participants.ledger import LedgerRow, StoredOutcome
-from participants.providers import ProviderMisuse, ProviderTraits
+from participants.provider_terms import ProviderMisuse, ProviderTraits
 from participants.replies import nothing_to_undo, refused, stored, undone
 
 
@@ -83,7 +83,7 @@ class Plan:
 
 
 class Reversal(Protocol):
-    """How one kind of work is undone at a provider. Methods raise as those of `questions.ProviderWork`."""
+    """How one kind of work is undone at a provider. Methods raise as `ProviderWork`'s do."""
 
     def told(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
         """The fields of the compensation's event, where there was something to undo."""

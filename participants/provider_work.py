@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import Protocol
 
 from contracts.envelope import Direction
-from participants.external import Ask, Declined, ExternalWork, Finding, NoEffect, NotFound, Reversal, Took
 from participants.ledger import LedgerRow
-from participants.providers import VoidNotOffered, idempotency_key
+from participants.provider_plan import (
+    Ask,
+    Declined,
+    ExternalWork,
+    Finding,
+    NoEffect,
+    NotFound,
+    Reversal,
+    Took,
+)
+from participants.provider_terms import VoidNotOffered, idempotency_key
 
 
 class ProviderWork(ExternalWork, Protocol):

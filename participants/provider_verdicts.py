@@ -9,10 +9,10 @@ from typing import Final
 from contracts.commands import SettleStep, Verdict
 from contracts.envelope import Direction
 from participants.commands import Received
-from participants.external import Ask, Declined, Finding, NoEffect, Plan, Planner, Question, Took
 from participants.fence import State
 from participants.gate import check_same_order
 from participants.ledger import LedgerRow
+from participants.provider_plan import Ask, Declined, Finding, NoEffect, Plan, Planner, Question, Took
 from participants.verdicts import (
     LEADS_TO,
     RULINGS,

@@ -22,7 +22,7 @@ from yarl import URL
 from contracts.sensitive import without_sensitive
 from messaging.certificates import trusting, untrusted
 from messaging.proxies import proxy_for
-from participants.providers import CallUnderWay, ProviderMisuse, ProviderUnavailable
+from participants.provider_terms import CallUnderWay, ProviderMisuse, ProviderUnavailable
 
 MAX_REPLY_BYTES: Final = 1024 * 1024
 """Largest reply that is read at all."""

@@ -11,11 +11,21 @@ import pytest
 from contracts.commands import Command
 from messaging.errors import PermanentFailure, TransientFailure
 from participants.commands import Received, Works
-from participants.external import Ask, Declined, Finding, NoEffect, NotFound, Plan, Planner, Question, Took
 from participants.fence import State
 from participants.ledger import LedgerRow
 from participants.payment.handlers import CHARGE, PaymentWork
-from participants.providers import ProviderMisuse, ProviderTraits, ProviderUnavailable
+from participants.provider_plan import (
+    Ask,
+    Declined,
+    Finding,
+    NoEffect,
+    NotFound,
+    Plan,
+    Planner,
+    Question,
+    Took,
+)
+from participants.provider_terms import ProviderMisuse, ProviderTraits, ProviderUnavailable
 from tests.participants import NOW, Case, delivered, new_id
 from tests.providers import Gateway
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from participants.exchange import Call
-from participants.providers import ProviderMisuse
+from participants.provider_http import Call
+from participants.provider_terms import ProviderMisuse
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _REFERENCE: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
