@@ -19,7 +19,7 @@ from structlog.typing import Processor
 
 from messaging.tracing import UNTRACED, Tracing
 from orchestrator.http.dependencies import untraced
-from participants.provider_http import Exchange
+from participants.provider_http import ProviderExchange
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -30,7 +30,7 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_EN
 EXTRA: Final = "oms-saga-orchestrator[telemetry]"
 
 
-def _as_it_is(exchange: Exchange, _provider: str) -> Exchange:
+def _as_it_is(exchange: ProviderExchange, _provider: str) -> ProviderExchange:
     return exchange
 
 
@@ -51,7 +51,7 @@ class Telemetry:
 
     tracing: Tracing = UNTRACED
     http: Callable[[], TelemetryConfig] = untraced
-    exchange: Callable[[Exchange, str], Exchange] = _as_it_is
+    exchange: Callable[[ProviderExchange, str], ProviderExchange] = _as_it_is
     flush: Callable[[], None] = _nothing
     log_context: Processor | None = None
 

@@ -27,7 +27,7 @@ from structlog.typing import EventDict
 
 from contracts.envelope import TRACEPARENT
 from messaging.transport import Delivery, Message
-from participants.provider_http import Call, Exchange, Reply
+from participants.provider_http import Call, ProviderExchange, Reply
 
 VERSION: Final = version("oms-saga-orchestrator")
 
@@ -144,13 +144,13 @@ class OpenTelemetryTracing:
 class TracedExchange:
     """A way to a provider whose requests are spans, and tell the provider of them."""
 
-    def __init__(self, exchange: Exchange, provider: str, tracer: Tracer) -> None:
+    def __init__(self, exchange: ProviderExchange, provider: str, tracer: Tracer) -> None:
         self._exchange = exchange
         self._provider = provider
         self._tracer = tracer
 
     async def perform(self, call: Call) -> Reply:
-        """See `Exchange.perform`."""
+        """See `ProviderExchange.perform`."""
         attributes = {
             "http.request.method": call.method,
             "url.path": call.path,
@@ -175,7 +175,7 @@ class TracedExchange:
             return reply
 
     async def close(self) -> None:
-        """See `Exchange.close`."""
+        """See `ProviderExchange.close`."""
         await self._exchange.close()
 
 

@@ -38,9 +38,9 @@ from participants.provider_work import ProviderWork
 from participants.retention import (
     INVENTORY_WALKS,
     WALKS,
-    InventoryRetentionTransaction,
+    InventoryPruningTransaction,
     Pruner,
-    RetentionTransaction,
+    PruningTransaction,
     Walk,
 )
 from participants.shipping.carrier import Carrier
@@ -48,13 +48,13 @@ from participants.shipping.handlers import ShippingWork
 
 
 class ServiceTransaction(
-    InventoryTransaction, RelayTransaction, InventoryRetentionTransaction, IdentityTransaction, Protocol
+    InventoryTransaction, RelayTransaction, InventoryPruningTransaction, IdentityTransaction, Protocol
 ):
     """All that a process of inventory needs of its storage; the others need less."""
 
 
 class ProviderTransaction(
-    LedgerTransaction, RelayTransaction, RetentionTransaction, IdentityTransaction, Protocol
+    LedgerTransaction, RelayTransaction, PruningTransaction, IdentityTransaction, Protocol
 ):
     """All that a process of payment or shipping needs of its storage."""
 

@@ -118,7 +118,7 @@ async def for_ever(step: Callable[[], Awaitable[None]], pauses: Pauses, log: Any
             await pauses.pause()
 
 
-class Connection:
+class BrokerConnection:
     """One live connection; once lost it stays lost."""
 
     def __init__(self, amqp: aiormq.Connection, tap: Tap) -> None:
@@ -130,7 +130,7 @@ class Connection:
             self.lost.set()
 
     @classmethod
-    async def open(cls, url: URL, name: str) -> Connection:
+    async def open(cls, url: URL, name: str) -> BrokerConnection:
         """Connect and log in. Raises BrokerError in words that tell "down" from "misconfigured"."""
         socket = TappedSocket()
         amqp = aiormq.Connection(url, transport_factory=socket, client_properties={"connection_name": name})
@@ -234,7 +234,7 @@ class Link:
         urls: Sequence[URL],
         rng: Random,
         log: Any,
-        prepare: Callable[[Connection], Awaitable[None]],
+        prepare: Callable[[BrokerConnection], Awaitable[None]],
     ) -> None:
         self._name = name
         self._urls = itertools.cycle(urls)
@@ -243,7 +243,7 @@ class Link:
         self._prepare = prepare
         self._trouble: str | None = f"not connected yet to the broker at {urls[0].host}:{urls[0].port}"
         self._up = asyncio.Event()
-        self._connection: Connection | None = None
+        self._connection: BrokerConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -258,7 +258,7 @@ class Link:
         return self._trouble
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> BrokerConnection | None:
         """The live connection, or None."""
         connection = self._connection
         return None if connection is None or connection.lost.is_set() else connection
@@ -269,7 +269,7 @@ class Link:
             supervision = for_ever(self._keep_up, self._pauses, self._log)
             self._task = asyncio.get_running_loop().create_task(supervision)
 
-    async def connected(self) -> Connection:
+    async def connected(self) -> BrokerConnection:
         """The live connection; waits until there is one."""
         self.start()
         while (connection := self.connection) is None:
@@ -288,14 +288,14 @@ class Link:
         """One connection's life, or one try to open it."""
         url = next(self._urls)
         try:
-            connection = await Connection.open(url, self._name)
+            connection = await BrokerConnection.open(url, self._name)
         except BrokerError as error:
             self._say(str(error))
         else:
             await self._serve(connection, url)
         await self._pauses.pause()
 
-    async def _serve(self, connection: Connection, url: URL) -> None:
+    async def _serve(self, connection: BrokerConnection, url: URL) -> None:
         clock = asyncio.get_running_loop().time
         since = clock()
         connection.when_blocked(self._note_blocked)

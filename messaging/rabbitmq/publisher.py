@@ -11,8 +11,8 @@ from uuid import UUID
 from messaging.backoff import Pauses
 from messaging.rabbitmq import frames
 from messaging.rabbitmq.connection import (
+    BrokerConnection,
     BrokerError,
-    Connection,
     Link,
     close_quietly,
     for_ever,
@@ -37,7 +37,7 @@ when the policy that limited the queue is taken away (rabbitmq-server issue 1220
 REFUSAL_HOLDS_S: Final = 60.0
 """Longer than until a relay tries again."""
 
-Restore = Callable[[Connection], Awaitable[None]]
+Restore = Callable[[BrokerConnection], Awaitable[None]]
 
 
 class Unconfirmed:
@@ -120,7 +120,7 @@ class RabbitMqPublisher:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
-        self._connection: Connection | None = None
+        self._connection: BrokerConnection | None = None
         self._frame_max = 4096
         self._unconfirmed = Unconfirmed()
         self._refused_since: float | None = None
@@ -129,7 +129,7 @@ class RabbitMqPublisher:
         """A channel in good order that is given up for a new one."""
         self._refusal: tuple[str, float] | None = None
         """Why the broker closed the last channel over a message, and when, by the loop's clock."""
-        self._unusable: Connection | None = None
+        self._unusable: BrokerConnection | None = None
         """The connection on which no channel is to be had just now."""
         self._waiting: list[tuple[Message, Confirm]] = []
         self._task = self._loop.create_task(for_ever(self._keep_open, pauses, log))
@@ -274,7 +274,7 @@ class RabbitMqPublisher:
             self._log.warning("publisher in trouble", trouble=trouble)
         self._refusal = (trouble, self._loop.time())
 
-    def _begin(self, channel: Channel, connection: Connection) -> None:
+    def _begin(self, channel: Channel, connection: BrokerConnection) -> None:
         if channel.ended.is_set():
             return
         self._channel, self._connection, self._frame_max = channel, connection, connection.frame_max
@@ -283,7 +283,7 @@ class RabbitMqPublisher:
         if waiting:
             self._send(channel, waiting)
 
-    async def _recover(self, connection: Connection) -> None:
+    async def _recover(self, connection: BrokerConnection) -> None:
         """The broker closed the channel: an exchange is gone, as a rule. Put things right, then go on."""
         await self._pauses.pause()
         await self._restore(connection)

@@ -14,8 +14,8 @@ from messaging.batching import Arrivals
 from messaging.rabbitmq import frames
 from messaging.rabbitmq.acknowledging import Owed
 from messaging.rabbitmq.connection import (
+    BrokerConnection,
     BrokerError,
-    Connection,
     Link,
     asking,
     close_quietly,
@@ -25,7 +25,7 @@ from messaging.rabbitmq.topology import Names
 from messaging.rabbitmq.wire import Channel
 from messaging.transport import Delivery
 
-Restore = Callable[[Connection], Awaitable[None]]
+Restore = Callable[[BrokerConnection], Awaitable[None]]
 
 
 class RabbitMqSubscription:

@@ -13,8 +13,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type
 
 from messaging.backoff import Pauses
 from messaging.rabbitmq.connection import (
+    BrokerConnection,
     BrokerError,
-    Connection,
     Link,
     asking,
     broker_backoff,
@@ -69,7 +69,7 @@ class RabbitMqTransport:
         self._mending: asyncio.Task[None] | None = None
         self._publishers: list[RabbitMqPublisher] = []
         self._subscriptions: list[RabbitMqSubscription] = []
-        self._asked: tuple[Connection, AbstractChannel] | None = None
+        self._asked: tuple[BrokerConnection, AbstractChannel] | None = None
         self._asking = asyncio.Lock()
 
     async def declare(self, topology: Topology) -> Sequence[str]:
@@ -181,7 +181,7 @@ class RabbitMqTransport:
             self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
 
-    async def restore(self, connection: Connection) -> None:
+    async def restore(self, connection: BrokerConnection) -> None:
         """Declare everything again, after a reconnect or when something turned out to be missing.
 
         A mismatch, a refusal or silence becomes the transport's trouble, and is tried again until it is none;
@@ -202,7 +202,7 @@ class RabbitMqTransport:
             self._topology_trouble = None
             self._note_vanished(declared)
 
-    async def _restore_from_publishing(self, _: Connection) -> None:
+    async def _restore_from_publishing(self, _: BrokerConnection) -> None:
         """Declared over the consuming connection: an alarm makes the broker deaf to the other one."""
         if (connection := self._consuming.connection) is not None:
             await self.restore(connection)
@@ -255,5 +255,5 @@ class RabbitMqTransport:
         self._topology_trouble = trouble
 
 
-async def _nothing_to_prepare(_: Connection) -> None:
+async def _nothing_to_prepare(_: BrokerConnection) -> None:
     """A publishing connection needs nothing declared."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from participants import provider_reply as said
-from participants.provider_http import Call, Exchange, answer_of
+from participants.provider_http import Call, ProviderExchange, answer_of
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
 _NOT_OFFERED: Final = frozenset({404, 405, 501})
@@ -97,9 +97,9 @@ class PaymentGateway(Protocol):
 
 
 class HttpPaymentGateway:
-    """A `PaymentGateway` that speaks the documented dialect over an `Exchange`."""
+    """A `PaymentGateway` that speaks the documented dialect over an `ProviderExchange`."""
 
-    def __init__(self, exchange: Exchange, traits: ProviderTraits | None = None) -> None:
+    def __init__(self, exchange: ProviderExchange, traits: ProviderTraits | None = None) -> None:
         self._exchange = exchange
         self._traits = traits or ProviderTraits()
 

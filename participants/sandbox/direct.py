@@ -12,14 +12,14 @@ from participants.sandbox.service import Sandbox
 
 
 class SandboxExchange:
-    """An `Exchange` that asks a `Sandbox` directly. ``timeout_s`` bounds one call, as over HTTP."""
+    """An `ProviderExchange` that asks a `Sandbox` directly. ``timeout_s`` bounds one call, as over HTTP."""
 
     def __init__(self, sandbox: Sandbox, *, timeout_s: float = 10.0) -> None:
         self._sandbox = sandbox
         self._timeout_s = timeout_s
 
     async def perform(self, call: Call) -> Reply:
-        """See `Exchange.perform`."""
+        """See `ProviderExchange.perform`."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._reply(call)

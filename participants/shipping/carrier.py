@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from contracts.commands import ItemQuantity
 from contracts.orders import Address
 from participants import provider_reply as said
-from participants.provider_http import Call, Exchange, answer_of
+from participants.provider_http import Call, ProviderExchange, answer_of
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
 SHIPMENT_REJECTED: Final = "urn:oms:shipment-rejected"
@@ -67,9 +67,9 @@ class Carrier(Protocol):
 
 
 class HttpCarrier:
-    """A `Carrier` that speaks the documented dialect over an `Exchange`."""
+    """A `Carrier` that speaks the documented dialect over an `ProviderExchange`."""
 
-    def __init__(self, exchange: Exchange, traits: ProviderTraits | None = None) -> None:
+    def __init__(self, exchange: ProviderExchange, traits: ProviderTraits | None = None) -> None:
         self._exchange = exchange
         self._traits = traits or ProviderTraits()
 

@@ -17,7 +17,7 @@ from pamqp.frame import marshal
 
 from messaging.backoff import Pauses
 from messaging.rabbitmq import publisher as publishing
-from messaging.rabbitmq.connection import BrokerError, Connection, Link, asking, broker_backoff
+from messaging.rabbitmq.connection import BrokerConnection, BrokerError, Link, asking, broker_backoff
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
 from messaging.rabbitmq.topology import Names
@@ -82,7 +82,7 @@ def _unheard() -> None:
     """Nothing comes back here."""
 
 
-async def _restore(_: Connection) -> None:
+async def _restore(_: BrokerConnection) -> None:
     """Nothing was declared."""
 
 
