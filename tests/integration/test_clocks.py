@@ -17,8 +17,8 @@ from messaging.identifiers import time_of, time_ordered_ids
 from oms import processes
 from oms.settings import Settings
 from orchestrator.intake import ClocksDisagree, Submission
-from tests.api import an_api
-from tests.orders import AN_ORDER, an_order
+from tests.support.api import an_api
+from tests.support.orders import AN_ORDER, an_order
 
 pytestmark = pytest.mark.postgresql
 

@@ -40,11 +40,11 @@ from messaging.transport import Delivery, Message, Queue, Receipt, Topology, Top
 from oms.servers.rabbitmq.broker import PrivateBroker
 from orchestrator.dead_letters.collector import dead_letter
 from orchestrator.store import PostgresTransaction
-from tests import servers
 from tests.conformance.correspondence import PATIENCE_S, message, numbered, receive, send
 from tests.conformance.leftovers import TidyTransport
 from tests.integration.rabbitmq_line import Journal, transport_to
-from tests.servers import PROJECT
+from tests.support import servers
+from tests.support.servers import PROJECT
 
 pytestmark = pytest.mark.rabbitmq
 

@@ -35,7 +35,7 @@ from oms.settings import Settings
 from orchestrator import intake
 from orchestrator.store import PostgresTransaction
 from participants.service import Pace
-from tests.orders import AN_ORDER
+from tests.support.orders import AN_ORDER
 
 pytestmark = pytest.mark.postgresql
 

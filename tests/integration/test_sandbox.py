@@ -17,7 +17,7 @@ from participants.provider_http import HttpExchange, ProviderExchange
 from participants.provider_terms import CallUnderWay, ProviderMisuse, ProviderUnavailable, Voided
 from participants.sandbox import Sandbox, SandboxExchange, create_sandbox
 from participants.shipping.carrier import HttpCarrier, ShipmentRejected, Shipped
-from tests.serving import serving
+from tests.support.serving import serving
 
 KEY = "00000000-0000-0000-0000-000000000007:charge:forward"
 UNDO = "00000000-0000-0000-0000-000000000007:charge:compensating"

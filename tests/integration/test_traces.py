@@ -26,7 +26,7 @@ from oms.wiring import Parts, participant_service, parts_of
 from orchestrator.core.state import END_STATUSES
 from orchestrator.service import topology
 from tests.conformance.leftovers import remove
-from tests.orders import AN_ORDER
+from tests.support.orders import AN_ORDER
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgresql]
 

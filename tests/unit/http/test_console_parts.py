@@ -21,7 +21,7 @@ from orchestrator.http.console.session import LIFETIME_S, Sessions, safe_next
 from orchestrator.http.console.timeline import LEFT, RIGHT, WIDTH, timeline
 from orchestrator.queries.endings import MINUTES, Ended, Endings
 from orchestrator.queries.views import HistoryView, SagaDetail
-from tests.orders import NOON, a_saga
+from tests.support.orders import NOON, a_saga
 
 NAME = f"oms_session_{Sessions(Access.by_tokens('admin-token')).installation}"
 

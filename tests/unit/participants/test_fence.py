@@ -13,7 +13,7 @@ from participants.fence import TABLE, Move, State, allowed
 from participants.gate import move_for, opened
 from participants.inventory.handlers import COMMIT, RESERVE, WORKS
 from participants.ledger import LedgerRow, StoredOutcome
-from tests.participants import NOW, Case, delivered, new_id
+from tests.support.participants import NOW, Case, delivered, new_id
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
 OUTCOME = StoredOutcome("InventoryReservedEvent", new_id(), b"{}")

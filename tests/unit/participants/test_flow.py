@@ -11,7 +11,7 @@ from messaging.batching import Arrivals
 from messaging.transport import Delivery
 from participants.breaker import BreakerPolicy, CallResult, CircuitBreaker
 from participants.flow import Flow
-from tests.participants import Case, delivered
+from tests.support.participants import Case, delivered
 
 POLICY = BreakerPolicy(minimum_calls=1, cool_down_s=1000, probe_patience_s=10_000)
 

@@ -26,8 +26,8 @@ from participants.provider_plan import (
     Took,
 )
 from participants.provider_terms import ProviderMisuse, ProviderTraits, ProviderUnavailable
-from tests.participants import NOW, Case, delivered, new_id
-from tests.providers import Gateway
+from tests.support.participants import NOW, Case, delivered, new_id
+from tests.support.providers import Gateway
 
 WORKS: Final = Works((CHARGE,))
 TRAITS: Final = ProviderTraits(key_lifetime_s=3600, settling_time_s=120)

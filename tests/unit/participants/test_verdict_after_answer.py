@@ -16,8 +16,8 @@ from participants.payment.handlers import CHARGE, PaymentWork
 from participants.provider_plan import Declined, Planner
 from participants.provider_verdicts import Asked, Judge
 from participants.replies import stored
-from tests.participants import NOW, Case, delivered, new_id
-from tests.providers import Gateway
+from tests.support.participants import NOW, Case, delivered, new_id
+from tests.support.providers import Gateway
 
 WORKS: Final = Works((CHARGE,))
 PLANNER: Final = Planner(PaymentWork(Gateway()), new_id, longest_call_s=10)

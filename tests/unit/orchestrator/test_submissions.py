@@ -17,7 +17,7 @@ from orchestrator.engine import Engine
 from orchestrator.intake import Intake, Submission
 from orchestrator.sagas.order_fulfillment import NAME, order_fulfillment
 from orchestrator.storage import OrchestratorTransaction
-from tests.orders import an_order
+from tests.support.orders import an_order
 
 R = TypeVar("R")
 

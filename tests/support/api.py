@@ -28,7 +28,7 @@ from orchestrator.queries import Queries
 from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Front, Pace
 from tests.integration.test_orchestrator import World, a_deployment
-from tests.orders import AN_ORDER
+from tests.support.orders import AN_ORDER
 
 ADMIN: Final = {"Authorization": "Bearer admin-token"}
 ORDERS: Final = {"Authorization": "Bearer orders-token"}

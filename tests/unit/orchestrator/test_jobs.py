@@ -26,7 +26,7 @@ from orchestrator.jobs.job import (
     why_changed,
 )
 from orchestrator.storage import DeadLetter, DeadLetterStatus
-from tests.orders import NOON
+from tests.support.orders import NOON
 
 DONE = Outcome(ItemResult.SUCCEEDED)
 ITEM = Item(uuid4(), 3)

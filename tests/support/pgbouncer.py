@@ -18,7 +18,7 @@ from oms.embedded import account_for
 from oms.servers import debian
 from oms.servers.child import ServerError, end_server, last_words, start_server, wait_until
 from oms.servers.ports import LOOPBACK, free_ports
-from tests.servers import PROJECT
+from tests.support.servers import PROJECT
 
 VARIABLE: Final = "OMS_TEST_PGBOUNCER"
 Mode = Literal["transaction", "session"]

@@ -13,7 +13,7 @@ from messaging.errors import PermanentFailure
 from messaging.retries import ERROR_MESSAGE, RetryPolicy, after_failure
 from messaging.transport import Delivery
 from orchestrator.dead_letters.collector import dead_letter
-from tests.orders import NOON
+from tests.support.orders import NOON
 
 ADDRESS = {"name": "Zoë Quux", "line1": '7 "Alley"', "city": "Ely", "postal_code": "9", "country": "DE"}
 COMMAND: dict[str, Any] = {"step": "ship", "payment_method": "pm_secret", "shipping_address": ADDRESS}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.servers import PROJECT
+from tests.support.servers import PROJECT
 
 
 def written() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from participants.payment.gateway import Charged, Declined, PaymentGateway, Refu
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided
 from participants.sandbox.triggers import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "providers.md").read_text()
 
 
 def example(**arguments: Any) -> PaymentGateway:

@@ -30,8 +30,8 @@ from participants.service import (
     postgresql_storage,
     shipping_service,
 )
-from tests.participants import NOW, new_id
-from tests.providers import Carrier, Gateway
+from tests.support.participants import NOW, new_id
+from tests.support.providers import Carrier, Gateway
 
 OBSERVER = "observer"
 RETRIES = RetryPolicy(delays_s=(0.01,), max_attempts=3)

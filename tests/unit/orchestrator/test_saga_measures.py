@@ -20,7 +20,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.state import Awaiting, Incident, IncidentKind, OrderStatus, Saga, Status
 from orchestrator.measures import SagaMeasures
-from tests.orders import NOON, a_saga
+from tests.support.orders import NOON, a_saga
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
 

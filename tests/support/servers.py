@@ -25,7 +25,7 @@ DATABASE_VARIABLE: Final = "OMS_TEST_DATABASE_URL"
 ROOT_VARIABLE: Final = "OMS_TEST_RABBITMQ_ROOT"
 """A system that debootstrap has unpacked, for brokers of a test's own; temporary folders must lie in it."""
 
-PROJECT: Final = Path(__file__).parents[1]
+PROJECT: Final = Path(__file__).parents[2]
 
 Preparation = Callable[[str], object]
 

@@ -14,7 +14,7 @@ from migrations.run import SERVICES
 from oms.definitions import registry
 from oms.settings import load_settings
 from orchestrator.service import topology
-from tests.servers import PROJECT
+from tests.support.servers import PROJECT
 
 DEPLOY = PROJECT / "deploy"
 RIGHTS: dict[str, Any] = json.loads((DEPLOY / "rabbitmq/permissions.json").read_text())
