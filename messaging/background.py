@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from messaging.backoff import Backoff, again
 
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
 
-FIRST_PAUSE_S: Final = 0.1
+FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 10.0
 """Bounds of the jittered pause after a failed run, in seconds."""
 
@@ -89,7 +92,7 @@ class BackgroundLoops:
     """The loops of one service, started together and stopped together."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+        self._backoff = Backoff(rng, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._tasks: list[asyncio.Task[None]] = []
         self.states: dict[str, LoopState] = {}
         """How each loop fares, by its name; those that were stopped are gone."""
@@ -121,18 +124,24 @@ class BackgroundLoops:
     async def _forever(self, name: str, run_once: Callable[[], Awaitable[object]], pause_s: float) -> None:
         state = self.states[name]
         _RUNNING.set(state)
+
+        def note(run: RetryCallState) -> None:
+            error = run.outcome.exception() if run.outcome else None
+            assert isinstance(error, Exception)
+            state.failed(error)
+            log.error("background loop failed, going on", loop=name, error=str(error), exc_info=error)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Exception),
+            wait=self._backoff,
+            before_sleep=note,
+            sleep=asyncio.sleep,
+        )
         while True:
             try:
                 found = await run_once()
             except Exception as error:
-                state.failed(error)
-                log.error("background loop failed, going on", loop=name, error=str(error), exc_info=error)
-                await asyncio.sleep(self._pause_s(state.in_a_row))
-            else:
+                found = await again(error, run_once, retrying)
                 state.in_a_row = 0
-                if not found:
-                    await asyncio.sleep(pause_s)
-
-    def _pause_s(self, failures: int) -> float:
-        longest: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures, 10))
-        return longest * self._rng.uniform(0.5, 1.5)
+            if not found:
+                await asyncio.sleep(pause_s)

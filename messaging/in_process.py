@@ -18,6 +18,7 @@ from contracts.routing import DEFAULT_EXCHANGE
 from messaging.batching import Arrivals
 from messaging.transport import (
     Binding,
+    Confirm,
     Delivery,
     Exchange,
     ForeignBroker,
@@ -26,7 +27,6 @@ from messaging.transport import (
     Queue,
     QueueDepth,
     Receipt,
-    Settle,
     Topology,
     TopologyMismatch,
 )
@@ -274,35 +274,35 @@ class InProcessPublisher:
     def __init__(self, broker: InProcessBroker) -> None:
         self.closed = False
         self._broker = broker
-        self._open: deque[tuple[Settle, list[tuple[UUID, Receipt]]]] = deque()
+        self._open: deque[tuple[Confirm, list[tuple[UUID, Receipt]]]] = deque()
 
     @property
     def room(self) -> int:
         """See `Publisher.room`: there is no bound."""
         return 0 if self.closed else sys.maxsize
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         """See `Publisher.publish`."""
         receipts = [(message.message_id, self._publish(message)) for message in messages]
-        self._open.append((settle, receipts))
+        self._open.append((confirm, receipts))
         asyncio.get_running_loop().call_soon(self._settle_oldest)
 
     async def close(self) -> None:
         """See `Publisher.close`."""
         self.closed = True
         while self._open:
-            settle, receipts = self._open.popleft()
+            confirm, receipts = self._open.popleft()
             for message_id, _ in receipts:
-                settle(message_id, Receipt.UNKNOWN)
+                confirm(message_id, Receipt.UNKNOWN)
 
     def _publish(self, message: Message) -> Receipt:
         return Receipt.UNKNOWN if self.closed else self._broker.publish(message)
 
     def _settle_oldest(self) -> None:
         if self._open:
-            settle, receipts = self._open.popleft()
+            confirm, receipts = self._open.popleft()
             for message_id, receipt in receipts:
-                settle(message_id, receipt)
+                confirm(message_id, receipt)
 
 
 class InProcessSubscription:

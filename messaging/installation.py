@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from contracts.envelope import INSTALLATION
 from messaging.errors import ForeignMessage
 from messaging.transport import Delivery, Message
-
-if TYPE_CHECKING:
-    from messaging.unit_of_work import UnitOfWork
 
 MAX_SHOWN_CHARACTERS: Final = 64
 """Of an id that a message carries: what comes from outside may be anything."""
@@ -23,6 +20,13 @@ class IdentityTransaction(Protocol):
 
     async def read_installation(self) -> UUID | None:
         """The identity that `oms migrate` has put into the service's schema; None where it has not yet."""
+
+
+class IdentityReader(Protocol):
+    """A `UnitOfWork` on such storage, as far as it is needed here."""
+
+    async def run(self, work: Callable[[IdentityTransaction], Awaitable[UUID | None]]) -> UUID | None:
+        """See `UnitOfWork.run`."""
 
 
 @dataclass(slots=True)
@@ -36,7 +40,7 @@ class Identity:
     is_learnt: bool = False
     """The service's storage has been asked; until then nothing of it may leave."""
 
-    async def learn(self, unit_of_work: UnitOfWork[IdentityTransaction]) -> None:
+    async def learn(self, unit_of_work: IdentityReader) -> None:
         """Ask the storage, once. Raises StorageUnavailable."""
         if not self.is_learnt:
             self.installation_id = await unit_of_work.run(lambda each: each.read_installation())

@@ -40,7 +40,7 @@ class Outbox:
         self._confirmed: list[UUID] = []
         self._unaccepted: list[Lease] = []
         self._on_their_way = 0
-        self._settled = asyncio.Event()
+        self._heard = asyncio.Event()
         self.receipts: Counter[Receipt] = Counter()
         """How many messages got which receipt since the start."""
         self.relayed = 0
@@ -50,27 +50,27 @@ class Outbox:
         """Send what has just been committed. What is not confirmed stays in the table for the relay."""
         if messages:
             self._on_their_way += len(messages)
-            self._publisher.publish(self.identity.marked(messages), self.settle)
+            self._publisher.publish(self.identity.marked(messages), self.confirm)
 
     def note_relayed(self, number: int) -> None:
-        """Take note that the relay has published so many messages; `settle` is told of each."""
+        """Take note that the relay has published so many messages; `confirm` is told of each."""
         self._on_their_way += number
         self.relayed += number
 
-    async def settled(self) -> None:
+    async def none_on_their_way(self) -> None:
         """Wait until there is a receipt for everything that was published."""
         while self._on_their_way:
-            self._settled.clear()
-            await self._settled.wait()
+            self._heard.clear()
+            await self._heard.wait()
 
-    def settle(self, message_id: UUID, receipt: Receipt, attempts: int = 0) -> None:
+    def confirm(self, message_id: UUID, receipt: Receipt, attempts: int = 0) -> None:
         """Take note of a receipt; ``attempts`` says how often a relay has claimed the row.
 
         What went out with its commit and got no receipt is left to the end of its first lease: while the
         broker is away that is every message, and each would cost a write.
         """
         self._on_their_way -= 1
-        self._settled.set()
+        self._heard.set()
         self.receipts[receipt] += 1
         if receipt is Receipt.CONFIRMED:
             self._confirmed.append(message_id)

@@ -99,7 +99,7 @@ class Relay:
         return self._publish(await self._unit_of_work.run(work))
 
     async def sweep_once(self) -> bool:
-        """Settle rows when no batch came along to do it; says whether there were any.
+        """Delete confirmed rows when no batch came along to do it; says whether there were any.
 
         Those of confirmed messages are deleted, and what the broker has not taken may soon be claimed again.
         Should that not commit, the latter wait for the end of their lease.
@@ -115,7 +115,7 @@ class Relay:
 
         What stays behind after so many seconds each is published once more by the relay of another process.
         """
-        for work in (self._outbox.settled, self.sweep_once):
+        for work in (self._outbox.none_on_their_way, self.sweep_once):
             with suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
                     await work()
@@ -127,12 +127,12 @@ class Relay:
         self._outbox.note_relayed(len(fresh))
         if fresh:
             messages = [claim.message for claim in fresh]
-            self._publisher.publish(self._outbox.identity.marked(messages), self._settle)
+            self._publisher.publish(self._outbox.identity.marked(messages), self._confirm)
         return len(fresh)
 
-    def _settle(self, message_id: UUID, receipt: Receipt) -> None:
+    def _confirm(self, message_id: UUID, receipt: Receipt) -> None:
         claim = self._in_flight.pop(message_id)
-        self._outbox.settle(message_id, receipt, claim.attempts)
+        self._outbox.confirm(message_id, receipt, claim.attempts)
         if receipt is Receipt.CONFIRMED:
             self._obstructions.took(claim.destination)
         elif receipt is not Receipt.UNKNOWN:

@@ -115,8 +115,8 @@ def _failure_headers(delivery: Delivery, error: BaseException, now: datetime) ->
     at = now.isoformat()
     return {
         ERROR_TYPE: kind,
-        ERROR_MESSAGE: _clean(without_sensitive(str(error), delivery.body), MAX_ERROR_CHARACTERS),
-        ERROR_STACK: _clean(_short_stack(error), MAX_STACK_CHARACTERS),
+        ERROR_MESSAGE: storable(without_sensitive(str(error), delivery.body), MAX_ERROR_CHARACTERS),
+        ERROR_STACK: storable(_short_stack(error), MAX_STACK_CHARACTERS),
         PERMANENT: isinstance(error, PermanentFailure),
         FIRST_FAILURE_AT: delivery.headers.get(FIRST_FAILURE_AT, at),
         LAST_FAILURE_AT: at,
@@ -169,9 +169,9 @@ def _hop(
 
 def _short(text: str) -> str:
     """Text within AMQP's 255 bytes for a property."""
-    return _clean(text, 255).encode()[:255].decode("utf-8", "ignore")
+    return storable(text, 255).encode()[:255].decode("utf-8", "ignore")
 
 
-def _clean(text: str, limit: int) -> str:
-    """Text that PostgreSQL and AMQP can hold."""
+def storable(text: str, limit: int = MAX_HEADER_CHARACTERS) -> str:
+    """Text that PostgreSQL and AMQP can hold: what they cannot is left out, and what is too long is cut."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()[:limit]

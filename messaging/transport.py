@@ -66,7 +66,7 @@ class Receipt(StrEnum):
     """Not sent, or the connection was lost before the confirm: the broker may or may not have it."""
 
 
-Settle = Callable[[UUID, Receipt], None]
+Confirm = Callable[[UUID, Receipt], None]
 """Called once for every published message, with its id and receipt.
 
 It is called from the event loop and never from within `Publisher.publish`; it must not raise.
@@ -83,15 +83,15 @@ class Publisher(Protocol):
     def room(self) -> int:
         """How many messages would be sent just now: none while the broker is away or has stopped reading."""
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         """Send a batch in one write. Never waits and never raises for the broker's sake.
 
         While the broker is away, has stopped reading, or has more unconfirmed messages than the
-        publisher's bound, the messages are settled `Receipt.UNKNOWN` at once.
+        publisher's bound, the messages get `Receipt.UNKNOWN` at once.
         """
 
     async def close(self) -> None:
-        """Give the channel back; what is outstanding is settled `Receipt.UNKNOWN`."""
+        """Give the channel back; what is outstanding gets `Receipt.UNKNOWN`."""
 
 
 class Subscription(Protocol):

@@ -7,18 +7,20 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from messaging.background import tell_failure, tell_success
+from messaging.backoff import Backoff, again
 from messaging.outbox import Outbox
 from messaging.transport import Message
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE_S: Final = 0.02
+FIRST_PAUSE_S: Final = 0.04
 LONGEST_PAUSE_S: Final = 2.0
 """Bounds of the jittered pause between two runs of a unit of work, in seconds."""
 
@@ -48,6 +50,7 @@ class OpenTransaction(Transaction, Protocol):
 
 
 T = TypeVar("T", bound=OpenTransaction)
+S = TypeVar("S")
 
 
 class UnitOfWork(Protocol[T_co]):
@@ -88,35 +91,38 @@ class PatientUnitOfWork(Generic[T]):
         self._begin = begin
         self._is_transient = is_transient
         self._outbox = outbox
-        self._rng = rng
+        self._backoff = Backoff(rng, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._patience_s = patience_s
 
     async def run(self, work: Callable[[T], Awaitable[R]]) -> R:
         """See `UnitOfWork.run`."""
-        loop = asyncio.get_running_loop()
-        give_up_at = None if self._patience_s is None else loop.time() + self._patience_s
-        tries = 0
-        while True:
-            try:
-                result = await self._run(work)
-            except Exception as error:
-                if not self._is_transient(error):
-                    raise
-                tries += 1
-                tell_failure(error)
-                pause_s = self._pause_s(tries)
-                if give_up_at is not None and loop.time() + pause_s > give_up_at:
-                    raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
-                log.warning("database in trouble, trying again", error=_short(error), tries=tries)
-                await asyncio.sleep(pause_s)
-            else:
-                if tries:
-                    tell_success()
-                return result
+        began = asyncio.get_running_loop().time()
+        try:
+            return await self._run(work)
+        except Exception as error:
+            if not self._is_transient(error):
+                raise
+            result = await again(error, lambda: self._run(work), self._retrying(began))
+            tell_success()
+            return result
+
+    def _retrying(self, began: float) -> AsyncRetrying:
+        """Again while the trouble may pass, until the next try would come after the patience has ended."""
+        clock, patience_s = asyncio.get_running_loop().time, self._patience_s
+        return AsyncRetrying(
+            retry=retry_if_exception(self._may_pass),
+            wait=lambda run: self._pause_s(run.attempt_number),
+            stop=lambda run: patience_s is not None and clock() + run.upcoming_sleep > began + patience_s,
+            before_sleep=_note,
+            retry_error_callback=_give_up,
+            sleep=asyncio.sleep,
+        )
 
     def _pause_s(self, tries: int) -> float:
-        pause_s: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tries, 10))
-        return pause_s * self._rng.uniform(0.5, 1.5)
+        return self._backoff.pause_s(tries)
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and self._is_transient(error)
 
     async def _run(self, work: Callable[[T], Awaitable[R]]) -> R:
         confirmed = self._outbox.take_confirmed()
@@ -130,6 +136,43 @@ class PatientUnitOfWork(Generic[T]):
             raise
         self._outbox.publish(transaction.outgoing)
         return result
+
+
+class IdentifiedUnitOfWork(Generic[S]):
+    """A `UnitOfWork` whose first run finds out whose the service is (M4): what it commits is sent at once.
+
+    For services that start without their database.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork[S], identify: Callable[[], Awaitable[None]]) -> None:
+        """
+        Args:
+            identify: returns once it is known; raises StorageUnavailable.
+        """
+        self._unit_of_work = unit_of_work
+        self._identify = identify
+
+    async def run(self, work: Callable[[S], Awaitable[R]]) -> R:
+        """See `UnitOfWork.run`."""
+        await self._identify()
+        return await self._unit_of_work.run(work)
+
+
+def _note(run: RetryCallState) -> None:
+    error = _trouble(run)
+    tell_failure(error)
+    log.warning("database in trouble, trying again", error=_short(error), tries=run.attempt_number)
+
+
+def _give_up(run: RetryCallState) -> NoReturn:
+    error = _trouble(run)
+    raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
+
+
+def _trouble(run: RetryCallState) -> Exception:
+    error = run.outcome.exception() if run.outcome else None
+    assert isinstance(error, Exception)
+    return error
 
 
 def _short(error: BaseException) -> str:

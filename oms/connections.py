@@ -37,7 +37,7 @@ class Refused(Exception):
     """A head that is not used; the parser stops there."""
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """A connection that ends when its client is too slow, too large, too far ahead or not understood."""
 
     _asked = False

@@ -10,7 +10,7 @@ from typing import Final
 
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
-from messaging.transport import Message, Settle
+from messaging.transport import Confirm, Message
 from oms.installation import ids_of, own_database
 from oms.settings import Settings
 from orchestrator.retention.pruning import Retention
@@ -35,7 +35,7 @@ class LeftToTheRelay:
 
     room: Final = 0
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         """Do nothing: the rows' lease runs out, and the relay takes them (M2)."""
 
     async def close(self) -> None:

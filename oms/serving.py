@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-from oms.connections import Connection
+from oms.connections import HttpConnection
 from oms.failures import Failure
 from oms.log_writer import flush_logs
 
@@ -58,7 +58,7 @@ async def served(app: Any, host: str, port: int) -> AsyncIterator[str]:
     _allow_many_files()
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=HttpConnection,
         ws="none",
         log_config=None,
         access_log=False,

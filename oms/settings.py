@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from contracts.limits import IDENTIFIER
 from messaging.retries import RetryPolicy
 from oms.database_url import database_url
 from oms.failures import Failure
-from oms.secret_files import InvalidSecretFile, read_secrets
-from oms.variables import PREFIX, SECRETS
+from oms.setting_files import InvalidSettingFile, SettingFiles
+from oms.variables import PREFIX
 from orchestrator.core.definition import StepPolicy
 
 SANDBOX: Final = "sandbox"
@@ -36,7 +35,7 @@ class MissingSettings(Failure):
 
 
 class Settings(BaseSettings):
-    """What the environment says. Secrets never show in a representation or a log."""
+    """What the environment and its files say. Secrets never show in a representation or a log."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -70,6 +69,18 @@ class Settings(BaseSettings):
     retry_delays_s: Annotated[tuple[float, ...], NoDecode] = (1, 5, 30)
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     idempotency_ttl_s: Annotated[float, Field(ge=86400, le=100_000_000)] = 86400
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the code says, then the environment's files, then its variables."""
+        return init_settings, SettingFiles(settings_cls), env_settings
 
     @field_validator(
         "database_url",
@@ -217,7 +228,9 @@ def load_settings(**overrides: Any) -> Settings:
         InvalidSettings: naming the variable, never its value.
     """
     try:
-        return Settings(**{**_secrets_in_files(), **overrides})
+        return Settings(**overrides)
+    except InvalidSettingFile as error:
+        raise InvalidSettings(str(error)) from None
     except ValidationError as error:
         problems = (
             f"{PREFIX}{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {_said(problem['msg'])}"
@@ -226,14 +239,6 @@ def load_settings(**overrides: Any) -> Settings:
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         )
         raise InvalidSettings("; ".join(dict.fromkeys(problems))) from None
-
-
-def _secrets_in_files() -> dict[str, Any]:
-    try:
-        found = read_secrets(os.environ, SECRETS)
-    except InvalidSecretFile as error:
-        raise InvalidSettings(str(error)) from None
-    return {variable.removeprefix(PREFIX).lower(): secret for variable, secret in found.items()}
 
 
 def _said(message: str) -> str:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from fastapi.telemetry import TelemetryConfig
@@ -19,7 +19,10 @@ from structlog.typing import Processor
 
 from messaging.tracing import UNTRACED, Tracing
 from orchestrator.http.dependencies import untraced
-from participants.exchange import Exchange
+from participants.provider_http import ProviderExchange
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +30,7 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_EN
 EXTRA: Final = "oms-saga-orchestrator[telemetry]"
 
 
-def _as_it_is(exchange: Exchange, _provider: str) -> Exchange:
+def _as_it_is(exchange: ProviderExchange, _provider: str) -> ProviderExchange:
     return exchange
 
 
@@ -48,7 +51,7 @@ class Telemetry:
 
     tracing: Tracing = UNTRACED
     http: Callable[[], TelemetryConfig] = untraced
-    exchange: Callable[[Exchange, str], Exchange] = _as_it_is
+    exchange: Callable[[ProviderExchange, str], ProviderExchange] = _as_it_is
     flush: Callable[[], None] = _nothing
     log_context: Processor | None = None
 
@@ -81,6 +84,20 @@ def telemetry_of(service: str, environment: Mapping[str, str]) -> Telemetry:
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
         log.warning("traces are asked for but cannot be made", install=f"pip install '{EXTRA}'")
         return OFF
-    from oms.traces import exported_telemetry
+    from oms.traces import exporting_provider
 
-    return exported_telemetry(service)
+    return telemetry_over(exporting_provider(service))
+
+
+def telemetry_over(provider: TracerProvider) -> Telemetry:
+    """Traces given to a provider of OpenTelemetry's, which samples and exports them."""
+    from oms.traces import OpenTelemetryTracing, TracedExchange, http_config, log_context
+
+    tracer = provider.get_tracer("oms")
+    return Telemetry(
+        tracing=OpenTelemetryTracing(tracer),
+        http=lambda: http_config(provider),
+        exchange=lambda exchange, name: TracedExchange(exchange, name, tracer),
+        flush=provider.shutdown,
+        log_context=log_context,
+    )

@@ -27,8 +27,7 @@ from structlog.typing import EventDict
 
 from contracts.envelope import TRACEPARENT
 from messaging.transport import Delivery, Message
-from oms.telemetry import Telemetry
-from participants.exchange import Call, Exchange, Reply
+from participants.provider_http import Call, ProviderExchange, Reply
 
 VERSION: Final = version("oms-saga-orchestrator")
 
@@ -145,13 +144,13 @@ class OpenTelemetryTracing:
 class TracedExchange:
     """A way to a provider whose requests are spans, and tell the provider of them."""
 
-    def __init__(self, exchange: Exchange, provider: str, tracer: Tracer) -> None:
+    def __init__(self, exchange: ProviderExchange, provider: str, tracer: Tracer) -> None:
         self._exchange = exchange
         self._provider = provider
         self._tracer = tracer
 
     async def perform(self, call: Call) -> Reply:
-        """See `Exchange.perform`."""
+        """See `ProviderExchange.perform`."""
         attributes = {
             "http.request.method": call.method,
             "url.path": call.path,
@@ -176,15 +175,15 @@ class TracedExchange:
             return reply
 
     async def close(self) -> None:
-        """See `Exchange.close`."""
+        """See `ProviderExchange.close`."""
         await self._exchange.close()
 
 
-def exported_telemetry(service: str) -> Telemetry:
-    """Traces sent by OTLP over HTTP, as the `OTEL_*` variables say."""
+def exporting_provider(service: str) -> TracerProvider:
+    """Sends traces by OTLP over HTTP, as the `OTEL_*` variables say."""
     provider = TracerProvider(resource=resource_of(service))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return telemetry_over(provider)
+    return provider
 
 
 def resource_of(service: str) -> Resource:
@@ -195,19 +194,8 @@ def resource_of(service: str) -> Resource:
     return Resource.create({name: value for name, value in ours.items() if name not in said})
 
 
-def telemetry_over(provider: TracerProvider) -> Telemetry:
-    """Traces given to a provider, which samples and exports them."""
-    tracer = provider.get_tracer("oms")
-    return Telemetry(
-        tracing=OpenTelemetryTracing(tracer),
-        http=lambda: _http(provider),
-        exchange=lambda exchange, name: TracedExchange(exchange, name, tracer),
-        flush=provider.shutdown,
-        log_context=_log_context,
-    )
-
-
-def _http(provider: TracerProvider) -> TelemetryConfig:
+def http_config(provider: TracerProvider) -> TelemetryConfig:
+    """What the web framework traces: requests, except those that only ask how a process is."""
     return {
         "tracing": True,
         "tracer_provider": provider,
@@ -222,7 +210,8 @@ def _unwatched(scope: Scope) -> bool:
     return scope.get("path") in _UNWATCHED
 
 
-def _log_context(_logger: Any, _method: str, event: EventDict) -> EventDict:
+def log_context(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Puts the ids of the current trace into a log entry; a processor of structlog's."""
     current = trace.get_current_span().get_span_context()
     if current.is_valid:
         event.setdefault("trace_id", trace.format_trace_id(current.trace_id))

@@ -12,7 +12,7 @@ from typing import Final
 
 PREFIX: Final = "OMS_"
 
-SECRETS: Final = (
+SETTINGS: Final = (
     "OMS_DATABASE_URL",
     "OMS_ORCHESTRATOR_DATABASE_URL",
     "OMS_INVENTORY_DATABASE_URL",
@@ -24,10 +24,6 @@ SECRETS: Final = (
     "OMS_ADMIN_TOKEN",
     "OMS_ORDERS_TOKEN",
     "OMS_SAGA_TOKENS",
-)
-"""Each may also stand in a file, which the variable with `_FILE` at its end names."""
-
-PLAIN: Final = (
     "OMS_PAYMENT_GATEWAY_URL",
     "OMS_CARRIER_URL",
     "OMS_SAGA_DEFINITIONS",
@@ -48,7 +44,7 @@ PLAIN: Final = (
     "OMS_MAX_ATTEMPTS",
     "OMS_IDEMPOTENCY_TTL_S",
 )
-"""The settings of services that are no secrets."""
+"""The settings of services. Each may also be in a file, which the variable with `_FILE` at its end names."""
 
 OTHERS: Final = (
     "OMS_API_URL",
@@ -68,7 +64,7 @@ OTHERS: Final = (
 )
 """What the command line, the benchmarks, the tests and the scripts read."""
 
-KNOWN: Final = frozenset({*SECRETS, *(f"{name}_FILE" for name in SECRETS), *PLAIN, *OTHERS})
+KNOWN: Final = frozenset({*SETTINGS, *(f"{name}_FILE" for name in SETTINGS), *OTHERS})
 
 _OF_KUBERNETES: Final = re.compile(r"OMS_\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)\w*)")
 """What Kubernetes tells every container of a service that is called `oms-...`."""
@@ -84,7 +80,7 @@ def doubts(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_known(name: str, value: str) -> bool:
-    if name in KNOWN or name.upper() in {*SECRETS, *PLAIN}:  # settings take either case, nothing else does
+    if name in KNOWN or name.upper() in SETTINGS:  # settings take either case, nothing else does
         return True
     is_address = value.startswith(("tcp://", "udp://", "sctp://")) and name.endswith("_PORT")
     return is_address or _OF_KUBERNETES.fullmatch(name) is not None

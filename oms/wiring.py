@@ -29,8 +29,8 @@ from oms.telemetry import OFF, Telemetry
 from oms.variables import PREFIX
 from orchestrator.service import Deployment
 from participants import service as participant_parts
-from participants.exchange import Exchange, HttpExchange, InvalidProviderUrl
 from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
+from participants.provider_http import HttpExchange, InvalidProviderUrl, ProviderExchange
 from participants.sandbox import Sandbox, SandboxExchange
 from participants.service import (
     Pace,
@@ -68,7 +68,7 @@ class Parts:
     """Every background loop of the process: health and metrics tell how they fare."""
     _databases: dict[str, AsyncEngine] = field(default_factory=dict)
     _transports: dict[str, Transport] = field(default_factory=dict)
-    _exchanges: list[Exchange] = field(default_factory=list)
+    _exchanges: list[ProviderExchange] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.new_id = time_ordered_ids(self.rng, self.clock.milliseconds)
@@ -104,10 +104,12 @@ class Parts:
         """Every database that is in use."""
         return dict(self._databases)
 
-    def provider(self, variable: str, url: str | None) -> Exchange:
+    def provider(self, variable: str, url: str | None) -> ProviderExchange:
         """The way to a provider: over HTTP, or to the sandbox within this process."""
         if url == SANDBOX:
-            exchange: Exchange = SandboxExchange(self.sandbox(), timeout_s=self.settings.provider_timeout_s)
+            exchange: ProviderExchange = SandboxExchange(
+                self.sandbox(), timeout_s=self.settings.provider_timeout_s
+            )
         elif url is None:
             raise Failure(f"{variable} must be set to the provider's URL, or to the word sandbox")
         else:

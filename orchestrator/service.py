@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue, dead_letter_queue
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, FailurePolicy, Handler, Hops
-from messaging.identified import IdentifiedUnitOfWork
 from messaging.identifiers import NewId
 from messaging.installation import Identity, IdentityTransaction
 from messaging.measures import VANISHED, Distribution, Reading, read_traffic
@@ -26,7 +25,7 @@ from messaging.retries import RetryPolicy
 from messaging.topology import installation_of, orchestrator_topology, participant_topology
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Topology, Transport, let_nothing_in
-from messaging.unit_of_work import UnitOfWork
+from messaging.unit_of_work import IdentifiedUnitOfWork, UnitOfWork
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters.collector import BareRecords, Collector

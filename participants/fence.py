@@ -35,7 +35,7 @@ class State(StrEnum):
     REJECTED = "rejected"
     """Refused for a business reason; there is no effect (P8)."""
     UNDOING = "undoing"
-    """Compensated while at intent: what became of the effect is being settled (P6)."""
+    """Compensated while at intent: what became of the effect is being found out (P6)."""
     REVERSING = "reversing"
     """The effect was there and its reversal is being asked of the provider (P6)."""
     UNDONE = "undone"
@@ -45,7 +45,7 @@ class State(StrEnum):
     CONSUMED = "consumed"
     """A reservation whose stock has left the house (P11)."""
     SETTLED = "settled"
-    """A person has settled it outside of the system (S19)."""
+    """A person has made it right outside of the system (S19)."""
 
 
 class Move(StrEnum):
@@ -56,7 +56,7 @@ class Move(StrEnum):
     REPEAT = "send the stored outcome again"
     REFUSE = "answer StepRefused"
     UNDO = "undo the effect"
-    SETTLE = "find out what became of the effect, then undo that"
+    FIND_OUT = "find out what became of the effect, then undo that"
     BURY = "write a tombstone, answer that there was nothing"
     FAIL_CONSUMED = "permanent failure: consumed"
     FAIL_SETTLED = "permanent failure: settled by a person"
@@ -85,11 +85,11 @@ TABLE: Final[Mapping[tuple[State | None, Direction], Cell]] = {
     (State.TOMBSTONE, _F): Cell(Move.REFUSE, "P5"),
     (State.SETTLED, _F): Cell(Move.REPEAT, "S19", without_outcome=Move.REFUSE),
     (None, _C): Cell(Move.BURY, "P4"),
-    (State.INTENT, _C): Cell(Move.SETTLE, "P6"),
+    (State.INTENT, _C): Cell(Move.FIND_OUT, "P6"),
     (State.DONE, _C): Cell(Move.UNDO, "P3"),
     (State.REJECTED, _C): Cell(Move.BURY, "P4"),
     (State.CONSUMED, _C): Cell(Move.FAIL_CONSUMED, "P11"),
-    (State.UNDOING, _C): Cell(Move.SETTLE, "P6"),
+    (State.UNDOING, _C): Cell(Move.FIND_OUT, "P6"),
     (State.REVERSING, _C): Cell(Move.UNDO, "P6"),
     (State.UNDONE, _C): Cell(Move.REPEAT, "P3"),
     (State.TOMBSTONE, _C): Cell(Move.REPEAT, "P4", without_outcome=Move.BURY),

@@ -7,8 +7,8 @@ from typing import Final
 
 from messaging.measures import Kind, Measure, Reading
 from participants.breaker import BreakerState
-from participants.external import Ask
 from participants.provider_consumer import ProviderConsumer
+from participants.provider_plan import Ask
 from participants.retention import Pruner
 
 CALLS: Final = Measure(
@@ -24,7 +24,7 @@ CALL_DURATION: Final = Measure(
     ("service", "question"),
 )
 UNDER_WAY: Final = Measure(
-    "oms_provider_calls_under_way", Kind.GAUGE, "Calls to a provider that are not settled yet.", ("service",)
+    "oms_provider_calls_under_way", Kind.GAUGE, "Calls to a provider that are not answered yet.", ("service",)
 )
 BREAKER: Final = Measure(
     "oms_breaker_state",

@@ -164,12 +164,12 @@ class SqlLedgerTransaction(SqlTransaction):
         self.write(_ADVANCE_MARK.format(schema=self.schema), [mark, now])
 
     async def read_mark(self) -> Mark | None:
-        """See `RetentionTransaction.read_mark`."""
+        """See `PruningTransaction.read_mark`."""
         rows = await self.fetch(_READ_MARK.format(schema=self.schema))
         return Mark(*rows[0]) if rows else None
 
     async def prune_ledger(self, mark: Mark, after: Key | None, limit: int) -> Page:
-        """See `RetentionTransaction.prune_ledger`."""
+        """See `PruningTransaction.prune_ledger`."""
         bounds = (*(after or _FIRST_KEY), mark.below, mark.advanced_at)
         kept = ([state.value for state in FINAL], State.DONE.value, self.holding)
         gone = await self.fetch(_PRUNE.format(schema=self.schema), (*bounds, *kept, limit))

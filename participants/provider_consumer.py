@@ -1,6 +1,6 @@
 """Serves the commands of a participant with a provider: intents by the batch, calls side by side (P6, P9).
 
-    deliveries ─► intake ─► one transaction: known answers, intents ─► calls ─┐
+    deliveries ─► flow ──► one transaction: known answers, intents ─► calls ─┐
         ▲ (again: what waited for a call)                                      │
         └───────────── one transaction: answers, by compare-and-set ◄──────────┘
 
@@ -31,13 +31,13 @@ from messaging.transport import Delivery, Subscription
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import Admission, BreakerState, CallResult, CircuitBreaker
 from participants.commands import Decoded, Received, Works
-from participants.external import Ask, Finding, Plan, Planner, Question
-from participants.external_verdicts import Asked, Judge
+from participants.flow import Flow
 from participants.gate import check_not_expired
-from participants.intake import Intake
 from participants.ledger import Key, Ledger, LedgerRow, LedgerTransaction
-from participants.providers import ProviderUnavailable, judge
-from participants.questions import ProviderWork, put
+from participants.provider_plan import Ask, Finding, Plan, Planner, Question
+from participants.provider_terms import ProviderUnavailable, judge
+from participants.provider_verdicts import Asked, Judge
+from participants.provider_work import ProviderWork, put
 from participants.replies import Sender
 from participants.retention import advance
 
@@ -120,7 +120,7 @@ class ProviderConsumer:
         self._released = asyncio.Event()
         self._refusal: Exception | None = None
         self._longest_call_s = longest_call_s
-        self._intake = Intake(subscription, breaker, clock, lambda: len(self._under_way), concurrency)
+        self._flow = Flow(subscription, breaker, clock, lambda: len(self._under_way), concurrency)
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -129,31 +129,31 @@ class ProviderConsumer:
 
     @property
     def under_way(self) -> int:
-        """How many calls have been begun and not yet been settled."""
+        """How many calls have been begun and not yet answered."""
         return len(self._under_way)
 
     async def run_once(self) -> int:
         """Wait for commands, serve one batch; returns its size. Calls go on after it."""
-        deliveries = await self._intake.next_batch()
+        deliveries = await self._flow.next_batch()
         self.batches.add(len(deliveries))
         self._tracing.began(deliveries)
         await finished(self._take(deliveries))
         self._complain()
         return len(deliveries)
 
-    async def settle_once(self) -> int:
+    async def answer_once(self) -> int:
         """Wait for answers, write and send those that have come; returns how many."""
         results = await self._results.take(RESULTS_AT_ONCE)
-        await finished(self._settle(results))
+        await finished(self._answer(results))
         self._complain()
         return len(results)
 
     async def stop(self, within_s: float) -> None:
-        """Let the calls under way end and be settled; what takes longer is cut off.
+        """Let the calls under way end and be answered; what takes longer is cut off.
 
-        `run_once` must have been stopped before, `settle_once` after it.
+        `run_once` must have been stopped before, `answer_once` after it.
         """
-        await self._intake.close()
+        await self._flow.close()
         try:
             async with asyncio.timeout(within_s):
                 while self._under_way:
@@ -187,7 +187,7 @@ class ProviderConsumer:
             else:
                 turn[key] = one
         if again:
-            self._intake.hold_back(again)
+            self._flow.hold_back(again)
         return list(turn.values())
 
     async def _serve(self, decoded: Decoded) -> None:
@@ -211,7 +211,7 @@ class ProviderConsumer:
                 await self._serve(one)
         elif decoded.failures:
             # Not even its failure could be committed; let go, it would be nobody's while the channel lives.
-            self._intake.hold_back([failed.delivery for failed in decoded.failures])
+            self._flow.hold_back([failed.delivery for failed in decoded.failures])
             self._refusal = error
         else:
             await self._serve(decoded.failed(error))
@@ -257,7 +257,7 @@ class ProviderConsumer:
 
     # -- answers ------------------------------------------------------------------------------------------
 
-    async def _settle(self, results: Sequence[tuple[Call, Finding | Exception]]) -> None:
+    async def _answer(self, results: Sequence[tuple[Call, Finding | Exception]]) -> None:
         """One transaction for all; if that fails, one for each (S2)."""
         admissions: dict[Key, Admission | None] = {}
         try:
@@ -266,7 +266,7 @@ class ProviderConsumer:
             )
         except Exception as error:
             self._give_back(admissions, ())
-            await self._settle_singly(results, error)
+            await self._answer_singly(results, error)
             return
         self._give_back(admissions, batch.calls)
         self._done_with(batch.done)
@@ -276,12 +276,12 @@ class ProviderConsumer:
                 self._release(call)
         self._start_calls(batch, admissions)
 
-    async def _settle_singly(
+    async def _answer_singly(
         self, results: Sequence[tuple[Call, Finding | Exception]], error: Exception
     ) -> None:
         if len(results) > 1:
             for result in results:
-                await self._settle([result])
+                await self._answer([result])
             return
         [(call, _)] = results
         self._release(call)
@@ -383,12 +383,12 @@ class ProviderConsumer:
             task.add_done_callback(self._tasks.discard)
 
     async def _perform(self, call: Call) -> None:
-        """Ask the provider; whatever comes of it goes to `settle_once`."""
+        """Ask the provider; whatever comes of it goes to `answer_once`."""
         result: Finding | Exception
         verdict, began = CallResult.ABANDONED, self._clock()
         try:
             with self._tracing.within(call.received.traceparent):
-                result = await self._answer(call)
+                result = await self._ask(call)
             verdict = judge(None)
         except Exception as error:
             verdict = judge(error)
@@ -397,7 +397,7 @@ class ProviderConsumer:
             ended = self._clock()
             self._breaker.record(call.admission, verdict, ended)
             self._count(call.question.ask, verdict, ended - began)
-            self._intake.wake()
+            self._flow.wake()
         self._results.add((call, result))
 
     def _count(self, ask: Ask, verdict: CallResult, seconds: float) -> None:
@@ -407,7 +407,7 @@ class ProviderConsumer:
             taken = self.call_seconds[ask] = Distribution(SECONDS)
         taken.add(seconds)
 
-    async def _answer(self, call: Call) -> Finding:
+    async def _ask(self, call: Call) -> Finding:
         if self._clock() > call.begin_by:
             raise TransientFailure("held up for too long between intent and call")
         try:
@@ -423,7 +423,7 @@ class ProviderConsumer:
         copies = [one.delivery for one in call.waiting if one.command == call.received.command]
         others = [one.delivery for one in call.waiting if one.command != call.received.command]
         self._done_with(copies)
-        self._intake.hold_back(others)
+        self._flow.hold_back(others)
 
     def _done_with(self, deliveries: Sequence[Delivery]) -> None:
         self._subscription.acknowledge(deliveries)

@@ -59,7 +59,7 @@ class Page:
     after: Cursor | None
 
 
-class RetentionTransaction(Transaction, Protocol):
+class PruningTransaction(Transaction, Protocol):
     """A participant's transaction as retention sees it."""
 
     async def read_mark(self) -> Mark | None:
@@ -69,7 +69,7 @@ class RetentionTransaction(Transaction, Protocol):
         """Remove ended work of sagas behind the mark that has not changed since the mark came to be."""
 
 
-class InventoryRetentionTransaction(RetentionTransaction, Protocol):
+class InventoryPruningTransaction(PruningTransaction, Protocol):
     """The same, of inventory."""
 
     async def fold_movements(self, mark: Mark, after: Cursor | None, limit: int) -> Page:
@@ -79,12 +79,12 @@ class InventoryRetentionTransaction(RetentionTransaction, Protocol):
 Walk = Callable[[Any, Mark, Cursor | None, int], Awaitable[Page]]
 
 
-async def _prune_ledger(t: RetentionTransaction, mark: Mark, after: Cursor | None, limit: int) -> Page:
+async def _prune_ledger(t: PruningTransaction, mark: Mark, after: Cursor | None, limit: int) -> Page:
     return await t.prune_ledger(mark, after, limit)
 
 
 async def _fold_movements(
-    t: InventoryRetentionTransaction, mark: Mark, after: Cursor | None, limit: int
+    t: InventoryPruningTransaction, mark: Mark, after: Cursor | None, limit: int
 ) -> Page:
     return await t.fold_movements(mark, after, limit)
 
@@ -162,7 +162,7 @@ class Pruner:
             self._walk += 1
         return self._walk < len(self._walks)
 
-    async def _look(self, transaction: RetentionTransaction) -> tuple[Mark | None, Page | None]:
+    async def _look(self, transaction: PruningTransaction) -> tuple[Mark | None, Page | None]:
         mark = await transaction.read_mark()
         if mark is None or self._at(mark) == len(self._walks):
             return mark, None

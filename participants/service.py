@@ -34,13 +34,13 @@ from participants.payment.gateway import PaymentGateway
 from participants.payment.handlers import PaymentWork
 from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
 from participants.provider_consumer import ProviderConsumer
-from participants.questions import ProviderWork
+from participants.provider_work import ProviderWork
 from participants.retention import (
     INVENTORY_WALKS,
     WALKS,
-    InventoryRetentionTransaction,
+    InventoryPruningTransaction,
     Pruner,
-    RetentionTransaction,
+    PruningTransaction,
     Walk,
 )
 from participants.shipping.carrier import Carrier
@@ -48,13 +48,13 @@ from participants.shipping.handlers import ShippingWork
 
 
 class ServiceTransaction(
-    InventoryTransaction, RelayTransaction, InventoryRetentionTransaction, IdentityTransaction, Protocol
+    InventoryTransaction, RelayTransaction, InventoryPruningTransaction, IdentityTransaction, Protocol
 ):
     """All that a process of inventory needs of its storage; the others need less."""
 
 
 class ProviderTransaction(
-    LedgerTransaction, RelayTransaction, RetentionTransaction, IdentityTransaction, Protocol
+    LedgerTransaction, RelayTransaction, PruningTransaction, IdentityTransaction, Protocol
 ):
     """All that a process of payment or shipping needs of its storage."""
 
@@ -138,8 +138,8 @@ class ParticipantService:
         self._pruner = Pruner(self._unit_of_work, walks, deployment.pace.prune_after_s)
         self._hops = Hops(deployment.retry_policy, deployment.new_id, name)
         self._consuming = BackgroundLoops(deployment.rng)
-        self._settling = BackgroundLoops(deployment.rng)
-        self.loops = (self._consuming, self._settling)
+        self._answering = BackgroundLoops(deployment.rng)
+        self.loops = (self._consuming, self._answering)
         self._subscription: Subscription | None = None
         self._worker: Worker | None = None
 
@@ -158,10 +158,10 @@ class ParticipantService:
         self._subscription = await transport.subscribe(queue, pace.prefetch)
         self._worker = self._make_worker(self._subscription, self._unit_of_work, self._hops, identity)
         if isinstance(self._worker, ProviderConsumer):
-            self._settling.start(f"answers to {self.name}", self._worker.settle_once)
-        self._settling.start(f"outbox relay of {self.name}", self._relay.run_once, pace.relay_s)
-        self._settling.start(f"confirmed outbox rows of {self.name}", self._relay.sweep_once, pace.sweep_s)
-        self._settling.start(f"pruning of {self.name}", self._prune_once, pace.prune_s)
+            self._answering.start(f"answers to {self.name}", self._worker.answer_once)
+        self._answering.start(f"outbox relay of {self.name}", self._relay.run_once, pace.relay_s)
+        self._answering.start(f"confirmed outbox rows of {self.name}", self._relay.sweep_once, pace.sweep_s)
+        self._answering.start(f"pruning of {self.name}", self._prune_once, pace.prune_s)
         self._consuming.start(f"consumer of {queue}", self._worker.run_once)
 
     async def stop(self) -> None:
@@ -171,7 +171,7 @@ class ParticipantService:
         await self._consuming.stop()
         if isinstance(self._worker, ProviderConsumer):
             await self._worker.stop(self._deployment.pace.finish_within_s)
-        await self._settling.stop()
+        await self._answering.stop()
         await self._relay.finish()
         for subscription in subscriptions:
             await subscription.close()
@@ -193,7 +193,7 @@ class ParticipantService:
 
     @property
     def calls_under_way(self) -> int:
-        """Calls to the provider that are not settled yet."""
+        """Calls to the provider that are not answered yet."""
         return self._worker.under_way if isinstance(self._worker, ProviderConsumer) else 0
 
     @property

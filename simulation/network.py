@@ -13,11 +13,11 @@ from messaging.batching import Arrivals
 from messaging.in_process import InProcessBroker, Stored
 from messaging.transport import (
     BrokerUnavailable,
+    Confirm,
     Delivery,
     Message,
     QueueDepth,
     Receipt,
-    Settle,
     Topology,
 )
 from simulation.facts import Acknowledged, Arrived, Delivered, Fact, HandedOut, Published, Refused
@@ -110,7 +110,7 @@ class SimulatedPublisher:
         self._connection = connection
         self._wire = connection.wire
         self._host = connection.host
-        self._outstanding: dict[UUID, Settle] = {}
+        self._outstanding: dict[UUID, Confirm] = {}
         connection.on_break.append(self._broke)
 
     @property
@@ -118,7 +118,7 @@ class SimulatedPublisher:
         """See `Publisher.room`."""
         return sys.maxsize if self._connection.up else 0
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         """See `Publisher.publish`."""
         host, saga_id = self._host, messages[0].correlation_id
         if host.dies(Fault.CRASH_BEFORE_PUBLISH, saga_id):
@@ -126,11 +126,11 @@ class SimulatedPublisher:
         for message in messages:
             if message.message_id in self._outstanding:
                 raise AssertionError(f"message {message.message_id} is published while its receipt is due")
-            self._outstanding[message.message_id] = settle
+            self._outstanding[message.message_id] = confirm
             self._wire.tell(Published(host.service, message))
         ids = [message.message_id for message in messages]
         if not self._connection.up:
-            host.soon(lambda: self._settle(ids, Receipt.UNKNOWN))
+            host.soon(lambda: self._tell(ids, Receipt.UNKNOWN))
         elif host.strikes(Fault.MESSAGE_LOST, saga_id):
             arrive = self._wire.rng.randrange(len(messages))
             self._travel(messages[:arrive])
@@ -141,7 +141,7 @@ class SimulatedPublisher:
 
     async def close(self) -> None:
         """See `Publisher.close`."""
-        self._settle(list(self._outstanding), Receipt.UNKNOWN)
+        self._tell(list(self._outstanding), Receipt.UNKNOWN)
 
     def _travel(self, messages: Sequence[Message]) -> None:
         together: list[Message] = []
@@ -198,19 +198,19 @@ class SimulatedPublisher:
         if self._host.dies(Fault.CRASH_BEFORE_CONFIRM):
             return
         for message_id, receipt in receipts:
-            self._settle([message_id], receipt)
+            self._tell([message_id], receipt)
         self._host.dies(Fault.CRASH_AFTER_CONFIRM)
 
     def _broke(self) -> None:
         if self._host.alive and self._outstanding:
             ids = list(self._outstanding)
-            self._host.soon(lambda: self._settle(ids, Receipt.UNKNOWN))
+            self._host.soon(lambda: self._tell(ids, Receipt.UNKNOWN))
 
-    def _settle(self, message_ids: Sequence[UUID], receipt: Receipt) -> None:
+    def _tell(self, message_ids: Sequence[UUID], receipt: Receipt) -> None:
         for message_id in message_ids:
-            settle = self._outstanding.pop(message_id, None)
-            if settle is not None:
-                settle(message_id, receipt)
+            confirm = self._outstanding.pop(message_id, None)
+            if confirm is not None:
+                confirm(message_id, receipt)
 
 
 class BrokerSide:

@@ -22,7 +22,7 @@ from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.sagas.order_fulfillment import NAME
 from orchestrator.service import Front
 from orchestrator.storage import DeadLetter, DeadLetterStatus
-from participants.providers import idempotency_key
+from participants.provider_terms import idempotency_key
 from simulation.cast import Cast
 from simulation.facts import Acted, Blundered, Fact, Submitted
 from simulation.plan import OrderPlan

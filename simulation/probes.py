@@ -24,7 +24,7 @@ from orchestrator.core.timers import Observed, StayAsItIs
 from orchestrator.dead_letters.collector import Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, Work
-from participants import external, external_verdicts
+from participants import provider_plan, provider_verdicts
 from participants.fence import TABLE
 from participants.inventory import handlers
 from simulation import stand_in
@@ -247,12 +247,12 @@ PROBES: Final = (
     Patch(Engine, "fold", _fold),
     Patch(Engine, "_record", _record),
     Patch(timers, "look", _look),
-    Patch(external, "move_for", _move_for),
+    Patch(provider_plan, "move_for", _move_for),
     Patch(handlers, "move_for", _move_for),
     Patch(stand_in, "move_for", _move_for),
     Patch(handlers, "ruling_on", _ruling_on),
-    Patch(external_verdicts, "ruling_on", _ruling_on),
     Patch(stand_in, "ruling_on", _ruling_on),
+    Patch(provider_verdicts, "ruling_on", _ruling_on),
     Patch(consumer, "after_failure", _after_failure),
     Patch(Hops, "postpone", _postpone),
     Patch(Collector, "__call__", _collect),

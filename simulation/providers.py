@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from participants.exchange import Call, Reply
-from participants.providers import ProviderTraits, ProviderUnavailable
+from participants.provider_http import Call, Reply
+from participants.provider_terms import ProviderTraits, ProviderUnavailable
 from participants.shipping.carrier import SHIPMENT_REJECTED
 from simulation.facts import Charged, Fact, Refunded, Shipped
 from simulation.loop import SimulatedLoop
@@ -238,7 +238,7 @@ def _item(entry: Entry) -> dict[str, Any]:
 
 
 class ProviderLine:
-    """One process's `Exchange` with the providers."""
+    """One process's `ProviderExchange` with the providers."""
 
     def __init__(self, host: Host, provider: Provider, rng: random.Random) -> None:
         self._host = host
@@ -246,7 +246,7 @@ class ProviderLine:
         self._rng = rng
 
     async def perform(self, call: Call) -> Reply:
-        """See `Exchange.perform`."""
+        """See `ProviderExchange.perform`."""
         loop = self._host.loop
         reply: asyncio.Future[Reply] = loop.create_future()
         saga_id = (call.key or "").split(":")[0] or None
@@ -268,7 +268,7 @@ class ProviderLine:
             raise ProviderUnavailable(f"{call}: no reply within {CALL_TIMEOUT_S:g} s") from None
 
     async def close(self) -> None:
-        """See `Exchange.close`."""
+        """See `ProviderExchange.close`."""
 
     def _answer(self, reply: asyncio.Future[Reply], answer: Reply) -> None:
         if self._host.alive and not reply.done():

@@ -13,8 +13,8 @@ from migrations.run import SERVICES, migrate
 from oms.embedded import EmbeddedPostgres
 from oms.servers.child import ServerError
 from oms.servers.rabbitmq.broker import PrivateBroker
-from tests import servers
-from tests.servers import Databases
+from tests.support import servers
+from tests.support.servers import Databases
 from tests.tiers import Tiers, demanded_tiers
 
 

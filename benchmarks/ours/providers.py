@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contracts.commands import ItemQuantity
 from contracts.orders import Address
 from participants.payment.gateway import Charged, Declined, FoundCharge, FoundRefund, Refunded
-from participants.providers import ProviderTraits, Voided, VoidNotOffered
+from participants.provider_terms import ProviderTraits, Voided, VoidNotOffered
 from participants.shipping.carrier import FoundShipment, ShipmentRejected, Shipped
 
 

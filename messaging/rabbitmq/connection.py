@@ -14,6 +14,7 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import AMQPConnectionError, AMQPError
 from yarl import URL
 
+from messaging.backoff import Backoff, Pauses
 from messaging.rabbitmq.wire import Channel, OnBlocked, Receiver, Refusal, Tap, TappedSocket
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -44,22 +45,9 @@ class NoAnswer(BrokerError):
     """The broker said neither yes nor no in time."""
 
 
-class Backoff:
-    """Growing, jittered pauses between tries. Seconds."""
-
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self._tries = 0
-
-    def reset(self) -> None:
-        """The next pause is a short one again."""
-        self._tries = 0
-
-    async def pause(self) -> None:
-        """Wait between half of and all of the present step, and double it."""
-        step = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**self._tries)
-        self._tries = min(self._tries + 1, 16)
-        await asyncio.sleep(self._rng.uniform(step / 2, step))
+def broker_backoff(rng: Random) -> Backoff:
+    """How long to wait before the broker is tried again."""
+    return Backoff(rng, BACKOFF_BASE_S, BACKOFF_CAP_S, spread=(0.5, 1))
 
 
 @asynccontextmanager
@@ -120,17 +108,17 @@ async def close_quietly(channel: AbstractChannel | Channel) -> None:
             await channel.close()
 
 
-async def for_ever(step: Callable[[], Awaitable[None]], backoff: Backoff, log: Any) -> None:
+async def for_ever(step: Callable[[], Awaitable[None]], pauses: Pauses, log: Any) -> None:
     """Take one step after the other. A bug in one is logged in full and does not end the service."""
     while True:
         try:
             await step()
         except Exception:
             log.exception("broker supervision failed", step=step.__qualname__)
-            await backoff.pause()
+            await pauses.pause()
 
 
-class Connection:
+class BrokerConnection:
     """One live connection; once lost it stays lost."""
 
     def __init__(self, amqp: aiormq.Connection, tap: Tap) -> None:
@@ -142,7 +130,7 @@ class Connection:
             self.lost.set()
 
     @classmethod
-    async def open(cls, url: URL, name: str) -> Connection:
+    async def open(cls, url: URL, name: str) -> BrokerConnection:
         """Connect and log in. Raises BrokerError in words that tell "down" from "misconfigured"."""
         socket = TappedSocket()
         amqp = aiormq.Connection(url, transport_factory=socket, client_properties={"connection_name": name})
@@ -246,16 +234,16 @@ class Link:
         urls: Sequence[URL],
         rng: Random,
         log: Any,
-        prepare: Callable[[Connection], Awaitable[None]],
+        prepare: Callable[[BrokerConnection], Awaitable[None]],
     ) -> None:
         self._name = name
         self._urls = itertools.cycle(urls)
-        self._backoff = Backoff(rng)
+        self._pauses = Pauses(broker_backoff(rng))
         self._log = log
         self._prepare = prepare
         self._trouble: str | None = f"not connected yet to the broker at {urls[0].host}:{urls[0].port}"
         self._up = asyncio.Event()
-        self._connection: Connection | None = None
+        self._connection: BrokerConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -270,7 +258,7 @@ class Link:
         return self._trouble
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> BrokerConnection | None:
         """The live connection, or None."""
         connection = self._connection
         return None if connection is None or connection.lost.is_set() else connection
@@ -278,10 +266,10 @@ class Link:
     def start(self) -> None:
         """Begin connecting, once. Needs a running loop."""
         if self._task is None:
-            supervision = for_ever(self._keep_up, self._backoff, self._log)
+            supervision = for_ever(self._keep_up, self._pauses, self._log)
             self._task = asyncio.get_running_loop().create_task(supervision)
 
-    async def connected(self) -> Connection:
+    async def connected(self) -> BrokerConnection:
         """The live connection; waits until there is one."""
         self.start()
         while (connection := self.connection) is None:
@@ -300,14 +288,14 @@ class Link:
         """One connection's life, or one try to open it."""
         url = next(self._urls)
         try:
-            connection = await Connection.open(url, self._name)
+            connection = await BrokerConnection.open(url, self._name)
         except BrokerError as error:
             self._say(str(error))
         else:
             await self._serve(connection, url)
-        await self._backoff.pause()
+        await self._pauses.pause()
 
-    async def _serve(self, connection: Connection, url: URL) -> None:
+    async def _serve(self, connection: BrokerConnection, url: URL) -> None:
         clock = asyncio.get_running_loop().time
         since = clock()
         connection.when_blocked(self._note_blocked)
@@ -326,7 +314,7 @@ class Link:
             self._up.clear()
             await connection.close()
         if clock() - since > BACKOFF_CAP_S:
-            self._backoff.reset()
+            self._pauses.reset()
 
     def _note_blocked(self, reason: str | None) -> None:
         if reason is None:

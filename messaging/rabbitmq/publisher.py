@@ -8,21 +8,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from messaging.backoff import Pauses
 from messaging.rabbitmq import frames
 from messaging.rabbitmq.connection import (
-    Backoff,
+    BrokerConnection,
     BrokerError,
-    Connection,
     Link,
     close_quietly,
     for_ever,
 )
 from messaging.rabbitmq.topology import NOT_FOUND, Names
 from messaging.rabbitmq.wire import Channel, Refusal
-from messaging.transport import Message, Receipt, Settle
+from messaging.transport import Confirm, Message, Receipt
 
 MAX_UNCONFIRMED: Final = 10_000
-"""Messages that may be on their way at once; more are settled UNKNOWN and left to the relay."""
+"""Messages that may be on their way at once; more get UNKNOWN and are left to the relay."""
 
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """What the socket may hold back before the broker counts as having stopped reading."""
@@ -37,14 +37,14 @@ when the policy that limited the queue is taken away (rabbitmq-server issue 1220
 REFUSAL_HOLDS_S: Final = 60.0
 """Longer than until a relay tries again."""
 
-Restore = Callable[[Connection], Awaitable[None]]
+Restore = Callable[[BrokerConnection], Awaitable[None]]
 
 
 class Unconfirmed:
     """Messages of one channel whose fate is open, by delivery tag in order of publishing."""
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[UUID, Settle]] = {}
+        self._open: dict[int, tuple[UUID, Confirm]] = {}
         self._oldest = 1
         self._next = 1
         self._returned: set[str] = set()
@@ -52,9 +52,9 @@ class Unconfirmed:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, message_id: UUID, settle: Settle) -> None:
+    def add(self, message_id: UUID, confirm: Confirm) -> None:
         """The next message was sent."""
-        self._open[self._next] = (message_id, settle)
+        self._open[self._next] = (message_id, confirm)
         self._next += 1
 
     def returned(self, message_id: str | None) -> None:
@@ -65,27 +65,27 @@ class Unconfirmed:
     def confirmed(self, confirm: frames.Confirm, receipt: Receipt) -> None:
         """The broker's word on one message, or on all up to it. Unknown tags are ignored."""
         if not confirm.multiple:
-            self._settle(confirm.tag, receipt)
+            self._confirm(confirm.tag, receipt)
             return
         first, self._oldest = self._oldest, max(self._oldest, confirm.tag + 1)
         for tag in range(first, min(confirm.tag + 1, self._next)):
-            self._settle(tag, receipt)
+            self._confirm(tag, receipt)
 
     def give_up(self) -> None:
-        """Settle everything as unknown: no word will come any more."""
+        """Say of everything that nothing is known of it: no word will come any more."""
         left, self._open = self._open, {}
-        for message_id, settle in left.values():
-            settle(message_id, Receipt.UNKNOWN)
+        for message_id, confirm in left.values():
+            confirm(message_id, Receipt.UNKNOWN)
 
-    def _settle(self, tag: int, receipt: Receipt) -> None:
+    def _confirm(self, tag: int, receipt: Receipt) -> None:
         entry = self._open.pop(tag, None)
         if entry is None:
             return
-        message_id, settle = entry
+        message_id, confirm = entry
         if self._returned and str(message_id) in self._returned:
             self._returned.discard(str(message_id))
             receipt = Receipt.RETURNED
-        settle(message_id, receipt)
+        confirm(message_id, receipt)
 
 
 class RabbitMqPublisher:
@@ -99,7 +99,7 @@ class RabbitMqPublisher:
         self,
         link: Link,
         names: Names,
-        backoff: Backoff,
+        pauses: Pauses,
         restore: Restore,
         on_returned: Callable[[], None],
         log: Any,
@@ -114,13 +114,13 @@ class RabbitMqPublisher:
         self._is_foreign = is_foreign
         self._link = link
         self._names = names
-        self._backoff = backoff
+        self._pauses = pauses
         self._restore = restore
         self._on_returned = on_returned
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
-        self._connection: Connection | None = None
+        self._connection: BrokerConnection | None = None
         self._frame_max = 4096
         self._unconfirmed = Unconfirmed()
         self._refused_since: float | None = None
@@ -129,10 +129,10 @@ class RabbitMqPublisher:
         """A channel in good order that is given up for a new one."""
         self._refusal: tuple[str, float] | None = None
         """Why the broker closed the last channel over a message, and when, by the loop's clock."""
-        self._unusable: Connection | None = None
+        self._unusable: BrokerConnection | None = None
         """The connection on which no channel is to be had just now."""
-        self._waiting: list[tuple[Message, Settle]] = []
-        self._task = self._loop.create_task(for_ever(self._keep_open, backoff, log))
+        self._waiting: list[tuple[Message, Confirm]] = []
+        self._task = self._loop.create_task(for_ever(self._keep_open, pauses, log))
 
     @property
     def trouble(self) -> str | None:
@@ -158,16 +158,16 @@ class RabbitMqPublisher:
             return 0
         return max(0, MAX_UNCONFIRMED - len(self._unconfirmed))
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         """See `Publisher.publish`."""
         room = self.room
-        batch = [(message, settle) for message in messages[:room]]
+        batch = [(message, confirm) for message in messages[:room]]
         if self._channel is None:
             self._waiting += batch
         elif batch:
             self._send(self._channel, batch)
         for message in messages[room:]:
-            self._loop.call_soon(settle, message.message_id, Receipt.UNKNOWN)
+            self._loop.call_soon(confirm, message.message_id, Receipt.UNKNOWN)
 
     async def close(self) -> None:
         """See `Publisher.close`."""
@@ -179,15 +179,15 @@ class RabbitMqPublisher:
         if channel is not None:
             await close_quietly(channel)
 
-    def _send(self, channel: Channel, batch: Sequence[tuple[Message, Settle]]) -> None:
+    def _send(self, channel: Channel, batch: Sequence[tuple[Message, Confirm]]) -> None:
         parts: list[bytes] = []
-        for message, settle in batch:
+        for message, confirm in batch:
             try:
                 parts += self._frames(channel.number, message)
             except (TypeError, ValueError, OverflowError, struct.error) as error:
-                self._refuse(message, settle, error)
+                self._refuse(message, confirm, error)
             else:
-                self._unconfirmed.add(message.message_id, settle)
+                self._unconfirmed.add(message.message_id, confirm)
         channel.write(b"".join(parts))
 
     def _frames(self, number: int, message: Message) -> list[bytes]:
@@ -196,10 +196,10 @@ class RabbitMqPublisher:
         method = frames.publish_method(number, exchange, key, message.mandatory)
         return [method, *frames.content(number, message, self._frame_max)]
 
-    def _refuse(self, message: Message, settle: Settle, error: Exception) -> None:
+    def _refuse(self, message: Message, confirm: Confirm, error: Exception) -> None:
         """What cannot be written as AMQP delays itself alone (M2), not the batch it came in."""
         self._log.error("message cannot be sent", message_id=str(message.message_id), error=str(error))
-        self._loop.call_soon(settle, message.message_id, Receipt.REFUSED)
+        self._loop.call_soon(confirm, message.message_id, Receipt.REFUSED)
 
     # -------------------------------------------------------------------------------------- as a Receiver
 
@@ -240,8 +240,8 @@ class RabbitMqPublisher:
         unconfirmed, self._unconfirmed = self._unconfirmed, Unconfirmed()
         unconfirmed.give_up()
         waiting, self._waiting = self._waiting, []
-        for message, settle in waiting:
-            settle(message.message_id, Receipt.UNKNOWN)
+        for message, confirm in waiting:
+            confirm(message.message_id, Receipt.UNKNOWN)
 
     # --------------------------------------------------------------------------------------- its own care
 
@@ -274,7 +274,7 @@ class RabbitMqPublisher:
             self._log.warning("publisher in trouble", trouble=trouble)
         self._refusal = (trouble, self._loop.time())
 
-    def _begin(self, channel: Channel, connection: Connection) -> None:
+    def _begin(self, channel: Channel, connection: BrokerConnection) -> None:
         if channel.ended.is_set():
             return
         self._channel, self._connection, self._frame_max = channel, connection, connection.frame_max
@@ -283,7 +283,7 @@ class RabbitMqPublisher:
         if waiting:
             self._send(channel, waiting)
 
-    async def _recover(self, connection: Connection) -> None:
+    async def _recover(self, connection: BrokerConnection) -> None:
         """The broker closed the channel: an exchange is gone, as a rule. Put things right, then go on."""
-        await self._backoff.pause()
+        await self._pauses.pause()
         await self._restore(connection)

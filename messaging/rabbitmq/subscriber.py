@@ -9,13 +9,13 @@ from typing import Any
 
 from aiormq.abc import DeliveredMessage
 
+from messaging.backoff import Pauses
 from messaging.batching import Arrivals
 from messaging.rabbitmq import frames
 from messaging.rabbitmq.acknowledging import Owed
 from messaging.rabbitmq.connection import (
-    Backoff,
+    BrokerConnection,
     BrokerError,
-    Connection,
     Link,
     asking,
     close_quietly,
@@ -25,7 +25,7 @@ from messaging.rabbitmq.topology import Names
 from messaging.rabbitmq.wire import Channel
 from messaging.transport import Delivery
 
-Restore = Callable[[Connection], Awaitable[None]]
+Restore = Callable[[BrokerConnection], Awaitable[None]]
 
 
 class RabbitMqSubscription:
@@ -37,7 +37,7 @@ class RabbitMqSubscription:
         names: Names,
         queue: str,
         prefetch: int,
-        backoff: Backoff,
+        pauses: Pauses,
         restore: Restore,
         log: Any,
     ) -> None:
@@ -48,7 +48,7 @@ class RabbitMqSubscription:
         self._names = names
         self._queue = queue
         self._prefetch = prefetch
-        self._backoff = backoff
+        self._pauses = pauses
         self._restore = restore
         self._log = log.bind(queue=queue)
         self._arrivals: Arrivals[Delivery] = Arrivals()
@@ -58,7 +58,7 @@ class RabbitMqSubscription:
         self._consumer: str | None = None
         self._changing = asyncio.Lock()
         self._started = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(for_ever(self._keep_consuming, backoff, log))
+        self._task = asyncio.get_running_loop().create_task(for_ever(self._keep_consuming, pauses, log))
 
     async def started(self) -> None:
         """Wait until the broker has accepted the consumer for the first time."""
@@ -148,7 +148,7 @@ class RabbitMqSubscription:
             if channel is not None:
                 await close_quietly(channel)
         if not connection.lost.is_set():
-            await self._backoff.pause()
+            await self._pauses.pause()
             await self._restore(connection)
 
     async def _consume(self, channel: Channel) -> None:

@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import structlog
 from aiormq.abc import AbstractChannel
+from tenacity import AsyncRetrying, retry_if_exception_type
 
+from messaging.backoff import Pauses
 from messaging.rabbitmq.connection import (
-    Backoff,
+    BrokerConnection,
     BrokerError,
-    Connection,
     Link,
     asking,
+    broker_backoff,
     broker_url,
 )
 from messaging.rabbitmq.ownership import disclaim
@@ -74,26 +76,24 @@ class RabbitMqTransport:
         self._mending: asyncio.Task[None] | None = None
         self._publishers: list[RabbitMqPublisher] = []
         self._subscriptions: list[RabbitMqSubscription] = []
-        self._asked: tuple[Connection, AbstractChannel] | None = None
+        self._asked: tuple[BrokerConnection, AbstractChannel] | None = None
         self._asking = asyncio.Lock()
 
     async def declare(self, topology: Topology) -> Sequence[str]:
         """See `Transport.declare`. Bindings are made, but not reported."""
-        backoff = Backoff(self._rng)
-        while True:
-            connection = await self._consuming.connected()
-            try:
-                declared = await declare(connection, topology, self._names)
-            except BrokerError as error:
-                self._note_topology(str(error))
-                await backoff.pause()
-            except ForeignBroker as error:
-                self._is_foreign, self._topology_trouble = True, str(error)
-                self._topology += topology
-                self._mend()  # for whoever goes on all the same
-                raise
-            else:
-                break
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(BrokerError),
+            wait=broker_backoff(self._rng),
+            sleep=asyncio.sleep,
+        )
+        declared: Declared
+        try:
+            declared = await retrying(self._declare, topology)
+        except ForeignBroker as error:
+            self._is_foreign, self._topology_trouble = True, str(error)
+            self._topology += topology
+            self._mend()  # for whoever goes on all the same
+            raise
         self._topology_trouble, self._is_foreign = None, False
         self._topology += topology
         self._note_former(declared)
@@ -103,13 +103,21 @@ class RabbitMqTransport:
         await self._publishing.connected()
         return created
 
+    async def _declare(self, topology: Topology) -> Declared:
+        connection = await self._consuming.connected()
+        try:
+            return await declare(connection, topology, self._names)
+        except BrokerError as error:
+            self._note_topology(str(error))
+            raise
+
     def publisher(self) -> RabbitMqPublisher:
         """See `Transport.publisher`."""
         self._publishing.start()
         publisher = RabbitMqPublisher(
             self._publishing,
             self._names,
-            Backoff(self._rng),
+            Pauses(broker_backoff(self._rng)),
             self._restore_from_publishing,
             self._look_after_return,
             self._log,
@@ -132,7 +140,13 @@ class RabbitMqTransport:
     async def subscribe(self, queue: str, prefetch: int) -> RabbitMqSubscription:
         """See `Transport.subscribe`. Waits until the broker has accepted the consumer."""
         subscription = RabbitMqSubscription(
-            self._consuming, self._names, queue, prefetch, Backoff(self._rng), self.restore, self._log
+            self._consuming,
+            self._names,
+            queue,
+            prefetch,
+            Pauses(broker_backoff(self._rng)),
+            self.restore,
+            self._log,
         )
         self._subscriptions = [*(each for each in self._subscriptions if not each.closed), subscription]
         await subscription.started()
@@ -175,7 +189,7 @@ class RabbitMqTransport:
             self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
 
-    async def restore(self, connection: Connection) -> None:
+    async def restore(self, connection: BrokerConnection) -> None:
         """Declare everything again, after a reconnect or when something turned out to be missing.
 
         A mismatch, a refusal or silence becomes the transport's trouble, and is tried again until it is none;
@@ -196,7 +210,7 @@ class RabbitMqTransport:
             self._topology_trouble = None
             self._note_vanished(declared)
 
-    async def _restore_from_publishing(self, _: Connection) -> None:
+    async def _restore_from_publishing(self, _: BrokerConnection) -> None:
         """Declared over the consuming connection: an alarm makes the broker deaf to the other one."""
         if (connection := self._consuming.connection) is not None:
             await self.restore(connection)
@@ -214,9 +228,9 @@ class RabbitMqTransport:
 
     async def _try_again(self) -> None:
         """Nobody else would: what has no answer, or is amiss, need not break a connection or a channel."""
-        backoff = Backoff(self._rng)
+        pauses = Pauses(broker_backoff(self._rng))
         while True:
-            await backoff.pause()
+            await pauses.pause()
             await self.restore(await self._consuming.connected())
             if self._topology_trouble is None:
                 return
@@ -249,5 +263,5 @@ class RabbitMqTransport:
         self._topology_trouble = trouble
 
 
-async def _nothing_to_prepare(_: Connection) -> None:
+async def _nothing_to_prepare(_: BrokerConnection) -> None:
     """A publishing connection needs nothing declared."""

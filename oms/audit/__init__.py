@@ -6,9 +6,8 @@ together. It trusts no table of the orchestrator beyond the order itself and how
 
 from __future__ import annotations
 
-from oms.audit.embedded import sources_or_embedded
 from oms.audit.report import Report
 from oms.audit.run import audit
-from oms.audit.sources import AuditImpossible, Sources, sources_of
+from oms.audit.sources import AuditImpossible, Sources, sources_of, sources_or_embedded
 
 __all__ = ["AuditImpossible", "Report", "Sources", "audit", "sources_of", "sources_or_embedded"]

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
 from sqlalchemy import NullPool, text
@@ -18,7 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.connecting import connect
 from messaging.sessions import WITHOUT_TIME_LIMITS
+from oms.embedded import EmbeddedPostgres
 from oms.failures import Failure
+from oms.servers.folder_lock import FolderInUseError
 
 SANDBOX: Final = "sandbox"
 NEEDED: Final = (ORCHESTRATOR, INVENTORY, PAYMENT, SHIPPING)
@@ -60,6 +63,29 @@ def sources_of(settings: DatabaseUrls) -> Sources:
             "which database? Set OMS_DATABASE_URL, or OMS_AUDIT_DATABASE_URL for a role that may only read"
         )
     return Sources(urls)
+
+
+@asynccontextmanager
+async def sources_or_embedded(settings: DatabaseUrls, folder: Path) -> AsyncIterator[Sources]:
+    """The databases of the settings; where they name none, the embedded one in ``folder``.
+
+    A server that runs there is used as it is; else one runs for as long as the block does.
+
+    Raises:
+        AuditImpossible: no database is named, and there is none in the folder.
+        ServerError: the one in the folder cannot be used.
+    """
+    named = any(settings.database_url_of(service) for service in (*NEEDED, "audit"))
+    if named or not (folder / "data").exists():
+        yield sources_of(settings)
+        return
+    server = EmbeddedPostgres(folder)
+    async with AsyncExitStack() as exits:
+        try:
+            await exits.enter_async_context(server)
+        except FolderInUseError:
+            server.attach()
+        yield Sources(dict.fromkeys((*NEEDED, SANDBOX), (server.url,)))
 
 
 class Snapshots:

@@ -27,7 +27,7 @@ _FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
     "messaging.sessions": ("UnfitDatabase",),
     "messaging.transport": ("BrokerUnavailable", "TopologyMismatch"),
     "messaging.rabbitmq.connection": ("BrokerError",),
-    "participants.exchange": ("InvalidProviderUrl",),
+    "participants.provider_http": ("InvalidProviderUrl",),
     "psycopg": ("OperationalError",),
     "psycopg.errors": ("InsufficientPrivilege",),
 }

@@ -89,7 +89,7 @@ def submit(
 
     source = order_files.opened(file)
     keys = order_files.keys_for(source, idempotency_key, new)
-    plan = submission.Plan(keys, concurrency, timeout if wait else None)
+    plan = submission.SubmissionPlan(keys, concurrency, timeout if wait else None)
     view = submission_view.view_for(source, as_json, wait)
     outcome = session.ask(url, token, lambda api: submission.run(api, source, plan, view))
     if outcome.failed:

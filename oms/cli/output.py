@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oms.cli import streams
+from oms.cli.durations import span
 
 _WIDTH_WITHOUT_TERMINAL: Final = 200
 """Columns of what is piped or written to a file, so that identities are never cut."""
@@ -158,16 +159,6 @@ def age(value: Any, now: datetime | None = None) -> Text:
     passed_s = ((now or datetime.now(UTC)) - then).total_seconds()
     words = span(abs(passed_s))
     return Text(f"in {words}" if passed_s < -0.5 else "just now" if passed_s < 0.5 else f"{words} ago")
-
-
-def span(seconds: float) -> str:
-    """A length of time in its largest sensible unit: ``850 ms``, ``12 s``, ``3 m``, ``5 h``, ``2 d``."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def money(amount: Any, currency: Any) -> Text:

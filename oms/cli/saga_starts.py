@@ -60,7 +60,7 @@ def start(
     source = order_files.opened(file, INPUT)
     keys = order_files.keys_for(source, idempotency_key, new)
     target = submission.sagas_of(name)
-    plan = submission.Plan(keys, concurrency, timeout if wait else None, target)
+    plan = submission.SubmissionPlan(keys, concurrency, timeout if wait else None, target)
     view = submission_view.view_for(source, as_json, wait, target.word, saga_view.show_started)
     outcome = session.ask(url, token, lambda api: submission.run(api, source, plan, view))
     if outcome.failed:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oms.cli import output
+from oms.cli.durations import exact_span
 
 Document = Mapping[str, Any]
 
@@ -129,22 +130,13 @@ def history_line(entry: Document, started: Any) -> Text:
     """One entry of a history: when, how long after the start, what happened, where it led."""
     at, start = output.moment(entry.get("at")), output.moment(started)
     clock = at.astimezone().strftime("%H:%M:%S.%f")[:-3] if at else ""
-    after = f"+{_exact((at - start).total_seconds())}" if at and start else ""
+    after = f"+{exact_span((at - start).total_seconds())}" if at and start else ""
     line = Text(f"{entry.get('seq', ''):>3}  {clock}  {after:>8}  ", style="dim")
     line.append_text(_happened(entry))
     sent = [message.get("type", "") for message in entry.get("sent") or ()]
     if sent:
         line.append_text(Text("  → ", style="dim")).append_text(output.plain(", ".join(sent), "dim"))
     return line
-
-
-def _exact(seconds: float) -> str:
-    """A length of time as a timeline needs it: ``850 ms``, ``12.3 s``, ``2 m 05 s``, then as ages are."""
-    if 1 <= seconds < 60:
-        return f"{seconds:.1f} s"
-    if 60 <= seconds < 3600:
-        return f"{int(seconds // 60)} m {int(seconds % 60):02} s"
-    return output.span(seconds)
 
 
 def _timeline(saga: Document) -> Table:

@@ -65,7 +65,7 @@ def sagas_of(definition: str) -> Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SubmissionPlan:
     """How to submit.
 
     Attributes:
@@ -141,7 +141,7 @@ class ReaderLeft(Failure):
     """Whoever read the output has left before everything was submitted."""
 
 
-async def run(api: ApiClient, source: Source, plan: Plan, view: View) -> Outcome:
+async def run(api: ApiClient, source: Source, plan: SubmissionPlan, view: View) -> Outcome:
     """Submit everything; wait for the end where the plan says so.
 
     However it ends, the view has been told of every order that was read what is known of it.
@@ -189,7 +189,7 @@ def _ended_by_signal() -> Iterator[None]:
 
 
 class _Submission:
-    def __init__(self, api: ApiClient, source: Source, plan: Plan, view: View) -> None:
+    def __init__(self, api: ApiClient, source: Source, plan: SubmissionPlan, view: View) -> None:
         self.outcome = Outcome()
         self._api = api
         self._orders = Arriving(source.orders)

@@ -10,7 +10,7 @@ from typing import Final
 
 from messaging.identifiers import time_ordered_ids
 from messaging.rabbitmq import RabbitMqTransport
-from messaging.rabbitmq.connection import BrokerError, Connection, asking, broker_url
+from messaging.rabbitmq.connection import BrokerConnection, BrokerError, asking, broker_url
 from messaging.transport import TopologyMismatch
 from oms.conformance.checks import participant_report
 from oms.conformance.play import Play, Restart, Tell
@@ -95,7 +95,7 @@ async def _start(transport: RabbitMqTransport, stand_in: StandIn, trial: Trial) 
 async def _tidy(urls: Sequence[str], queue: str) -> None:
     """Delete the queue of ours. Where that fails it stays, and is used again the next time."""
     try:
-        connection = await Connection.open(broker_url(urls[0]), "oms conformance")
+        connection = await BrokerConnection.open(broker_url(urls[0]), "oms conformance")
     except BrokerError:
         return
     try:

@@ -19,7 +19,7 @@ from messaging.consumer import Failed
 from messaging.errors import ForeignMessage
 from messaging.identifiers import NewId
 from messaging.installation import MAX_SHOWN_CHARACTERS, Identity
-from messaging.retries import attempt_of, parse_id, plain_headers
+from messaging.retries import attempt_of, parse_id, plain_headers, storable
 from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
 from orchestrator.core.inputs import CommandDeadLettered
@@ -168,7 +168,7 @@ def _folded(dead: DeadLetter, delivery: Delivery) -> DeadLetter:
     What another installation has refused is folded too, unless a saga of ours waits for it: it is sent again.
     """
     whose = str(delivery.headers.get(INSTALLATION))[:MAX_SHOWN_CHARACTERS]
-    return replace(dead, work_key=f"{FOREIGN}:{_clean(whose)}:{dead.queue}")
+    return replace(dead, work_key=f"{FOREIGN}:{storable(whose)}:{dead.queue}")
 
 
 def _awaited(saga: Saga, command: CommandWork) -> bool:
@@ -207,8 +207,8 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
         death_id=death_id,
         queue=_text(headers, retries.ORIGINAL_QUEUE, _original_queue(delivery)),
         type=_text(headers, retries.ORIGINAL_TYPE, delivery.type),
-        error_type=_clean(cause.error_type),
-        error_message=_clean(cause.message),
+        error_type=storable(cause.error_type),
+        error_message=storable(cause.message),
         error_stack=_text(headers, retries.ERROR_STACK, ""),
         permanent=cause.permanent,
         attempts=attempt_of(delivery),
@@ -217,7 +217,7 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
         exchange=_text(headers, retries.ORIGINAL_EXCHANGE, delivery.exchange),
         routing_key=_text(headers, retries.ORIGINAL_ROUTING_KEY, delivery.routing_key),
         message_id=_text(headers, retries.ORIGINAL_MESSAGE_ID, delivery.message_id),
-        headers={**plain_headers(headers), CORRELATION: _clean(delivery.correlation_id or "")},
+        headers={**plain_headers(headers), CORRELATION: storable(delivery.correlation_id or "")},
         body=delivery.body[:MAX_STORED_BODY_BYTES],
         body_truncated=len(delivery.body) > MAX_STORED_BODY_BYTES,
         created_at=now,
@@ -240,11 +240,7 @@ def _original_queue(delivery: Delivery) -> str:
 
 def _text(headers: Mapping[str, Any], name: str, otherwise: str | None) -> str:
     value = headers.get(name)
-    return _clean(value if isinstance(value, str) else otherwise or "")
-
-
-def _clean(text: str) -> str:
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()[: retries.MAX_HEADER_CHARACTERS]
+    return storable(value if isinstance(value, str) else otherwise or "")
 
 
 def _moment(headers: Mapping[str, Any], name: str, otherwise: datetime) -> datetime:

@@ -82,7 +82,7 @@ class SqlInventoryTransaction(SqlLedgerTransaction):
             self.write(_RECORD_REDUCTIONS, [now, *arrays], expected_rows=len(reductions))
 
     async def fold_movements(self, mark: Mark, after: int | None, limit: int) -> Page:
-        """See `InventoryRetentionTransaction.fold_movements`.
+        """See `InventoryPruningTransaction.fold_movements`.
 
         Movements are in the order in which they were recorded, and what is behind the mark was at rest for
         days when the mark came to be: the walk ends where all is younger than that.

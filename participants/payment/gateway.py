@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from participants import answers
-from participants.exchange import Call, Exchange, answer_of
-from participants.providers import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
+from participants import provider_reply as said
+from participants.provider_http import Call, ProviderExchange, answer_of
+from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
 _NOT_OFFERED: Final = frozenset({404, 405, 501})
 
@@ -60,7 +60,7 @@ class FoundRefund:
 
 
 class PaymentGateway(Protocol):
-    """What payment needs from a gateway (P6). ``key`` is `participants.providers.idempotency_key`.
+    """What payment needs from a gateway (P6). ``key`` is `participants.provider_terms.idempotency_key`.
 
     Calls with the same key and the same request have one effect and one answer, for as long as
     `ProviderTraits.key_lifetime_s` says. Every method raises `ProviderUnavailable` when there was no
@@ -97,9 +97,9 @@ class PaymentGateway(Protocol):
 
 
 class HttpPaymentGateway:
-    """A `PaymentGateway` that speaks the documented dialect over an `Exchange`."""
+    """A `PaymentGateway` that speaks the documented dialect over an `ProviderExchange`."""
 
-    def __init__(self, exchange: Exchange, traits: ProviderTraits | None = None) -> None:
+    def __init__(self, exchange: ProviderExchange, traits: ProviderTraits | None = None) -> None:
         self._exchange = exchange
         self._traits = traits or ProviderTraits()
 
@@ -122,13 +122,13 @@ class HttpPaymentGateway:
         reply = await self._exchange.perform(call)
         if reply.status == 402 and not reply.is_page:
             return _declined(reply.body)
-        return Charged(answers.text(call, answer_of(call, reply), "reference"))
+        return Charged(said.text(call, answer_of(call, reply), "reference"))
 
     async def refund(self, key: str, reference: str, amount: int) -> Refunded:
         """See `PaymentGateway.refund`."""
         call = Call("POST", "/refunds", key, {"charge": reference, "amount": amount})
         answer = answer_of(call, await self._exchange.perform(call))
-        return Refunded(answers.text(call, answer, "reference"))
+        return Refunded(said.text(call, answer, "reference"))
 
     async def find_charge(self, key: str) -> Charged | Declined | Voided | None:
         """See `PaymentGateway.find_charge`."""
@@ -141,7 +141,7 @@ class HttpPaymentGateway:
         """See `PaymentGateway.find_refund`."""
         call = Call("GET", "/refunds", query=(("key", key),))
         for item in await self._items(call):
-            return Refunded(answers.text(call, item, "reference"))
+            return Refunded(said.text(call, item, "reference"))
         return None
 
     async def charges_of(self, order_id: str) -> tuple[FoundCharge, ...]:
@@ -163,18 +163,18 @@ class HttpPaymentGateway:
         return _remembered(call, answer_of(call, reply))
 
     async def _items(self, call: Call) -> tuple[Mapping[str, Any], ...]:
-        return answers.items(call, answer_of(call, await self._exchange.perform(call)))
+        return said.items(call, answer_of(call, await self._exchange.perform(call)))
 
 
 def _declined(answer: Mapping[str, Any] | None) -> Declined:
-    code, message = answers.refusal(answer, otherwise="declined")
+    code, message = said.refusal(answer, otherwise="declined")
     return Declined(code, message)
 
 
 def _remembered(call: Call, item: Mapping[str, Any]) -> Charged | Declined | Voided:
-    status = answers.text(call, item, "status")
+    status = said.text(call, item, "status")
     if status == "succeeded":
-        return Charged(answers.text(call, item, "reference"))
+        return Charged(said.text(call, item, "reference"))
     if status == "declined":
         return _declined(item)
     if status == "voided":
@@ -184,18 +184,18 @@ def _remembered(call: Call, item: Mapping[str, Any]) -> Charged | Declined | Voi
 
 def _found_charge(call: Call, item: Mapping[str, Any]) -> FoundCharge:
     return FoundCharge(
-        key=answers.text(call, item, "key"),
-        reference=answers.text(call, item, "reference"),
-        amount=answers.amount(call, item, "amount"),
-        currency=answers.text(call, item, "currency"),
-        refunded=answers.amount(call, item, "refunded"),
+        key=said.text(call, item, "key"),
+        reference=said.text(call, item, "reference"),
+        amount=said.amount(call, item, "amount"),
+        currency=said.text(call, item, "currency"),
+        refunded=said.amount(call, item, "refunded"),
     )
 
 
 def _found_refund(call: Call, item: Mapping[str, Any]) -> FoundRefund:
     return FoundRefund(
-        key=answers.text(call, item, "key"),
-        reference=answers.text(call, item, "reference"),
-        charge=answers.text(call, item, "charge"),
-        amount=answers.amount(call, item, "amount"),
+        key=said.text(call, item, "key"),
+        reference=said.text(call, item, "reference"),
+        charge=said.text(call, item, "charge"),
+        amount=said.amount(call, item, "amount"),
     )

@@ -10,11 +10,11 @@ from contracts.envelope import Direction
 from contracts.events import OutcomeEvent, PaymentDeclinedEvent, PaymentRefundedEvent, PaymentSuccessfulEvent
 from contracts.sensitive import without_sensitive
 from participants.commands import Work
-from participants.external import Declined, NoEffect, NotFound, Took
 from participants.ledger import LedgerRow
-from participants.payment import gateway as answers
+from participants.payment import gateway
 from participants.payment.gateway import PaymentGateway
-from participants.providers import ProviderTraits, Voided, VoidNotOffered
+from participants.provider_plan import Declined, NoEffect, NotFound, Took
+from participants.provider_terms import ProviderTraits, Voided, VoidNotOffered
 from participants.replies import step_of
 
 CHARGE: Final = Work(
@@ -23,12 +23,13 @@ CHARGE: Final = Work(
 
 
 class PaymentWork:
-    """Charges and refunds through a `PaymentGateway`; a `participants.questions.ProviderWork`."""
+    """Charges and refunds through a `PaymentGateway`; a `participants.provider_work.ProviderWork`."""
 
     work = CHARGE
 
     def __init__(self, gateway: PaymentGateway) -> None:
         self._gateway = gateway
+        self.reversal = Refund(gateway)
 
     @property
     def traits(self) -> ProviderTraits:
@@ -58,10 +59,6 @@ class PaymentWork:
         """The gateway said no."""
         message = without_sensitive(declined.message, row.request)
         return PaymentDeclinedEvent(**step_of(row, Direction.FORWARD), code=declined.code, message=message)
-
-    def reversed_fields(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
-        """What was given back."""
-        return {"amount": row.details.get("amount", 0), "reference": took.reference}
 
     async def act(self, key: str, row: LedgerRow) -> Took | Declined:
         """Charge."""
@@ -96,17 +93,28 @@ class PaymentWork:
                 return Took(charge.reference)
         return NotFound()
 
-    async def reverse(self, key: str, row: LedgerRow) -> Took:
+
+class Refund:
+    """Gives a charge back; the `participants.provider_plan.Reversal` of `PaymentWork`."""
+
+    def __init__(self, gateway: PaymentGateway) -> None:
+        self._gateway = gateway
+
+    def told(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
+        """What was given back."""
+        return {"amount": row.details.get("amount", 0), "reference": took.reference}
+
+    async def act(self, key: str, row: LedgerRow) -> Took:
         """Refund all of it."""
         refunded = await self._gateway.refund(key, row.details["reference"], row.details["amount"])
         return Took(refunded.reference)
 
-    async def find_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
+    async def find(self, key: str, row: LedgerRow) -> Took | NotFound:
         """Look the refund up by its key."""
         refunded = await self._gateway.find_refund(key)
         return NotFound() if refunded is None else Took(refunded.reference)
 
-    async def recall_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
+    async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
         """Look the refund up among those of the order."""
         for refund in await self._gateway.refunds_of(str(row.order_id)):
             if refund.key == key:
@@ -114,7 +122,7 @@ class PaymentWork:
         return NotFound()
 
 
-def _known(answer: answers.Charged | answers.Declined) -> Took | Declined:
-    if isinstance(answer, answers.Charged):
+def _known(answer: gateway.Charged | gateway.Declined) -> Took | Declined:
+    if isinstance(answer, gateway.Charged):
         return Took(answer.reference)
     return Declined(answer.code, answer.message)

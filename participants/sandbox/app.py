@@ -15,7 +15,7 @@ from starlette.responses import Response
 from contracts.limits import MAX_BODY_BYTES
 from contracts.media_types import JSON, require
 from contracts.problems import PROBLEM_JSON, ProblemError
-from participants.exchange import Reply
+from participants.provider_http import Reply
 from participants.sandbox.operations import LISTINGS, POSTINGS, Posting, idempotency_key_of, listing_of
 from participants.sandbox.service import Sandbox
 

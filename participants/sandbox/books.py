@@ -1,6 +1,6 @@
 """Entering requests into the sandbox's books and reading them back. One statement for all that wait.
 
-The clash of two requests with one key is settled by the primary key, so it is settled the same
+The clash of two requests with one key is decided by the primary key, so it is decided the same
 between processes: one row is entered, and whoever comes second counts as a repeat of the first.
 """
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from contracts.problems import ProblemError
-from participants.exchange import Call, Reply
-from participants.providers import ProviderUnavailable
+from participants.provider_http import Call, Reply
+from participants.provider_terms import ProviderUnavailable
 from participants.sandbox.operations import LISTINGS, POSTINGS, idempotency_key_of, listing_of
 from participants.sandbox.service import Sandbox
 
 
 class SandboxExchange:
-    """An `Exchange` that asks a `Sandbox` directly. ``timeout_s`` bounds one call, as over HTTP."""
+    """An `ProviderExchange` that asks a `Sandbox` directly. ``timeout_s`` bounds one call, as over HTTP."""
 
     def __init__(self, sandbox: Sandbox, *, timeout_s: float = 10.0) -> None:
         self._sandbox = sandbox
         self._timeout_s = timeout_s
 
     async def perform(self, call: Call) -> Reply:
-        """See `Exchange.perform`."""
+        """See `ProviderExchange.perform`."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._reply(call)

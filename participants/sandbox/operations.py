@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Table
 
 from contracts.problems import ProblemError, invalid, parsed
-from participants.exchange import Reply
+from participants.provider_http import Reply
 from participants.sandbox.requests import (
     ChargeRequest,
     KeyedRequest,

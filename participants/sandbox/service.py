@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.problems import ProblemError
 from messaging.sqlstates import is_transient
-from participants.exchange import Reply
+from participants.provider_http import Reply
 from participants.sandbox import books
 from participants.sandbox.books import Entry
 from participants.sandbox.desk import Desk

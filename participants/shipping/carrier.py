@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol
 
 from contracts.commands import ItemQuantity
 from contracts.orders import Address
-from participants import answers
-from participants.exchange import Call, Exchange, answer_of
-from participants.providers import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
+from participants import provider_reply as said
+from participants.provider_http import Call, ProviderExchange, answer_of
+from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
 SHIPMENT_REJECTED: Final = "urn:oms:shipment-rejected"
 """Problem type of a 422 that is an answer: the carrier understood, and refuses this parcel."""
@@ -67,9 +67,9 @@ class Carrier(Protocol):
 
 
 class HttpCarrier:
-    """A `Carrier` that speaks the documented dialect over an `Exchange`."""
+    """A `Carrier` that speaks the documented dialect over an `ProviderExchange`."""
 
-    def __init__(self, exchange: Exchange, traits: ProviderTraits | None = None) -> None:
+    def __init__(self, exchange: ProviderExchange, traits: ProviderTraits | None = None) -> None:
         self._exchange = exchange
         self._traits = traits or ProviderTraits()
 
@@ -91,7 +91,7 @@ class HttpCarrier:
         reply = await self._exchange.perform(call)
         if reply.status == 422 and reply.body is not None and reply.body.get("type") == SHIPMENT_REJECTED:
             return _rejected(reply.body)
-        return Shipped(answers.text(call, answer_of(call, reply), "reference"))
+        return Shipped(said.text(call, answer_of(call, reply), "reference"))
 
     async def find_shipment(self, key: str) -> Shipped | ShipmentRejected | Voided | None:
         """See `Carrier.find_shipment`."""
@@ -104,7 +104,7 @@ class HttpCarrier:
         """See `Carrier.shipments_of`."""
         call = Call("GET", "/shipments", query=(("order_id", order_id),))
         return tuple(
-            FoundShipment(answers.text(call, item, "key"), answers.text(call, item, "reference"))
+            FoundShipment(said.text(call, item, "key"), said.text(call, item, "reference"))
             for item in await self._items(call)
         )
 
@@ -117,18 +117,18 @@ class HttpCarrier:
         return _remembered(call, answer_of(call, reply))
 
     async def _items(self, call: Call) -> tuple[Mapping[str, Any], ...]:
-        return answers.items(call, answer_of(call, await self._exchange.perform(call)))
+        return said.items(call, answer_of(call, await self._exchange.perform(call)))
 
 
 def _rejected(answer: Mapping[str, Any]) -> ShipmentRejected:
-    code, message = answers.refusal(answer, otherwise="rejected")
+    code, message = said.refusal(answer, otherwise="rejected")
     return ShipmentRejected(code, message)
 
 
 def _remembered(call: Call, item: Mapping[str, Any]) -> Shipped | ShipmentRejected | Voided:
-    status = answers.text(call, item, "status")
+    status = said.text(call, item, "status")
     if status == "shipped":
-        return Shipped(answers.text(call, item, "reference"))
+        return Shipped(said.text(call, item, "reference"))
     if status == "rejected":
         return _rejected(item)
     if status == "voided":

@@ -11,9 +11,9 @@ from contracts.events import OrderFulfilledEvent, OutcomeEvent, ShipmentRejected
 from contracts.orders import Address
 from contracts.sensitive import without_sensitive
 from participants.commands import Work
-from participants.external import Declined, NoEffect, NotFound, Took
 from participants.ledger import LedgerRow
-from participants.providers import ProviderTraits, Voided, VoidNotOffered
+from participants.provider_plan import Declined, NoEffect, NotFound, Took
+from participants.provider_terms import ProviderTraits, Voided, VoidNotOffered
 from participants.replies import step_of
 from participants.shipping.carrier import Carrier, ShipmentRejected, Shipped
 
@@ -21,9 +21,10 @@ SHIP: Final = Work(ShipOrder, OrderFulfilledEvent, ShipmentRejectedEvent)
 
 
 class ShippingWork:
-    """Ships through a `Carrier`; a `participants.questions.ProviderWork` without a compensation."""
+    """Ships through a `Carrier`; a `participants.provider_work.ProviderWork` without a compensation."""
 
     work = SHIP
+    reversal = None
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
@@ -52,10 +53,6 @@ class ShippingWork:
         message = without_sensitive(declined.message, row.request)
         return ShipmentRejectedEvent(**step_of(row, Direction.FORWARD), code=declined.code, message=message)
 
-    def reversed_fields(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
-        """Nothing: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
     async def act(self, key: str, row: LedgerRow) -> Took | Declined:
         """Ship."""
         assert row.request is not None
@@ -83,21 +80,6 @@ class ShippingWork:
             if shipment.key == key:
                 return Took(shipment.reference)
         return NotFound()
-
-    async def reverse(self, key: str, row: LedgerRow) -> Took:
-        """Never asked: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
-    async def find_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
-        """Never asked: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
-    async def recall_reversal(self, key: str, row: LedgerRow) -> Took | NotFound:
-        """Never asked: a shipment has no compensation."""
-        raise NotImplementedError(_NO_WAY_BACK)
-
-
-_NO_WAY_BACK: Final = "a shipment cannot be undone"
 
 
 def _known(answer: Shipped | ShipmentRejected) -> Took | Declined:

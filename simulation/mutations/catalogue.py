@@ -18,11 +18,11 @@ from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector, replay
 from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
-from participants import provider_consumer, questions, replies
-from participants.external import Patience, Planner
+from participants import provider_consumer, provider_work, replies
 from participants.fence import Move
 from participants.inventory import handlers
 from participants.inventory.stock import Shelf, StockLevel
+from participants.provider_plan import Patience, Planner
 from simulation.mutations import message_mutants, mutants, settings
 from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
 from simulation.mutations.trial import Mutation
@@ -183,7 +183,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
     Mutation(
         "P6 idempotency key",
         "every call has a key of its own",
-        (Patch(questions, "idempotency_key", mutants.another_key_each_time),),
+        (Patch(provider_work, "idempotency_key", mutants.another_key_each_time),),
     ),
     Mutation(
         "P6 settle before undo",

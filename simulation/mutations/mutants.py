@@ -20,10 +20,10 @@ from orchestrator.core.inputs import CommandDeadLettered, OutcomeUnknown, SagaSt
 from orchestrator.core.state import End, Failure, Forward, Saga, Undo
 from orchestrator.core.values import replace as replaced
 from orchestrator.intake import Intake
-from participants import external, fence
-from participants.external import Plan, Planner
+from participants import fence, provider_plan
 from participants.fence import Cell, Move, State
 from participants.inventory.stock import Shelf
+from participants.provider_plan import Plan, Planner
 from simulation.patches import Patch
 from simulation.storage.database import Session
 from simulation.storage.orchestrator import SAGAS, MemoryOrchestratorTransaction
@@ -320,7 +320,7 @@ def nobody_is_told(original: Any) -> Any:
 
 def any_word_is_proof(original: Any) -> Any:
     """P10: whatever is not a success is proof that nothing happened."""
-    return lambda self, question, result, row: not isinstance(result, external.Took)
+    return lambda self, question, result, row: not isinstance(result, provider_plan.Took)
 
 
 def late_success_ignored(original: Any) -> Any:

@@ -109,13 +109,13 @@ class MemoryLedgerTransaction(MemoryTransaction):
         self.write(write)
 
     async def read_mark(self) -> Mark | None:
-        """See `RetentionTransaction.read_mark`."""
+        """See `PruningTransaction.read_mark`."""
         await self.statement()
         mark: Mark | None = self.session.get(RETENTION, _ONLY)
         return mark
 
     async def prune_ledger(self, mark: Mark, after: Key | None, limit: int) -> Page:
-        """See `RetentionTransaction.prune_ledger`."""
+        """See `PruningTransaction.prune_ledger`."""
         await self.statement()
         found = sorted(
             key
@@ -172,7 +172,7 @@ class MemoryInventoryTransaction(MemoryLedgerTransaction):
         self.write(write)
 
     async def fold_movements(self, mark: Mark, after: int | None, limit: int) -> Page:
-        """See `InventoryRetentionTransaction.fold_movements`."""
+        """See `InventoryPruningTransaction.fold_movements`."""
         await self.statement()
         numbers = sorted(number for number, _ in self.session.all(MOVEMENTS) if number > (after or 0))[:limit]
         page: dict[int, Movement] = {number: self.session.get(MOVEMENTS, number) for number in numbers}

@@ -11,7 +11,7 @@ from typing import Final
 
 from oms.servers import debian
 from oms.servers.child import ServerError
-from tests.servers import PROJECT
+from tests.support.servers import PROJECT
 
 VARIABLE: Final = "OMS_TEST_CHROMIUM"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -11,11 +11,11 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from oms.servers.child import ServerError
-from tests import servers
 from tests.browser.chromium import chromium
 from tests.browser.pages import Pages, some_pages
 from tests.browser.stage import Stage
-from tests.servers import Databases
+from tests.support import servers
+from tests.support.servers import Databases
 from tests.system.deployment import Deployment, empty
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-extensions", "--disable-component-update"]

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.any_saga import AnySaga, any_saga
 from tests.conftest import migrate_all
-from tests.servers import Databases
-from tests.serving import serving
+from tests.support.any_saga import AnySaga, any_saga
+from tests.support.servers import Databases
+from tests.support.serving import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -19,13 +19,13 @@ from typing import Final
 from rich.console import Console
 
 from oms.servers.child import ServerError
-from tests.arguments import positive
 from tests.chaos.course import Course, Plan, S
 from tests.chaos.faults import CATALOGUE, drawn
 from tests.chaos.gauges import Gauges
 from tests.chaos.growth import growth, growth_table
 from tests.chaos.report import Screen, summary, table
 from tests.chaos.stage import Stage, staged
+from tests.support.arguments import positive
 
 ORDERS_A_FAULT: Final = 40
 PLAIN_WIDTH: Final = 120

@@ -19,7 +19,7 @@ from oms.servers.rabbitmq.cluster import RabbitCluster
 from oms.servers.rabbitmq.node import RabbitNode
 from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
-from tests.servers import new_broker
+from tests.support.servers import new_broker
 from tests.system.deployment import Deployment
 
 WORK_QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))

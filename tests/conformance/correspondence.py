@@ -59,7 +59,7 @@ class Receipts:
         self.of: dict[UUID, Receipt] = {}
         self._more = asyncio.Event()
 
-    def settle(self, message_id: UUID, receipt: Receipt) -> None:
+    def confirm(self, message_id: UUID, receipt: Receipt) -> None:
         assert message_id not in self.of, "settled twice"
         self.of[message_id] = receipt
         self._more.set()
@@ -76,7 +76,7 @@ class Receipts:
 async def send(publisher: Publisher, *messages: Message) -> list[Receipt]:
     """Publish one batch and wait for its receipts."""
     receipts = Receipts()
-    publisher.publish(messages, receipts.settle)
+    publisher.publish(messages, receipts.confirm)
     return await receipts.all(messages)
 
 

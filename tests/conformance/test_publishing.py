@@ -90,7 +90,7 @@ async def test_batches_keep_their_order_without_waiting_for_receipts(
 ) -> None:
     receipts, messages = Receipts(), numbered(300)
     for start in range(0, 300, 7):
-        publisher.publish(messages[start : start + 7], receipts.settle)
+        publisher.publish(messages[start : start + 7], receipts.confirm)
 
     assert await receipts.all(messages) == [Receipt.CONFIRMED] * 300
     deliveries = await receive(await transport.subscribe(QUEUE, 1000), 300)
@@ -99,7 +99,7 @@ async def test_batches_keep_their_order_without_waiting_for_receipts(
 
 async def test_an_empty_batch_is_nothing(publisher: Publisher) -> None:
     receipts = Receipts()
-    publisher.publish([], receipts.settle)
+    publisher.publish([], receipts.confirm)
 
     assert await send(publisher, message()) == [Receipt.CONFIRMED]
     assert receipts.of == {}
@@ -107,7 +107,7 @@ async def test_an_empty_batch_is_nothing(publisher: Publisher) -> None:
 
 async def test_nothing_is_settled_while_publishing(publisher: Publisher) -> None:
     receipts, sent = Receipts(), [message(), message(routing_key="nowhere")]
-    publisher.publish(sent, receipts.settle)
+    publisher.publish(sent, receipts.confirm)
 
     assert receipts.of == {}
     assert await receipts.all(sent) == [Receipt.CONFIRMED, Receipt.RETURNED]
@@ -116,10 +116,10 @@ async def test_nothing_is_settled_while_publishing(publisher: Publisher) -> None
 async def test_a_receipt_may_lead_to_the_next_message(publisher: Publisher) -> None:
     receipts, first, second = Receipts(), message(b"1"), message(b"2")
 
-    def settle(message_id: object, receipt: Receipt) -> None:
-        publisher.publish([second], receipts.settle)
+    def confirm(message_id: object, receipt: Receipt) -> None:
+        publisher.publish([second], receipts.confirm)
 
-    publisher.publish([first], settle)
+    publisher.publish([first], confirm)
 
     assert await receipts.all([second]) == [Receipt.CONFIRMED]
 
@@ -214,7 +214,7 @@ async def test_every_bound_queue_gets_one_copy(transport: Transport, publisher: 
 
 async def test_a_closed_publisher_has_settled_everything(transport: Transport) -> None:
     publisher, receipts, sent = transport.publisher(), Receipts(), numbered(100)
-    publisher.publish(sent, receipts.settle)
+    publisher.publish(sent, receipts.confirm)
 
     await publisher.close()
 
@@ -226,8 +226,8 @@ async def test_publishers_do_not_disturb_each_other(transport: Transport) -> Non
     one, other = transport.publisher(), transport.publisher()
     same = message()
     receipts_of_one, receipts_of_other = Receipts(), Receipts()
-    one.publish([same], receipts_of_one.settle)
-    other.publish([same], receipts_of_other.settle)
+    one.publish([same], receipts_of_one.confirm)
+    other.publish([same], receipts_of_other.confirm)
 
     assert await receipts_of_one.all([same]) == [Receipt.CONFIRMED]
     assert await receipts_of_other.all([same]) == [Receipt.CONFIRMED]

@@ -18,7 +18,7 @@ from tests.chaos.faults import Fault
 from tests.chaos.scene import Scene
 from tests.chaos.stage import end, started
 from tests.failover import PATIENCE
-from tests.servers import PROJECT
+from tests.support.servers import PROJECT
 from tests.system.deployment import Deployment
 
 MINORITY_PAUSES: Final = "cluster_partition_handling = pause_minority\n"

@@ -18,7 +18,7 @@ from tests.chaos.scene import Scene
 from tests.chaos.stage import end, started
 from tests.failover import PATIENCE
 from tests.failover.replication import Pair
-from tests.servers import new_broker
+from tests.support.servers import new_broker
 from tests.system.deployment import Deployment
 
 

@@ -29,8 +29,8 @@ from benchmarks.environment import Environment, NoEnvironment
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
 from oms.embedded import EmbeddedPostgres
 from oms.servers.child import ServerError
-from tests.arguments import positive
-from tests.servers import new_broker
+from tests.support.arguments import positive
+from tests.support.servers import new_broker
 from tests.system.deployment import ADMIN_TOKEN, Deployment, an_order
 
 FUZZERS: Final = Environment("fuzz")

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from orchestrator.codec import dump_state
-from tests.orders import AN_ORDER, a_saga
+from tests.support.orders import AN_ORDER, a_saga
 
 BEGINS_S: Final = 1_700_000_000
 SPACING_S: Final = 2

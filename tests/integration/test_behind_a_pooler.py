@@ -25,8 +25,8 @@ from oms.audit.sources import NEEDED, SANDBOX
 from oms.cli import main
 from oms.settings import Settings
 from orchestrator.progress import connector
-from tests.orders import AN_ORDER
-from tests.pgbouncer import Mode, pooler
+from tests.support.orders import AN_ORDER
+from tests.support.pgbouncer import Mode, pooler
 
 pytestmark = pytest.mark.postgresql
 

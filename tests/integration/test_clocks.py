@@ -18,8 +18,8 @@ from oms import processes
 from oms.settings import Settings
 from orchestrator.intake import ClocksDisagree, Submission
 from orchestrator.sagas.order_fulfillment import NAME
-from tests.api import an_api
-from tests.orders import AN_ORDER, an_order
+from tests.support.api import an_api
+from tests.support.orders import AN_ORDER, an_order
 
 pytestmark = pytest.mark.postgresql
 

@@ -17,8 +17,8 @@ from orchestrator.http.access import Access, Principal, Token
 from orchestrator.http.app import create_app
 from orchestrator.tokens import Role
 from participants.http import LedgerReader
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_http_admin import a_dead_charge
+from tests.support.api import ADMIN, Api, an_api
 
 pytestmark = pytest.mark.postgresql
 

@@ -15,11 +15,11 @@ from orchestrator.http.app import create_app
 from orchestrator.http.console import notes
 from orchestrator.service import Pace
 from orchestrator.tokens import Role
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_console import SCRIPT, Page, page, press, session_cookie
 from tests.integration.test_console_jobs import NEW, begun
 from tests.integration.test_http_admin import a_dead_charge
 from tests.integration.test_jobs import dead_reservations
+from tests.support.api import ADMIN, Api, an_api
 
 pytestmark = pytest.mark.postgresql
 

@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.service import Pace
 from orchestrator.tokens import Role
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_console import SCRIPT, Page, as_a, page, press
 from tests.integration.test_jobs import a_runner, dead_reservations, replays, worked_through
+from tests.support.api import ADMIN, Api, an_api
 
 pytestmark = pytest.mark.postgresql
 

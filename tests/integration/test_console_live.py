@@ -9,9 +9,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.api import Api, an_api
 from tests.integration.test_console import page, session_cookie
-from tests.serving import serving
+from tests.support.api import Api, an_api
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.postgresql
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.any_saga import ADMIN, YES, AnySaga, any_saga
-from tests.enrolment import JoinCourse, PayFee
+from tests.support.any_saga import ADMIN, YES, AnySaga, any_saga
+from tests.support.enrolment import JoinCourse, PayFee
 
 pytestmark = pytest.mark.postgresql
 

@@ -17,8 +17,8 @@ from oms.failures import Failure
 from oms.readiness import database_trouble, wait_for_database
 from oms.rights import needed_rights
 from oms.settings import Settings
-from tests.api import ADMIN, an_api, an_api_alone
-from tests.orders import AN_ORDER
+from tests.support.api import ADMIN, an_api, an_api_alone
+from tests.support.orders import AN_ORDER
 
 pytestmark = pytest.mark.postgresql
 

@@ -11,11 +11,11 @@ import pytest
 from orchestrator.core.inputs import Actor
 from orchestrator.queries.masking import readable
 from orchestrator.tokens import Role
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_console import Page
 from tests.integration.test_http_admin import a_dead_charge
 from tests.integration.test_tokens import keeper
-from tests.orders import AN_ORDER
+from tests.support.api import ADMIN, Api, an_api
+from tests.support.orders import AN_ORDER
 
 pytestmark = pytest.mark.postgresql
 

@@ -21,7 +21,7 @@ from migrations.run import SERVICES, configured, migrate, revisions
 from tests.integration.a_long_past import add_a_past
 from tests.integration.audited_orders import Books
 from tests.integration.catalogue import Catalogue, catalogue, taken_away
-from tests.servers import PROJECT, Databases
+from tests.support.servers import PROJECT, Databases
 
 pytestmark = pytest.mark.postgresql
 

@@ -28,8 +28,18 @@ from participants.http import ledger_router
 from participants.inventory.http import inventory_router
 from participants.inventory.stockroom import Stockroom
 from participants.sandbox import Sandbox, create_sandbox
-from tests.api import an_api
-from tests.framings import SMUGGLED, STRICTER, THE_END, Heard, Seen, answers, conversations, heard, segments
+from tests.support.api import an_api
+from tests.support.framings import (
+    SMUGGLED,
+    STRICTER,
+    THE_END,
+    Heard,
+    Seen,
+    answers,
+    conversations,
+    heard,
+    segments,
+)
 
 CONVERSATIONS: Final = 500
 AT_ONCE: Final = 50

@@ -12,9 +12,9 @@ import pytest
 from contracts import events
 from messaging.errors import PermanentFailure
 from messaging.retries import RetryPolicy, after_failure
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_console import Page
-from tests.orders import NOON
+from tests.support.api import ADMIN, Api, an_api
+from tests.support.orders import NOON
 
 pytestmark = pytest.mark.postgresql
 

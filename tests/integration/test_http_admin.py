@@ -12,8 +12,8 @@ from sqlalchemy import text
 from messaging.errors import PermanentFailure
 from messaging.retries import RetryPolicy, after_failure
 from orchestrator.storage import DeadLetterStatus
-from tests.api import ADMIN, Api, an_api
-from tests.orders import NOBODYS, NOON
+from tests.support.api import ADMIN, Api, an_api
+from tests.support.orders import NOBODYS, NOON
 
 pytestmark = pytest.mark.postgresql
 

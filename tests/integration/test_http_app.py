@@ -13,7 +13,7 @@ from fastapi import APIRouter
 
 from contracts.problems import ProblemError
 from messaging.unit_of_work import StorageUnavailable
-from tests.api import ADMIN, Api, an_api
+from tests.support.api import ADMIN, Api, an_api
 
 pytestmark = pytest.mark.postgresql
 

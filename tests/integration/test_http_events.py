@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from orchestrator.http import events
-from tests.api import Api, an_api
-from tests.serving import serving
+from tests.support.api import Api, an_api
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.postgresql
 

@@ -14,8 +14,8 @@ from sqlalchemy import text
 from contracts.limits import MAX_BODY_BYTES
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.intake import Overloaded, Submission
-from tests.api import ADMIN, ORDERS, Api, an_api
-from tests.orders import AN_ORDER, NOBODYS
+from tests.support.api import ADMIN, ORDERS, Api, an_api
+from tests.support.orders import AN_ORDER, NOBODYS
 
 pytestmark = pytest.mark.postgresql
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, field_validator, model_validator
 
 from orchestrator.core.definition import StepPolicy
 from orchestrator.sagas.order_fulfillment import order_fulfillment
-from tests.any_saga import ADA, ADMIN, YES, AnySaga, any_saga
-from tests.enrolment import (
+from tests.support.any_saga import ADA, ADMIN, YES, AnySaga, any_saga
+from tests.support.enrolment import (
     CourseRefused,
     Enrolment,
     FeeRefused,

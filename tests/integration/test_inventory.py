@@ -21,7 +21,7 @@ from messaging.postgresql import create_engine
 from messaging.transport import Delivery
 from participants.inventory.handlers import InventoryHandler
 from participants.inventory.postgresql import SqlInventoryTransaction
-from tests.participants import Case, Sent, delivered, new_id, unit_of_work
+from tests.support.participants import Case, Sent, delivered, new_id, unit_of_work
 
 
 class Inventory:

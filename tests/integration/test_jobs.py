@@ -20,9 +20,9 @@ from orchestrator.http.app import create_app
 from orchestrator.jobs.runner import JobRunner
 from orchestrator.service import Pace
 from orchestrator.tokens import Role
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_http_admin import store_poison
-from tests.orders import NOON, an_order
+from tests.support.api import ADMIN, Api, an_api
+from tests.support.orders import NOON, an_order
 
 pytestmark = pytest.mark.postgresql
 

@@ -16,7 +16,7 @@ from messaging.postgresql import create_engine
 from participants.fence import State
 from participants.ledger import LedgerRow, StoredOutcome
 from participants.postgresql import SqlPaymentTransaction
-from tests.participants import NOW, new_id, unit_of_work
+from tests.support.participants import NOW, new_id, unit_of_work
 
 
 @pytest.fixture

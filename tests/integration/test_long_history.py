@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.queries.sagas import MAX_HISTORY
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_console import Page, page
+from tests.support.api import ADMIN, Api, an_api
 
 pytestmark = pytest.mark.postgresql
 

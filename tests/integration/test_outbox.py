@@ -25,7 +25,7 @@ from messaging.postgresql import SqlUnitOfWork, create_engine
 from messaging.relay import REFUSED_PAUSE_CAP_S, Relay
 from messaging.retries import RetryPolicy
 from messaging.topology import participant_topology
-from messaging.transport import Delivery, Message, Receipt, Settle
+from messaging.transport import Confirm, Delivery, Message, Receipt
 from messaging.unit_of_work import StorageUnavailable
 from migrations.run import migrate_async
 from orchestrator.core.registry import Registry
@@ -47,11 +47,11 @@ class PlayedPublisher:
         self.published: list[Message] = []
         self.hopeless: UUID | None = None
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         self.published += messages
         for message in messages:
             refused = message.message_id == self.hopeless
-            settle(message.message_id, Receipt.REFUSED if refused else self.receipt)
+            confirm(message.message_id, Receipt.REFUSED if refused else self.receipt)
 
     async def close(self) -> None:
         """Nothing to give back."""
@@ -60,13 +60,13 @@ class PlayedPublisher:
 class SlowPublisher(PlayedPublisher):
     """Keeps the receipts back until the test wants them."""
 
-    def publish(self, messages: Sequence[Message], settle: Settle) -> None:
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         self.published += messages
-        self._settle = settle
+        self._confirm = confirm
 
     def answer(self) -> None:
         for message in self.published:
-            self._settle(message.message_id, self.receipt)
+            self._confirm(message.message_id, self.receipt)
 
 
 class Service:

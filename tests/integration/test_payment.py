@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.routing import command_queue
 from messaging.postgresql import create_engine
 from participants.breaker import BreakerPolicy, BreakerState
-from participants.providers import ProviderMisuse, ProviderTraits
-from tests.participant_stage import PACE, Stage, payment_stage, until
-from tests.participants import Case
-from tests.providers import Gateway, no_answer
+from participants.provider_terms import ProviderMisuse, ProviderTraits
+from tests.support.participant_stage import PACE, Stage, payment_stage, until
+from tests.support.participants import Case
+from tests.support.providers import Gateway, no_answer
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from contracts.envelope import Direction
 from messaging.compose import instruction_message
 from messaging.identifiers import first_id_at, time_ordered_ids
 from messaging.postgresql import create_engine
-from tests.participant_stage import Stage, payment_stage
-from tests.participants import NOW, Case
-from tests.participants import new_id as message_id
-from tests.providers import Gateway
+from tests.support.participant_stage import Stage, payment_stage
+from tests.support.participants import NOW, Case
+from tests.support.participants import new_id as message_id
+from tests.support.providers import Gateway
 
 DAY = timedelta(days=1)
 new_id = time_ordered_ids(random.Random(11), lambda: int((datetime.now(UTC) - 50 * DAY).timestamp() * 1000))

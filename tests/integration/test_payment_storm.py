@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.postgresql import create_engine
 from participants.breaker import BreakerPolicy
-from participants.providers import CallUnderWay, ProviderUnavailable
-from tests.participant_stage import PACE, Stage, payment_stage
-from tests.participants import Case
-from tests.providers import Gateway, Trouble
+from participants.provider_terms import CallUnderWay, ProviderUnavailable
+from tests.support.participant_stage import PACE, Stage, payment_stage
+from tests.support.participants import Case
+from tests.support.providers import Gateway, Trouble
 
 BREAKER = BreakerPolicy(minimum_calls=20, window_s=1, cool_down_s=0.02)
 

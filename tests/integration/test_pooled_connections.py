@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.connecting import checked_out
 from messaging.postgresql import create_engine
-from tests.participant_stage import until
+from tests.support.participant_stage import until
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from oms.servers.folder_lock import FolderInUseError
 from oms.servers.ports import LOOPBACK, free_ports
 from oms.servers.rabbitmq.broker import PrivateBroker
 from oms.servers.rabbitmq.node import RabbitNode, answers_amqp
-from tests.servers import PROJECT, new_broker
+from tests.support.servers import PROJECT, new_broker
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -121,7 +121,7 @@ def test_a_port_that_somebody_took_meanwhile_is_chosen_again(
 OWNER_THAT_IS_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.servers import new_broker
+from tests.support.servers import new_broker
 broker = new_broker(Path(sys.argv[1]))
 broker.start()
 print(broker.port, flush=True)

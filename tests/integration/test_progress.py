@@ -23,7 +23,7 @@ from orchestrator.progress import (
     TooManyWatches,
     connector,
 )
-from tests.orders import a_saga
+from tests.support.orders import a_saga
 
 pytestmark = pytest.mark.postgresql
 

@@ -33,7 +33,7 @@ from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from tests.conftest import migrate_all
 from tests.integration.a_long_past import BEGINS_S, SPACING_S, add_a_past, saga_ids
-from tests.servers import Databases
+from tests.support.servers import Databases
 
 pytestmark = pytest.mark.postgresql
 

@@ -45,7 +45,7 @@ async def test_a_connection_cut_in_mid_flight_leaves_fates_unknown_and_comes_bac
         journal.clear()
         proxy.mute()
         receipts, lost = Receipts(), numbered(50)
-        publisher.publish(lost, receipts.settle)
+        publisher.publish(lost, receipts.confirm)
         proxy.cut()
 
         assert await receipts.all(lost) == [Receipt.UNKNOWN] * 50
@@ -212,7 +212,7 @@ async def test_an_alarm_settles_at_once_and_is_told(private_broker: PrivateBroke
         await asyncio.to_thread(private_broker.control, "set_vm_memory_high_watermark", "0.0000001")
 
         noticed = message(b"2")
-        publisher.publish([noticed], receipts.settle)  # RabbitMQ tells only who publishes
+        publisher.publish([noticed], receipts.confirm)  # RabbitMQ tells only who publishes
         await journal.says("broker has stopped reading")
         assert await send(publisher, message(b"3")) == [Receipt.UNKNOWN]
         assert "memory" in str(transport.trouble)

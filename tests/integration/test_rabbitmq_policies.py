@@ -42,11 +42,11 @@ from oms.servers.rabbitmq.broker import PrivateBroker
 from orchestrator.core.registry import Registry
 from orchestrator.dead_letters.collector import dead_letter
 from orchestrator.store import PostgresTransaction
-from tests import servers
 from tests.conformance.correspondence import PATIENCE_S, message, numbered, receive, send
 from tests.conformance.leftovers import TidyTransport
 from tests.integration.rabbitmq_line import Journal, transport_to
-from tests.servers import PROJECT
+from tests.support import servers
+from tests.support.servers import PROJECT
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -177,13 +177,13 @@ async def test_m2_what_a_full_queue_refused_goes_when_there_is_room_and_not_at_t
 
     for each in numbered(SENT, exchange=COMMANDS_EXCHANGE, routing_key="payment"):
         await unit_of_work.run(_sending(each))
-        await outbox.settled()
+        await outbox.none_on_their_way()
     assert outbox.receipts[Receipt.REFUSED] > 0
     for _ in range(3):
         await relay.sweep_once()
         await _run(database, "UPDATE orchestrator.outbox SET claimed_until = created_at")
         await relay.run_once()
-        await outbox.settled()
+        await outbox.none_on_their_way()
 
     loops = BackgroundLoops(Random(1))
     loops.start("relay", relay.run_once, 0.1)

@@ -31,7 +31,7 @@ async def test_thousands_in_flight_are_each_settled_once(broker_url: str, unique
         await transport.declare(PLAIN)
         publisher, receipts, sent = transport.publisher(), Receipts(), numbered(3000)
         for start in range(0, 3000, 200):
-            publisher.publish(sent[start : start + 200], receipts.settle)
+            publisher.publish(sent[start : start + 200], receipts.confirm)
 
         assert set(await receipts.all(sent)) == {Receipt.CONFIRMED}
         assert (await transport.depth(QUEUE)).ready == 3000
@@ -146,7 +146,7 @@ async def test_more_than_the_bound_is_settled_at_once(broker_url: str, unique_pr
         assert await send(publisher, message()) == [Receipt.CONFIRMED]
         proxy.mute()
         sent = numbered(publishing.MAX_UNCONFIRMED + 7)
-        publisher.publish(sent, receipts.settle)
+        publisher.publish(sent, receipts.confirm)
 
         assert await receipts.all(sent[-7:]) == [Receipt.UNKNOWN] * 7
         assert len(receipts.of) == 7
@@ -165,7 +165,7 @@ async def test_a_peer_that_stopped_reading_makes_nothing_wait(broker_url: str, u
         proxy.deafen()
         large = [message(bytes(4 * 1024 * 1024)) for _ in range(12)]
         for each in large:
-            publisher.publish([each], receipts.settle)
+            publisher.publish([each], receipts.confirm)
 
         assert await receipts.all(large[-1:]) == [Receipt.UNKNOWN]
         proxy.cut()

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from messaging.postgresql import create_engine
 from participants.service import inventory_service
-from tests.participant_stage import Stage, payment_stage, until
-from tests.participants import Case
-from tests.providers import Gateway
+from tests.support.participant_stage import Stage, payment_stage, until
+from tests.support.participants import Case
+from tests.support.providers import Gateway
 
 
 @pytest.fixture

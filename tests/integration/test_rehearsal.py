@@ -23,7 +23,7 @@ from orchestrator.core.definition import StepPolicy
 from orchestrator.core.inputs import Input, OutcomeReceived
 from orchestrator.rehearsal import StoredSaga
 from orchestrator.sagas.order_fulfillment import order_fulfillment
-from tests.stored_sagas import stored
+from tests.support.stored_sagas import stored
 
 pytestmark = pytest.mark.postgresql
 

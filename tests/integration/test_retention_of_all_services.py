@@ -36,7 +36,7 @@ from orchestrator import intake
 from orchestrator.core.registry import Registry
 from orchestrator.store import PostgresTransaction
 from participants.service import Pace
-from tests.orders import AN_ORDER
+from tests.support.orders import AN_ORDER
 
 pytestmark = pytest.mark.postgresql
 

@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.commands import ItemQuantity
 from contracts.orders import ShippingAddress
-from participants.exchange import Exchange, HttpExchange
 from participants.payment.gateway import Charged, Declined, FoundCharge, HttpPaymentGateway, Refunded
-from participants.providers import CallUnderWay, ProviderMisuse, ProviderUnavailable, Voided
+from participants.provider_http import HttpExchange, ProviderExchange
+from participants.provider_terms import CallUnderWay, ProviderMisuse, ProviderUnavailable, Voided
 from participants.sandbox import Sandbox, SandboxExchange, create_sandbox
 from participants.shipping.carrier import HttpCarrier, ShipmentRejected, Shipped
-from tests.serving import serving
+from tests.support.serving import serving
 
 KEY = "00000000-0000-0000-0000-000000000007:charge:forward"
 UNDO = "00000000-0000-0000-0000-000000000007:charge:compensating"
@@ -40,7 +40,7 @@ def sandbox(engine: AsyncEngine) -> Sandbox:
 
 
 @pytest.fixture(params=["direct", "http"])
-async def exchange(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIterator[Exchange]:
+async def exchange(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIterator[ProviderExchange]:
     """Both ways to the sandbox: what holds on one holds on the other."""
     if request.param == "direct":
         yield SandboxExchange(sandbox)
@@ -52,12 +52,12 @@ async def exchange(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIte
 
 
 @pytest.fixture
-def gateway(exchange: Exchange) -> HttpPaymentGateway:
+def gateway(exchange: ProviderExchange) -> HttpPaymentGateway:
     return HttpPaymentGateway(exchange)
 
 
 @pytest.fixture
-def carrier(exchange: Exchange) -> HttpCarrier:
+def carrier(exchange: ProviderExchange) -> HttpCarrier:
     return HttpCarrier(exchange)
 
 

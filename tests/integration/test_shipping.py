@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.commands import SettleStep, Verdict
 from contracts.envelope import Direction
 from messaging.postgresql import create_engine
-from participants.providers import ProviderTraits, ProviderUnavailable
-from tests.participant_stage import Stage, payment_stage, shipping_stage
-from tests.participants import Case
-from tests.providers import Carrier, Gateway, no_answer
+from participants.provider_terms import ProviderTraits, ProviderUnavailable
+from tests.support.participant_stage import Stage, payment_stage, shipping_stage
+from tests.support.participants import Case
+from tests.support.providers import Carrier, Gateway, no_answer
 
 
 @pytest.fixture

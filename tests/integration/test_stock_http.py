@@ -22,7 +22,7 @@ from participants.inventory.handlers import InventoryHandler
 from participants.inventory.http import inventory_router
 from participants.inventory.postgresql import SqlInventoryTransaction
 from participants.inventory.stockroom import Stockroom
-from tests.participants import Case, delivered, new_id, unit_of_work
+from tests.support.participants import Case, delivered, new_id, unit_of_work
 
 TOKEN = {"Authorization": "Bearer secret"}
 

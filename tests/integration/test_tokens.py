@@ -16,8 +16,8 @@ from oms.cli import main
 from orchestrator.core.inputs import Actor
 from orchestrator.http.console.attempts import MOST
 from orchestrator.tokens import Role, StoredToken, TokenRefused, Tokens, is_token
-from tests.api import ADMIN, Api, an_api
 from tests.integration.test_console import Page
+from tests.support.api import ADMIN, Api, an_api
 
 pytestmark = pytest.mark.postgresql
 

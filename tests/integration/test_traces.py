@@ -21,13 +21,12 @@ from messaging.rabbitmq import RabbitMqTransport
 from oms.definitions import registry
 from oms.processes import Service, orchestrator_service, serving_api, started
 from oms.settings import load_settings
-from oms.telemetry import Telemetry
-from oms.traces import telemetry_over
+from oms.telemetry import Telemetry, telemetry_over
 from oms.wiring import Parts, participant_service, parts_of
 from orchestrator.sagas.order_fulfillment import END_STATUSES
 from orchestrator.service import topology
 from tests.conformance.leftovers import remove
-from tests.orders import AN_ORDER
+from tests.support.orders import AN_ORDER
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgresql]
 

@@ -14,9 +14,9 @@ from messaging.certificates import UnusableAuthorities, trusting
 from messaging.proxies import InvalidProxy, proxy_for
 from oms.api_client import ApiClient, ApiFailure, Untrusted
 from oms.other_processes import OtherProcesses
-from participants.exchange import Call, HttpExchange
 from participants.payment.gateway import HttpPaymentGateway
-from participants.providers import ProviderUnavailable
+from participants.provider_http import Call, HttpExchange
+from participants.provider_terms import ProviderUnavailable
 from tests.system.secured import Certificates, certificates
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")

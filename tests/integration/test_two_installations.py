@@ -39,10 +39,10 @@ from orchestrator.service import Pace as OrchestratorPace
 from participants import service as participant
 from participants.service import inventory_service, payment_service, postgresql_storage, shipping_service
 from tests.integration.test_orchestrator import World, a_deployment, an_order
-from tests.participant_stage import PACE, payment_stage
-from tests.participants import NOW, Case, new_id
-from tests.providers import Carrier, Gateway
-from tests.servers import Databases
+from tests.support.participant_stage import PACE, payment_stage
+from tests.support.participants import NOW, Case, new_id
+from tests.support.providers import Carrier, Gateway
+from tests.support.servers import Databases
 
 pytestmark = pytest.mark.postgresql
 

@@ -14,7 +14,7 @@ from contracts.events import InventoryReservedEvent
 from oms.health import with_loops
 from orchestrator.core.state import IncidentKind
 from orchestrator.http.health import readiness_of
-from tests.api import ADMIN, Api
+from tests.support.api import ADMIN, Api
 
 ORDERS = "UPDATE orchestrator.orders SET document = {} WHERE saga_id = :saga_id"
 STATES = "UPDATE orchestrator.sagas SET state = {}, revision = revision + 1 WHERE saga_id = :saga_id"

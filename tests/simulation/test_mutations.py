@@ -11,7 +11,7 @@ from simulation.mutations.trial import Mutation, quick_trial
 from simulation.postgresql.database import prepare
 from simulation.postgresql.server import PostgresStorage
 from simulation.world import MemoryStorage
-from tests.servers import Databases
+from tests.support.servers import Databases
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from simulation.campaign import run_seeds, storage_in
 from simulation.postgresql.database import prepare
 from simulation.world import Storage
-from tests.servers import Databases
+from tests.support.servers import Databases
 
 SEEDS: Final = (2, 5, 14, 28)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests import servers
-from tests.servers import Databases
+from tests.support import servers
+from tests.support.servers import Databases
 from tests.system.deployment import Deployment, empty
 
 

@@ -19,7 +19,7 @@ from oms.embedded import EmbeddedPostgres
 from oms.servers.ports import free_ports
 from oms.servers.rabbitmq.broker import find_programs
 from oms.servers.rabbitmq.node import RabbitNode
-from tests.servers import PROJECT
+from tests.support.servers import PROJECT
 
 DEPLOY: Final = PROJECT / "deploy"
 _SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")

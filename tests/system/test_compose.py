@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.servers import Databases
+from tests.support.servers import Databases
 from tests.system.deployment import ServiceProcess, an_order, empty, free_port, run_oms
 
 pytestmark = pytest.mark.rabbitmq

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.routing import PARTICIPANTS
-from tests.servers import Databases
+from tests.support.servers import Databases
 from tests.system.deployment import OMS, Deployment, run_oms
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]

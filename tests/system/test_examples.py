@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from tests.pages import ROOT, Block, pages
+from tests.support.pages import ROOT, Block, pages
 from tests.system.deployment import ServiceProcess, an_order, free_port
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
@@ -55,6 +55,10 @@ NOT_RUN: Final = {
     ): "tests/system/test_least_privilege.py, too",
     ("docs/participants.md", "oms stock set SKU-1 1000000"): "tests/system/test_conformance.py runs the same",
     (
+        "docs/sagas.md",
+        "curl -i http://127.0.0.1:8000/sagas/enrolment -H 'Content-Type: application/json' \\",
+    ): "a saga of the reader's own; tests/integration/test_http_sagas.py starts one in the same way",
+    (
         "docs/runbook.md",
         "psql $DATABASE -c 'DROP SCHEMA orchestrator CASCADE'",
     ): "takes the orchestrator's schema away; tests/integration/test_orphans.py has the story",
@@ -66,7 +70,7 @@ NOT_RUN: Final = {
         "debootstrap --variant=minbase --include=rabbitmq-server trixie /srv/trixie",
     ): "fetches whole systems",
 }
-"""Why a block is not run here; that what it names exists is tests/unit/test_pages.py's."""
+"""Why a block is not run here; that what it names exists is tests/unit/oms/test_pages.py's."""
 
 
 _PLACEHOLDER: Final = re.compile(r"\b(?:SAGA_ID|MESSAGE_ID|JOB_ID|ORDER|ID)\b")

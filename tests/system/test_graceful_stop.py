@@ -18,7 +18,7 @@ from yarl import URL
 from contracts.routing import PARTICIPANTS
 from oms.serving import CUT_OFF
 from tests.chaos.proxy import Proxy
-from tests.servers import Databases
+from tests.support.servers import Databases
 from tests.system.customers import Customers
 from tests.system.deployment import Deployment, an_order, empty
 

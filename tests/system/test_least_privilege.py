@@ -22,7 +22,7 @@ from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Queue, Topology
 from migrations.run import SERVICES
 from tests.integration.rabbitmq_line import Journal
-from tests.servers import PROJECT
+from tests.support.servers import PROJECT
 from tests.system.deployment import Deployment, an_order, run_oms
 from tests.system.secured import (
     Broker,

@@ -15,8 +15,8 @@ import pytest_asyncio
 from fastapi import FastAPI, Request, Response
 
 from participants.shipping.carrier import SHIPMENT_REJECTED
-from tests.servers import Databases
-from tests.serving import serving
+from tests.support.servers import Databases
+from tests.support.serving import serving
 from tests.system.deployment import ADMIN_TOKEN, Deployment, an_order, empty
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.servers import PROJECT, Databases
+from tests.support.servers import PROJECT, Databases
 from tests.system.customers import Customers
 from tests.system.deployment import ADMIN_TOKEN, Deployment, empty
 

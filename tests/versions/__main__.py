@@ -28,8 +28,8 @@ import psycopg
 
 from oms.embedded import EmbeddedPostgres
 from oms.servers.child import ServerError
-from tests import servers
-from tests.servers import BROKER_VARIABLE, DATABASE_VARIABLE, PROJECT, ROOT_VARIABLE
+from tests.support import servers
+from tests.support.servers import BROKER_VARIABLE, DATABASE_VARIABLE, PROJECT, ROOT_VARIABLE
 from tests.versions.postgresql import unpacked_postgres
 
 HERE: Final = "here"

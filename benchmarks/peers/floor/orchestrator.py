@@ -113,7 +113,7 @@ class Orchestrator:
             self._enter(batch, ids, [1] * size, "saga_started", documents, messages[size:], now)
             self._service.outbox.into(batch, messages)
             await connection.commit(batch)
-            self._service.publisher.publish(messages, self._service.outbox.settle)
+            self._service.publisher.publish(messages, self._service.outbox.confirm)
 
     async def move_sagas(self) -> None:
         """For ever: receive outcomes, commit, acknowledge, publish."""
@@ -138,7 +138,7 @@ class Orchestrator:
             self._service.outbox.into(batch, messages)
             await connection.commit(batch)
             subscription.acknowledge(deliveries)
-            self._service.publisher.publish(messages, self._service.outbox.settle)
+            self._service.publisher.publish(messages, self._service.outbox.confirm)
             self._note_ended([saga_id for saga_id, move in zip(sagas, moves, strict=True) if not move])
 
     def _note_ended(self, ended: Sequence[UUID]) -> None:

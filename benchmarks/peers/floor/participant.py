@@ -56,7 +56,7 @@ class Participant:
             self.service.outbox.into(batch, outcomes)
             await connection.commit(batch)
             subscription.acknowledge(deliveries)
-            self.service.publisher.publish(outcomes, self.service.outbox.settle)
+            self.service.publisher.publish(outcomes, self.service.outbox.confirm)
 
     def work(self, batch: Batch, deliveries: Sequence[Delivery], now: datetime) -> list[Message]:
         """An intent with the request, then the result in its place: the rows of an external effect."""

@@ -87,7 +87,7 @@ class Outbox:
         if confirmed:
             batch.write(self._delete, confirmed)
 
-    def settle(self, message_id: UUID, receipt: Receipt) -> None:
+    def confirm(self, message_id: UUID, receipt: Receipt) -> None:
         """Take note of a confirm; anything else would be a bug of the benchmark."""
         if receipt is not Receipt.CONFIRMED:
             raise AssertionError(f"{message_id}: {receipt}")

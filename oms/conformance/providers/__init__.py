@@ -11,7 +11,7 @@ from oms.conformance.providers.keys import Attempt, key_attempts, words
 from oms.conformance.providers.shipments import ShipmentExamples, Shipments
 from oms.conformance.verdict import Broken, Finding, NotTried, Report, Result
 from participants.payment.gateway import PaymentGateway
-from participants.providers import ProviderError
+from participants.provider_terms import ProviderError
 from participants.shipping.carrier import Carrier
 
 

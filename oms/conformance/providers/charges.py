@@ -14,7 +14,7 @@ from oms.conformance.providers.keys import AT_ONCE, Attempt, Kind, Work, asked, 
 from oms.conformance.repertoire import Part
 from oms.conformance.verdict import NotTried
 from participants.payment.gateway import Charged, Declined, FoundCharge, PaymentGateway, Refunded
-from participants.providers import CallUnderWay, ProviderMisuse, Voided, VoidNotOffered
+from participants.provider_terms import CallUnderWay, ProviderMisuse, Voided, VoidNotOffered
 
 
 class ChargeExamples(Part):

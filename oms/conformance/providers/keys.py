@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from oms.conformance.verdict import Broken, Finding, NotTried
-from participants.providers import CallUnderWay, ProviderError, ProviderMisuse, Voided, VoidNotOffered
+from participants.provider_terms import CallUnderWay, ProviderError, ProviderMisuse, Voided, VoidNotOffered
 
 AT_ONCE: Final = 10
 TRIES: Final = 100

@@ -14,7 +14,7 @@ from contracts.orders import Address
 from oms.conformance.providers.keys import Kind, Work
 from oms.conformance.repertoire import Part
 from oms.conformance.verdict import NotTried
-from participants.providers import Voided, VoidNotOffered
+from participants.provider_terms import Voided, VoidNotOffered
 from participants.shipping.carrier import Carrier, FoundShipment, ShipmentRejected, Shipped
 
 

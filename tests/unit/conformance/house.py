@@ -11,7 +11,7 @@ from typing import Any, Final
 from contracts.commands import ItemQuantity
 from contracts.orders import Address
 from participants.payment.gateway import Charged, Declined, FoundCharge, FoundRefund, Refunded
-from participants.providers import (
+from participants.provider_terms import (
     CallUnderWay,
     ProviderMisuse,
     ProviderTraits,

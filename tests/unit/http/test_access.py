@@ -11,7 +11,7 @@ from contracts.problems import ProblemError
 from orchestrator.http.access import REMEMBERED_S, Access, Permission, Principal, Token
 from orchestrator.http.console.attempts import MOST, WINDOW_S, Attempts
 from orchestrator.tokens import Role, StoredToken, digest_of
-from tests.orders import NOON
+from tests.support.orders import NOON
 
 
 def request(authorization: str | None = None) -> Request:

@@ -12,7 +12,7 @@ from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.http.console.deeds import Deed
 from orchestrator.operations import details_of
 from orchestrator.queries.views import AuditView
-from tests.orders import NOON
+from tests.support.orders import NOON
 
 JANE = Actor("jane", "the bank says so")
 ASKED = ResolveRequested(JANE, "charge", Verdict.NO_EFFECT, None, 5)

@@ -22,7 +22,7 @@ from orchestrator.http.console.timeline import LEFT, RIGHT, WIDTH, timeline
 from orchestrator.queries.endings import MINUTES, Ended, Endings
 from orchestrator.queries.views import HistoryView, SagaDetail
 from orchestrator.sagas.order_fulfillment import OrderStatus
-from tests.orders import NOON, a_saga
+from tests.support.orders import NOON, a_saga
 
 NAME = f"oms_session_{Sessions(Access.by_tokens('admin-token')).installation}"
 

@@ -16,7 +16,7 @@ from orchestrator.core.state import Forward, StepState, Undo
 from orchestrator.queries.masking import masked, masked_body
 from orchestrator.queries.paging import InvalidCursor, Page, _cursor
 from orchestrator.queries.pieces import step_status
-from tests.orders import an_order
+from tests.support.orders import an_order
 
 
 def test_what_the_contracts_mark_is_masked() -> None:

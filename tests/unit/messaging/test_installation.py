@@ -13,7 +13,7 @@ from messaging.installation import Identity
 from messaging.retries import ERROR_TYPE, PERMANENT, RetryPolicy, after_failure
 from messaging.transport import Delivery
 from tests.conformance.correspondence import message
-from tests.participants import NOW
+from tests.support.participants import NOW
 
 OURS, THEIRS = UUID(int=1), UUID(int=2)
 

@@ -13,7 +13,7 @@ from oms.other_processes import OtherProcesses
 from oms.settings import InvalidSettings, load_settings
 from orchestrator.http.health import Component, Condition, Readiness
 from orchestrator.metrics import Sources
-from tests.serving import serving
+from tests.support.serving import serving
 from tests.system.deployment import free_port
 
 

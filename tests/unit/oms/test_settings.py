@@ -155,3 +155,34 @@ def test_a_mark_of_the_byte_order_is_no_part_of_a_secret(
     (tmp_path / "token").write_bytes("good-token".encode("utf-16"))
     with pytest.raises(InvalidSettings, match=r"OMS_ADMIN_TOKEN_FILE: .*token is no text in UTF-8"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("health_port", "9100\n", 9100),
+        ("retry_delays_s", "1, 5", (1, 5)),
+        ("saga_definitions", "shop.sagas:returns\n", ("shop.sagas:returns",)),
+        ("health_urls", "payment=http://p:8080", {"payment": "http://p:8080"}),
+        ("orders_open", "yes", "yes"),
+    ],
+)
+def test_every_setting_may_stand_in_a_file(
+    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "setting").write_text(text)
+    monkeypatch.setenv(f"OMS_{name.upper()}_FILE", str(tmp_path / "setting"))
+
+    assert getattr(load_settings(), name) == value
+
+
+def test_what_a_file_holds_is_checked_as_what_a_variable_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "port").write_text("secret")
+    monkeypatch.setenv("OMS_HEALTH_PORT_FILE", str(tmp_path / "port"))
+
+    with pytest.raises(InvalidSettings, match="OMS_HEALTH_PORT") as refused:
+        load_settings()
+
+    assert "secret" not in str(refused.value)

@@ -32,9 +32,9 @@ from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 from orchestrator.storage import NewSaga
-from participants.exchange import Call, Reply
-from participants.providers import ProviderUnavailable
-from tests.orders import NOON, an_order
+from participants.provider_http import Call, Reply
+from participants.provider_terms import ProviderUnavailable
+from tests.support.orders import NOON, an_order
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"

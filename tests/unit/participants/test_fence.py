@@ -13,7 +13,7 @@ from participants.fence import TABLE, Move, State, allowed
 from participants.gate import move_for, opened
 from participants.inventory.handlers import COMMIT, RESERVE, WORKS
 from participants.ledger import LedgerRow, StoredOutcome
-from tests.participants import NOW, Case, delivered, new_id
+from tests.support.participants import NOW, Case, delivered, new_id
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
 OUTCOME = StoredOutcome("InventoryReservedEvent", new_id(), b"{}")
@@ -61,8 +61,8 @@ def test_p5_a_late_forward_command_is_refused(state: State) -> None:
 
 def test_p6_an_intent_is_called_again_or_settled_and_never_taken_for_an_answer() -> None:
     assert allowed(State.INTENT, FORWARD, has_outcome=False) is Move.ACT_AGAIN
-    assert allowed(State.INTENT, COMPENSATING, has_outcome=False) is Move.SETTLE
-    assert allowed(State.UNDOING, COMPENSATING, has_outcome=False) is Move.SETTLE
+    assert allowed(State.INTENT, COMPENSATING, has_outcome=False) is Move.FIND_OUT
+    assert allowed(State.UNDOING, COMPENSATING, has_outcome=False) is Move.FIND_OUT
     assert allowed(State.REVERSING, COMPENSATING, has_outcome=False) is Move.UNDO
 
 

@@ -27,7 +27,7 @@ from participants.ledger import LedgerRow
 from participants.retention import INVENTORY_WALKS, LEAST_AGE, Pruner, check_mark
 from simulation.storage.database import Database
 from simulation.storage.participants import LEDGER, MOVEMENTS, MemoryInventoryTransaction
-from tests.participants import Case, Sent, delivered, delivery_of
+from tests.support.participants import Case, Sent, delivered, delivery_of
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

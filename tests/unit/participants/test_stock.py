@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contracts.commands import ItemQuantity
 from participants.inventory.stock import OUT_OF_STOCK, UNKNOWN_SKU, Shelf, Shortage, StockLevel, lines_of
-from tests.participants import new_id
+from tests.support.participants import new_id
 
 SAGA = new_id()
 

@@ -10,14 +10,14 @@ import pytest
 from contracts.commands import SettleStep, Verdict
 from contracts.envelope import Direction
 from participants.commands import Works
-from participants.external import Declined, Planner
-from participants.external_verdicts import Asked, Judge
 from participants.fence import State
 from participants.ledger import LedgerRow
 from participants.payment.handlers import CHARGE, PaymentWork
+from participants.provider_plan import Declined, Planner
+from participants.provider_verdicts import Asked, Judge
 from participants.replies import stored
-from tests.participants import NOW, Case, delivered, new_id
-from tests.providers import Gateway
+from tests.support.participants import NOW, Case, delivered, new_id
+from tests.support.providers import Gateway
 
 WORKS: Final = Works((CHARGE,))
 PLANNER: Final = Planner(PaymentWork(Gateway()), new_id, longest_call_s=10)

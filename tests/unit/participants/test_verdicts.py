@@ -19,7 +19,7 @@ from participants.verdicts import (
     refuse,
     ruling_on,
 )
-from tests.participants import NOW, Case, delivered, new_id
+from tests.support.participants import NOW, Case, delivered, new_id
 
 STATES: list[State | None] = [None, *State]
 PROVIDERS_ALONE = {State.INTENT, State.UNDOING, State.REVERSING}
