@@ -14,6 +14,7 @@ from messaging import measures as of_messages
 from messaging.clock import CLOCK_AHEAD
 from messaging.connecting import checked_out
 from messaging.measures import OUTBOX, OUTBOX_AGE, Measure, Reading
+from messaging.postgresql import quoted_name
 from messaging.transport import BrokerUnavailable, Transport
 from orchestrator import measures as of_sagas
 from orchestrator import metrics as of_processes
@@ -40,9 +41,10 @@ COUNTED_TO: Final = 100_000
 
 def outbox_look(service: str, database: AsyncEngine) -> Look:
     """How full one service's outbox is, and how old. The service's name is that of its schema."""
+    schema = quoted_name(service)
     query = text(
-        f"SELECT (SELECT count(*) FROM (SELECT 1 FROM {service}.outbox LIMIT {COUNTED_TO}) AS rows),"  # noqa: S608
-        f" (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM {service}.outbox"
+        f"SELECT (SELECT count(*) FROM (SELECT 1 FROM {schema}.outbox LIMIT {COUNTED_TO}) AS rows),"  # noqa: S608
+        f" (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM {schema}.outbox"
         " ORDER BY message_id LIMIT 1)"
     )
 

@@ -11,6 +11,7 @@ import typer
 from oms.cli import (
     bench,
     dead_letters,
+    extensions,
     jobs,
     orders,
     output,
@@ -51,6 +52,7 @@ app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
 whole.add_to(app)
+extensions.add_to(app)
 prune.add_to(app)
 simulate.add_to(app)
 bench.add_to(app)
