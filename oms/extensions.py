@@ -79,9 +79,8 @@ def installed(group: str, off: Collection[str]) -> tuple[Extension, ...]:
     """The extensions of a group that are not switched off.
 
     Raises:
-        Failure: a name is there twice, or a name to be switched off is nobody's.
+        Failure: a name is there twice.
     """
-    _check_off(off)
     found = [each for each in everything_installed() if each.group == group and each.distribution not in off]
     for one, other in pairwise(sorted(found, key=lambda each: each.name)):
         if one.name == other.name:
@@ -90,7 +89,8 @@ def installed(group: str, off: Collection[str]) -> tuple[Extension, ...]:
     return tuple(found)
 
 
-def _check_off(off: Collection[str]) -> None:
+def check_off(off: Collection[str]) -> None:
+    """Raises Failure where a name that is to be switched off is nobody's."""
     known = {each.distribution for each in everything_installed()}
     for name in off:
         if name not in known:

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messaging.retries import RetryPolicy
 from oms.database_url import database_url
-from oms.extensions import KIT_PARTICIPANTS, everything_installed, normalised
+from oms.extensions import KIT_PARTICIPANTS, check_off, everything_installed, normalised
 from oms.failures import Failure
 from oms.secret_files import InvalidSecretFile, read_secrets
 from oms.variables import PREFIX, SECRETS
@@ -222,6 +222,7 @@ def load_settings(**overrides: Any) -> Settings:
     """
     try:
         settings = Settings(**{**_secrets_in_files(), **overrides})
+        check_off(settings.extensions_off)
         settings._of_extensions.update(_databases_of_extensions())
         return settings
     except ValidationError as error:
