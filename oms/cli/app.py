@@ -13,6 +13,7 @@ from oms.cli import (
     dead_letters,
     extensions,
     jobs,
+    new,
     orders,
     output,
     prune,
@@ -53,6 +54,7 @@ app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
 whole.add_to(app)
 extensions.add_to(app)
+app.add_typer(new.commands, rich_help_panel="Whole system")
 prune.add_to(app)
 simulate.add_to(app)
 bench.add_to(app)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, Effect, Event, OutcomeEvent, Rejection
 from contracts.limits import Amount, Code, Line, Name, Quantity, Reference, Text
@@ -45,12 +47,15 @@ __all__ = [
     "SENSITIVE",
     "Amount",
     "Announcement",
+    "BaseModel",
     "Code",
     "Command",
     "Compensation",
     "CompensationOutcome",
+    "ConfigDict",
     "Effect",
     "Event",
+    "Field",
     "ForEach",
     "Group",
     "InvalidDefinition",

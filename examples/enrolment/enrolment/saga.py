@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
-
 from enrolment import messages as say
 from oms.kit import (
+    BaseModel,
     Compensation,
+    Field,
     Group,
     Labels,
     Name,
