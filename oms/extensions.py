@@ -59,12 +59,11 @@ def normalised(distribution: str) -> str:
 @cache
 def everything_installed() -> tuple[Extension, ...]:
     """Every entry point in one of our groups, sorted, whether switched off or not. Imports nothing."""
-    found = {each.entry: each for each in _found()}  # a distribution may stand on the path twice
-    return tuple(sorted(found.values(), key=lambda each: (each.group, each.distribution, each.name)))
+    return tuple(sorted(_found(), key=lambda each: (each.group, each.distribution, each.name)))
 
 
 def _found() -> Iterator[Extension]:
-    seen: set[str] = set()
+    seen: set[str] = set()  # a distribution may stand on the path twice: the first one counts
     for distribution in distributions():
         name = normalised(distribution.metadata["Name"] or "")
         if name in seen:

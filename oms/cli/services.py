@@ -63,10 +63,21 @@ def orchestrator() -> None:
     _serve(processes.run_orchestrator)
 
 
+def _known(name: str) -> str:
+    from oms.installed_participants import participant_names
+
+    names = participant_names(_settings().extensions_off)
+    if name not in names:
+        raise typer.BadParameter(f"one of {', '.join(names)}")
+    return name
+
+
 def participant(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help=f"{', '.join(PARTICIPANTS)}, or an installed one."),
+        typer.Argument(
+            metavar="NAME", callback=_known, help=f"{', '.join(PARTICIPANTS)}, or an installed one."
+        ),
     ],
 ) -> None:
     """Run one participant."""
