@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PACKAGES := $(wildcard contracts messaging orchestrator participants oms migrations simulation)
-CHECKED := $(PACKAGES) $(wildcard tests tools benchmarks)
+CHECKED := $(PACKAGES) $(wildcard tests tools benchmarks hatch_build.py)
 # Tiers that `make test` must have run; a chosen part (ARGS) is free of that.
 TIERS := unit,architecture,conformance,integration,system,simulation
 # Files of tests that run side by side. On a broker that was given it is one: there the system tests share queues.

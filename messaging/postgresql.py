@@ -28,6 +28,7 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import conv
@@ -64,6 +65,12 @@ def create_engine(url: str, pool_size: int = 10) -> AsyncEngine:
         isolation_level=ISOLATION,
         async_creator=partial(connect, url),
     )
+
+
+def quoted_name(name: str) -> str:
+    """A schema's name as it stands in SQL: in quotes where it is a word of the language."""
+    dialect: Any = PGDialect_psycopg
+    return str(dialect().identifier_preparer.quote(name))
 
 
 def outbox_table(metadata: MetaData) -> Table:

@@ -7,7 +7,7 @@ from alembic import context
 _service = context.config.attributes["service"]
 context.configure(
     connection=context.config.attributes["connection"],
-    version_table="schema_version",
+    version_table=context.config.attributes["version_table"],
     version_table_schema=_service,
 )
 context.run_migrations()

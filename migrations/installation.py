@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -15,7 +15,16 @@ from migrations.run import MigrationFailed, engine_of
 log = structlog.get_logger(__name__)
 
 MEMBERS: Final = (ORCHESTRATOR, *PARTICIPANTS)
-"""The services whose schemas know their installation. When two make one at once, the first schema decides."""
+"""Our own services whose schemas know their installation. When two make one at once, the first decides."""
+
+OTHERS: Final = frozenset({"sandbox"})
+"""Schemas that belong to nobody: the sandbox stands for providers of the world outside."""
+
+
+def members(services: Collection[str]) -> list[str]:
+    """Those of these services whose schemas know their installation, our own first."""
+    more = [service for service in services if service not in MEMBERS and service not in OTHERS]
+    return [*(service for service in MEMBERS if service in services), *more]
 
 
 def identities(urls: Mapping[str, str]) -> dict[str, UUID | None]:
@@ -24,7 +33,7 @@ def identities(urls: Mapping[str, str]) -> dict[str, UUID | None]:
     Args:
         urls: the database of each service.
     """
-    return {service: _read(engine_of(urls[service]), service) for service in MEMBERS if service in urls}
+    return {service: _read(engine_of(urls[service]), service) for service in members(urls)}
 
 
 def agreed(urls: Mapping[str, str], given: UUID | None = None) -> UUID | None:
@@ -65,18 +74,18 @@ def identify(urls: Mapping[str, str], given: UUID | None = None) -> UUID | None:
     Raises:
         MigrationFailed: see `agreed`.
     """
-    members = [service for service in MEMBERS if service in urls]
+    belonging = members(urls)
     chosen = agreed(urls, given)
     if chosen is None and ORCHESTRATOR in urls:
         chosen = uuid4()
     if chosen is None:
-        if members:
+        if belonging:
             log.warning(
                 "no installation yet: migrate with the orchestrator's schema, or name it by --installation",
-                schemas=members,
+                schemas=belonging,
             )
         return None
-    for service in members:
+    for service in belonging:
         chosen = _write(engine_of(urls[service]), service, chosen)
     agreed(urls, chosen)
     return chosen
@@ -88,11 +97,11 @@ def renew(urls: Mapping[str, str], identity: UUID) -> None:
     Raises:
         MigrationFailed: a schema has not been migrated so far.
     """
-    members = [service for service in MEMBERS if service in urls]
-    for service in members:
+    belonging = members(urls)
+    for service in belonging:
         if not _is_readable(engine_of(urls[service]), service):
             raise MigrationFailed(f"schema {service} knows no installation yet: run `oms migrate` first")
-    for service in members:
+    for service in belonging:
         with engine_of(urls[service]).begin() as connection:
             connection.execute(text(f"DELETE FROM {service}.installation"))  # noqa: S608  a name of ours
             _insert(connection, service, identity)
@@ -119,7 +128,7 @@ def _neighbours(urls: Mapping[str, str]) -> dict[str, UUID]:
     """What other services' schemas in these databases say, as far as this role may read them."""
     found: dict[str, UUID] = {}
     for url in dict.fromkeys(urls.values()):
-        for service in MEMBERS:
+        for service in members((*MEMBERS, *urls)):
             its = None if service in found else _read(engine_of(url), service)
             if its is not None:
                 found[service] = its

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import zlib
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,13 +22,14 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from messaging.connecting import connect_and_wait
+from messaging.postgresql import quoted_name
 from messaging.round_trip import ISOLATION
 from messaging.sessions import WITHOUT_TIME_LIMITS
 
 log = structlog.get_logger(__name__)
 
 SERVICES: Final = ("orchestrator", "inventory", "payment", "shipping", "sandbox")
-"""The services that have a schema; a service's name is its schema's."""
+"""Our own services that have a schema; a service's name is its schema's."""
 
 LOCKED_WITHIN_S: Final = 1.0
 """Seconds that a revision waits for a table, and with it everybody who comes to the table after it."""
@@ -39,6 +41,40 @@ PATIENCE_S: Final = 600.0
 """Seconds after which a revision is given up: somebody holds a table in a very long transaction."""
 
 _HERE: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The revisions of a schema, which a folder holds; a schema may have several histories beside each other.
+
+    Attributes:
+        schema: also the service's name.
+        folder: of Alembic's revisions.
+        version_table: in the schema; says which of them have been applied.
+    """
+
+    schema: str
+    folder: Path
+    version_table: str = "schema_version"
+
+
+def history_of(service: str) -> History:
+    """The history of one of our own services. Raises ValueError for any other."""
+    if service not in SERVICES:
+        raise ValueError(f"{service!r} is none of {', '.join(SERVICES)}")
+    return History(service, _HERE / service / "versions")
+
+
+def histories_of_kit(participant: str, own: Path | None) -> tuple[History, ...]:
+    """What a participant that is made with the kit has: the kit's tables first, then its author's.
+
+    Args:
+        own: the folder of its author's revisions, if there are any.
+    """
+    first = History(participant, _HERE / "kit" / "versions")
+    return (first,) if own is None else (first, History(participant, own, "own_schema_version"))
+
+
 _ALEMBIC: Final = threading.Lock()
 """Alembic keeps the migration that it runs in module variables: one at a time in a process."""
 
@@ -51,13 +87,13 @@ class NewerSchema(MigrationFailed):
     """A newer version of the program has migrated the schema; code of this version can work on it still."""
 
 
-def revisions(service: str) -> tuple[str, ...]:
-    """All revisions of a service's schema, oldest first."""
+def revisions(service: str | History) -> tuple[str, ...]:
+    """All revisions of a schema, oldest first."""
     return _following(configured(service), None)
 
 
-def migrate(service: str, url: str, up_to: str = "head") -> tuple[str, ...]:
-    """Create or upgrade the schema of ``service`` in the database at ``url``.
+def migrate(service: str | History, url: str, up_to: str = "head") -> tuple[str, ...]:
+    """Create or upgrade a schema in the database at ``url``: of one of our own services, or by a history.
 
     Each revision has a transaction of its own; replicas that start together wait for whoever is first.
 
@@ -72,38 +108,40 @@ def migrate(service: str, url: str, up_to: str = "head") -> tuple[str, ...]:
         MigrationFailed: its tables were in use for too long.
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
-    config = configured(service)
+    history = history_of(service) if isinstance(service, str) else service
+    config = configured(history)
     engine = engine_of(url)
     with _ALEMBIC, engine.begin() as alone:
         alone.execute(text(WITHOUT_TIME_LIMITS))
-        alone.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(service)})
+        alone.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(history.schema)})
         with engine.begin() as connection:
-            _create_schema(connection, service)
-            before = _revision(connection, service)
-        todo = _known(service, config, before, up_to)
+            _create_schema(connection, history.schema)
+            before = _revision(connection, history)
+        todo = _known(history, config, before, up_to)
         for revision in todo:
             _apply(engine, config, revision)
         return todo
 
 
-async def migrate_async(service: str, url: str) -> tuple[str, ...]:
+async def migrate_async(service: str | History, url: str) -> tuple[str, ...]:
     """`migrate` beside a running event loop."""
     return await asyncio.to_thread(migrate, service, url)
 
 
-def pending(service: str, url: str) -> tuple[str, ...]:
+def pending(service: str | History, url: str) -> tuple[str, ...]:
     """The revisions that `migrate` would apply, oldest first; nothing when the schema is up to date.
 
     Raises:
         NewerSchema: the database was migrated by a newer version of the program.
         sqlalchemy.exc.OperationalError: the database cannot be reached.
     """
+    history = history_of(service) if isinstance(service, str) else service
     with engine_of(url).connect() as connection:
-        before = _revision(connection, service)
-    return _known(service, configured(service), before)
+        before = _revision(connection, history)
+    return _known(history, configured(history), before)
 
 
-async def pending_async(service: str, url: str) -> tuple[str, ...]:
+async def pending_async(service: str | History, url: str) -> tuple[str, ...]:
     """`pending` beside a running event loop."""
     return await asyncio.to_thread(pending, service, url)
 
@@ -139,15 +177,15 @@ def _apply(engine: Engine, config: Config, revision: str) -> None:
             return
 
 
-def configured(service: str) -> Config:
+def configured(service: str | History) -> Config:
     """Alembic's configuration without a file, so that it works wherever the package is installed."""
-    if service not in SERVICES:
-        raise ValueError(f"{service!r} is none of {', '.join(SERVICES)}")
+    history = history_of(service) if isinstance(service, str) else service
     config = Config()
     config.set_main_option("script_location", _escaped(_HERE))
-    config.set_main_option("version_locations", _escaped(_HERE / service / "versions"))
+    config.set_main_option("version_locations", _escaped(history.folder))
     config.set_main_option("path_separator", "newline")
-    config.attributes["service"] = service
+    config.attributes["service"] = history.schema
+    config.attributes["version_table"] = history.version_table
     return config
 
 
@@ -163,21 +201,21 @@ def _create_schema(connection: Connection, service: str) -> None:
     """Asked for only where it is missing: an existing one may belong to somebody who may not create any."""
     known = connection.execute(text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": service})
     if known.first() is None:
-        connection.execute(text(f"CREATE SCHEMA {service}"))
+        connection.execute(text(f"CREATE SCHEMA {quoted_name(service)}"))
 
 
-def _revision(connection: Connection, service: str) -> str | None:
-    options = {"version_table": "schema_version", "version_table_schema": service}
+def _revision(connection: Connection, history: History) -> str | None:
+    options = {"version_table": history.version_table, "version_table_schema": history.schema}
     return MigrationContext.configure(connection, opts=options).get_current_revision()
 
 
-def _known(service: str, config: Config, before: str | None, up_to: str = "head") -> tuple[str, ...]:
+def _known(history: History, config: Config, before: str | None, up_to: str = "head") -> tuple[str, ...]:
     """What follows ``before``; raises NewerSchema where this program does not know it."""
     try:
         return _following(config, before, up_to)
     except RevisionError as unknown:
         raise NewerSchema(
-            f"schema {service} is at revision {before}, which this version does not know: "
+            f"schema {history.schema} is at revision {before}, which this version does not know: "
             f"a newer version has migrated it"
         ) from unknown
 

@@ -1,16 +1,18 @@
-"""The saga definitions of a deployment: this program's own, and those that the deployment names.
+"""The saga definitions of a deployment: our own, those installed, and those that the settings name.
 
-A further saga, or a new version of one, is a function that takes the step policy of the settings and returns
-the definition, as `order_fulfillment` does; it stands in any module that Python can import.
+A further saga, or a new version of one, is a definition, or a function that takes the step policy of the
+settings and returns one, as `order_fulfillment` does.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
+from oms import extensions
 from oms.failures import Failure
 from oms.settings import Settings
 from oms.variables import PREFIX
@@ -29,70 +31,92 @@ def registry(settings: Settings) -> Registry:
     """Every saga definition that this process knows, old versions beside new ones (S13).
 
     Raises:
-        Failure: a definition that the settings name is not there, or must not run.
+        Failure: a definition that is installed, or that the settings name, is not there or must not run.
         InvalidDefinition: one of our own must not run.
     """
     found = [define(settings.step_policy) for define in OWN]
-    for name in settings.saga_definitions:
-        definition = _defined(name, settings.step_policy)
-        try:
-            validate(definition)
-            _check_unlike(found, definition)
-        except InvalidDefinition as error:
-            raise _failure(name, str(error)) from None
-        found.append(definition)
+    for fail, given in _given(settings):
+        found.append(_sound(given, settings.step_policy, fail, found))
     return Registry(found)
+
+
+def _given(settings: Settings) -> Iterator[tuple[Callable[[str], Failure], Callable[[], object]]]:
+    """What others have defined: how to tell that it is wrong, and how to get it."""
+    for extension in extensions.installed(extensions.SAGAS, settings.extensions_off):
+        yield partial(_wrong, extension), partial(extensions.load, extension)
+    for name in settings.saga_definitions:
+        yield partial(_failure, name), partial(_loaded, name)
+
+
+def definition_of(extension: extensions.Extension, policy: StepPolicy) -> SagaDefinition:
+    """The definition that an extension gives, by itself. Raises Failure where it must not run."""
+    return _sound(partial(extensions.load, extension), policy, partial(_wrong, extension), ())
 
 
 def rehearsed(name: str, policy: StepPolicy) -> SagaDefinition:
     """The definition that a function gives, which nothing runs on yet. Raises Failure unless it could run."""
+    return _sound(
+        partial(_loaded, name), policy, lambda reason: Failure(f"--definition {name}: {reason}"), ()
+    )
+
+
+def _sound(
+    given: Callable[[], object],
+    policy: StepPolicy,
+    fail: Callable[[str], Failure],
+    found: Sequence[SagaDefinition],
+) -> SagaDefinition:
+    """What was given, if it may run beside what was found before."""
     try:
-        definition = _defined(name, policy)
+        definition = _definition(given(), policy)
         validate(definition)
-    except InvalidDefinition as error:
-        raise Failure(f"--definition {name}: {error}") from None
-    except Failure as failure:
-        raise Failure(str(failure).replace(f"{PREFIX}SAGA_DEFINITIONS:", "--definition", 1)) from None
+        _check_unlike(found, definition)
+    except (_Unusable, InvalidDefinition) as error:
+        raise fail(str(error)) from None
     return definition
 
 
-def _check_unlike(found: list[SagaDefinition], definition: SagaDefinition) -> None:
+def _wrong(extension: extensions.Extension, reason: str) -> Failure:
+    return extensions.failure(extension, f"cannot be used: {reason}")
+
+
+class _Unusable(Exception):
+    """What was given is no definition; the message says why."""
+
+
+def _check_unlike(found: Sequence[SagaDefinition], definition: SagaDefinition) -> None:
     if any((each.name, each.version) == (definition.name, definition.version) for each in found):
         raise InvalidDefinition(f"{definition.name!r} version {definition.version} is there already")
 
 
-def _defined(name: str, policy: StepPolicy) -> SagaDefinition:
-    """What a named function gives. It is somebody's code: it may do anything when loaded or called."""
-    try:
-        define = _function(name)
-    except (ImportError, AttributeError) as error:
-        raise _failure(name, _first_line(error)) from None
-    except BaseException as error:
-        raise _failure(name, f"it cannot be loaded: {_told(error)}") from None
-    try:
-        given: object = define(policy)
-    except BaseException as error:
-        raise _failure(name, f"it cannot be called with a StepPolicy: {_told(error)}") from None
-    if inspect.iscoroutine(given):
-        given.close()
-    if not isinstance(given, SagaDefinition):
-        raise _failure(name, f"it returns {type(given).__name__}, not a SagaDefinition")
-    return given
-
-
-def _function(name: str) -> Define:
+def _loaded(name: str) -> object:
+    """What is called so. It is somebody's code: it may do anything when loaded."""
     module, _, function = name.partition(":")
-    define: Define = getattr(importlib.import_module(module), function)
-    return define
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise _Unusable(_first_line(error)) from None
+    except BaseException as error:
+        raise _Unusable(f"it cannot be loaded: {extensions.told(error)}") from None
+
+
+def _definition(given: object, policy: StepPolicy) -> SagaDefinition:
+    """A definition, or what a function of the step policy gives."""
+    if isinstance(given, SagaDefinition):
+        return given
+    try:
+        made: object = given(policy)  # type: ignore[operator]
+    except BaseException as error:
+        raise _Unusable(f"it cannot be called with a StepPolicy: {extensions.told(error)}") from None
+    if inspect.iscoroutine(made):
+        made.close()
+    if not isinstance(made, SagaDefinition):
+        raise _Unusable(f"it returns {type(made).__name__}, not a SagaDefinition")
+    return made
 
 
 def _failure(name: str, reason: str) -> Failure:
     return Failure(f"{PREFIX}SAGA_DEFINITIONS: {name}: {reason}")
-
-
-def _told(error: BaseException) -> str:
-    words = _first_line(error)
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _first_line(error: BaseException) -> str:

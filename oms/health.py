@@ -76,11 +76,11 @@ def participant_component(service: ParticipantService) -> Component:
 def provider_components(parts: Parts) -> list[Component]:
     """Says where a provider is only played."""
     chosen = {
-        "payment gateway": parts.settings.payment_gateway_url,
-        "carrier": parts.settings.carrier_url,
+        "payment gateway": parts.settings.payment_gateway_chosen,
+        "carrier": parts.settings.carrier_chosen,
     }
     note = "the sandbox: nobody is charged and nothing is shipped"
-    return [Component(name, _fine, note=note) for name, url in chosen.items() if url == SANDBOX]
+    return [Component(name, _fine, note=note) for name, by in chosen.items() if by == SANDBOX]
 
 
 def health_app(

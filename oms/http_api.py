@@ -10,7 +10,7 @@ from functools import partial
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 
-from contracts.routing import INVENTORY, PARTICIPANTS
+from contracts.routing import INVENTORY
 from messaging.background import BackgroundLoops
 from messaging.measures import Reading, read_loops
 from oms.health import (
@@ -22,6 +22,7 @@ from oms.health import (
     provider_components,
     with_loops,
 )
+from oms.installed_participants import participant_names
 from oms.metrics import outbox_look, queue_look
 from oms.other_processes import OtherProcesses
 from oms.settings import InvalidSettings, Settings
@@ -190,13 +191,14 @@ def _participant_routers(parts: Parts, access: Access) -> list[APIRouter]:
 
 
 def _at_hand(parts: Parts) -> list[str]:
-    return [name for name in PARTICIPANTS if parts.settings.database_url_of(name)]
+    names = participant_names(parts.settings.extensions_off)
+    return [name for name in names if parts.settings.database_url_of(name)]
 
 
 def _missing(parts: Parts) -> dict[str, str]:
     missing = {
         f"/participants/{name}": f"{PREFIX}{name.upper()}_DATABASE_URL"
-        for name in PARTICIPANTS
+        for name in participant_names(parts.settings.extensions_off)
         if parts.settings.database_url_of(name) is None
     }
     if parts.settings.database_url_of(INVENTORY) is None:

@@ -9,26 +9,27 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import messaging.clock
-import messaging.measures
-import orchestrator.measures
-import orchestrator.metrics
-import orchestrator.queries.retention
-import participants.measures
 from contracts.routing import OUTCOMES_QUEUE, command_queue, dead_letter_queue
+from messaging import measures as of_messages
+from messaging.clock import CLOCK_AHEAD
 from messaging.connecting import checked_out
 from messaging.measures import OUTBOX, OUTBOX_AGE, Measure, Reading
+from messaging.postgresql import quoted_name
 from messaging.transport import BrokerUnavailable, Transport
+from orchestrator import measures as of_sagas
+from orchestrator import metrics as of_processes
 from orchestrator.measures import QUEUE_CONSUMERS, QUEUE_READY
 from orchestrator.metrics import Look
+from orchestrator.queries import retention as of_retention
+from participants import measures as of_participants
 
 MEASURES: Final[tuple[Measure, ...]] = (
-    *orchestrator.measures.MEASURES,
-    *messaging.measures.MEASURES,
-    messaging.clock.CLOCK_AHEAD,
-    *participants.measures.MEASURES,
-    *orchestrator.metrics.MEASURES,
-    *orchestrator.queries.retention.MEASURES,
+    *of_sagas.MEASURES,
+    *of_messages.MEASURES,
+    CLOCK_AHEAD,
+    *of_participants.MEASURES,
+    *of_processes.MEASURES,
+    *of_retention.MEASURES,
 )
 """Every family of numbers of this project; `process_*` comes from the client library."""
 
@@ -40,9 +41,10 @@ COUNTED_TO: Final = 100_000
 
 def outbox_look(service: str, database: AsyncEngine) -> Look:
     """How full one service's outbox is, and how old. The service's name is that of its schema."""
+    schema = quoted_name(service)
     query = text(
-        f"SELECT (SELECT count(*) FROM (SELECT 1 FROM {service}.outbox LIMIT {COUNTED_TO}) AS rows),"  # noqa: S608
-        f" (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM {service}.outbox"
+        f"SELECT (SELECT count(*) FROM (SELECT 1 FROM {schema}.outbox LIMIT {COUNTED_TO}) AS rows),"  # noqa: S608
+        f" (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM {schema}.outbox"
         " ORDER BY message_id LIMIT 1)"
     )
 

@@ -20,7 +20,6 @@ from contracts.routing import ORCHESTRATOR, PARTICIPANTS
 from messaging.measures import Reading, read_loops
 from messaging.topology import installation_of
 from messaging.transport import ForeignBroker, TopologyMismatch
-from migrations.run import SERVICES
 from oms.clocks import compared, wait_for_time
 from oms.definitions import registry
 from oms.embedded import EmbeddedPostgres
@@ -43,11 +42,12 @@ from oms.health import (
     with_loops,
 )
 from oms.http_api import Notifying, api_app
+from oms.installed_participants import kit_participant, participant_names, require_participant
 from oms.logs import configure_logs
 from oms.metrics import outbox_look
 from oms.readiness import wait_for_database, wait_for_schema
 from oms.serving import served, until_told_to_stop
-from oms.settings import SANDBOX, Settings
+from oms.settings import HTTP, SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry, telemetry_of
 from oms.variables import PREFIX
 from oms.wiring import (
@@ -57,6 +57,7 @@ from oms.wiring import (
     over_rabbitmq,
     participant_service,
     parts_of,
+    services_of,
     within_this_process,
 )
 from orchestrator.http.health import Component
@@ -129,8 +130,9 @@ def orchestrator_service(parts: Parts, exits: AsyncExitStack) -> OrchestratorSer
 
 async def run_participant(settings: Settings, name: str) -> None:
     """`oms participant NAME`: one participant's commands, until told to stop."""
+    require_participant(name, settings.extensions_off)
     if name not in PARTICIPANTS:
-        raise Failure(f"there is no participant {name!r}; there are {', '.join(PARTICIPANTS)}")
+        kit_participant(name)  # what is wrong with it is said before anything is waited for
     await _worker(settings, name, lambda parts, _: participant_service(parts, name))
 
 
@@ -161,7 +163,7 @@ async def run_migrate(settings: Settings, installation: UUID | None = None) -> d
         installation: see `oms.wiring.migrate`.
     """
     configure_logs(settings, "migrate")
-    for service in SERVICES:
+    for service in services_of(settings):
         if settings.database_url_of(service) is not None:
             await wait_for_database(settings, service)
     return await migrate(settings, installation)
@@ -218,6 +220,7 @@ async def stack(
         Failure: an embedded part would be reachable from elsewhere, or something cannot be started.
     """
     registry(settings)
+    _check_kit_participants(settings)
     embedded = _embedded_parts(settings)
     if embedded and is_beyond_loopback(host):
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
@@ -235,17 +238,25 @@ async def stack(
             log.info("using the in-process transport")
         transport = over_rabbitmq(settings) if settings.broker_url else within_this_process()
         parts = await exits.enter_async_context(parts_of(settings, transport, telemetry))
-        for service in ("orchestrator", *PARTICIPANTS, SANDBOX):
+        names = participant_names(settings.extensions_off)
+        for service in ("orchestrator", *names, SANDBOX):
             await wait_for_database(settings, service)
         await migrate(settings)
         await _prepared(parts, ORCHESTRATOR)
         await exits.enter_async_context(compared(parts.clock, parts.database(ORCHESTRATOR), parts.rng))
-        services: list[Service] = [participant_service(parts, name) for name in PARTICIPANTS]
+        services: list[Service] = [participant_service(parts, name) for name in names]
         services.append(orchestrator_service(parts, exits))
         starting = await exits.enter_async_context(started(services, settings.finish_within_s))
         starting.add_done_callback(_report)
         url = await exits.enter_async_context(serving_api(parts, host, port, token, services, beside))
         yield Running(url, token.get_secret_value(), settings)
+
+
+def _check_kit_participants(settings: Settings) -> None:
+    """What is wrong with an installed participant is said before anything is started."""
+    for name in participant_names(settings.extensions_off):
+        if name not in PARTICIPANTS:
+            kit_participant(name)
 
 
 @asynccontextmanager
@@ -282,7 +293,7 @@ async def serving_api(
 
 def _show_sandbox(app: FastAPI, parts: Parts, host: str) -> None:
     """Where this process plays a provider, people can look at what was asked of it below `/sandbox`."""
-    if SANDBOX not in (parts.settings.payment_gateway_url, parts.settings.carrier_url):
+    if not parts.settings.uses_sandbox:
         return
     if may_show_sandbox(parts.settings, host):
         app.mount("/sandbox", create_sandbox(parts.sandbox()))
@@ -397,13 +408,14 @@ def _report(task: asyncio.Task[object]) -> None:
 def _embedded_parts(settings: Settings) -> list[str]:
     """Variables that `oms run` replaces by embedded parts."""
     missing = []
-    if any(settings.database_url_of(service) is None for service in ("orchestrator", *PARTICIPANTS)):
+    services = ("orchestrator", *participant_names(settings.extensions_off))
+    if any(settings.database_url_of(service) is None for service in services):
         missing.append(f"{PREFIX}DATABASE_URL")
     if not settings.broker_url:
         missing.append(f"{PREFIX}BROKER_URL")
-    if settings.payment_gateway_url is None:
+    if settings.payment_gateway_chosen == HTTP and settings.payment_gateway_url is None:
         missing.append(f"{PREFIX}PAYMENT_GATEWAY_URL")
-    if settings.carrier_url is None:
+    if settings.carrier_chosen == HTTP and settings.carrier_url is None:
         missing.append(f"{PREFIX}CARRIER_URL")
     if settings.admin_token is None:
         missing.append(f"{PREFIX}ADMIN_TOKEN")
@@ -412,11 +424,10 @@ def _embedded_parts(settings: Settings) -> list[str]:
 
 def _with_sandbox(settings: Settings) -> Settings:
     """The settings with the sandbox wherever no provider was given; said aloud."""
-    chosen = {
-        name: SANDBOX for name in ("payment_gateway_url", "carrier_url") if getattr(settings, name) is None
-    }
+    given = {"payment_gateway_url": settings.payment_gateway_chosen, "carrier_url": settings.carrier_chosen}
+    chosen = {name: SANDBOX for name, by in given.items() if by == HTTP and getattr(settings, name) is None}
     settings = settings.model_copy(update=chosen)
-    if SANDBOX in (settings.payment_gateway_url, settings.carrier_url):
+    if settings.uses_sandbox:
         log.warning("using the sandbox: nobody is charged and nothing is shipped")
     return settings
 

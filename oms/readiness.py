@@ -19,6 +19,7 @@ from messaging.connecting import checked_out, connect
 from messaging.sessions import UnfitDatabase
 from migrations.run import NewerSchema, pending_async
 from oms.failures import Failure
+from oms.installed_participants import histories
 from oms.rights import needed_rights
 from oms.settings import Settings
 from oms.variables import PREFIX
@@ -46,7 +47,8 @@ async def wait_for_database(settings: Settings, service: str) -> None:
     said = False
     while True:
         try:
-            await pending_async(service, url)
+            for history in histories(service):
+                await pending_async(history, url)
         except NewerSchema:
             return
         except UnfitDatabase as error:
@@ -89,7 +91,8 @@ async def _say_what_stands_between(url: str, service: str) -> None:
 
 async def _pending(settings: Settings, service: str) -> bool:
     try:
-        return bool(await pending_async(service, settings.required_database_url(service)))
+        url = settings.required_database_url(service)
+        return any([await pending_async(history, url) for history in histories(service)])
     except NewerSchema as newer:
         log.warning("the schema is newer than this program", schema=service, said=str(newer))
         return False

@@ -11,6 +11,7 @@ from typing import Final
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.transport import Confirm, Message
+from oms.definitions import registry
 from oms.installation import ids_of, own_database
 from oms.settings import Settings
 from orchestrator.retention.pruning import Retention
@@ -27,7 +28,7 @@ async def retention_of(settings: Settings, folder: Path) -> AsyncIterator[Retent
         rng = random.SystemRandom()
         outbox = Outbox(LeftToTheRelay())
         unit_of_work = SqlUnitOfWork(database, RetentionTransaction, outbox, rng, PATIENCE_S)
-        yield Retention(unit_of_work, await ids_of(database, rng))
+        yield Retention(unit_of_work, await ids_of(database, rng), registry(settings).participants)
 
 
 class LeftToTheRelay:

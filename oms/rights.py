@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import MetaData, Table
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from oms.installed_participants import tables_of_kit
 from orchestrator import tables as orchestrator_tables
 from participants.inventory.tables import METADATA as INVENTORY_TABLES
 from participants.payment.tables import METADATA as PAYMENT_TABLES
@@ -33,7 +34,8 @@ _ONLY_READ_BY_ORCHESTRATOR: Final = frozenset({"retention", *_ONLY_READ})
 def needed_rights(service: str) -> tuple[tuple[str, str], ...]:
     """Pairs of a table's full name and a right on it, in their order."""
     rights = _of_orchestrator if service == ORCHESTRATOR else _of_others
-    tables = _TABLES[service].sorted_tables
+    known = (_TABLES[service],) if service in _TABLES else tables_of_kit(service)
+    tables = [table for each in known for table in each.sorted_tables]
     return tuple((f"{table.schema}.{table.name}", right) for table in tables for right in rights(table))
 
 

@@ -33,8 +33,7 @@ class SettingFiles(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """See `PydanticBaseSettingsSource.get_field_value`."""
         variable = f"{self.config['env_prefix']}{field_name}".upper()
-        path = os.environ.get(variable + SUFFIX)
-        return (_read(variable, Path(path)) if path else None), field_name, False
+        return read_file_of(variable), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """What the files hold, by field."""
@@ -44,6 +43,17 @@ class SettingFiles(PydanticBaseSettingsSource):
     @property
     def _fields(self) -> dict[str, FieldInfo]:
         return self.settings_cls.model_fields
+
+
+def read_variable(variable: str) -> str | None:
+    """What a variable or its file says; None where neither is given. Raises InvalidSettingFile."""
+    return read_file_of(variable) or os.environ.get(variable)
+
+
+def read_file_of(variable: str) -> str | None:
+    """What the file of a variable holds; None where none is named. Raises InvalidSettingFile."""
+    path = os.environ.get(variable + SUFFIX)
+    return _read(variable, Path(path)) if path else None
 
 
 def _read(name: str, path: Path) -> str:

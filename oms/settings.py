@@ -6,20 +6,24 @@ import re
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from contracts.limits import IDENTIFIER
 from messaging.retries import RetryPolicy
 from oms.database_url import database_url
+from oms.extensions import KIT_PARTICIPANTS, check_off, everything_installed, normalised
 from oms.failures import Failure
-from oms.setting_files import InvalidSettingFile, SettingFiles
+from oms.setting_files import InvalidSettingFile, SettingFiles, read_variable
 from oms.variables import PREFIX
 from orchestrator.core.definition import StepPolicy
 
 SANDBOX: Final = "sandbox"
 
+HTTP: Final = "http"
+
+_EXTENSION_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _NAMED_FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 Url = Annotated[str, Field(max_length=2000)]
@@ -48,9 +52,12 @@ class Settings(BaseSettings):
     audit_database_url: Url | None = None
     database_connections: Annotated[int, Field(ge=4, le=1000)] = 12
     broker_url: Annotated[tuple[str, ...], NoDecode] = ()
+    payment_gateway: Annotated[str, Field(pattern=_EXTENSION_NAME)] | None = None
     payment_gateway_url: Url | None = None
+    carrier: Annotated[str, Field(pattern=_EXTENSION_NAME)] | None = None
     carrier_url: Url | None = None
     saga_definitions: Annotated[tuple[str, ...], NoDecode] = ()
+    extensions_off: Annotated[tuple[str, ...], NoDecode] = ()
     provider_timeout_s: PositiveSeconds = 5
     provider_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     admin_token: SecretStr | None = None
@@ -69,6 +76,8 @@ class Settings(BaseSettings):
     retry_delays_s: Annotated[tuple[float, ...], NoDecode] = (1, 5, 30)
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     idempotency_ttl_s: Annotated[float, Field(ge=86400, le=100_000_000)] = 86400
+    _of_extensions: dict[str, str] = PrivateAttr(default_factory=dict)
+    """The databases of installed participants, by name; their variables are called after them."""
 
     @classmethod
     def settings_customise_sources(
@@ -129,6 +138,16 @@ class Settings(BaseSettings):
             raise ValueError("allowed is package.module:function (several with commas between)")
         return names
 
+    @field_validator("extensions_off", mode="before")
+    @classmethod
+    def _extensions_off(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not all(re.fullmatch(_EXTENSION_NAME, name) for name in names):
+            raise ValueError("allowed are names of distributions (several with commas between)")
+        return tuple(normalised(name) for name in names)
+
     @field_validator("payment_gateway_url", "carrier_url")
     @classmethod
     def _provider_url(cls, value: str | None) -> str | None:
@@ -187,8 +206,8 @@ class Settings(BaseSettings):
 
     def database_url_of(self, service: str) -> str | None:
         """The database of one service: its own variable, else the one for all."""
-        own: str | None = getattr(self, f"{service}_database_url")
-        return own or self.database_url
+        own: str | None = getattr(self, f"{service}_database_url", None)
+        return own or self._of_extensions.get(service) or self.database_url
 
     def required_database_url(self, service: str) -> str:
         """The same; raises MissingSettings when there is none."""
@@ -203,6 +222,21 @@ class Settings(BaseSettings):
         if not self.broker_url:
             raise MissingSettings(f"{PREFIX}BROKER_URL must be set to an AMQP URL")
         return self.broker_url
+
+    @property
+    def payment_gateway_chosen(self) -> str:
+        """``http``, ``sandbox``, or what an extension is called; the URL may say it too."""
+        return self.payment_gateway or (SANDBOX if self.payment_gateway_url == SANDBOX else HTTP)
+
+    @property
+    def carrier_chosen(self) -> str:
+        """The same of the carrier."""
+        return self.carrier or (SANDBOX if self.carrier_url == SANDBOX else HTTP)
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether a provider is only played."""
+        return SANDBOX in (self.payment_gateway_chosen, self.carrier_chosen)
 
     @property
     def finish_within_s(self) -> float:
@@ -228,7 +262,10 @@ def load_settings(**overrides: Any) -> Settings:
         InvalidSettings: naming the variable, never its value.
     """
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
+        check_off(settings.extensions_off)
+        settings._of_extensions.update(_databases_of_extensions())
+        return settings
     except InvalidSettingFile as error:
         raise InvalidSettings(str(error)) from None
     except ValidationError as error:
@@ -239,6 +276,19 @@ def load_settings(**overrides: Any) -> Settings:
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         )
         raise InvalidSettings("; ".join(dict.fromkeys(problems))) from None
+
+
+def _databases_of_extensions() -> dict[str, str]:
+    names = [each.name for each in everything_installed() if each.group == KIT_PARTICIPANTS]
+    given = {name: read_variable(f"{PREFIX}{name.upper()}_DATABASE_URL") for name in names}
+    return {name: _checked(name, url) for name, url in given.items() if url}
+
+
+def _checked(participant: str, url: str) -> str:
+    try:
+        return database_url(url)
+    except ValueError as error:
+        raise InvalidSettings(f"{PREFIX}{participant.upper()}_DATABASE_URL: {error}") from None
 
 
 def _said(message: str) -> str:

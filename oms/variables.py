@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final
 
+from oms.extensions import settings_of
+
 PREFIX: Final = "OMS_"
 
 SETTINGS: Final = (
@@ -24,10 +26,13 @@ SETTINGS: Final = (
     "OMS_ADMIN_TOKEN",
     "OMS_ORDERS_TOKEN",
     "OMS_SAGA_TOKENS",
+    "OMS_PAYMENT_GATEWAY",
     "OMS_PAYMENT_GATEWAY_URL",
+    "OMS_CARRIER",
     "OMS_CARRIER_URL",
     "OMS_SAGA_DEFINITIONS",
     "OMS_DATABASE_CONNECTIONS",
+    "OMS_EXTENSIONS_OFF",
     "OMS_PROVIDER_TIMEOUT_S",
     "OMS_PROVIDER_CONCURRENCY",
     "OMS_ORDERS_OPEN",
@@ -83,4 +88,4 @@ def _is_known(name: str, value: str) -> bool:
     if name in KNOWN or name.upper() in SETTINGS:  # settings take either case, nothing else does
         return True
     is_address = value.startswith(("tcp://", "udp://", "sctp://")) and name.endswith("_PORT")
-    return is_address or _OF_KUBERNETES.fullmatch(name) is not None
+    return is_address or _OF_KUBERNETES.fullmatch(name) is not None or settings_of(name)

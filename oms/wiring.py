@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,15 +22,20 @@ from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Transport
 from migrations.installation import agreed, identify
 from migrations.run import SERVICES, MigrationFailed, migrate_async
+from oms import extensions
 from oms.definitions import registry
 from oms.failures import Failure
-from oms.settings import SANDBOX, Settings
+from oms.installed_participants import histories, kit_participant, participant_names, require_participant
+from oms.settings import HTTP, SANDBOX, Settings
 from oms.telemetry import OFF, Telemetry
 from oms.variables import PREFIX
 from orchestrator.service import Deployment
 from participants import service as participant_parts
+from participants.kit.service import kit_service
+from participants.kit.storage import kit_storage
 from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
 from participants.provider_http import HttpExchange, InvalidProviderUrl, ProviderExchange
+from participants.provider_terms import ProviderLimits
 from participants.sandbox import Sandbox, SandboxExchange
 from participants.service import (
     Pace,
@@ -52,6 +57,14 @@ CALL_MARGIN_S = 5.0
 """Seconds beyond its client's time-out within which a call to a provider has certainly ended."""
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """What holds connections, to be given back at the end of the process."""
+
+    async def close(self) -> None:
+        """Give them back."""
+
+
 @dataclass(slots=True)
 class Parts:
     """What the services of one process share, and what has to be closed at its end."""
@@ -68,7 +81,7 @@ class Parts:
     """Every background loop of the process: health and metrics tell how they fare."""
     _databases: dict[str, AsyncEngine] = field(default_factory=dict)
     _transports: dict[str, Transport] = field(default_factory=dict)
-    _exchanges: list[ProviderExchange] = field(default_factory=list)
+    _exchanges: list[Closing] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.new_id = time_ordered_ids(self.rng, self.clock.milliseconds)
@@ -120,13 +133,36 @@ class Parts:
         return exchange
 
     def payment_gateway(self) -> PaymentGateway:
-        """The payment gateway of the settings."""
-        variable = f"{PREFIX}PAYMENT_GATEWAY_URL"
-        return HttpPaymentGateway(self.provider(variable, self.settings.payment_gateway_url))
+        """The payment gateway of the settings: ours over HTTP, the sandbox, or an extension's."""
+        variable, chosen = f"{PREFIX}PAYMENT_GATEWAY", self.settings.payment_gateway_chosen
+        if chosen in (HTTP, SANDBOX):
+            url = SANDBOX if chosen == SANDBOX else self.settings.payment_gateway_url
+            return HttpPaymentGateway(self.provider(f"{variable}_URL", url))
+        gateway: PaymentGateway = self._made(extensions.GATEWAYS, variable, chosen)
+        return gateway
 
     def carrier(self) -> Carrier:
-        """The carrier of the settings."""
-        return HttpCarrier(self.provider(f"{PREFIX}CARRIER_URL", self.settings.carrier_url))
+        """The carrier of the settings: ours over HTTP, the sandbox, or an extension's."""
+        variable, chosen = f"{PREFIX}CARRIER", self.settings.carrier_chosen
+        if chosen in (HTTP, SANDBOX):
+            url = SANDBOX if chosen == SANDBOX else self.settings.carrier_url
+            return HttpCarrier(self.provider(f"{variable}_URL", url))
+        carrier: Carrier = self._made(extensions.CARRIERS, variable, chosen)
+        return carrier
+
+    def _made(self, group: str, variable: str, name: str) -> Any:
+        """A client that an extension makes, closed at the end where it can be."""
+        try:
+            extension, make = extensions.made_by(group, name, self.settings.extensions_off)
+        except extensions.NotInstalled as error:
+            raise Failure(f"{variable}: {error}") from None
+        try:
+            made = make(ProviderLimits(self.settings.provider_timeout_s, self.settings.provider_concurrency))
+        except Exception as error:
+            raise extensions.failure(extension, f"cannot be made: {extensions.told(error)}") from None
+        if isinstance(made, Closing):
+            self._exchanges.append(made)
+        return made
 
     def sandbox(self) -> Sandbox:
         """A sandbox over the sandbox's own database."""
@@ -196,9 +232,7 @@ def participant_service(parts: Parts, name: str) -> ParticipantService:
         Failure: there is no such participant, or something that it needs was not given.
     """
     settings = parts.settings
-    if name not in PARTICIPANTS:
-        raise Failure(f"there is no participant {name!r}; there are {', '.join(PARTICIPANTS)}")
-    storage = postgresql_storage(name, parts.database(name), parts.rng)
+    require_participant(name, settings.extensions_off)
     pace = Pace(
         concurrency=settings.provider_concurrency,
         longest_call_s=settings.provider_timeout_s + CALL_MARGIN_S,
@@ -212,6 +246,10 @@ def participant_service(parts: Parts, name: str) -> ParticipantService:
         pace,
         parts.telemetry.tracing,
     )
+    if name not in PARTICIPANTS:
+        own = kit_storage(name, parts.database(name), parts.rng)
+        return kit_service(made_with, own, kit_participant(name))
+    storage = postgresql_storage(name, parts.database(name), parts.rng)
     if name == PAYMENT:
         return payment_service(made_with, storage, parts.payment_gateway())
     if name == SHIPPING:
@@ -228,13 +266,25 @@ async def migrate(settings: Settings, installation: UUID | None = None) -> dict[
     Returns:
         The revisions applied, by service.
     """
-    urls = {name: url for name in SERVICES if (url := settings.database_url_of(name)) is not None}
+    services = services_of(settings)
+    urls = {name: url for name in services if (url := settings.database_url_of(name)) is not None}
     if not urls:
         raise Failure(f"{PREFIX}DATABASE_URL must be set to a PostgreSQL URL")
     try:
         await asyncio.to_thread(agreed, urls, installation)
-        applied = {name: await migrate_async(name, url) for name, url in urls.items()}
+        applied = {name: await _migrated(name, url) for name, url in urls.items()}
         await asyncio.to_thread(identify, urls, installation)
     except MigrationFailed as error:
         raise Failure(str(error)) from None
     return applied
+
+
+async def _migrated(service: str, url: str) -> tuple[str, ...]:
+    applied = [await migrate_async(history, url) for history in histories(service)]
+    return tuple(revision for each in applied for revision in each)
+
+
+def services_of(settings: Settings) -> tuple[str, ...]:
+    """Every service of this installation that has a schema."""
+    more = [name for name in participant_names(settings.extensions_off) if name not in SERVICES]
+    return (*SERVICES, *more)

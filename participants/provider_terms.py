@@ -73,3 +73,16 @@ def judge(error: BaseException | None) -> CallResult:
     if isinstance(error, ProviderUnavailable):
         return CallResult.FAILED
     return CallResult.ABANDONED
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLimits:
+    """What a client of a provider has to keep to.
+
+    Attributes:
+        timeout_s: seconds within which every call ends, whatever happens.
+        concurrency: most calls that are under way at once.
+    """
+
+    timeout_s: float
+    concurrency: int

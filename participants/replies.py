@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -74,12 +75,14 @@ class Sender:
 
     app_id: str
     new_id: NewId
+    outcomes: Mapping[str, type[OutcomeEvent]] = field(default_factory=lambda: OUTCOMES)
+    """The events that it may send, by type."""
 
     def message(self, outcome: StoredOutcome, received: Received, now: datetime) -> Message:
         """The outcome in answer to a delivery: the same event id always, a message id of its own (M1)."""
         return stored_event_message(
             outcome.type,
-            OUTCOMES[outcome.type].key,
+            self.outcomes[outcome.type].key,
             outcome.body,
             received.saga_id,
             self.new_id(),

@@ -24,10 +24,8 @@ from orchestrator.core.timers import Observed, StayAsItIs
 from orchestrator.dead_letters.collector import Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, Work
-from participants import provider_plan, provider_verdicts
+from participants import own_effects, provider_plan, provider_verdicts
 from participants.fence import TABLE
-from participants.inventory import handlers
-from simulation import stand_in
 from simulation.facts import Decided
 from simulation.patches import Patch, applied
 from simulation.stage_probes import stage_rules
@@ -248,10 +246,8 @@ PROBES: Final = (
     Patch(Engine, "_record", _record),
     Patch(timers, "look", _look),
     Patch(provider_plan, "move_for", _move_for),
-    Patch(handlers, "move_for", _move_for),
-    Patch(stand_in, "move_for", _move_for),
-    Patch(handlers, "ruling_on", _ruling_on),
-    Patch(stand_in, "ruling_on", _ruling_on),
+    Patch(own_effects, "move_for", _move_for),
+    Patch(own_effects, "ruling_on", _ruling_on),
     Patch(provider_verdicts, "ruling_on", _ruling_on),
     Patch(consumer, "after_failure", _after_failure),
     Patch(Hops, "postpone", _postpone),

@@ -16,10 +16,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from contracts.commands import SettleStep
+from contracts.envelope import Direction
 from contracts.events import Effect, OutcomeEvent, StepRefused, StepSettled
 from contracts.samples import sample
-from messaging.compose import stored_event_message
 from messaging.consumer import Consumer, Failed, Hops
 from messaging.errors import PermanentFailure, TransientFailure
 from messaging.identifiers import NewId
@@ -28,14 +27,13 @@ from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.definition import BRANCH, SagaDefinition, Step
 from participants.commands import Received, Work, Works
-from participants.fence import Move, State
-from participants.gate import check_not_expired, check_same_order, move_for, opened
-from participants.inventory.handlers import INVENTORY_RULINGS
+from participants.fence import State
+from participants.gate import opened
 from participants.ledger import Ledger, LedgerRow, LedgerTransaction, StoredOutcome
-from participants.replies import identity, refused, stored
+from participants.own_effects import OwnEffects
+from participants.replies import identity, stored
 from participants.retention import advance
 from participants.service import Deployment, ParticipantService, Storage
-from participants.verdicts import LEADS_TO, accept, accepted_before, denial, refuse, ruling_on
 from simulation.process import Host
 from simulation.weather import Chance, Fault
 
@@ -82,7 +80,7 @@ class Offers:
         events: list[type[OutcomeEvent]] = [StepRefused, StepSettled]
         for step in self.steps.values():
             events += step.events()
-        self.keys: Mapping[str, str] = {event.__name__: event.key for event in events}
+        self.events: Mapping[str, type[OutcomeEvent]] = {event.__name__: event for event in events}
 
     def step(self, piece: str) -> Step | None:
         """The step of a piece of work; None for one that no definition has."""
@@ -104,14 +102,14 @@ def _work_of(step: Step) -> Work:
     )
 
 
-class StandIn:
+class StandIn(OwnEffects):
     """Serves batches of commands."""
 
     def __init__(self, offers: Offers, outside: Outside, host: Host, new_id: NewId) -> None:
+        super().__init__(offers.name, offers.works, new_id, offers.events)
         self._offers = offers
         self._outside = outside
         self._host = host
-        self._new_id = new_id
 
     async def __call__(
         self, transaction: LedgerTransaction, deliveries: Sequence[Delivery]
@@ -134,28 +132,21 @@ class StandIn:
             except (PermanentFailure, TransientFailure) as failure:
                 failures.append(Failed(one.delivery, failure))
             else:
-                answers.append(self._message(outcome, one, now))
+                answers.append(self._sender.message(outcome, one, now))
         transaction.save(ledger.changed)
         transaction.send(answers)
         return failures
 
     def _serve(self, received: Received, ledger: Ledger, now: datetime) -> StoredOutcome:
-        row = ledger.get(received.saga_id, received.step)
-        check_not_expired(row, received, ledger.low_water_mark)
-        command = received.command
-        if isinstance(command, SettleStep):
-            return self._judge(received, command, row, ledger, now)
-        move = move_for(row, received)
-        if move is Move.REPEAT and row is not None:
-            outcome = row.outcome(received.direction)
-            assert outcome is not None
-            return outcome
-        if move is Move.REFUSE:
-            return refused(received)
+        told = self._told_by_the_ledger(received, ledger, now)
+        if told is not None:
+            return told
         self._check_possible(received)
-        if move is Move.ACT:
+        if received.direction is Direction.FORWARD:
             return self._act(received, ledger, now)
-        return self._undo(received, row, ledger, now)
+        row = ledger.get(received.saga_id, received.step)
+        assert row is not None
+        return self._undid(row, self._undone(received, Effect.UNDONE), ledger, now)
 
     def _check_possible(self, received: Received) -> None:
         """Raises what is wrong with the world just now."""
@@ -170,66 +161,28 @@ class StandIn:
         step = self._offers.step(received.step)
         if step is None:
             raise PermanentFailure("unknown_step", f"{received.step} is none that anybody does here")
-        rejection = step.rejection
-        no = rejection is not None and self._outside.says_no(received.saga_id, received.step)
-        event = (
-            answer(rejection, received) if no and rejection is not None else answer(step.success, received)
-        )
-        outcome = stored(event, self._new_id())
+        no = step.rejection is not None and self._outside.says_no(received.saga_id, received.step)
+        said = step.rejection if no and step.rejection is not None else step.success
         work = self._offers.work(type(received.command).__name__)
-        row = opened(received, work, State.REJECTED if no else State.DONE, now)
-        ledger.put(replace(row, forward=outcome))
-        return outcome
+        return self._did(received, work, answer(said, received), ledger, now, {})
 
-    def _undo(
+    def _bury(
         self, received: Received, row: LedgerRow | None, ledger: Ledger, now: datetime
     ) -> StoredOutcome:
-        """What is there is undone (P3); what is not never will be (P4)."""
+        """P4; even that cannot be done while something is wrong with the world."""
+        self._check_possible(received)
+        work = received.work
+        assert work is not None
+        row = row or opened(received, work, State.TOMBSTONE, now)
+        outcome = self._undone(received, Effect.NOTHING)
+        ledger.put(replace(row, state=State.TOMBSTONE, compensation=outcome, updated_at=now))
+        return outcome
+
+    def _undone(self, received: Received, effect: Effect) -> StoredOutcome:
         work = received.work
         assert work is not None
         assert work.undone is not None
-        held = row is not None and row.state is State.DONE
-        event = answer(work.undone, received, effect=Effect.UNDONE if held else Effect.NOTHING)
-        outcome = stored(event, self._new_id())
-        row = row or opened(received, work, State.TOMBSTONE, now)
-        state = State.UNDONE if held else State.TOMBSTONE
-        ledger.put(replace(row, state=state, compensation=outcome, updated_at=now))
-        return outcome
-
-    def _judge(
-        self,
-        received: Received,
-        command: SettleStep,
-        row: LedgerRow | None,
-        ledger: Ledger,
-        now: datetime,
-    ) -> StoredOutcome:
-        """S19: as inventory does, for here as well the ledger knows everything."""
-        check_same_order(row, received)
-        before = accepted_before(row, command)
-        if before is not None:
-            return before
-        ruling = ruling_on(INVENTORY_RULINGS, row, command)
-        if ruling not in LEADS_TO:
-            return refuse(received, command, denial(row), self._new_id())
-        judged, said = accept(row, received, command, LEADS_TO[ruling], now, self._new_id())
-        ledger.put(judged)
-        return said
-
-    def _message(self, outcome: StoredOutcome, received: Received, now: datetime) -> Message:
-        return stored_event_message(
-            outcome.type,
-            self._offers.keys[outcome.type],
-            outcome.body,
-            received.saga_id,
-            self._new_id(),
-            outcome.event_id,
-            now,
-            self._offers.name,
-            mandatory=True,
-            causation_id=received.delivery.message_id,
-            traceparent=received.traceparent,
-        )
+        return stored(answer(work.undone, received, effect=effect), self._new_id())
 
 
 def answer(model: type[OutcomeEvent], received: Received, **said: Any) -> OutcomeEvent:

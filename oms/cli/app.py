@@ -12,8 +12,10 @@ from oms.cli import (
     bench,
     conformance,
     dead_letters,
+    extensions,
     installation,
     jobs,
+    new,
     orders,
     orphans,
     output,
@@ -56,6 +58,8 @@ app.add_typer(tokens.commands)
 app.add_typer(installation.commands)
 app.add_typer(orphans.commands)
 whole.add_to(app)
+extensions.add_to(app)
+app.add_typer(new.commands, rich_help_panel="Whole system")
 prune.add_to(app)
 simulate.add_to(app)
 bench.add_to(app)

@@ -16,22 +16,29 @@ INTERRUPTED: Final = 130
 USAGE: Final = 2
 FAILED: Final = 1
 
-_FOR_PEOPLE: Final[dict[str, tuple[str, ...]]] = {
-    "oms.settings": ("InvalidSettings", "MissingSettings"),
-    "oms.servers.child": ("ServerError",),
-    "migrations.run": ("MigrationFailed",),
-    "orchestrator.core.definition": ("InvalidDefinition",),
-    "messaging.certificates": ("UnusableAuthorities",),
-    "messaging.proxies": ("InvalidProxy",),
-    "messaging.unit_of_work": ("StorageUnavailable",),
-    "messaging.sessions": ("UnfitDatabase",),
-    "messaging.transport": ("BrokerUnavailable", "TopologyMismatch"),
-    "messaging.rabbitmq.connection": ("BrokerError",),
-    "participants.provider_http": ("InvalidProviderUrl",),
-    "psycopg": ("OperationalError",),
-    "psycopg.errors": ("InsufficientPrivilege",),
-}
-"""Errors whose message is meant for a person, by module: one that is not loaded cannot have raised."""
+_FOR_PEOPLE: Final[frozenset[str]] = frozenset(
+    {
+        "oms.settings.InvalidSettings",
+        "oms.settings.MissingSettings",
+        "oms.servers.child.ServerError",
+        "migrations.run.MigrationFailed",
+        "orchestrator.core.soundness.InvalidDefinition",
+        "messaging.certificates.UnusableAuthorities",
+        "messaging.proxies.InvalidProxy",
+        "messaging.unit_of_work.StorageUnavailable",
+        "messaging.sessions.UnfitDatabase",
+        "messaging.transport.BrokerUnavailable",
+        "messaging.transport.TopologyMismatch",
+        "messaging.rabbitmq.connection.BrokerError",
+        "participants.provider_http.InvalidProviderUrl",
+        "psycopg.OperationalError",
+        "psycopg.errors.InsufficientPrivilege",
+    }
+)
+"""Errors whose message is meant for a person, by where they are defined."""
+
+_HOUSE: Final = "oms."
+"""Beneath which all our packages are once they are installed."""
 
 
 def report(error: BaseException) -> int:
@@ -63,12 +70,8 @@ def _said(error: BaseException) -> str:
 
 
 def _is_for_people(error: BaseException) -> bool:
-    return any(
-        isinstance(error, getattr(sys.modules[module], name, ()))
-        for module, names in _FOR_PEOPLE.items()
-        if module in sys.modules
-        for name in names
-    )
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    return not _FOR_PEOPLE.isdisjoint(names | {name.removeprefix(_HOUSE) for name in names})
 
 
 def _usage(error: typer.TyperException) -> str:

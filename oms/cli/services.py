@@ -65,14 +65,20 @@ def orchestrator() -> None:
 
 
 def _known(name: str) -> str:
-    if name not in PARTICIPANTS:
-        raise typer.BadParameter(f"one of {', '.join(PARTICIPANTS)}")
+    from oms.installed_participants import participant_names
+
+    names = participant_names(_settings().extensions_off)
+    if name not in names:
+        raise typer.BadParameter(f"one of {', '.join(names)}")
     return name
 
 
 def participant(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", callback=_known, help=f"One of {', '.join(PARTICIPANTS)}.")
+        str,
+        typer.Argument(
+            metavar="NAME", callback=_known, help=f"{', '.join(PARTICIPANTS)}, or an installed one."
+        ),
     ],
 ) -> None:
     """Run one participant."""

@@ -6,7 +6,7 @@ and every batch is a transaction that looks again at what it removes.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,9 +49,19 @@ class Outlook:
 class Retention:
     """One service's retention. Every method raises StorageUnavailable in the database's trouble."""
 
-    def __init__(self, unit_of_work: UnitOfWork[RetentionTransaction], new_id: NewId) -> None:
+    def __init__(
+        self,
+        unit_of_work: UnitOfWork[RetentionTransaction],
+        new_id: NewId,
+        participants: Sequence[str] = PARTICIPANTS,
+    ) -> None:
+        """
+        Args:
+            participants: who is told of the mark: all whose work some saga may have asked for.
+        """
         self._unit_of_work = unit_of_work
         self._new_id = new_id
+        self._participants = tuple(participants)
 
     async def look(self, keep: Keep) -> Outlook:
         """What `advance` would let go of now. Changes nothing."""
@@ -63,7 +73,7 @@ class Retention:
 
     async def advance(self, keep: Keep, actor: Actor) -> Outlook:
         """Raise the mark and tell the participants, in one transaction with the audit entry (D6)."""
-        audit_id, message_ids = self._new_id(), [self._new_id() for _ in PARTICIPANTS]
+        audit_id, message_ids = self._new_id(), [self._new_id() for _ in self._participants]
 
         async def work(transaction: RetentionTransaction) -> Outlook:
             now = await transaction.now()
@@ -76,7 +86,7 @@ class Retention:
             transaction.send(
                 [
                     instruction_message(instruction, name, message_id, now, ORCHESTRATOR)
-                    for name, message_id in zip(PARTICIPANTS, message_ids, strict=True)
+                    for name, message_id in zip(self._participants, message_ids, strict=True)
                 ]
             )
             transaction.add_audit(_audit(audit_id, now, actor, keep, outlook))

@@ -14,7 +14,6 @@ from contracts.commands import (
     ReserveInventory,
     SettleStep,
 )
-from contracts.envelope import Direction
 from contracts.events import (
     Effect,
     InventoryReducedEvent,
@@ -28,24 +27,13 @@ from messaging.errors import PermanentFailure
 from messaging.identifiers import NewId
 from messaging.transport import Delivery, Message
 from participants.commands import Received, Work, Works
-from participants.fence import Move, State
-from participants.gate import check_not_expired, check_same_order, move_for, opened
+from participants.fence import State
 from participants.inventory.stock import UNKNOWN_SKU, Lines, Shelf, lines_of
 from participants.inventory.storage import InventoryTransaction
 from participants.ledger import Ledger, LedgerRow, StoredOutcome
-from participants.replies import Sender, identity, nothing_to_undo, refused, stored, undone
+from participants.own_effects import OwnEffects
+from participants.replies import identity, undone
 from participants.retention import advance
-from participants.verdicts import (
-    LEADS_TO,
-    RULINGS,
-    Ruling,
-    Rulings,
-    accept,
-    accepted_before,
-    denial,
-    refuse,
-    ruling_on,
-)
 
 RESERVE: Final = Work(
     ReserveInventory,
@@ -57,24 +45,12 @@ RESERVE: Final = Work(
 COMMIT: Final = Work(CommitInventory, InventoryReducedEvent)
 WORKS: Final = Works((RESERVE, COMMIT))
 
-_NOT_HERE: Final = (State.DONE, State.TOMBSTONE)
-INVENTORY_RULINGS: Final[Rulings] = {
-    (direction, verdict): {
-        state: ruling
-        for state, ruling in cells.items()
-        if not (direction is Direction.COMPENSATING and state in _NOT_HERE and ruling is not Ruling.AGREE)
-    }
-    for (direction, verdict), cells in RULINGS.items()
-}
-"""What is held here can be released here, and what was never held cannot be: no verdict replaces that."""
 
-
-class InventoryHandler:
+class InventoryHandler(OwnEffects):
     """Reserves, releases and reduces stock: effects in its own database, so nothing is ever unknown."""
 
     def __init__(self, new_id: NewId) -> None:
-        self._new_id = new_id
-        self._sender = Sender(INVENTORY, new_id)
+        super().__init__(INVENTORY, WORKS, new_id)
 
     async def __call__(
         self, transaction: InventoryTransaction, deliveries: Sequence[Delivery]
@@ -106,25 +82,17 @@ class InventoryHandler:
 
     def _serve(self, received: Received, ledger: Ledger, shelf: Shelf, now: datetime) -> StoredOutcome:
         """One command: changes ledger and shelf, or raises and changes nothing."""
-        row = ledger.get(received.saga_id, received.step)
-        check_not_expired(row, received, ledger.low_water_mark)
+        told = self._told_by_the_ledger(received, ledger, now)
+        if told is not None:
+            return told
         command = received.command
-        if isinstance(command, SettleStep):
-            return self._judge(received, command, row, ledger, now)
-        move = move_for(row, received)
-        if move is Move.REPEAT and row is not None:
-            outcome = row.outcome(received.direction)
-            assert outcome is not None
-            return outcome
-        if move is Move.REFUSE:
-            return refused(received)
         if isinstance(command, ReserveInventory):
             return self._reserve(received, command, ledger, shelf, now)
         if isinstance(command, CommitInventory):
             return self._reduce(received, command, ledger, shelf, now)
-        if move is Move.UNDO and row is not None:
-            return self._release(row, ledger, shelf, now)
-        return self._bury(received, row, ledger, now)
+        row = ledger.get(received.saga_id, received.step)
+        assert row is not None
+        return self._release(row, ledger, shelf, now)
 
     def _reserve(
         self, received: Received, command: ReserveInventory, ledger: Ledger, shelf: Shelf, now: datetime
@@ -142,28 +110,15 @@ class InventoryHandler:
             event = InventoryRejectedEvent(
                 **identity(received), code=shortage.code, message=message, skus=shortage.skus
             )
-        outcome = stored(event, self._new_id())
-        held = shortage is None
-        row = opened(received, RESERVE, State.DONE if held else State.REJECTED, now)
-        ledger.put(replace(row, forward=outcome, details=_details(lines) if held else {}))
-        return outcome
+        details = _details(lines) if shortage is None else {}
+        return self._did(received, RESERVE, event, ledger, now, details)
 
     def _release(self, row: LedgerRow, ledger: Ledger, shelf: Shelf, now: datetime) -> StoredOutcome:
         """P3: give back what this saga's own row says is held."""
         lines = _held(row)
         shelf.release(lines)
         outcome = undone(RESERVE, row, self._new_id(), effect=Effect.UNDONE, lines=_items(lines))
-        ledger.put(replace(row, state=State.UNDONE, compensation=outcome, updated_at=now))
-        return outcome
-
-    def _bury(
-        self, received: Received, row: LedgerRow | None, ledger: Ledger, now: datetime
-    ) -> StoredOutcome:
-        """P4: nothing was held; leave a tombstone, so that nothing ever will be."""
-        row = row or opened(received, RESERVE, State.TOMBSTONE, now)
-        outcome = nothing_to_undo(RESERVE, row, self._new_id())
-        ledger.put(replace(row, state=State.TOMBSTONE, compensation=outcome, updated_at=now))
-        return outcome
+        return self._undid(row, outcome, ledger, now)
 
     def _reduce(
         self, received: Received, command: CommitInventory, ledger: Ledger, shelf: Shelf, now: datetime
@@ -177,30 +132,7 @@ class InventoryHandler:
         for row in reservations:
             ledger.put(replace(row, state=State.CONSUMED, updated_at=now))
         event = InventoryReducedEvent(**identity(received), lines=_items(lines))
-        outcome = stored(event, self._new_id())
-        row = opened(received, COMMIT, State.DONE, now)
-        ledger.put(replace(row, forward=outcome, details=_details(lines)))
-        return outcome
-
-    def _judge(
-        self,
-        received: Received,
-        command: SettleStep,
-        row: LedgerRow | None,
-        ledger: Ledger,
-        now: datetime,
-    ) -> StoredOutcome:
-        """S19: here the ledger knows everything, so a verdict is accepted only where the ledger agrees."""
-        check_same_order(row, received)
-        before = accepted_before(row, command)
-        if before is not None:
-            return before
-        ruling = ruling_on(INVENTORY_RULINGS, row, command)
-        if ruling not in LEADS_TO:
-            return refuse(received, command, denial(row), self._new_id())
-        judged, answer = accept(row, received, command, LEADS_TO[ruling], now, self._new_id())
-        ledger.put(judged)
-        return answer
+        return self._did(received, COMMIT, event, ledger, now, _details(lines))
 
 
 def _skus(ledger: Ledger, received: Sequence[Received]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector, replay
 from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
-from participants import provider_consumer, provider_work, replies
+from participants import own_effects, provider_consumer, provider_work, replies
 from participants.fence import Move
 from participants.inventory import handlers
 from participants.inventory.stock import Shelf, StockLevel
@@ -165,7 +165,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "P4 tombstone",
         "a compensation without an effect leaves no trace",
         (
-            Patch(handlers.InventoryHandler, "_bury", mutants.nothing_is_buried),
+            Patch(own_effects.OwnEffects, "_bury", mutants.nothing_is_buried),
             Patch(Planner, "_bury", mutants.nothing_is_buried),
         ),
         known=1,
@@ -209,7 +209,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "P7 behind the mark",
         "a command without a row is new work, however old its saga is",
         (
-            Patch(handlers, "check_not_expired", mutants.always(value=None)),
+            Patch(own_effects, "check_not_expired", mutants.always(value=None)),
             Patch(provider_consumer, "check_not_expired", mutants.always(value=None)),
         ),
         adjust=settings.with_days_that_go_by,

@@ -25,6 +25,7 @@ ORCHESTRATOR: Final[Mapping[str, tuple[str, ...]]] = {
         "storage",
         "store",
         "tables",
+        "walk",
         "dead_letters.causes",
         "dead_letters.collector",
         "dead_letters.rows",
@@ -44,6 +45,7 @@ PARTICIPANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "fence",
         "gate",
         "ledger",
+        "own_effects",
         "provider_plan",
         "provider_terms",
         "provider_verdicts",
@@ -62,7 +64,7 @@ PARTICIPANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "retention",
         "tables",
     ),
-    "users": ("inventory", "payment", "sandbox", "service", "shipping"),
+    "users": ("inventory", "kit", "payment", "sandbox", "service", "shipping"),
 }
 """core ← runtime ← users."""
 

@@ -55,6 +55,14 @@ NOT_RUN: Final = {
     ): "tests/system/test_least_privilege.py, too",
     ("docs/participants.md", "oms stock set SKU-1 1000000"): "tests/system/test_conformance.py runs the same",
     (
+        "examples/enrolment/README.md",
+        'pip install . ".[test]"',
+    ): "tests/system/test_installed_extensions.py does the same in an environment of its own",
+    (
+        "examples/enrolment/README.md",
+        "curl -i http://127.0.0.1:8000/sagas/enrolment -H 'Content-Type: application/json' \\",
+    ): "a saga of that environment",
+    (
         "docs/sagas.md",
         "curl -i http://127.0.0.1:8000/sagas/enrolment -H 'Content-Type: application/json' \\",
     ): "a saga of the reader's own; tests/integration/test_http_sagas.py starts one in the same way",

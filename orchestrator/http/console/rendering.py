@@ -26,6 +26,8 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+_HERE: Final = __name__.rpartition(".")[0]
+
 _KINDS: Final[Mapping[str, str]] = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
@@ -38,7 +40,7 @@ class StaticFiles:
     """The console's own files, held in memory; an address changes with its content."""
 
     def __init__(self) -> None:
-        folder = files("orchestrator.http.console") / "static"
+        folder = files(_HERE) / "static"
         self._contents = {name: (folder / name).read_bytes() for name in _KINDS}
 
     def address(self, name: str) -> str:
@@ -60,7 +62,7 @@ class Renderer:
     def __init__(self, static: StaticFiles, version: str, now: Callable[[], datetime]) -> None:
         self._now = now
         self._environment = Environment(
-            loader=PackageLoader("orchestrator.http.console"),
+            loader=PackageLoader(_HERE),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

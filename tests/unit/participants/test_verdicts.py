@@ -7,8 +7,9 @@ import pytest
 from contracts.commands import Verdict
 from contracts.envelope import Direction
 from participants.fence import State
-from participants.inventory.handlers import INVENTORY_RULINGS, RESERVE, WORKS
+from participants.inventory.handlers import RESERVE, WORKS
 from participants.ledger import LedgerRow
+from participants.own_effects import OWN_RULINGS
 from participants.verdicts import (
     LEADS_TO,
     RULINGS,
@@ -55,7 +56,7 @@ def test_a_forward_verdict_never_leaves_a_call_open() -> None:
 
 
 def test_inventory_never_asks_anybody_and_never_writes_off_what_it_holds() -> None:
-    for (direction, _), rulings in INVENTORY_RULINGS.items():
+    for (direction, _), rulings in OWN_RULINGS.items():
         for state in set(STATES) - PROVIDERS_ALONE:
             ruling = rulings.get(state, Ruling.DENY)
             assert ruling is Ruling.DENY or ruling in LEADS_TO

@@ -1,0 +1,1 @@
+"""A student enrols: seats and a library card side by side, the dean's approval, then it is final."""

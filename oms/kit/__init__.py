@@ -1,0 +1,84 @@
+"""For people who extend: all that a saga, a participant or a client of a provider needs to import.
+
+What stands in `__all__` here and in the modules of this package is promised: the first number of
+`KIT_VERSION` rises when something of it goes. Everything else beneath `oms` may change at any time.
+
+- A **saga** is a `SagaDefinition`, given by an entry point in the group ``oms.sagas``.
+- A **participant** is a `Participant`, given in the group ``oms.participants`` under its own name.
+- `oms.kit.providers`: payment gateways and carriers. `oms.kit.migrations`: tables. `oms.kit.testing`: tests.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.commands import Command
+from contracts.events import CompensationOutcome, Effect, Event, OutcomeEvent, Rejection
+from contracts.limits import Amount, Code, Line, Name, Quantity, Reference, Text
+from contracts.orders import SENSITIVE
+from messaging.errors import PermanentFailure, TransientFailure
+from orchestrator.core.definition import (
+    Announcement,
+    Compensation,
+    ForEach,
+    Group,
+    Labels,
+    OnDeadline,
+    Results,
+    SagaDefinition,
+    SignalBody,
+    Step,
+    StepKind,
+    StepPolicy,
+    Wait,
+    no_arguments,
+)
+from orchestrator.core.soundness import InvalidDefinition
+from participants.kit.participant import InvalidParticipant, Participant
+from participants.kit.work import Work
+
+KIT_VERSION: Final = "1.0"
+"""Of what this package promises; the second number rises with what is added."""
+
+__all__ = [
+    "KIT_VERSION",
+    "SENSITIVE",
+    "Amount",
+    "Announcement",
+    "BaseModel",
+    "Code",
+    "Command",
+    "Compensation",
+    "CompensationOutcome",
+    "ConfigDict",
+    "Effect",
+    "Event",
+    "Field",
+    "ForEach",
+    "Group",
+    "InvalidDefinition",
+    "InvalidParticipant",
+    "Labels",
+    "Line",
+    "Name",
+    "OnDeadline",
+    "OutcomeEvent",
+    "Participant",
+    "PermanentFailure",
+    "Quantity",
+    "Reference",
+    "Rejection",
+    "Results",
+    "SagaDefinition",
+    "SignalBody",
+    "Step",
+    "StepKind",
+    "StepPolicy",
+    "Text",
+    "TransientFailure",
+    "Wait",
+    "Work",
+    "no_arguments",
+]

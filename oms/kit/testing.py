@@ -1,0 +1,73 @@
+"""Tests of a saga and of a participant: the saga walked through by hand, the participant on a stage."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from messaging.outbox import Outbox
+from messaging.postgresql import SqlUnitOfWork, create_engine
+from messaging.transport import Confirm, Message
+from migrations.run import histories_of_kit, migrate_async
+from oms.embedded import EmbeddedPostgres
+from orchestrator.walk import NotAwaited, Walk
+from participants.kit.memory import MemoryUnitOfWork
+from participants.kit.participant import Participant
+from participants.kit.stage import Stage, StagedSaga
+from participants.kit.storage import transaction_in
+
+__all__ = ["NotAwaited", "Stage", "StagedSaga", "Walk", "in_memory", "on_postgresql"]
+
+
+@asynccontextmanager
+async def in_memory(participant: Participant) -> AsyncIterator[Stage]:
+    """The participant with its tables in memory, made from its MetaData: quick, as far as SQLite goes.
+
+    What is PostgreSQL's own (its types, ``ON CONFLICT``, locks) wants `on_postgresql`.
+    """
+    unit_of_work = MemoryUnitOfWork(participant)
+    try:
+        yield Stage(participant, unit_of_work)
+    finally:
+        unit_of_work.close()
+
+
+@asynccontextmanager
+async def on_postgresql(participant: Participant, url: str | None = None) -> AsyncIterator[Stage]:
+    """The participant on a real PostgreSQL, its tables made by its migrations.
+
+    Args:
+        url: ``postgresql+psycopg://...`` of a database; None starts a server for the time of the block.
+    """
+    async with AsyncExitStack() as exits:
+        url = url or await _server(exits)
+        for history in histories_of_kit(participant.name, participant.migrations):
+            await migrate_async(history, url)
+        engine = create_engine(url, 2)
+        exits.push_async_callback(engine.dispose)
+        outbox, rng = Outbox(_Nowhere()), random.SystemRandom()
+        transaction = transaction_in(participant.name)
+        yield Stage(participant, SqlUnitOfWork(engine, transaction, outbox, rng, patience_s=10))
+
+
+async def _server(exits: AsyncExitStack) -> str:
+    folder = Path(tempfile.mkdtemp(prefix="oms-kit-"))
+    exits.callback(shutil.rmtree, folder, ignore_errors=True)
+    return (await exits.enter_async_context(EmbeddedPostgres(folder / "postgres"))).url
+
+
+class _Nowhere:
+    """There is no broker: what was sent stays in the outbox."""
+
+    room: Final = 0
+
+    def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
+        """Send nothing."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
