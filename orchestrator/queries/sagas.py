@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    Boolean,
-    ColumnElement,
     Row,
     Select,
     Text,
-    and_,
     cast,
-    func,
-    literal_column,
-    or_,
     select,
 )
 
-from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
 from orchestrator.codec import Unreadable, check_fits, read_saga
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
@@ -31,6 +24,7 @@ from orchestrator.queries.masking import masking_of
 from orchestrator.queries.paging import KEY, Page, numbered, read_page
 from orchestrator.queries.pieces import input_of, step_views, wait_views
 from orchestrator.queries.reader import Reader
+from orchestrator.queries.saga_filter import SagaFilter, selections
 from orchestrator.queries.views import (
     FailureView,
     HistoryList,
@@ -50,9 +44,6 @@ MAX_HISTORY: Final = 1000
 
 _MOST_ENTRIES: Final = 2**31 - 1
 """Versions are no larger than the database's integers."""
-
-ANY, NONE = "any", "none"
-"""Of the incident filter: at least one, or none at all."""
 
 SAGA_COLUMNS: Final = (
     sagas.c.saga_id,
@@ -76,25 +67,6 @@ WHOLE_SAGA: Final = (
     cast(orders.c.document, Text).label("document"),
 )
 """Columns from which `saga_of` makes a saga."""
-
-
-@dataclass(frozen=True, slots=True)
-class SagaFilter:
-    """Which sagas are wanted; several values of one filter mean "or", an empty filter means all.
-
-    Attributes:
-        incidents: kinds of open incidents, or `ANY`, or `NONE`.
-        created_after: this moment or later.
-        created_before: earlier than this moment.
-    """
-
-    statuses: tuple[Status, ...] = ()
-    steps: tuple[str, ...] = ()
-    incidents: tuple[str, ...] = ()
-    order_ids: tuple[UUID, ...] = ()
-    definitions: tuple[str, ...] = ()
-    created_after: datetime | None = None
-    created_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +194,7 @@ class SagaQueries:
     async def page(self, wanted: SagaFilter, page: Page) -> SagaList:
         """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
         items, following = await read_page(
-            self._reader, list(_branches(wanted, self._registry)), page, "s", _summary
+            self._reader, list(selections(_summaries(), wanted, self._registry)), page, "s", _summary
         )
         return SagaList(items=items, next_cursor=following)
 
@@ -366,57 +338,6 @@ def saga_of(row: Row[Any], registry: Registry) -> Saga:
 
 _FIELDS: Final = {"order_id": "subject_id", "order_status": "label"}
 """Columns that are called as they were when every saga was an order's."""
-
-
-def _branches(wanted: SagaFilter, registry: Registry) -> Iterator[Select[Any]]:
-    """One selection for the active sagas and one a result of ended ones: each has an index of its own."""
-    base = _summaries().where(*_conditions(wanted))
-    statuses = tuple(dict.fromkeys(wanted.statuses))
-    active = [status for status in statuses if status not in ENDED]
-    if not statuses:
-        yield base
-    if active:
-        yield base.where(sagas.c.ended_as.is_(None), sagas.c.status.in_(active))
-    for status in statuses:
-        for result in registry.ends_as(status) if status in ENDED else ():
-            yield base.where(sagas.c.ended_as == result, sagas.c.status == status)
-
-
-def _conditions(wanted: SagaFilter) -> Iterator[ColumnElement[bool]]:
-    if wanted.steps:
-        # An ended saga awaits no step, and the active ones have an index.
-        awaited = or_(sagas.c.step.in_(wanted.steps), _STEP_OF_BRANCH.in_(wanted.steps))
-        yield and_(sagas.c.ended_as.is_(None), awaited)
-    if wanted.incidents:
-        yield or_(*_incident_conditions(wanted.incidents))
-    if wanted.order_ids:
-        yield sagas.c.order_id.in_(wanted.order_ids)
-    if wanted.definitions:
-        yield sagas.c.definition.in_(wanted.definitions)
-    if wanted.created_after is not None:
-        yield sagas.c.created_at >= wanted.created_after
-        yield sagas.c.saga_id >= first_id_at(wanted.created_after - CLOCKS_AGREE_WITHIN)
-    if wanted.created_before is not None:
-        yield sagas.c.created_at < wanted.created_before
-        yield sagas.c.saga_id < first_id_at(wanted.created_before + CLOCKS_AGREE_WITHIN)
-
-
-_STEP_OF_BRANCH: Final = func.split_part(sagas.c.step, "[", 1)
-"""``ship`` of ``ship[2]``."""
-
-SOME_INCIDENT: Final = literal_column("sagas.incident_kinds <> '{}'::text[]", Boolean)
-NO_INCIDENT: Final = literal_column("sagas.incident_kinds = '{}'::text[]", Boolean)
-"""Literal, because the planner must see that the first is the condition of an index."""
-
-
-def _incident_conditions(incidents: tuple[str, ...]) -> Iterator[ColumnElement[bool]]:
-    kinds = [kind for kind in incidents if kind not in (ANY, NONE)]
-    if ANY in incidents:
-        yield SOME_INCIDENT
-    if NONE in incidents:
-        yield NO_INCIDENT
-    if kinds:
-        yield and_(SOME_INCIDENT, sagas.c.incident_kinds.overlap(kinds))
 
 
 def _summaries() -> Select[Any]:

@@ -614,3 +614,15 @@ async def test_sagas_are_listed_by_definition_and_by_the_step_of_a_branch(any_of
     ):
         listed = await any_of.http.get("/admin/sagas", params=query, headers=ADMIN)
         assert [each["definition"] for each in listed.json()["items"]] == expected
+
+
+async def test_sagas_are_listed_by_each_of_the_pieces_that_they_await_at_once(any_of: AnySaga) -> None:
+    any_of.stand_in.holds = {JoinCourse}
+    at_the_dean = await any_of.at_the_dean(courses=("algebra", "botany"))
+    await any_of.signal(at_the_dean, YES)
+    saga = await any_of.once(at_the_dean, lambda found: len(found["awaits"]) == 2)
+    for step in (*saga["awaits"], "join"):
+        listed = await any_of.http.get("/admin/sagas", params={"step": step}, headers=ADMIN)
+        assert [each["saga_id"] for each in listed.json()["items"]] == [saga["saga_id"]]
+    listed = await any_of.http.get("/admin/sagas", params={"step": "nowhere"}, headers=ADMIN)
+    assert listed.json()["items"] == []

@@ -28,7 +28,7 @@ from orchestrator.queries import dead_letters as dead_letter_queries
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.orders import OrderFilter
 from orchestrator.queries.paging import Page
-from orchestrator.queries.sagas import SagaFilter
+from orchestrator.queries.saga_filter import SagaFilter
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from tests.conftest import migrate_all
@@ -134,6 +134,11 @@ LISTS: Final[Mapping[str, Look]] = {
     "sagas without incidents": sagas(incidents=("none",)),
     "sagas at a step": sagas(steps=("charge",)),
     "sagas at no step": sagas(steps=("nowhere",)),
+    "sagas of the usual definition": sagas(definitions=("order_fulfillment",)),
+    "sagas of a rare definition": sagas(definitions=("enrolment",)),
+    "sagas of a rare definition that completed": sagas(
+        definitions=("enrolment",), statuses=(Status.COMPLETED,)
+    ),
     "the saga of an order": lambda past: sagas(order_ids=(past.order,))(past),
     "the newest sagas": sagas(created_after=LATER),
     "the oldest sagas": sagas(created_before=LONG_AGO),

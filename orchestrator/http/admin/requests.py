@@ -22,7 +22,7 @@ from orchestrator.jobs.operations import Assignment
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.jobs import JobFilter
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
-from orchestrator.queries.sagas import SagaFilter
+from orchestrator.queries.saga_filter import SagaFilter
 from orchestrator.storage import DeadLetterStatus
 
 MAX_FILTER_VALUES: Final = 20
