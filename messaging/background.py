@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from contracts.one_line import kind_and_line
 from messaging.backoff import Backoff, again
 
 log = structlog.get_logger(__name__)
@@ -69,8 +70,7 @@ class LoopState:
         """One more run has failed."""
         self.failures += 1
         self.in_a_row += 1
-        words = (str(error).splitlines() or [""])[0][:LONGEST_REASON]
-        self.reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
+        self.reason = kind_and_line(error, LONGEST_REASON)
 
 
 _RUNNING: ContextVar[LoopState | None] = ContextVar("_RUNNING", default=None)

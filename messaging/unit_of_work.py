@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from contracts.one_line import first_line
 from messaging.background import tell_failure, tell_success
 from messaging.backoff import Backoff, again
 from messaging.outbox import Outbox
@@ -161,20 +162,15 @@ class IdentifiedUnitOfWork(Generic[S]):
 def _note(run: RetryCallState) -> None:
     error = _trouble(run)
     tell_failure(error)
-    log.warning("database in trouble, trying again", error=_short(error), tries=run.attempt_number)
+    log.warning("database in trouble, trying again", error=first_line(error), tries=run.attempt_number)
 
 
 def _give_up(run: RetryCallState) -> NoReturn:
     error = _trouble(run)
-    raise StorageUnavailable(f"the database cannot be used: {_short(error)}") from error
+    raise StorageUnavailable(f"the database cannot be used: {first_line(error)}") from error
 
 
 def _trouble(run: RetryCallState) -> Exception:
     error = run.outcome.exception() if run.outcome else None
     assert isinstance(error, Exception)
     return error
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).strip()
-    return (text.splitlines() or [type(error).__name__])[0][:300]

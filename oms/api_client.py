@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from contracts.one_line import first_line
 from contracts.problems import PROBLEM_JSON
 from messaging.certificates import UnusableAuthorities, trusting, untrusted
 from messaging.proxies import InvalidProxy, proxy_for
@@ -236,13 +237,13 @@ class ApiClient:
         if why is not None:
             return Untrusted(f"cannot reach {self.url} : {why}")
         if isinstance(error, httpx.ProxyError):
-            return Unreachable(f"cannot reach {self.url} through the proxy: {_first_line(error)}")
+            return Unreachable(f"cannot reach {self.url} through the proxy: {first_line(error)}")
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             way = "does the proxy of the environment run?" if self._proxy else "is `oms run` running?"
             return Unreachable(f"cannot reach {self.url} : {way}")
         if isinstance(error, httpx.TimeoutException):
             return Unreachable(f"{self.url} does not answer in time")
-        return BrokenOff(f"{self.url} did not answer properly: {_first_line(error)}")
+        return BrokenOff(f"{self.url} did not answer properly: {first_line(error)}")
 
     def _refused(self, response: httpx.Response, document: Any) -> ApiFailure:
         """Every refusal of the API is a problem document; another has been written by somebody else."""
@@ -254,7 +255,7 @@ class ApiClient:
         said = f"{response.reason_phrase or 'an error without explanation'} ({response.status_code})"
         if response.status_code < 500:
             said = f"{self.url} does not answer as the OMS API does, but {said}: is the URL right?"
-        return NotTheApi(_first_line(said), response.status_code, _retry_after_s(response))
+        return NotTheApi(first_line(said), response.status_code, _retry_after_s(response))
 
 
 def _verifying(url: str) -> ssl.SSLContext | bool:
@@ -309,16 +310,12 @@ def _in_one_line(status: int, problem: Mapping[str, Any]) -> str:
         said.append(f"allowed now: {', '.join(map(str, allowed)) or 'nothing'}")
     if status == 401:
         said.append("give --token or OMS_ADMIN_TOKEN")
-    return _first_line(f"{'; '.join(said)} ({status})".replace("\n", " "))
+    return first_line(f"{'; '.join(said)} ({status})".replace("\n", " "))
 
 
 def _field_error(error: Mapping[str, Any]) -> str:
     pointer, detail = error.get("pointer") or "", error.get("detail") or error.get("code") or ""
     return f"{pointer}: {detail}" if pointer else str(detail)
-
-
-def _first_line(message: object) -> str:
-    return (str(message).strip().partition("\n")[0] or type(message).__name__)[:1000]
 
 
 def _given(parameters: Parameters | None) -> dict[str, Any]:

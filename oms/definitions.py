@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from contracts.one_line import first_line, kind_and_line
 from oms import extensions
 from oms.failures import Failure
 from oms.settings import Settings
@@ -95,9 +96,9 @@ def _loaded(name: str) -> object:
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise _Unusable(_first_line(error)) from None
+        raise _Unusable(first_line(error)) from None
     except BaseException as error:
-        raise _Unusable(f"it cannot be loaded: {extensions.told(error)}") from None
+        raise _Unusable(f"it cannot be loaded: {kind_and_line(error)}") from None
 
 
 def _definition(given: object, policy: StepPolicy) -> SagaDefinition:
@@ -107,7 +108,7 @@ def _definition(given: object, policy: StepPolicy) -> SagaDefinition:
     try:
         made: object = given(policy)  # type: ignore[operator]
     except BaseException as error:
-        raise _Unusable(f"it cannot be called with a StepPolicy: {extensions.told(error)}") from None
+        raise _Unusable(f"it cannot be called with a StepPolicy: {kind_and_line(error)}") from None
     if inspect.iscoroutine(made):
         made.close()
     if not isinstance(made, SagaDefinition):
@@ -117,7 +118,3 @@ def _definition(given: object, policy: StepPolicy) -> SagaDefinition:
 
 def _failure(name: str, reason: str) -> Failure:
     return Failure(f"{PREFIX}SAGA_DEFINITIONS: {name}: {reason}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:300]

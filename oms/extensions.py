@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, distributions
 from itertools import pairwise
 from typing import Any, Final
 
+from contracts.one_line import kind_and_line
 from oms.failures import Failure
 
 SAGAS: Final = "oms.sagas"
@@ -108,7 +109,7 @@ def load(extension: Extension) -> Any:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise failure(extension, f"cannot be loaded: {told(error)}") from None
+        raise failure(extension, f"cannot be loaded: {kind_and_line(error)}") from None
 
 
 def failure(extension: Extension, reason: str) -> Failure:
@@ -136,9 +137,3 @@ def made_by(group: str, name: str, off: Collection[str]) -> tuple[Extension, Cal
     if not callable(given):
         raise failure(found[name], f"is {type(given).__name__}, not a function")
     return found[name], given
-
-
-def told(error: BaseException) -> str:
-    """An error of somebody's code in one line."""
-    words = (str(error).splitlines() or [""])[0][:300]
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
+from contracts.one_line import first_line
+from messaging.sqlstates import cause_of
 from migrations.installation import MEMBERS, agreed, identities, renew
 from migrations.run import MigrationFailed
 from oms.embedded.folder_lock import FolderInUseError
@@ -29,7 +31,7 @@ async def known_installation(settings: Settings) -> UUID | None:
     try:
         return await asyncio.to_thread(agreed, urls) if urls else None
     except (MigrationFailed, DBAPIError) as error:
-        raise Failure(_first_line(error)) from None
+        raise Failure(first_line(cause_of(error))) from None
 
 
 @asynccontextmanager
@@ -52,7 +54,7 @@ async def installations(urls: Mapping[str, str]) -> dict[str, UUID | None]:
     try:
         return await asyncio.to_thread(identities, urls)
     except DBAPIError as error:
-        raise Failure(_first_line(error)) from None
+        raise Failure(first_line(cause_of(error))) from None
 
 
 async def become(urls: Mapping[str, str], identity: UUID) -> None:
@@ -60,7 +62,7 @@ async def become(urls: Mapping[str, str], identity: UUID) -> None:
     try:
         await asyncio.to_thread(renew, urls, identity)
     except (MigrationFailed, DBAPIError) as error:
-        raise Failure(_first_line(error)) from None
+        raise Failure(first_line(cause_of(error))) from None
 
 
 def _urls(settings: Settings) -> dict[str, str]:
@@ -76,8 +78,3 @@ async def _embedded(exits: AsyncExitStack, folder: Path) -> str:
     except FolderInUseError:
         server.attach()
     return server.url
-
-
-def _first_line(error: Exception) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]

@@ -15,8 +15,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.one_line import first_line
 from messaging.connecting import checked_out, connect
 from messaging.sessions import UnfitDatabase
+from messaging.sqlstates import cause_of
 from migrations.run import NewerSchema, pending_async
 from oms.failures import Failure
 from oms.installed_participants import histories
@@ -56,9 +58,9 @@ async def wait_for_database(settings: Settings, service: str) -> None:
         except DBAPIError as error:
             _fail_if_misconfigured(error, service)
             if not isinstance(error, OperationalError):
-                raise Failure(f"{shown}: {_first_line(error)}") from None
+                raise Failure(f"{shown}: {first_line(cause_of(error))}") from None
             if not said:
-                log.warning("waiting for PostgreSQL", url=shown, problem=_first_line(error))
+                log.warning("waiting for PostgreSQL", url=shown, problem=first_line(cause_of(error)))
                 said = True
             await asyncio.sleep(PAUSE_S)
         else:
@@ -116,14 +118,14 @@ async def database_trouble(database: AsyncEngine, service: str) -> str | None:
     except TimeoutError:
         return "it does not answer"
     except (DBAPIError, PoolExhausted, UnfitDatabase, OSError) as error:
-        return _first_line(error)
+        return first_line(cause_of(error))
     if missing is not None:
         return f"the tables are not there, or not for this role: {missing}"
     return "it is read-only" if read_only else None
 
 
 def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
-    text_of_error = _first_line(error)
+    text_of_error = first_line(cause_of(error))
     refused = (
         "password authentication failed",
         "does not exist",
@@ -138,8 +140,3 @@ def _fail_if_misconfigured(error: DBAPIError, service: str) -> None:
 
 def _variable(service: str) -> str:
     return f"{PREFIX}{service.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
-
-
-def _first_line(error: BaseException) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:300]

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.one_line import kind_and_line
 from contracts.routing import ORCHESTRATOR, PARTICIPANTS, PAYMENT, SHIPPING
 from messaging.background import BackgroundLoops
 from messaging.clock import StorageClock
@@ -159,7 +160,7 @@ class Parts:
         try:
             made = make(ProviderLimits(self.settings.provider_timeout_s, self.settings.provider_concurrency))
         except Exception as error:
-            raise extensions.failure(extension, f"cannot be made: {extensions.told(error)}") from None
+            raise extensions.failure(extension, f"cannot be made: {kind_and_line(error)}") from None
         if isinstance(made, Closing):
             self._exchanges.append(made)
         return made

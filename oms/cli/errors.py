@@ -9,6 +9,7 @@ from typing import Final
 
 import typer
 
+from contracts.one_line import first_line
 from oms.failures import Failure
 from oms.log_writer import flush_logs
 
@@ -61,12 +62,10 @@ def report(error: BaseException) -> int:
 
 def _said(error: BaseException) -> str:
     if _is_for_people(error):
-        return _first_line(error)
+        return first_line(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return (
-        f"unexpected {type(error).__name__}: {_first_line(error)} (OMS_LOG_LEVEL=debug shows the traceback)"
-    )
+    return f"unexpected {type(error).__name__}: {first_line(error)} (OMS_LOG_LEVEL=debug shows the traceback)"
 
 
 def _is_for_people(error: BaseException) -> bool:
@@ -77,7 +76,7 @@ def _is_for_people(error: BaseException) -> bool:
 def _usage(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     hint = f" (see `{context.command_path} --help`)" if context is not None else ""
-    return _first_line(error.format_message()) + hint
+    return first_line(error.format_message()) + hint
 
 
 def _single(error: BaseException) -> BaseException:
@@ -86,10 +85,6 @@ def _single(error: BaseException) -> BaseException:
         error = error.exceptions[0]
     wrapped = getattr(error, "orig", None)  # what the database's driver said, within SQLAlchemy's error
     return wrapped if isinstance(wrapped, Exception) else error
-
-
-def _first_line(error: object) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _say(line: str) -> None:

@@ -18,6 +18,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
+from contracts.one_line import first_line
 from oms.embedded.child import ServerError
 from oms.embedded.postgresql import EmbeddedPostgres
 from oms.failures import Failure
@@ -115,7 +116,7 @@ class Keeper:
         except TimeoutError:
             return _Trouble("it does not answer", needs_start=True)
         except (psycopg.Error, ServerError, OSError) as error:
-            return _Trouble(_first_line(error), needs_start=False)
+            return _Trouble(first_line(error), needs_start=False)
         return None
 
     def _note_that_it_works(self) -> None:
@@ -144,7 +145,7 @@ class Keeper:
         try:
             await _to_its_end(asyncio.create_task(asyncio.to_thread(_start_again, self._server)))
         except ServerError as error:
-            return _Trouble(_first_line(error), needs_start=True)
+            return _Trouble(first_line(error), needs_start=True)
         return None
 
 
@@ -171,7 +172,3 @@ async def _to_its_end(starting: asyncio.Task[None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([starting])
         raise
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

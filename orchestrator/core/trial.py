@@ -12,6 +12,7 @@ from uuid import UUID
 from contracts.envelope import Direction
 from contracts.limits import IDENTIFIER
 from contracts.models import ValidationError
+from contracts.one_line import kind_and_line
 from contracts.samples import NoSample, sample
 from contracts.works import problems_of
 from orchestrator.core.definition import (
@@ -45,7 +46,7 @@ def trial_problems(definition: SagaDefinition) -> Iterator[str]:
         try:
             given = (definition.accepted or definition.input).model_validate_json(example.model_dump_json())
         except ValidationError as error:
-            yield f"an example that was accepted cannot be read back: {_first_line(error)}"
+            yield f"an example that was accepted cannot be read back: {kind_and_line(error)}"
             return
         problems = list(_tried(definition, given))
         yield from problems
@@ -204,7 +205,7 @@ def _call(about: str, function: Callable[..., Any], *given: Any) -> tuple[Any, s
         if inspect.isawaitable(value) or inspect.isasyncgen(value):
             raise TypeError("it is async: it must return at once")
     except Exception as error:
-        return None, f"{about}: {_first_line(error)}"
+        return None, f"{about}: {kind_and_line(error)}"
     return value, ""
 
 
@@ -220,8 +221,3 @@ def called(kind: object) -> str:
     if kind is None:
         return "none"
     return kind.__name__ if isinstance(kind, type) else repr(kind)[:80]
-
-
-def _first_line(error: BaseException) -> str:
-    words = (str(error).splitlines() or [""])[0][:200]
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
