@@ -39,7 +39,7 @@ down: engine ## Stop those containers; data volumes stay
 engine:
 	@docker compose version >/dev/null 2>&1 || { echo "make: docker with compose is needed and was not found" >&2; exit 1; }
 
-.PHONY: test lint format bench documents simulate mutations chaos browser
+.PHONY: test lint format bench docs documents simulate mutations chaos browser
 test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL (ARGS for pytest)
 	@$(BIN)/python -m pytest -m "not chaos and not failover and not benchmark and not browser" \
 		$(if $(ARGS),$(ARGS),--tiers=$(TIERS) --numprocesses=$(WORKERS) --dist=loadfile)
@@ -55,6 +55,9 @@ format: setup ## Put imports and layout in order
 
 bench: setup ## Measure throughput and latency beside peers (ARGS=--quick: a first look)
 	@$(BIN)/oms bench $(ARGS)
+
+docs: setup ## Build the site of the documentation below .oms/docs/site (ARGS="--serve 8001" serves it)
+	@$(BIN)/python -m tools.site $(ARGS)
 
 documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams, proofs of rules
 	@$(BIN)/python -m oms.documents

@@ -1,0 +1,1 @@
+"""The site of the documentation: the project's own pages with search, diagrams and references."""
