@@ -72,7 +72,12 @@ def sources() -> Iterator[tuple[str, str]]:
         yield name, (ROOT / name).read_text()
 
 
-OF_THE_SITE: Final = ("tests/unit/tools/test_site.py", "tools/site/__main__.py", "tools/site/pages.py")
+OF_THE_SITE: Final = (
+    "tests/unit/tools/test_site.py",
+    "tools/site/__main__.py",
+    "tools/site/mkdocs.yml",
+    "tools/site/pages.py",
+)
 """They speak of places on the site; `make docs` checks those."""
 
 
