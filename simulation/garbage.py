@@ -14,7 +14,7 @@ from messaging.transport import Message
 from orchestrator.core.asking import awaited_command
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.registry import Registry
-from orchestrator.core.state import Awaited, Saga
+from orchestrator.core.state import Awaited, Forward, Saga
 from simulation.servers import BEGINNING
 
 _BODIES: Final = (
@@ -77,7 +77,7 @@ class Forger:
         """Send the commands of a saga that ended long ago once more."""
         definition = self._definition_of(saga)
         for piece in saga.steps:
-            if piece.name in definition:
+            if piece.name in definition and piece.forward is not Forward.PENDING:
                 self._send(definition, saga, piece.name, Direction.FORWARD)
 
     def _definition_of(self, saga: Saga) -> SagaDefinition:

@@ -92,6 +92,12 @@ def test_a_saga_that_is_no_order_goes_its_course(
     )
 
 
+def test_worlds_of_an_installed_saga_are_simulated(enrolling: Environment, tmp_path: Path) -> None:
+    done = enrolling.run("oms", "simulate", "--saga", "enrolment", "--seeds", "5", within=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no rule was broken" in done.stdout
+
+
 def test_what_oms_new_saga_writes_is_installed_tested_and_run(
     environment: Environment, database_url: str, tmp_path: Path
 ) -> None:
