@@ -19,6 +19,8 @@ from simulation.facts import Committed, Signalled
 from simulation.storage.orchestrator import HISTORY, SAGAS
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
+COME_BACK: Final = ("unknown_version",)
+"""Answers that say nothing of the signal: another replica may take it, or this one later (S13)."""
 
 
 class SignalsAreTakenOnce(Checker):
@@ -54,7 +56,7 @@ class SignalsAreTakenOnce(Checker):
         taken = self._taken.get((fact.saga_id, fact.wait))
         if fact.came in ("taken", "taken before") and taken != fact.body:
             yield str(fact.saga_id), f"{fact.body} is said to be taken for {fact.wait}, which has {taken}"
-        if fact.came not in ("taken", "taken before") and taken == fact.body:
+        if fact.came not in ("taken", "taken before", *COME_BACK) and taken == fact.body:
             yield str(fact.saga_id), f"the same signal for {fact.wait} again is refused: {fact.came}"
 
 
