@@ -1,4 +1,4 @@
-"""The services of `compose.yaml` in containers; `make containers` has made the images and a network of our own."""
+"""The services of `compose.yaml` in containers; `make containers` has made images and a network for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The services of `compose.yaml` from the image: orders go through, whatever is killed or stopped meanwhile."""
+"""The services of `compose.yaml` from the image: orders go through, whoever is killed or stopped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -63,8 +64,8 @@ def audited(engine: Podman) -> None:
 def main_process(engine: Podman, container: str) -> dict[str, str]:
     """Of the program itself: the only child of the small one that begins as number 1."""
     first = int(engine.inspect(container)["State"]["Pid"])
-    with open(f"/proc/{first}/task/{first}/children") as children:
-        return status_of(int(children.read().split()[0]))
+    children = Path(f"/proc/{first}/task/{first}/children").read_text()
+    return status_of(int(children.split()[0]))
 
 
 def running_again(engine: Podman, container: str, before: str) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m tools.containers`: makes every image that the tests in tests/containers run; `make containers` calls it."""
+"""`python -m tools.containers`: makes every image that tests/containers runs; `make containers` calls it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main() -> int:
 def _ours(say: stand_ins.Say) -> None:
     stand_ins.python(ENGINE, FOLDER)
     inside = ENGINE("run", "--rm", "--network=none", *options(), stand_ins.PYTHON, "python", "--version")
-    say(f"STAND-IN for {stand_ins.PYTHON}: Debian {stand_ins.SUITE} with Debian's {inside}, not the official image")
+    say(f"STAND-IN for {stand_ins.PYTHON}, not itself: Debian {stand_ins.SUITE} with its {inside}")
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(Build(PROJECT, IMAGE, FOLDER).run, ENGINE)
         again = threads.submit(_elsewhere().run, ENGINE)

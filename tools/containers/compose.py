@@ -1,7 +1,7 @@
-"""`compose.yaml` on this engine: each service's own words as options of `podman run`, in the order that it asks for.
+"""`compose.yaml` on this engine: each service's own words as options of `podman run`, in its order.
 
-The engine has no tool for the file here, and without systemd nothing asks its health checks regularly, so that is
-done here too. What the file says and this does not know is refused: nothing in it is passed over.
+The engine has no tool for the file here, and without systemd nothing asks its health checks regularly, so
+that is done here too. What the file says and this does not know is refused: nothing in it is passed over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 from tools.containers.podman import EngineError, Podman, options
 
 NETWORK: Final = "oms"
-_UNDONE: Final = frozenset({"image", "build", "depends_on", "deploy"})
+_UNDONE: Final = frozenset({"image", "build", "command", "depends_on", "deploy"})
 """Keys of a service that are no option of its container: read by `Compose` itself."""
 
 
@@ -43,7 +43,7 @@ class Compose:
         return [f"{service}-{number}" for number in range(1, replicas + 1)]
 
     def up(self) -> None:
-        """Start everything, each service once what it waits for is there. Raises EngineError where it is not."""
+        """Start everything, each service once what it waits for is there. Raises EngineError."""
         self.engine("network", "create", NETWORK)
         for service in self._in_order():
             for name, wait in self.services[service].get("depends_on", {}).items():
@@ -68,7 +68,7 @@ class Compose:
         return self.engine.run("healthcheck", "run", container).returncode == 0
 
     def until_healthy(self, container: str) -> None:
-        """Ask the health check as often as the file says. Raises EngineError with the log where it fails throughout."""
+        """Ask the health check until it succeeds. Raises EngineError with the log where it never does."""
         check = self.services[container.rpartition("-")[0]]["healthcheck"]
         for _ in range(int(check["retries"]) * 4):  # a machine under load is slower than compose allows for
             if self.healthy(container):
@@ -122,7 +122,8 @@ class Compose:
                 yield from (f"--security-opt={each}" for each in value)
             case "healthcheck":
                 kind, *words = value["test"]
-                yield f"--health-cmd={json.dumps(words) if kind == 'CMD' else words[0]}"  # a list has no shell
+                plain = kind == "CMD"  # a list, for which no shell is needed
+                yield f"--health-cmd={json.dumps(words) if plain else words[0]}"
                 yield "--health-interval=disable"  # asked for by hand
                 yield f"--health-timeout={value['timeout']}"
             case "hostname" | "init":

@@ -44,21 +44,24 @@ class Build:
         """Build. Raises EngineError where it fails."""
         downloads = self.cache / "pip"
         downloads.mkdir(parents=True, exist_ok=True)
-        mounts = [f"--volume={downloads}:/root/.cache/pip", *(f"--volume={each}" for each in _of_this_machine())]
+        mounts = [
+            f"--volume={downloads}:/root/.cache/pip",
+            *(f"--volume={each}" for each in _of_this_machine()),
+        ]
         given = [f"--build-arg={name}={value}" for name, value in self.arguments.items()]
         fixed = ("--isolation=chroot", "--network=host", "--pull=never", f"--timestamp={MADE_AT}")
         engine("build", *fixed, *mounts, *given, f"--tag={self.tag}", self.context)
 
 
 def made_provider(folder: Path) -> str:
-    """A wheel with a payment gateway and its pinned requirement, as the build argument wants them; its value."""
+    """A wheel with a payment gateway and its pinned requirement; the value of the build argument for them."""
     folder.mkdir(parents=True)
     wheel = folder / f"{_NAME}-1.0-py3-none-any.whl"
     about = f"{_NAME}-1.0.dist-info"
     members = {
         f"{_NAME}.py": _MODULE,
         f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {PROVIDER}\nVersion: 1.0\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{about}/entry_points.txt": f"[oms.payment_gateways]\n{PROVIDER} = {_NAME}:gateway\n",
     }
     members[f"{about}/RECORD"] = "".join(f"{name},,\n" for name in (*members, f"{about}/RECORD"))
@@ -73,6 +76,7 @@ def made_provider(folder: Path) -> str:
 def _of_this_machine() -> list[str]:
     """Its certificates and pip's settings, mounted while the image is built and never part of it."""
     authorities = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
-    settings = next(filter(Path.is_file, map(Path, ("/etc/pip.conf", Path.home() / ".config/pip/pip.conf"))), None)
+    places = (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf")
+    settings = next((place for place in places if place.is_file()), None)
     found = {"/etc/ssl/certs/ca-certificates.crt": authorities, "/etc/pip.conf": settings}
     return [f"{path}:{place}:ro" for place, path in found.items() if path and Path(path).is_file()]

@@ -24,7 +24,7 @@ class Podman:
     folder: Path
 
     def __call__(self, *arguments: str | Path, check: bool = True) -> str:
-        """What the engine prints on standard output. Raises EngineError where it ends with another code than 0."""
+        """What the engine prints. Raises EngineError where it ends with another code than 0."""
         done = self.run(*arguments)
         if check and done.returncode != 0:
             words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
@@ -53,14 +53,19 @@ class Podman:
 
     @property
     def _command(self) -> list[str]:
-        kept = {"--root": "storage", "--runroot": "run", "--tmpdir": "tmp", "--network-config-dir": "networks"}
+        kept = {
+            "--root": "storage",
+            "--runroot": "run",
+            "--tmpdir": "tmp",
+            "--network-config-dir": "networks",
+        }
         folders = [word for option, name in kept.items() for word in (option, str(self.folder / name))]
         # crun refuses hybrid control groups; without systemd nobody else keeps groups and events.
         return ["podman", *folders, "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=file"]
 
 
 def limits() -> list[str]:
-    """Options by which a container asks for no more than this process may have: raising is not permitted everywhere."""
+    """Options by which a container asks for no more than this process may have: raising may be forbidden."""
     found = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     return [f"--ulimit={name}={_at_most(limit)}" for name, limit in found.items()]
 

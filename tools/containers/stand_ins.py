@@ -1,7 +1,7 @@
 """Images in the place of those that `Dockerfile` and `compose.yaml` name: no registry of images is asked.
 
-What stands in is made of Debian's packages, by the machine's own sources for them, and of the PostgreSQL in our
-wheel. Roots are kept as archives, so a second run makes none.
+What stands in is made of Debian's packages, by the machine's own sources for them, and of the PostgreSQL
+in our wheel. Roots are kept as archives, so a second run makes none.
 """
 
 from __future__ import annotations
@@ -62,12 +62,15 @@ class Root:
 
 
 BASE: Final = Root(
-    "python", ("python3", "python3-venv", "ca-certificates"), (("./usr/local/bin/python", "/usr/bin/python3"),)
+    "python",
+    ("python3", "python3-venv", "ca-certificates"),
+    (("./usr/local/bin/python", "/usr/bin/python3"),),
 )
 BROKER: Final = Root("rabbitmq", ("rabbitmq-server",))
 
 _POSTGRESQL: Final = f"""FROM {PYTHON}
-RUN echo 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >> /etc/passwd && echo 'postgres:x:999:' >> /etc/group \\
+RUN echo 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >> /etc/passwd \\
+ && echo 'postgres:x:999:' >> /etc/group \\
  && mkdir -p /var/lib/postgresql /docker-entrypoint-initdb.d && chown 999:999 /var/lib/postgresql
 COPY wheel /opt/wheel
 COPY postgresql.sh /usr/local/bin/entrypoint
@@ -115,12 +118,16 @@ def _build(engine: Podman, folder: Path, name: str, containerfile: str, start: s
     (folder / "Containerfile").write_text(containerfile)
     (folder / start).write_bytes((_START / start).read_bytes())
     (folder / start).chmod(0o755)
-    engine("build", "--quiet", "--isolation=chroot", "--network=host", "--pull=never", f"--tag={name}", folder)
+    engine(
+        "build", "--quiet", "--isolation=chroot", "--network=host", "--pull=never", f"--tag={name}", folder
+    )
 
 
 def mirror() -> str:
-    """Where this machine has Debian's packages from, as it is set up. Raises EngineError where that is not known."""
-    listed = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian")
+    """Where this machine has Debian's packages from. Raises EngineError where it does not say."""
+    listed = run(
+        "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"
+    )
     if not listed.strip():
         raise EngineError("apt knows no source of Debian's packages: run `apt-get update`")
     return sorted(set(listed.split()))[0]
