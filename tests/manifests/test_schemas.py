@@ -23,7 +23,7 @@ WITHOUT_SCHEMA: Final = {
     ("overlays/high-availability", "ScaledObject"),
     ("overlays/high-availability", "TriggerAuthentication"),
 }
-"""Resources of operators. KEDA's are held against its models below; of the others nothing here knows the schema."""
+"""Resources of operators. KEDA's are held against its models below; of the others no schema is here."""
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
-from oms.cli import app
+from oms.cli.app import app
 from oms.variables import KNOWN
 from orchestrator.http.crowd import PROBES
 from tests.manifests.rendering import (
@@ -123,7 +123,9 @@ def selected(service: Manifest, template: Manifest) -> bool:
 @pytest.mark.parametrize("folder", SERVICES)
 def test_the_console_asks_services_that_are_there(folder: str) -> None:
     manifests = rendered(folder)
-    ports = {each["metadata"]["name"]: each["spec"]["ports"][0]["port"] for each in of_kind(manifests, "Service")}
+    ports = {
+        each["metadata"]["name"]: each["spec"]["ports"][0]["port"] for each in of_kind(manifests, "Service")
+    }
     for each in settings(manifests)["OMS_HEALTH_URLS"].split(","):
         name, url = each.split("=")
         assert url == f"http://{name}:{ports[name]}"
@@ -164,7 +166,9 @@ def test_of_every_service_one_at_most_is_taken_away_at_once(folder: str) -> None
     for name, template in pods(manifests):
         labels = template["metadata"]["labels"]
         budgets = [
-            each for each in of_kind(manifests, "PodDisruptionBudget") if matches(each["spec"]["selector"], labels)
+            each
+            for each in of_kind(manifests, "PodDisruptionBudget")
+            if matches(each["spec"]["selector"], labels)
         ]
         assert [budget["spec"]["maxUnavailable"] for budget in budgets] == [1], name
         for spread in template["spec"]["topologySpreadConstraints"]:
@@ -178,7 +182,11 @@ def test_nobody_is_reached_or_reaches_out_except_as_said(folder: str) -> None:
     manifests = rendered(folder)
     policies = of_kind(manifests, "NetworkPolicy")
     for name, template in pods(manifests):
-        about = [each["spec"] for each in policies if matches(each["spec"]["podSelector"], template["metadata"]["labels"])]
+        about = [
+            each["spec"]
+            for each in policies
+            if matches(each["spec"]["podSelector"], template["metadata"]["labels"])
+        ]
         assert {kind for spec in about for kind in spec["policyTypes"]} == {"Ingress", "Egress"}, name
         rules = [rule for spec in about for rule in (*spec.get("ingress", []), *spec.get("egress", []))]
         assert all((rule.get("from") or rule.get("to")) and rule.get("ports") for rule in rules)
@@ -211,9 +219,12 @@ def test_the_brokers_users_have_the_rights_of_everywhere_else() -> None:
     assert {user: spec["permissions"] for user, spec in rights.items()} == {
         each["user"]: {name: each[name] for name in nothing} for each in given["permissions"]
     }
-    topics = {each["spec"]["user"]: each["spec"]["permissions"] for each in of_kind(platform, "TopicPermission")}
+    topics = {
+        each["spec"]["user"]: each["spec"]["permissions"] for each in of_kind(platform, "TopicPermission")
+    }
     assert topics == {
-        each["user"]: {name: each[name] for name in ("exchange", "write", "read")} for each in given["topic_permissions"]
+        each["user"]: {name: each[name] for name in ("exchange", "write", "read")}
+        for each in given["topic_permissions"]
     }
     users = {each["metadata"]["name"].replace("-", "_") for each in of_kind(platform, "User")}
     assert users == {*rights, "oms_scaling"}
@@ -227,7 +238,9 @@ def test_the_databases_roles_are_those_of_everywhere_else() -> None:
 
 
 def scaled() -> dict[str, Any]:
-    return {each["metadata"]["name"]: each["spec"] for each in of_kind(rendered(SERVICES[-1]), "ScaledObject")}
+    return {
+        each["metadata"]["name"]: each["spec"] for each in of_kind(rendered(SERVICES[-1]), "ScaledObject")
+    }
 
 
 def test_each_service_grows_with_the_queue_that_it_reads() -> None:

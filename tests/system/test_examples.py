@@ -44,11 +44,17 @@ NOT_RUN: Final = {
     ("CONTRIBUTING.md", "make setup"): "each is a whole run of its own",
     ("docs/production.md", "python3 -m venv /opt/oms"): "fetches every package anew",
     ("docs/production.md", "pip install --require-hashes -r tools/requirements/telemetry.txt"): "the same",
-    ("docs/production.md", "docker build -t oms-saga-orchestrator ."): "`make containers` builds it, in podman",
-    ("docs/kubernetes.md", "kubectl kustomize deploy/kubernetes/base"): "`make manifests` does it for every folder",
+    (
+        "docs/production.md",
+        "docker build -t oms-saga-orchestrator .",
+    ): "`make containers` builds it, in podman",
+    (
+        "docs/kubernetes.md",
+        "kubectl kustomize deploy/kubernetes/base",
+    ): "`make manifests` does it for every folder",
     ("docs/kubernetes.md", "kubectl create namespace oms-data"): "there is no cluster here, as the page says",
     ("docs/kubernetes.md", "kubectl create namespace oms"): "the same",
-    ("docs/kubernetes.md", "kubectl --namespace oms delete job setup --ignore-not-found"): "the same",
+    ("docs/kubernetes.md", "kubectl --namespace=oms delete job setup --ignore-not-found"): "the same",
     (
         "docs/production.md",
         "psql --set ON_ERROR_STOP=1 -f deploy/postgresql/roles.sql postgresql://postgres@db.internal/oms",
