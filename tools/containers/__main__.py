@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from tests.manifests.rendering import kubectl
+from tools.benchmarks.environment import NoEnvironment
 from tools.containers import stand_ins
 from tools.containers.image import AGAIN, EXTENDED, IMAGE, Build, made_provider
 from tools.containers.podman import EngineError, Podman, options
@@ -33,7 +35,7 @@ def main() -> int:
             broker = threads.submit(_broker, say)
             _ours(say)
             broker.result()
-    except EngineError as error:
+    except (EngineError, NoEnvironment) as error:
         print(f"containers: {error}", file=sys.stderr)
         return 1
     return 0
@@ -59,6 +61,7 @@ def _ours(say: stand_ins.Say) -> None:
 
 
 def _broker(say: stand_ins.Say) -> None:
+    kubectl()
     stand_ins.rabbitmq(ENGINE, FOLDER, WORK / "rabbitmq")
     say(f"STAND-IN for {stand_ins.RABBITMQ}: Debian {stand_ins.SUITE} with Debian's RabbitMQ")
 
