@@ -26,4 +26,4 @@ def services(engine: Podman) -> Iterator[Compose]:
         compose.up()
         yield compose
     finally:
-        engine("rm", "--all", "--force", "--time=0", check=False)
+        engine.run("rm", "--all", "--force", "--time=0")

@@ -119,6 +119,12 @@ def test_telemetry_and_providers_are_build_arguments(engine: Podman) -> None:
     assert PROVIDER in {component["name"] for component in bill["components"]}
 
 
+def test_the_embedded_postgresql_is_a_build_argument(engine: Podman) -> None:
+    located = "from oms.embedded.postgresql import program; print(json.dumps(str(program('postgres'))))"
+    embedded = in_python(engine, located, EXTENDED)
+    assert "PostgreSQL" in in_image(engine, "--version", image=EXTENDED, entry=embedded)
+
+
 def test_what_was_left_out_is_told_in_a_line(engine: Podman) -> None:
     room = ("--tmpfs=/room:mode=1777", "--workdir=/room")
     done = engine.run("run", "--rm", "--network=none", *room, *options(), IMAGE, "run")

@@ -53,9 +53,9 @@ def _ours(say: stand_ins.Say) -> None:
         again.result()
         say(f"{AGAIN} is built too, from a copy of the files in another folder")
     providers = made_provider(WORK / "elsewhere/deploy/image/mine")
-    arguments = {"REQUIREMENTS": "telemetry", "PROVIDERS": providers}
+    arguments = {"REQUIREMENTS": "telemetry", "EMBEDDED": "yes", "PROVIDERS": providers}
     Build(WORK / "elsewhere", EXTENDED, FOLDER, arguments).run(ENGINE)
-    say(f"{EXTENDED} is built with telemetry and with a provider of its own")
+    say(f"{EXTENDED} is built with all that is optional")
     stand_ins.postgresql(ENGINE, WORK / "postgresql")
     say(f"STAND-IN for {stand_ins.POSTGRESQL}: the PostgreSQL of the wheel on the stand-in for Python")
 

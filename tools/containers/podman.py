@@ -23,10 +23,10 @@ class Podman:
 
     folder: Path
 
-    def __call__(self, *arguments: str | Path, check: bool = True) -> str:
+    def __call__(self, *arguments: str | Path) -> str:
         """What the engine prints. Raises EngineError where it ends with another code than 0."""
         done = self.run(*arguments)
-        if check and done.returncode != 0:
+        if done.returncode != 0:
             words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
             raise EngineError(f"podman {arguments[0]} ended with {done.returncode}: {words}")
         return done.stdout.strip()
