@@ -41,7 +41,7 @@ engine:
 
 .PHONY: test lint format bench docs documents simulate mutations chaos browser
 test: setup ## Run every tier of tests, on a real RabbitMQ and PostgreSQL (ARGS for pytest)
-	@$(BIN)/python -m pytest -m "not chaos and not failover and not benchmark and not browser" \
+	@$(BIN)/python -m pytest -m "not chaos and not failover and not benchmark and not browser and not containers and not manifests" \
 		$(if $(ARGS),$(ARGS),--tiers=$(TIERS) --numprocesses=$(WORKERS) --dist=loadfile)
 
 lint: setup ## Check style, formatting and types
@@ -78,6 +78,13 @@ browser: setup ## Drive the console in Chromium, which is fetched where there is
 .PHONY: failover
 failover: setup ## Lose nodes of a RabbitMQ cluster and a PostgreSQL primary under load (ARGS for pytest)
 	@$(BIN)/python -m pytest -s -m failover tests/failover $(if $(ARGS),$(ARGS),--tiers=failover)
+
+.PHONY: containers manifests
+containers: setup ## Build the image, run compose.yaml's services from it in podman, kill and stop them (as root; ARGS for pytest)
+	@sh tools/scripts/containers.sh $(if $(ARGS),$(ARGS),--tiers=containers)
+
+manifests: setup ## Render deploy/kubernetes and validate it against Kubernetes' schemas (ARGS for pytest)
+	@$(BIN)/python -m pytest -m manifests tests/manifests $(if $(ARGS),$(ARGS),--tiers=manifests)
 
 .PHONY: fuzz
 fuzz: setup ## Make requests up for every route of the API, on real servers (REQUESTS=n SEED=s)

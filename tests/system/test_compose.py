@@ -41,6 +41,15 @@ def test_it_has_every_service_with_a_health_check(compose: dict[str, Any]) -> No
     assert all((PROJECT / volume).is_file() for volume in volumes if volume.startswith("."))
 
 
+def test_what_is_ours_writes_nothing_and_may_do_nothing_special(compose: dict[str, Any]) -> None:
+    for name in (*OURS, "migrate", "broker-setup"):
+        service = compose["services"][name]
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges"]
+        assert not {"privileged", "cap_add", "user"} & service.keys()
+
+
 def test_no_port_is_open_to_the_outside(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))

@@ -46,6 +46,17 @@ NOT_RUN: Final = {
     ("docs/production.md", "pip install --require-hashes -r tools/requirements/telemetry.txt"): "the same",
     (
         "docs/production.md",
+        "docker build -t oms-saga-orchestrator .",
+    ): "`make containers` builds it, in podman",
+    (
+        "docs/kubernetes.md",
+        "kubectl kustomize deploy/kubernetes/base",
+    ): "`make manifests` does it for every folder",
+    ("docs/kubernetes.md", "kubectl create namespace oms-data"): "there is no cluster here, as the page says",
+    ("docs/kubernetes.md", "kubectl create namespace oms"): "the same",
+    ("docs/kubernetes.md", "kubectl --namespace=oms delete job setup --ignore-not-found"): "the same",
+    (
+        "docs/production.md",
         "psql --set ON_ERROR_STOP=1 -f deploy/postgresql/roles.sql postgresql://postgres@db.internal/oms",
     ): "tests/system/test_least_privilege.py runs the same files",
     (

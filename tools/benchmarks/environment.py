@@ -36,7 +36,7 @@ class Environment:
         venv.create(self._folder, clear=True, with_pip=True)
         pip = [self.python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
         done = subprocess.run(
-            [*pip, "install", "-qq", "--require-hashes", "-r", str(packages)],
+            [*pip, "install", "-qq", "--require-hashes", "--no-deps", "-r", str(packages)],
             capture_output=True,
             text=True,
             check=False,

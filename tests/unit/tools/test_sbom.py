@@ -6,15 +6,15 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import distributions
 from typing import Any
 
 from tests.support.servers import PROJECT
 
 
-def written() -> dict[str, Any]:
-    made = subprocess.run(
-        (sys.executable, str(PROJECT / "tools/scripts/sbom.py")), check=True, capture_output=True, text=True
-    )
+def written(*arguments: str) -> dict[str, Any]:
+    argv = (sys.executable, str(PROJECT / "tools/scripts/sbom.py"), *arguments)
+    made = subprocess.run(argv, check=True, capture_output=True, text=True)
     document: dict[str, Any] = json.loads(made.stdout)
     return document
 
@@ -35,3 +35,17 @@ def test_it_lists_exactly_the_pinned_packages_with_their_hashes() -> None:
 
 def test_it_names_no_place_on_the_network() -> None:
     assert "://" not in json.dumps(written())
+
+
+def test_of_an_installation_it_lists_what_is_there_with_the_hashes_of_the_pins() -> None:
+    document = written("--installed", "dev")
+
+    found = {each["name"]: each for each in document["components"] if each["purl"].startswith("pkg:pypi/")}
+    present = {re.sub(r"[-_.]+", "-", each.name).lower(): each.version for each in distributions()}
+    present.pop("oms-saga-orchestrator")
+    assert {name: each["version"] for name, each in found.items()} == present
+    pinned = (PROJECT / "tools/requirements/dev.txt").read_text()
+    for name, each in found.items():
+        assert ("hashes" in each) == (f"{name}==" in pinned)
+    kinds = {each["purl"].partition("@")[0] for each in document["components"]}
+    assert "pkg:generic/python" in kinds

@@ -1,0 +1,82 @@
+"""`python -m tools.containers`: makes every image that tests/containers runs; `make containers` calls it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from tests.manifests.rendering import kubectl
+from tools.benchmarks.environment import NoEnvironment
+from tools.containers import stand_ins
+from tools.containers.image import AGAIN, EXTENDED, IMAGE, Build, made_provider
+from tools.containers.podman import EngineError, Podman, options
+
+PROJECT: Final = Path(__file__).parents[2]
+FOLDER: Final = PROJECT / ".oms/containers"
+"""Roots and downloaded packages, which are kept; everything else is below `WORK`."""
+
+WORK: Final = FOLDER / "work"
+ENGINE: Final = Podman(WORK)
+
+
+def main() -> int:
+    """Make stand-ins and images, two things at a time."""
+    begun = time.monotonic()
+
+    def say(words: str) -> None:
+        print(f"containers: {time.monotonic() - begun:4.0f} s: {words}", flush=True)
+
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            broker = threads.submit(_broker, say)
+            _ours(say)
+            broker.result()
+    except (EngineError, NoEnvironment) as error:
+        print(f"containers: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _ours(say: stand_ins.Say) -> None:
+    stand_ins.python(ENGINE, FOLDER)
+    inside = ENGINE("run", "--rm", "--network=none", *options(), stand_ins.PYTHON, "python", "--version")
+    say(f"STAND-IN for {stand_ins.PYTHON}, not itself: Debian {stand_ins.SUITE} with its {inside}")
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(Build(PROJECT, IMAGE, FOLDER).run, ENGINE)
+        again = threads.submit(_elsewhere().run, ENGINE)
+        first.result()
+        say(f"{IMAGE} is built from the Dockerfile")
+        again.result()
+        say(f"{AGAIN} is built too, from a copy of the files in another folder")
+    providers = made_provider(WORK / "elsewhere/deploy/image/mine")
+    arguments = {"REQUIREMENTS": "telemetry", "EMBEDDED": "yes", "PROVIDERS": providers}
+    Build(WORK / "elsewhere", EXTENDED, FOLDER, arguments).run(ENGINE)
+    say(f"{EXTENDED} is built with all that is optional")
+    stand_ins.postgresql(ENGINE, WORK / "postgresql")
+    say(f"STAND-IN for {stand_ins.POSTGRESQL}: the PostgreSQL of the wheel on the stand-in for Python")
+
+
+def _broker(say: stand_ins.Say) -> None:
+    kubectl()
+    stand_ins.rabbitmq(ENGINE, FOLDER, WORK / "rabbitmq")
+    say(f"STAND-IN for {stand_ins.RABBITMQ}: Debian {stand_ins.SUITE} with Debian's RabbitMQ")
+
+
+def _elsewhere() -> Build:
+    """The same files at another place and with other times, as another machine would have them."""
+    folder = WORK / "elsewhere"
+    listed = stand_ins.run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for path in listed.split("\0"):
+        if path and (PROJECT / path).is_file():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PROJECT / path, folder / path)
+            shutil.copymode(PROJECT / path, folder / path)
+    return Build(folder, AGAIN, FOLDER)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
