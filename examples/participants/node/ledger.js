@@ -101,14 +101,14 @@ async function serve(db, command) {
     const { problem } = await db('SELECT warehouse.advance($1) AS problem', command.mark);
     return problem ? fail(problem, 'a mark is a time-ordered id that is six days old at least') : undefined;
   }
-  const { found, mark } = await db('SELECT * FROM warehouse.open($1)', saga_id);
+  const { steps, mark } = await db('SELECT * FROM warehouse.open($1)', saga_id);
   const asked = type === RELEASE ? RESERVE : type;
-  const known = found.find((each) => each.step === step);
+  const known = steps.find((each) => each.step === step);
   if (!known && mark && saga_id < mark) fail('expired', 'the saga has ended long ago'); // P7
   const row = known ?? { saga_id, step, order_id, command: asked, state: 'none', lines: [], answers: {} };
   if (row.order_id !== order_id) fail('order_mismatch', `${step} is of another order`);
   const isVerdict = type === 'SettleStep';
-  const outcome = isVerdict ? judge(row, command) : await work(db, found, row, { ...command, work: asked });
+  const outcome = isVerdict ? judge(row, command) : await work(db, steps, row, { ...command, work: asked });
   if (row.changed) await db('SELECT warehouse.save($1)', JSON.stringify(row));
   return outcome;
 }

@@ -27,10 +27,10 @@ CREATE TABLE IF NOT EXISTS warehouse.retention (
 );
 
 -- The rows of a saga, and after them the low-water mark (P7), once nobody else works on this saga.
-CREATE OR REPLACE FUNCTION warehouse.open(saga uuid, OUT found json, OUT mark uuid) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION warehouse.open(saga uuid, OUT steps json, OUT mark uuid) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(saga::text, 0));
-    found := (SELECT coalesce(json_agg(l), '[]') FROM warehouse.ledger AS l WHERE l.saga_id = saga);
+    steps := (SELECT coalesce(json_agg(l), '[]') FROM warehouse.ledger AS l WHERE l.saga_id = saga);
     mark := (SELECT r.mark FROM warehouse.retention AS r);
 END $$;
 
