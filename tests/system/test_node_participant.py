@@ -102,12 +102,16 @@ async def test_orders_complete_and_turn_round_at_every_step(deployment: NodeDepl
         ids = await submitted(client, [*(an_order(**kind) for kind in KINDS), scarce, scarce])
         statuses = await all_ended(client, ids)
     assert statuses == {"completed": 3, "rejected": 4}
-    [(on_hand,)] = await deployment.warehouse.rows("SELECT on_hand FROM warehouse.stock WHERE sku = %s", SCARCE)
+    [(on_hand,)] = await deployment.warehouse.rows(
+        "SELECT on_hand FROM warehouse.stock WHERE sku = %s", SCARCE
+    )
     assert on_hand == 1
     await books_are_sound(deployment)
 
 
-async def test_every_order_ends_though_it_is_killed_and_every_queue_purged(deployment: NodeDeployment) -> None:
+async def test_every_order_ends_though_it_is_killed_and_every_queue_purged(
+    deployment: NodeDeployment,
+) -> None:
     rng = random.Random(7)
     orders = [an_order(**rng.choice(KINDS)) for _ in range(ORDERS)]
     node = deployment.services[INVENTORY]
@@ -211,7 +215,9 @@ async def test_what_cannot_be_understood_is_a_dead_letter_with_its_reason(deploy
             assert dead.headers["original-queue"] == QUEUE
 
 
-async def test_p2_p3_p4_p5_the_ledger_answers_whatever_comes_and_however_often(deployment: NodeDeployment) -> None:
+async def test_p2_p3_p4_p5_the_ledger_answers_whatever_comes_and_however_often(
+    deployment: NodeDeployment,
+) -> None:
     saga = uuid4()
     async with probe(deployment, EVENTS_EXCHANGE, "#") as events:
         first, again = [await events.answer("ReserveInventory", saga) for _ in range(2)]
@@ -231,13 +237,18 @@ async def test_p2_p3_p4_p5_the_ledger_answers_whatever_comes_and_however_often(d
         nothing = await events.answer("ReleaseInventory", other := uuid4())
         assert json.loads(nothing.body)["effect"] == "nothing"
         assert (await events.answer("ReserveInventory", other)).type == "StepRefused"
-    [(reserved,)] = await deployment.warehouse.rows("SELECT reserved FROM warehouse.stock WHERE sku = 'SKU-1'")
+    [(reserved,)] = await deployment.warehouse.rows(
+        "SELECT reserved FROM warehouse.stock WHERE sku = 'SKU-1'"
+    )
     assert reserved == 0
 
 
 async def test_p2_p11_what_contradicts_the_ledger_fails_for_good(deployment: NodeDeployment) -> None:
     saga = uuid4()
-    async with probe(deployment, failure_exchange(QUEUE)) as hops, probe(deployment, EVENTS_EXCHANGE, "#") as events:
+    async with (
+        probe(deployment, failure_exchange(QUEUE)) as hops,
+        probe(deployment, EVENTS_EXCHANGE, "#") as events,
+    ):
         await events.answer("ReserveInventory", saga)
         for kind, name, step, fields in (
             ("payload_mismatch", "ReserveInventory", "reserve", {"lines": [{"sku": "SKU-1", "quantity": 2}]}),
@@ -343,9 +354,20 @@ class Probe:
     ) -> None:
         """Any message to the participant."""
         self.sent.append(str(uuid4()))
-        given = {"attempt": 1, "schema-version": 1, "traceparent": TRACEPARENT, "installation": HERE, **headers}
+        given = {
+            "attempt": 1,
+            "schema-version": 1,
+            "traceparent": TRACEPARENT,
+            "installation": HERE,
+            **headers,
+        }
         message = aio_pika.Message(
-            body, type=type_, correlation_id=correlation, message_id=self.sent[-1], headers=given, delivery_mode=2
+            body,
+            type=type_,
+            correlation_id=correlation,
+            message_id=self.sent[-1],
+            headers=given,
+            delivery_mode=2,
         )
         await (await self._channel.get_exchange(COMMANDS_EXCHANGE)).publish(message, INVENTORY)
 
