@@ -18,7 +18,8 @@ if (env.OMS_HEALTH_PORT) health.listen(Number(env.OMS_HEALTH_PORT), env.OMS_HEAL
 const prune = () => pool.query('SELECT warehouse.prune()').catch(({ message }) => log('not pruned', { error: message }));
 const pruning = setInterval(prune, 60_000);
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => stopping.abort());
-pool.on('error', (error) => log('database connection lost', { error: error.message }));
+const lost = ({ message }) => log('database connection lost', { error: message }); // its transaction fails as well
+pool.on('error', lost).on('connect', (connection) => connection.on('error', lost));
 
 while (!stopping.signal.aborted) {
   try {
