@@ -28,6 +28,7 @@ from contracts.envelope import (
     CAUSATION_ID,
     CONTENT_TYPE,
     EVENT_ID,
+    INSTALLATION,
     SCHEMA_VERSION,
     SCHEMA_VERSION_HEADER,
     TRACEPARENT,
@@ -35,6 +36,7 @@ from contracts.envelope import (
 )
 from contracts.events import EVENTS, OUTCOMES, Event, OutcomeEvent
 from contracts.examples import COMMAND_HEADERS, EVENT_HEADERS, EXAMPLES
+from contracts.failures import MEANING, PERMANENT
 from contracts.routing import (
     COMMANDS_EXCHANGE,
     EVENTS_EXCHANGE,
@@ -46,6 +48,7 @@ from contracts.routing import (
     SHIPPING,
     command_queue,
     dead_letter_queue,
+    failure_exchange,
 )
 from contracts.schemas import schemas_in
 
@@ -73,7 +76,8 @@ def asyncapi() -> Document:
             "version": f"{SCHEMA_VERSION}.0.0",
             "description": (
                 "Commands that the orchestrator sends to participants, and events with which they answer. "
-                "Every message may arrive more than once and in any order. Unknown fields must be ignored."
+                "Every message may arrive more than once and in any order. Unknown fields must be ignored. "
+                "docs/wire.md says the same in words, with the arguments of the queues."
             ),
         },
         "defaultContentType": CONTENT_TYPE,
@@ -82,7 +86,11 @@ def asyncapi() -> Document:
         "components": {
             "messages": {name: _message(model) for name, model in _MODELS.items()},
             "schemas": schemas_in(f"{_COMPONENTS}/schemas/{{model}}", _MODELS.values()),
-            "messageTraits": {"command": _command_trait(), "event": _event_trait()},
+            "messageTraits": {
+                "command": _command_trait(),
+                "event": _event_trait(),
+                "failed": _failed_trait(),
+            },
             "correlationIds": {
                 "saga": {
                     "description": "The saga's id; the AMQP property correlation_id holds the same.",
@@ -127,7 +135,18 @@ def _queue_channels(
     messages = tuple(models)
     dead = dead_letter_queue(queue)
     yield queue, _channel(queue, about, messages, _queue(queue))
-    yield dead, _channel(dead, f"What gave up on its way through {queue}.", messages, _queue(dead))
+    yield (
+        dead,
+        _channel(dead, f"What gave up on its way through {queue}{_WITH_FAILURE}.", messages, _queue(dead)),
+    )
+    exchange, where = failure_exchange(queue), {"queue": {"description": _HOPS, "examples": [dead]}}
+    what = f"What failed on its way through {queue}{_WITH_FAILURE}, to a retry queue or the dead letters."
+    hops = _channel("{queue}", what, messages, _exchange(exchange, "direct"))
+    yield exchange, {**hops, "parameters": where}
+
+
+_WITH_FAILURE: Final = ", with the headers of the message trait `failed`"
+_HOPS: Final = "The routing key is the name of a retry queue or of the dead-letter queue."
 
 
 def _key_channel(exchange: str, key: str) -> str:
@@ -167,6 +186,7 @@ def _operations() -> Iterator[tuple[str, Document]]:
             f"{participant}_takes_commands",
             _operation("receive", [participant], summary, queue, TAKES[participant]),
         )
+        yield f"{participant}_sends_on_failures", _sends_on(participant, queue, TAKES[participant])
     for name, event in EVENTS.items():
         channel, mandatory = _key_channel(EVENTS_EXCHANGE, event.key), issubclass(event, OutcomeEvent)
         yield (
@@ -178,6 +198,15 @@ def _operations() -> Iterator[tuple[str, Document]]:
         "orchestrator_takes_outcomes",
         _operation("receive", [ORCHESTRATOR], summary, OUTCOMES_QUEUE, OUTCOMES.values()),
     )
+    yield (
+        "orchestrator_sends_on_failures",
+        _sends_on(ORCHESTRATOR, OUTCOMES_QUEUE, OUTCOMES.values()),
+    )
+
+
+def _sends_on(service: str, queue: str, models: Iterable[type[BaseModel]]) -> Document:
+    summary = f"{service.capitalize()} sends on what failed: to be tried again later, or given up."
+    return _operation("send", [service], summary, failure_exchange(queue), models, mandatory=True)
 
 
 def _operation(
@@ -230,11 +259,10 @@ def _message(model: type[BaseModel]) -> Document:
 
 
 def _command_trait() -> Document:
-    attempt = {"type": "integer", "minimum": 1, "description": "Counts deliveries through retry queues."}
     return {
         "summary": "Envelope of every command",
         "description": _PROPERTIES,
-        "headers": _headers({ATTEMPT: attempt}),
+        "headers": _headers({ATTEMPT: _ATTEMPT}),
     }
 
 
@@ -246,6 +274,23 @@ def _event_trait() -> Document:
         "headers": _headers({EVENT_ID: event_id}),
     }
 
+
+def _failed_trait() -> Document:
+    """On top of the headers that the message had, which stay."""
+    of_kind = {name: {"type": "boolean" if name == PERMANENT else "string"} for name in MEANING}
+    properties = {name: {**kind, "description": MEANING[name]} for name, kind in of_kind.items()}
+    return {
+        "summary": "What stands on a message that failed",
+        "description": "Beside the headers that it had. The body stays as it was, byte by byte.",
+        "headers": {"type": "object", "properties": {ATTEMPT: _ATTEMPT, **properties}},
+    }
+
+
+_ATTEMPT: Final[Document] = {
+    "type": "integer",
+    "minimum": 1,
+    "description": "Which attempt this is: 1 at first, one more with each hop through a retry queue.",
+}
 
 _PROPERTIES: Final = (
     "AMQP properties: message_id (another one each time it is sent), correlation_id (the saga's id, if any), "
@@ -265,7 +310,14 @@ def _headers(own: Mapping[str, Document]) -> Document:
         "description": "W3C trace context.",
     }
     cause = _id_schema("The message that led to this one.")
-    properties = {**own, SCHEMA_VERSION_HEADER: version, CAUSATION_ID: cause, TRACEPARENT: trace}
+    whose = _id_schema("The installation whose message it is; an answer repeats the command's (M4).")
+    properties = {
+        **own,
+        SCHEMA_VERSION_HEADER: version,
+        CAUSATION_ID: cause,
+        TRACEPARENT: trace,
+        INSTALLATION: whose,
+    }
     return {"type": "object", "properties": properties, "required": [*own, SCHEMA_VERSION_HEADER]}
 
 

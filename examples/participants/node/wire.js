@@ -1,0 +1,98 @@
+// What every participant has: declare, take, answer, send on what failed (docs/wire.md).
+import { randomUUID } from 'node:crypto';
+import amqp from 'amqplib';
+
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+export const log = (event, fields) => console.log(JSON.stringify({ at: new Date().toISOString(), event, ...fields }));
+/** Trying again is pointless: the message goes to the dead letters at once. `kind` is its error type. */
+export class Permanent extends Error { constructor(kind, message) { super(message); this.kind = kind; } }
+class Foreign extends Error { kind = 'foreign_installation'; }
+
+async function declare(channel, name, queue, delaysS) {
+  const quorum = { 'x-queue-type': 'quorum', 'x-overflow': 'reject-publish', 'x-delivery-limit': 100 };
+  const dying = (to) => ({ ...quorum, 'x-dead-letter-strategy': 'at-least-once',
+    'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': to });
+  const hops = { [`${queue}.dlq`]: { ...quorum, 'x-delivery-limit': 1_000_000 } };
+  for (const s of delaysS) hops[`${queue}.retry.${s}s`] = { ...dying(queue), 'x-message-ttl': Math.round(s * 1000) };
+  const exchanges = { 'oms.commands': 'direct', 'oms.events': 'topic', [`${queue}.failed`]: 'direct' };
+  for (const [exchange, kind] of Object.entries(exchanges)) await channel.assertExchange(exchange, kind);
+  for (const [each, args] of Object.entries({ ...hops, [queue]: dying(`${queue}.dlq`) })) {
+    await channel.assertQueue(each, { arguments: args });
+    await (each === queue ? channel.bindQueue(each, 'oms.commands', name) : channel.bindQueue(each, `${queue}.failed`, each));
+  }
+}
+
+function answer({ properties: { messageId, correlationId, headers: asked } }, { type, key, id, body }) {
+  const headers = { 'event-id': id, 'schema-version': 1, 'causation-id': messageId };
+  for (const each of ['traceparent', 'installation']) headers[each] = asked?.[each];
+  return ['oms.events', key, Buffer.from(body), { type, correlationId, headers }];
+}
+
+function hop(delivery, error, queue, delaysS, maxAttempts) {
+  const { fields, properties: { headers, type, messageId, correlationId }, content } = delivery;
+  const isPlain = ([each, value]) => !each.startsWith('x-') && /^(string|number|boolean)$/.test(typeof value);
+  const carried = Object.fromEntries(Object.entries(headers ?? {}).filter(isPlain).slice(0, 64));
+  const attempt = Number.isInteger(carried.attempt) && carried.attempt > 0 ? carried.attempt : 1;
+  const gaveUp = error.kind !== undefined || attempt >= maxAttempts, now = new Date().toISOString();
+  const to = gaveUp ? `${queue}.dlq` : `${queue}.retry.${delaysS[Math.min(attempt, delaysS.length) - 1]}s`;
+  log(gaveUp ? 'message gave up' : 'message failed, trying again later', { error: error.message, to });
+  const failure = {
+    'original-exchange': fields.exchange, 'original-routing-key': fields.routingKey, 'original-queue': queue,
+    'original-message-id': messageId ?? '', 'original-type': type ?? '', 'first-failure-at': now,
+    ...carried, 'last-failure-at': now, attempt: gaveUp ? attempt : attempt + 1,
+    'error-type': error.kind ?? error.name, 'error-message': error.message.replaceAll('\0', '').slice(0, 1000),
+    'error-stack': String(error.stack).split('\n').slice(1, 9).join('\n').slice(0, 4000),
+    'error-permanent': error instanceof Permanent,
+  };
+  const saga = UUID.test(correlationId) ? correlationId : undefined;
+  return [`${queue}.failed`, to, content, { type, correlationId: saga, headers: failure }];
+}
+
+/** Serves over one connection until it is lost or `stopping`. `handle` returns an outcome or nothing, or throws. */
+export async function serve({ url, name, delaysS, maxAttempts, prefetch, installation }, handle, stopping, onReady) {
+  const queue = `${name}.commands`, returned = new Set(), underWay = new Set();
+  const connection = await amqp.connect(url, { clientProperties: { connection_name: name } });
+  const channel = await connection.createConfirmChannel();
+  let open = true;
+  const lost = new Promise((done) => connection.once('close', done)).then(() => { open = false; });
+  const leave = () => connection.close().catch(() => {});
+  connection.on('error', ({ message }) => log('connection lost', { error: message }));
+  channel.on('error', ({ message }) => log('channel lost', { error: message })).on('close', leave);
+  channel.on('return', ({ properties }) => returned.add(properties.messageId));
+  const publish = ([exchange, key, content, own]) => new Promise((done, failed) => {
+    const messageId = randomUUID(), timestamp = Math.floor(Date.now() / 1000);
+    const fixed = { contentType: 'application/json', persistent: true, mandatory: true, appId: name, messageId, timestamp };
+    channel.publish(exchange, key, content, { ...fixed, ...own }, (refused) =>
+      refused || returned.delete(messageId) ? failed(refused ?? new Error(`no queue takes ${key}`)) : done());
+  });
+  const serveOne = async (delivery) => {
+    const theirs = installation && delivery.properties.headers?.installation;
+    if (theirs && theirs !== installation) throw new Foreign('it is of another installation');
+    const outcome = await handle(delivery);
+    return outcome && answer(delivery, outcome);
+  };
+  const take = async (delivery) => { // committed, then confirmed, then acknowledged: else the command comes again
+    let message = await serveOne(delivery).catch((error) => hop(delivery, error, queue, delaysS, maxAttempts));
+    while (open && message) {
+      try { message = await publish(message); } catch (error) {
+        log('not sent, trying again', { error: error.message });
+        await pause(1000);
+      }
+    }
+    if (open) channel.ack(delivery);
+  };
+  await declare(channel, name, queue, delaysS);
+  await channel.prefetch(prefetch);
+  const { consumerTag } = await channel.consume(queue, (delivery) => {
+    if (delivery === null) return leave(); // somebody deleted the queue: come back and declare it anew
+    const work = take(delivery).catch(({ message }) => log('comes again', { error: message }));
+    return underWay.add(work) && work.then(() => underWay.delete(work));
+  });
+  onReady();
+  await Promise.race([lost, new Promise((done) => stopping.addEventListener('abort', done))]);
+  if (!stopping.aborted) throw new Error('the connection to the broker is gone');
+  await channel.cancel(consumerTag);
+  await Promise.race([Promise.all(underWay), pause(10_000)]);
+  await leave();
+}

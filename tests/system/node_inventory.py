@@ -1,0 +1,79 @@
+"""The example in Node.js in inventory's place: the same deployment, with this process instead of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import make_url
+
+from contracts.routing import INVENTORY
+from tests.support.nodejs import Node
+from tests.support.servers import PROJECT
+from tests.system.deployment import OMS, Deployment, ServiceProcess
+
+EXAMPLE: Final = PROJECT / "examples/participants/node"
+
+
+class NodeProcess(ServiceProcess):
+    """The example as a process."""
+
+    def __init__(self, node: Node, environment: Mapping[str, str], port: int, folder: Path) -> None:
+        super().__init__("node-inventory", [], environment, port, folder)
+        self._command = (node.node, str(EXAMPLE / "participant.js"))
+
+    async def start(self, command: Sequence[str] = OMS) -> None:
+        """See `ServiceProcess.start`; it has a command of its own."""
+        await super().start(self._command)
+
+
+class Warehouse:
+    """The database of the example, past the example."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.plain_url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        return await asyncio.to_thread(self._rows, query, values)
+
+    async def execute(self, statement: str) -> None:
+        """Change something."""
+        await asyncio.to_thread(self._execute, statement)
+
+    async def stock(self, sku: str, on_hand: int) -> None:
+        """Count a product."""
+        await self.rows("SELECT warehouse.set_on_hand(%s, %s)", sku, on_hand)
+
+    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.plain_url, autocommit=True) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.plain_url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+class NodeDeployment(Deployment):
+    """All services, inventory the example's; the audit reads inventory's books in its database."""
+
+    def __init__(self, node: Node, warehouse: Warehouse, *arguments: Any, **variables: str) -> None:
+        super().__init__(*arguments, **variables)
+        self.warehouse = warehouse
+        self.environment["OMS_AUDIT_DATABASE_URL"] = warehouse.url
+        port = self.services[INVENTORY].port
+        environment = {
+            **self.environment,
+            "OMS_HEALTH_PORT": str(port),
+            "WAREHOUSE_DATABASE_URL": warehouse.plain_url,
+        }
+        self.services[INVENTORY] = NodeProcess(node, environment, port, self._folder)
+
+    async def start(self) -> None:
+        """See `Deployment.start`; then the views for the audit are made, as the example's README says."""
+        await super().start()
+        await self.warehouse.execute((EXAMPLE / "audit.sql").read_text())
