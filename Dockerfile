@@ -3,8 +3,8 @@ FROM python:3.12-slim AS build
 WORKDIR /build
 # "telemetry" for an image that can send traces.
 ARG REQUIREMENTS=runtime
-COPY requirements/ requirements/
-RUN pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels -r requirements/${REQUIREMENTS}.txt \
+COPY tools/requirements/ tools/requirements/
+RUN pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels -r tools/requirements/${REQUIREMENTS}.txt \
  && pip install --no-cache-dir hatchling
 COPY . .
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .

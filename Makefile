@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PACKAGES := $(wildcard contracts messaging orchestrator participants oms migrations simulation)
-CHECKED := $(PACKAGES) $(wildcard tests tools benchmarks hatch_build.py)
+CHECKED := $(PACKAGES) $(wildcard tests tools hatch_build.py)
 # Tiers that `make test` must have run; a chosen part (ARGS) is free of that.
 TIERS := unit,architecture,conformance,integration,system,simulation
 # Files of tests that run side by side. On a broker that was given it is one: there the system tests share queues.
@@ -20,7 +20,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Make .venv with everything that is needed (nothing to do when it is up to date)
-	@sh scripts/setup.sh
+	@sh tools/scripts/setup.sh
 
 .PHONY: demo run up down
 demo: setup ## Start everything on embedded servers, run sample orders, audit them
@@ -68,7 +68,7 @@ mutations: setup ## Remove one safety rule at a time; the simulation must notice
 	@$(BIN)/python -m oms.mutations $(ARGS)
 
 chaos: setup ## Kill, stop and cut off everything under load (FAULTS=n SEED=s ORDERS=n)
-	@$(BIN)/python -m tests.chaos --faults $(FAULTS) $(if $(SEED),--seed $(SEED)) $(if $(ORDERS),--orders $(ORDERS)) $(ARGS)
+	@$(BIN)/python -m tools.chaos --faults $(FAULTS) $(if $(SEED),--seed $(SEED)) $(if $(ORDERS),--orders $(ORDERS)) $(ARGS)
 
 browser: setup ## Drive the console in Chromium, which is fetched where there is none (ARGS for pytest)
 	@$(BIN)/python -m pytest -m browser tests/browser $(if $(ARGS),$(ARGS),--tiers=browser)
@@ -79,16 +79,16 @@ failover: setup ## Lose nodes of a RabbitMQ cluster and a PostgreSQL primary und
 
 .PHONY: fuzz
 fuzz: setup ## Make requests up for every route of the API, on real servers (REQUESTS=n SEED=s)
-	@$(BIN)/python -m tests.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(BIN)/python -m tools.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: versions
 versions: setup ## Run the suites on other RabbitMQs and PostgreSQLs (ARGS=--help; docs/reliability.md)
-	@$(BIN)/python -m tests.versions $(ARGS)
+	@$(BIN)/python -m tools.versions $(ARGS)
 
 .PHONY: sbom
 sbom: setup ## Write the software bill of materials, sbom.cdx.json (CycloneDX)
-	@$(BIN)/python scripts/sbom.py > sbom.cdx.json
+	@$(BIN)/python tools/scripts/sbom.py > sbom.cdx.json
 
 .PHONY: lock
-lock: ## Pin the packages anew in requirements/ (needs uv)
-	@sh scripts/lock.sh
+lock: ## Pin the packages anew in tools/requirements/ (needs uv)
+	@sh tools/scripts/lock.sh

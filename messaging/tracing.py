@@ -4,7 +4,7 @@ The trace context (W3C ``traceparent``) travels in the header of that name and s
 with the other headers: what the relay sends later goes on in the same trace. A saga keeps the context that it
 began in (`Saga.traceparent`) for what no message asked for: re-sends, deadlines, people.
 
-The one implementation beside `UNTRACED` is `oms.traces`, which nothing imports while traces are off.
+The one implementation beside `UNTRACED` is `oms.observing.traces`; nothing imports it while traces are off.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from messaging.transport import BrokerUnavailable, ForeignBroker, Queue, Topolog
 from oms.definitions import registry
 from oms.failures import Failure
 from oms.identity import known_installation
-from oms.logs import configure_logs
+from oms.observing.logs import configure_logs
 from oms.settings import Settings
 from oms.wiring import over_rabbitmq
 from orchestrator.service import topology

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.documents import write_documents
-from oms.metrics import write_page
+from oms.observing.metrics import write_page
 from orchestrator.core.definition import StepPolicy
 from orchestrator.diagrams import write_diagrams
 from orchestrator.sagas.order_fulfillment import order_fulfillment

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from messaging.background import BackgroundLoops, LoopState
 from messaging.clock import StorageClock
 from messaging.transport import Transport
-from oms.embedded_keeper import Keeper
+from oms.embedded.keeper import Keeper
 from oms.readiness import database_trouble
 from oms.settings import SANDBOX
 from oms.wiring import Parts

@@ -23,8 +23,8 @@ from oms.health import (
     with_loops,
 )
 from oms.installed_participants import participant_names
-from oms.metrics import outbox_look, queue_look
-from oms.other_processes import OtherProcesses
+from oms.observing.metrics import outbox_look, queue_look
+from oms.observing.other_processes import OtherProcesses
 from oms.settings import InvalidSettings, Settings
 from oms.variables import PREFIX
 from oms.wiring import Parts

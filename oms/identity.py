@@ -12,9 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from migrations.installation import MEMBERS, agreed, identities, renew
 from migrations.run import MigrationFailed
-from oms.embedded import EmbeddedPostgres
+from oms.embedded.folder_lock import FolderInUseError
+from oms.embedded.postgresql import EmbeddedPostgres
 from oms.failures import Failure
-from oms.servers.folder_lock import FolderInUseError
 from oms.settings import Settings
 from oms.variables import PREFIX
 

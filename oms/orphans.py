@@ -27,10 +27,10 @@ from messaging.postgresql import SqlUnitOfWork
 from messaging.transport import BrokerUnavailable, Topology, TopologyMismatch
 from oms.audit.orphans import Held, Orphan
 from oms.definitions import registry
+from oms.embedded.installation import ids_of, own_database
 from oms.failures import Failure
 from oms.identity import known_installation
-from oms.installation import ids_of, own_database
-from oms.logs import configure_logs
+from oms.observing.logs import configure_logs
 from oms.retention import LeftToTheRelay
 from oms.settings import Settings
 from oms.wiring import over_rabbitmq

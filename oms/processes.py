@@ -22,8 +22,8 @@ from messaging.topology import installation_of
 from messaging.transport import ForeignBroker, TopologyMismatch
 from oms.clocks import compared, wait_for_time
 from oms.definitions import registry
-from oms.embedded import EmbeddedPostgres
-from oms.embedded_keeper import kept
+from oms.embedded.keeper import kept
+from oms.embedded.postgresql import EmbeddedPostgres
 from oms.exposure import (
     is_beyond_loopback,
     may_show_sandbox,
@@ -43,12 +43,13 @@ from oms.health import (
 )
 from oms.http_api import Notifying, api_app
 from oms.installed_participants import kit_participant, participant_names, require_participant
-from oms.logs import configure_logs
-from oms.metrics import outbox_look
+from oms.observing.logs import configure_logs
+from oms.observing.metrics import outbox_look
+from oms.observing.telemetry import OFF, Telemetry, telemetry_of
 from oms.readiness import wait_for_database, wait_for_schema
+from oms.sandbox import create_sandbox
 from oms.serving import served, until_told_to_stop
 from oms.settings import HTTP, SANDBOX, Settings
-from oms.telemetry import OFF, Telemetry, telemetry_of
 from oms.variables import PREFIX
 from oms.wiring import (
     Parts,
@@ -63,7 +64,6 @@ from oms.wiring import (
 from orchestrator.http.health import Component
 from orchestrator.metrics import Sources
 from orchestrator.service import Deployment, Front, OrchestratorService, topology
-from participants.sandbox import create_sandbox
 from participants.service import ParticipantService
 
 log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.transport import Confirm, Message
 from oms.definitions import registry
-from oms.installation import ids_of, own_database
+from oms.embedded.installation import ids_of, own_database
 from oms.settings import Settings
 from orchestrator.retention.pruning import Retention
 from orchestrator.retention.store import RetentionTransaction

@@ -10,10 +10,10 @@ from sqlalchemy import MetaData, Table
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from oms.installed_participants import tables_of_kit
+from oms.sandbox.tables import METADATA as SANDBOX_TABLES
 from orchestrator import tables as orchestrator_tables
 from participants.inventory.tables import METADATA as INVENTORY_TABLES
 from participants.payment.tables import METADATA as PAYMENT_TABLES
-from participants.sandbox.tables import METADATA as SANDBOX_TABLES
 from participants.shipping.tables import METADATA as SHIPPING_TABLES
 
 _TABLES: Final[dict[str, MetaData]] = {

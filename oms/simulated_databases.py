@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
-from oms.embedded import EmbeddedPostgres
+from oms.embedded.postgresql import EmbeddedPostgres
 from simulation.postgresql.database import SETTINGS, prepare
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from oms.installation import ids_of, own_database
+from oms.embedded.installation import ids_of, own_database
 from oms.settings import Settings
 from orchestrator.tokens import Tokens
 

@@ -26,8 +26,9 @@ from oms import extensions
 from oms.definitions import registry
 from oms.failures import Failure
 from oms.installed_participants import histories, kit_participant, participant_names, require_participant
+from oms.observing.telemetry import OFF, Telemetry
+from oms.sandbox import Sandbox, SandboxExchange
 from oms.settings import HTTP, SANDBOX, Settings
-from oms.telemetry import OFF, Telemetry
 from oms.variables import PREFIX
 from orchestrator.service import Deployment
 from participants import service as participant_parts
@@ -36,7 +37,6 @@ from participants.kit.storage import kit_storage
 from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
 from participants.provider_http import HttpExchange, InvalidProviderUrl, ProviderExchange
 from participants.provider_terms import ProviderLimits
-from participants.sandbox import Sandbox, SandboxExchange
 from participants.service import (
     Pace,
     ParticipantService,

@@ -1,7 +1,7 @@
 """How a call reaches a provider: one request, one reply, and a clear word when there is none.
 
 The payment gateway's and the carrier's clients speak their dialect (docs/providers.md) over an
-`ProviderExchange`: `HttpExchange` for a real provider, `participants.sandbox.SandboxExchange` in-process.
+`ProviderExchange`: `HttpExchange` for a real provider, `oms.sandbox.SandboxExchange` in-process.
 
 aiohttp is the HTTP client by measurement: about 0.26 ms of CPU a call with 32 calls under way,
 where httpx takes 4.3 ms on the same machine.

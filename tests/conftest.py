@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from migrations.run import SERVICES, migrate
-from oms.embedded import EmbeddedPostgres
-from oms.servers.child import ServerError
-from oms.servers.rabbitmq.broker import PrivateBroker
+from oms.embedded.child import ServerError
+from oms.embedded.postgresql import EmbeddedPostgres
 from tests.support import servers
 from tests.support.servers import Databases
 from tests.tiers import Tiers, demanded_tiers
+from tools.servers.rabbitmq.broker import PrivateBroker
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -103,4 +103,4 @@ def write_page(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(write_page(ROOT).relative_to(ROOT))  # noqa: T201
+    print(write_page(ROOT).relative_to(ROOT))

@@ -34,12 +34,12 @@ from oms.audit.checks import HOLDING
 from oms.audit.facts import Charge, LedgerFact, Money, Reduction, SagaFact
 from oms.audit.merging import Ordered
 from oms.audit.sources import AuditImpossible
+from oms.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
 from orchestrator.orphans import ACTION, SUBJECT
 from orchestrator.tables import audit_log, orders, retention, sagas
 from participants.inventory.tables import METADATA as INVENTORY_TABLES
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 from participants.payment.tables import METADATA as PAYMENT_TABLES
-from participants.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
 from participants.shipping.tables import METADATA as SHIPPING_TABLES
 
 BATCH: Final = 2000

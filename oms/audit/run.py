@@ -17,8 +17,8 @@ from oms.audit.facts import LedgerFact, Money, OrderFacts, StockFact
 from oms.audit.merging import identities
 from oms.audit.report import Finding, Report
 from oms.audit.sources import NEEDED, SANDBOX, Snapshots, Sources, snapshots
+from oms.sandbox.tables import CHARGES, SHIPMENTS
 from orchestrator.sagas.order_fulfillment import NAME
-from participants.sandbox.tables import CHARGES, SHIPMENTS
 
 OnProgress = Callable[[int, int], None]
 """Called with the orders judged so far and how many there are."""

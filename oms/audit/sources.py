@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.connecting import connect
 from messaging.sessions import WITHOUT_TIME_LIMITS
-from oms.embedded import EmbeddedPostgres
+from oms.embedded.folder_lock import FolderInUseError
+from oms.embedded.postgresql import EmbeddedPostgres
 from oms.failures import Failure
-from oms.servers.folder_lock import FolderInUseError
 
 SANDBOX: Final = "sandbox"
 NEEDED: Final = (ORCHESTRATOR, INVENTORY, PAYMENT, SHIPPING)

@@ -30,11 +30,11 @@ def add_to(app: typer.Typer) -> None:
 
 def bench(context: typer.Context) -> None:
     """Measure throughput and latency beside peers; needs a checkout of the project."""
-    if not (CHECKOUT / "benchmarks/__main__.py").exists():
+    if not (CHECKOUT / "tools/benchmarks/__main__.py").exists():
         raise Failure("oms bench measures from a checkout of the project; here is only what was installed")
     search = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *context.args],
+        [sys.executable, "-m", "tools.benchmarks", *context.args],
         env=os.environ | {"PYTHONPATH": search},
         check=False,
     )

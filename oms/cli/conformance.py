@@ -155,7 +155,7 @@ async def _participant(
     from oms.conformance.built_in import built_in
     from oms.conformance.repertoire import read_repertoire
     from oms.conformance.stand_in import Patience
-    from oms.logs import configure_logs
+    from oms.observing.logs import configure_logs
     from oms.settings import load_settings
 
     settings = load_settings() if broker_url is None else load_settings(broker_url=broker_url)

@@ -20,7 +20,7 @@ _FOR_PEOPLE: Final[frozenset[str]] = frozenset(
     {
         "oms.settings.InvalidSettings",
         "oms.settings.MissingSettings",
-        "oms.servers.child.ServerError",
+        "oms.embedded.child.ServerError",
         "migrations.run.MigrationFailed",
         "orchestrator.core.soundness.InvalidDefinition",
         "messaging.certificates.UnusableAuthorities",

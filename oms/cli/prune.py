@@ -146,7 +146,7 @@ def _table(done: dict[str, Any]) -> Table:
 
 def actor_because(reason: str) -> Actor:
     """Who sits at this terminal, with a reason that was given. Raises BadParameter for one that is none."""
-    from oms.installation import operator_here
+    from oms.embedded.installation import operator_here
     from orchestrator.core.inputs import Actor
 
     if not 1 <= len(reason.strip()) <= 500 or not reason.isprintable():

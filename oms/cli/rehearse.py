@@ -59,7 +59,7 @@ def rehearse(
 async def _rehearsed(settings: Settings, definition: SagaDefinition, stored: int | None) -> Rehearsal:
     from oms.cli.progress import progress_bar
     from oms.cli.whole import EMBEDDED
-    from oms.installation import own_database
+    from oms.embedded.installation import own_database
     from oms.rehearsal import rehearsal
 
     readable = {

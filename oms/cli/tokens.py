@@ -125,7 +125,7 @@ def _with_tokens(work: Callable[[Tokens], Awaitable[T]]) -> T:
 def _actor(reason: str) -> Actor:
     from pydantic import TypeAdapter, ValidationError
 
-    from oms.installation import operator_here
+    from oms.embedded.installation import operator_here
     from orchestrator.core.inputs import Actor
     from orchestrator.http.fields import Reason
 

@@ -18,11 +18,11 @@ import structlog
 from oms.api_client import ApiClient, Document, Refused
 from oms.audit import audit, sources_of
 from oms.demo.results import Course, Level, Money, Result
+from oms.demo.sample_orders import COMPLETED, STOCK, End, stories
 from oms.demo.view import DemoView, view_for
 from oms.failures import Failure
-from oms.logs import configure_logs
+from oms.observing.logs import configure_logs
 from oms.processes import FOLDER, Running, stack
-from oms.sample_orders import COMPLETED, STOCK, End, stories
 from oms.serving import until_told_to_stop
 from oms.settings import Settings, load_settings
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oms.audit import Report
-from oms.sample_orders import COMPLETED, End, Story
+from oms.demo.sample_orders import COMPLETED, End, Story
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from rich.text import Text
 from contracts.currencies import format_amount
 from oms.cli import audit_view, output
 from oms.demo.results import Course, Level, Money, Result
-from oms.sample_orders import End
+from oms.demo.sample_orders import End
 
 _CURRENCY: Final = "EUR"
 _WIDTH: Final = 100

@@ -14,7 +14,7 @@ from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork, create_engine
 from messaging.transport import Confirm, Message
 from migrations.run import histories_of_kit, migrate_async
-from oms.embedded import EmbeddedPostgres
+from oms.embedded.postgresql import EmbeddedPostgres
 from orchestrator.walk import NotAwaited, Walk
 from participants.kit.memory import MemoryUnitOfWork
 from participants.kit.participant import Participant

@@ -83,6 +83,6 @@ def test_nothing_that_is_shipped_imports_tests_or_benchmarks() -> None:
         f"{path}:{line} imports {name}"
         for path, tree in modules(*PACKAGES)
         for line, name in imports(tree)
-        if name.split(".")[0] in {"tests", "benchmarks", "pytest", "hypothesis"}
+        if name.split(".")[0] in {"tests", "tools", "pytest", "hypothesis"}
     ]
     assert found == []

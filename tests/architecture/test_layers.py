@@ -64,7 +64,7 @@ PARTICIPANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "retention",
         "tables",
     ),
-    "users": ("inventory", "kit", "payment", "sandbox", "service", "shipping"),
+    "users": ("inventory", "kit", "payment", "service", "shipping"),
 }
 """core ← runtime ← users."""
 

@@ -14,7 +14,7 @@ EMPTY_NAMES: Final = {"utils", "util", "helpers", "helper", "manager", "managers
 INDEX_ADDRESS: Final = re.compile(
     r"(?<!emit-)\b(?:extra-)?index-url[ =]+\S|-[-]trusted-host|https?://[^/\s]*(?:pypi|pythonhosted|npmjs)"
 )
-CODE: Final = (*PACKAGES, "benchmarks", "scripts")
+CODE: Final = (*PACKAGES, "tools")
 
 
 def test_no_file_is_too_long() -> None:
@@ -41,7 +41,7 @@ def test_modules_are_named_by_what_they_are() -> None:
 
 def test_pinned_packages_come_from_wherever_the_machine_gets_packages() -> None:
     for name in ("runtime", "dev", "bench"):
-        text = (PROJECT / "requirements" / f"{name}.txt").read_text()
+        text = (PROJECT / "tools/requirements" / f"{name}.txt").read_text()
         pins = re.findall(r"^[a-z0-9]\S*==", text, flags=re.MULTILINE)
         assert pins
         assert len(pins) <= text.count("--hash=sha256:")

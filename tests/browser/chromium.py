@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from oms.servers import debian
-from oms.servers.child import ServerError
+from oms.embedded.child import ServerError
 from tests.support.servers import PROJECT
+from tools.servers import debian
 
 VARIABLE: Final = "OMS_TEST_CHROMIUM"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from oms.servers.child import ServerError
+from oms.embedded.child import ServerError
 from tests.browser.chromium import chromium
 from tests.browser.pages import Pages, some_pages
 from tests.browser.stage import Stage

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.chaos.__main__ import run
-from tests.chaos.course import Plan
-from tests.chaos.faults import CATALOGUE, drawn
-from tests.chaos.stage import staged
+from tools.chaos.__main__ import run
+from tools.chaos.course import Plan
+from tools.chaos.faults import CATALOGUE, drawn
+from tools.chaos.stage import staged
 
 FAULTS, SEED, ORDERS, RATE = 12, 7, 400, 25.0
 

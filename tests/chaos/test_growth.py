@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.chaos.gauges import Held, Sample, Stored
-from tests.chaos.growth import JUDGED_FROM_S, growth
+from tools.chaos.gauges import Held, Sample, Stored
+from tools.chaos.growth import JUDGED_FROM_S, growth
 
 SAMPLES = 300
 Figure = Callable[[int], float]

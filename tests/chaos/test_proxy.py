@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from oms.servers.ports import LOOPBACK
-from tests.chaos.proxy import Frames, Proxy
+from oms.embedded.ports import LOOPBACK
+from tools.chaos.proxy import Frames, Proxy
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

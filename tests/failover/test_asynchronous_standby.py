@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from contracts.routing import INVENTORY, ORCHESTRATOR, OUTCOMES_QUEUE, command_queue
-from tests.failover.standby import StandbyStage, asynchronous
 from tests.system.deployment import Deployment, an_order
+from tools.failover.standby import StandbyStage, asynchronous
 
 pytestmark = [pytest.mark.failover, pytest.mark.rabbitmq, pytest.mark.postgresql, pytest.mark.timeout(900)]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.chaos.__main__ import run
-from tests.chaos.course import Plan
-from tests.failover.cluster import INCIDENTS, ClusterStage, staged
+from tools.chaos.__main__ import run
+from tools.chaos.course import Plan
+from tools.failover.cluster import INCIDENTS, ClusterStage, staged
 
 pytestmark = [pytest.mark.failover, pytest.mark.rabbitmq, pytest.mark.postgresql, pytest.mark.timeout(900)]
 

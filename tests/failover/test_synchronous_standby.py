@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from tests.chaos.__main__ import run
-from tests.chaos.course import Plan
-from tests.failover.standby import INCIDENTS, synchronous
+from tools.chaos.__main__ import run
+from tools.chaos.course import Plan
+from tools.failover.standby import INCIDENTS, synchronous
 
 pytestmark = [pytest.mark.failover, pytest.mark.rabbitmq, pytest.mark.postgresql, pytest.mark.timeout(900)]
 

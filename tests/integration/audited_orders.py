@@ -14,9 +14,9 @@ from sqlalchemy.engine import Connection
 
 from messaging.identifiers import time_ordered_ids
 from oms.audit.reading import LEDGERS
+from oms.sandbox.tables import CHARGES, REFUNDS, SHIPMENTS
 from orchestrator.tables import orders, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
-from participants.sandbox.tables import CHARGES, REFUNDS, SHIPMENTS
 
 NOW: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SKU: Final = "SKU-1"

@@ -17,8 +17,8 @@ from oms.audit import AuditImpossible, Report, Sources, audit, sources_of, sourc
 from oms.audit.checks import Check
 from oms.audit.sources import NEEDED, SANDBOX
 from oms.cli import main
-from oms.embedded import EmbeddedPostgres
-from oms.servers.child import ServerError
+from oms.embedded.child import ServerError
+from oms.embedded.postgresql import EmbeddedPostgres
 from tests.integration.audited_orders import QUANTITY, SKU, TOTAL, Books
 
 

@@ -15,11 +15,11 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from oms import embedded_keeper
-from oms.embedded import EmbeddedPostgres, account_for, program
-from oms.embedded_keeper import Keeper, Lost, kept
+from oms.embedded import keeper as embedded_keeper
+from oms.embedded.child import run_tool
+from oms.embedded.keeper import Keeper, Lost, kept
+from oms.embedded.postgresql import EmbeddedPostgres, account_for, program
 from oms.processes import stack
-from oms.servers.child import run_tool
 from oms.settings import load_settings
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.timeout(600)]

@@ -17,10 +17,10 @@ import psutil
 import psycopg
 import pytest
 
-from oms import embedded
-from oms.embedded import EmbeddedPostgres
-from oms.servers.child import ServerError, wait_until
-from oms.servers.folder_lock import FolderInUseError
+from oms.embedded import postgresql as embedded
+from oms.embedded.child import ServerError, wait_until
+from oms.embedded.folder_lock import FolderInUseError
+from oms.embedded.postgresql import EmbeddedPostgres
 
 PROJECT = Path(__file__).parents[2]
 
@@ -147,8 +147,8 @@ def a_folder_of_somebody_else(tmp_path: Path) -> Path:
 OWNER_THAT_IS_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from oms import embedded
-from oms.embedded import EmbeddedPostgres
+from oms.embedded import postgresql as embedded
+from oms.embedded.postgresql import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()
 print(server.pid, flush=True)

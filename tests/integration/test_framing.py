@@ -22,12 +22,12 @@ from contracts.limits import MAX_BODY_BYTES
 from messaging.postgresql import create_engine
 from oms import connections
 from oms.health import health_app
+from oms.sandbox import Sandbox, create_sandbox
 from oms.serving import served
 from orchestrator.metrics import Sources
 from participants.http import ledger_router
 from participants.inventory.http import inventory_router
 from participants.inventory.stockroom import Stockroom
-from participants.sandbox import Sandbox, create_sandbox
 from tests.support.api import an_api
 from tests.support.framings import (
     SMUGGLED,

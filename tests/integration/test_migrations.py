@@ -36,7 +36,7 @@ TABLES = {
     "inventory": "participants.inventory.tables",
     "payment": "participants.payment.tables",
     "shipping": "participants.shipping.tables",
-    "sandbox": "participants.sandbox.tables",
+    "sandbox": "oms.sandbox.tables",
 }
 
 

@@ -15,12 +15,12 @@ import psutil
 import pytest
 from yarl import URL
 
-from oms.servers.child import wait_until
-from oms.servers.folder_lock import FolderInUseError
-from oms.servers.ports import LOOPBACK, free_ports
-from oms.servers.rabbitmq.broker import PrivateBroker
-from oms.servers.rabbitmq.node import RabbitNode, answers_amqp
+from oms.embedded.child import wait_until
+from oms.embedded.folder_lock import FolderInUseError
+from oms.embedded.ports import LOOPBACK, free_ports
 from tests.support.servers import PROJECT, new_broker
+from tools.servers.rabbitmq.broker import PrivateBroker
+from tools.servers.rabbitmq.node import RabbitNode, answers_amqp
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -112,7 +112,7 @@ def test_a_port_that_somebody_took_meanwhile_is_chosen_again(
     with socket.create_server((LOOPBACK, 0)) as somebody:
         unlucky = [*free_ports(1), somebody.getsockname()[1]]
         choices = iter([unlucky, free_ports(2)])
-        monkeypatch.setattr("oms.servers.rabbitmq.node.free_ports", lambda _: next(choices))
+        monkeypatch.setattr("tools.servers.rabbitmq.node.free_ports", lambda _: next(choices))
         broker = new_broker(tmp_path / "node")
         with broker:
             assert broker.port != unlucky[0]

@@ -11,7 +11,6 @@ from yarl import URL
 
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import BrokerUnavailable, Receipt, Transport
-from oms.servers.rabbitmq.broker import PrivateBroker
 from tests.conformance.correspondence import (
     PLAIN,
     QUEUE,
@@ -23,6 +22,7 @@ from tests.conformance.correspondence import (
     send,
 )
 from tests.integration.rabbitmq_line import Journal, Proxy, open_proxy, transport_to
+from tools.servers.rabbitmq.broker import PrivateBroker
 
 CONSUMING = {"link": "oms consuming"}
 PUBLISHING = {"link": "oms publishing"}

@@ -13,10 +13,10 @@ from yarl import URL
 from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, command_queue
 from messaging.topology import participant_topology
 from messaging.transport import Message, Receipt
-from oms.servers.rabbitmq.broker import PrivateBroker
 from tests.conformance.correspondence import PATIENCE_S, message, receive, send
 from tests.integration.rabbitmq_line import Journal, transport_to
 from tests.support import servers
+from tools.servers.rabbitmq.broker import PrivateBroker
 
 pytestmark = pytest.mark.rabbitmq
 

@@ -38,7 +38,6 @@ from messaging.relay import Relay
 from messaging.retries import ERROR_MESSAGE, ERROR_TYPE, PERMANENT
 from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Queue, Receipt, Topology, TopologyMismatch
-from oms.servers.rabbitmq.broker import PrivateBroker
 from orchestrator.core.registry import Registry
 from orchestrator.dead_letters.collector import dead_letter
 from orchestrator.store import PostgresTransaction
@@ -47,6 +46,7 @@ from tests.conformance.leftovers import TidyTransport
 from tests.integration.rabbitmq_line import Journal, transport_to
 from tests.support import servers
 from tests.support.servers import PROJECT
+from tools.servers.rabbitmq.broker import PrivateBroker
 
 pytestmark = pytest.mark.rabbitmq
 

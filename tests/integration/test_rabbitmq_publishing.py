@@ -14,9 +14,9 @@ from pamqp.common import FieldTable
 
 from messaging.rabbitmq import publisher as publishing
 from messaging.transport import Exchange, Message, Receipt, Topology
-from oms.servers.rabbitmq.broker import PrivateBroker
 from tests.conformance.correspondence import PATIENCE_S, PLAIN, QUEUE, Receipts, message, numbered, send
 from tests.integration.rabbitmq_line import Journal, open_proxy, transport_to
+from tools.servers.rabbitmq.broker import PrivateBroker
 
 
 @asynccontextmanager

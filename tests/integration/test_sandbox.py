@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.commands import ItemQuantity
 from contracts.orders import ShippingAddress
+from oms.sandbox import Sandbox, SandboxExchange, create_sandbox
 from participants.payment.gateway import Charged, Declined, FoundCharge, HttpPaymentGateway, Refunded
 from participants.provider_http import HttpExchange, ProviderExchange
 from participants.provider_terms import CallUnderWay, ProviderMisuse, ProviderUnavailable, Voided
-from participants.sandbox import Sandbox, SandboxExchange, create_sandbox
 from participants.shipping.carrier import HttpCarrier, ShipmentRejected, Shipped
 from tests.support.serving import serving
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.limits import MAX_BODY_BYTES
-from participants.sandbox import Sandbox, create_sandbox
+from oms.sandbox import Sandbox, create_sandbox
 
 CHARGE = {"order_id": "o-1", "amount": 1299, "currency": "EUR", "payment_method": "pm_card_visa"}
 

@@ -19,9 +19,9 @@ from pydantic import SecretStr
 from contracts.routing import PARTICIPANTS
 from messaging.rabbitmq import RabbitMqTransport
 from oms.definitions import registry
+from oms.observing.telemetry import Telemetry, telemetry_over
 from oms.processes import Service, orchestrator_service, serving_api, started
 from oms.settings import load_settings
-from oms.telemetry import Telemetry, telemetry_over
 from oms.wiring import Parts, participant_service, parts_of
 from orchestrator.sagas.order_fulfillment import END_STATUSES
 from orchestrator.service import topology

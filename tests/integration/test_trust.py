@@ -13,7 +13,7 @@ import pytest
 from messaging.certificates import UnusableAuthorities, trusting
 from messaging.proxies import InvalidProxy, proxy_for
 from oms.api_client import ApiClient, ApiFailure, Untrusted
-from oms.other_processes import OtherProcesses
+from oms.observing.other_processes import OtherProcesses
 from participants.payment.gateway import HttpPaymentGateway
 from participants.provider_http import Call, HttpExchange
 from participants.provider_terms import ProviderUnavailable

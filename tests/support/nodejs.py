@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from oms.servers.child import ServerError
-from oms.servers.folder_lock import exclusive
+from oms.embedded.child import ServerError
+from oms.embedded.folder_lock import exclusive
 from tests.support.servers import PROJECT
 
 OLDEST: Final = 18
 CACHE: Final = PROJECT / ".oms/node"
-_PINS: Final = PROJECT / "requirements/node.txt"
+_PINS: Final = PROJECT / "tools/requirements/node.txt"
 _STAMP: Final = ".oms-installed"
 
 

@@ -14,11 +14,11 @@ from typing import Final, Literal
 
 from sqlalchemy import make_url
 
-from oms.embedded import account_for
-from oms.servers import debian
-from oms.servers.child import ServerError, end_server, last_words, start_server, wait_until
-from oms.servers.ports import LOOPBACK, free_ports
+from oms.embedded.child import ServerError, end_server, last_words, start_server, wait_until
+from oms.embedded.ports import LOOPBACK, free_ports
+from oms.embedded.postgresql import account_for
 from tests.support.servers import PROJECT
+from tools.servers import debian
 
 VARIABLE: Final = "OMS_TEST_PGBOUNCER"
 Mode = Literal["transaction", "session"]

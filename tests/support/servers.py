@@ -14,11 +14,11 @@ from psycopg import sql
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from oms.embedded import EmbeddedPostgres
-from oms.servers.child import ServerError
-from oms.servers.rabbitmq.broker import PrivateBroker, private_broker
-from oms.servers.rabbitmq.installation import in_unpacked_system
-from oms.servers.rabbitmq.node import RabbitNode
+from oms.embedded.child import ServerError
+from oms.embedded.postgresql import EmbeddedPostgres
+from tools.servers.rabbitmq.broker import PrivateBroker, private_broker
+from tools.servers.rabbitmq.installation import in_unpacked_system
+from tools.servers.rabbitmq.node import RabbitNode
 
 BROKER_VARIABLE: Final = "OMS_TEST_BROKER_URL"
 DATABASE_VARIABLE: Final = "OMS_TEST_DATABASE_URL"

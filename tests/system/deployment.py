@@ -21,7 +21,7 @@ from contracts.routing import (
     command_queue,
     dead_letter_queue,
 )
-from oms.servers.ports import free_ports
+from oms.embedded.ports import free_ports
 
 ADMIN_TOKEN: Final = "a-token-for-tests"
 READY_WITHIN_S: Final = 600

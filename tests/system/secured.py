@@ -15,11 +15,11 @@ from typing import Final
 import psycopg
 from sqlalchemy import make_url
 
-from oms.embedded import EmbeddedPostgres
-from oms.servers.ports import free_ports
-from oms.servers.rabbitmq.broker import find_programs
-from oms.servers.rabbitmq.node import RabbitNode
+from oms.embedded.ports import free_ports
+from oms.embedded.postgresql import EmbeddedPostgres
 from tests.support.servers import PROJECT
+from tools.servers.rabbitmq.broker import find_programs
+from tools.servers.rabbitmq.node import RabbitNode
 
 DEPLOY: Final = PROJECT / "deploy"
 _SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")

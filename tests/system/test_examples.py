@@ -43,7 +43,7 @@ NOT_RUN: Final = {
     "not here; the same processes run in every other test of this folder",
     ("CONTRIBUTING.md", "make setup"): "each is a whole run of its own",
     ("docs/production.md", "python3 -m venv /opt/oms"): "fetches every package anew",
-    ("docs/production.md", "pip install --require-hashes -r requirements/telemetry.txt"): "the same",
+    ("docs/production.md", "pip install --require-hashes -r tools/requirements/telemetry.txt"): "the same",
     (
         "docs/production.md",
         "psql --set ON_ERROR_STOP=1 -f deploy/postgresql/roles.sql postgresql://postgres@db.internal/oms",

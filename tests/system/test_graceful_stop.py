@@ -17,10 +17,10 @@ from yarl import URL
 
 from contracts.routing import PARTICIPANTS
 from oms.serving import CUT_OFF
-from tests.chaos.proxy import Proxy
 from tests.support.servers import Databases
 from tests.system.customers import Customers
 from tests.system.deployment import Deployment, an_order, empty
+from tools.chaos.proxy import Proxy
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 

@@ -30,7 +30,7 @@ from contracts.routing import (
     failure_exchange,
 )
 from messaging.identifiers import first_id_at, time_ordered_ids
-from oms.servers.child import ServerError
+from oms.embedded.child import ServerError
 from tests.support.nodejs import find_node
 from tests.support.servers import Databases
 from tests.system.customers import KINDS

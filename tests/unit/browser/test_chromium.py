@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oms.servers.child import ServerError
+from oms.embedded.child import ServerError
 from tests.browser import chromium
 
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from messaging.measures import BATCH, OUTBOX, Distribution, Kind, Measure, Reading, summed
-from oms.metrics import MEASURES
+from oms.observing.metrics import MEASURES
 from orchestrator.metrics import Metrics, Sources
 
 BOUNDS = (1, 10)

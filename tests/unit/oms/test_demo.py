@@ -15,9 +15,9 @@ from oms.audit.checks import Check
 from oms.audit.report import Finding
 from oms.demo.play import demo_settings
 from oms.demo.results import Course, Level, Money, Result
+from oms.demo.sample_orders import CANCELLED, COMPLETED, SCARCE, STOCK, stories
 from oms.demo.view import LinesView
-from oms.sample_orders import CANCELLED, COMPLETED, SCARCE, STOCK, stories
-from participants.sandbox import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
+from oms.sandbox import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
 
 
 def played() -> list[Course]:

@@ -64,7 +64,7 @@ def test_a_reader_that_left_ends_nothing() -> None:
 def test_a_process_ends_although_nobody_reads_its_log() -> None:
     program = (
         "import logging\n"
-        "from oms.logs import configure_logs\n"
+        "from oms.observing.logs import configure_logs\n"
         "from oms.settings import Settings\n"
         "configure_logs(Settings(), 'test')\n"
         "for _ in range(300): logging.getLogger().warning('x' * 1000)\n"
@@ -81,7 +81,7 @@ def test_a_process_ends_although_nobody_reads_its_log() -> None:
 def test_everything_is_written_before_a_process_ends() -> None:
     program = (
         "import logging\n"
-        "from oms.logs import configure_logs\n"
+        "from oms.observing.logs import configure_logs\n"
         "from oms.settings import Settings\n"
         "configure_logs(Settings(), 'test')\n"
         "for number in range(2000): logging.getLogger().warning('line %d', number)\n"

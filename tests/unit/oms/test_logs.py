@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from contracts.sensitive import MASK, SENSITIVE_NAMES
-from oms.logs import _Masking, configure_logs
+from oms.observing.logs import _Masking, configure_logs
 from oms.settings import Settings
 
 

@@ -13,7 +13,7 @@ import yaml
 from contracts.routing import PARTICIPANTS
 from messaging.measures import Kind, Measure
 from messaging.transport import Receipt
-from oms.metrics import MEASURES
+from oms.observing.metrics import MEASURES
 from orchestrator.core.state import IncidentKind
 from orchestrator.sagas.order_fulfillment import END_STATUSES
 from participants.breaker import BreakerState, CallResult

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 
 from oms.health import health_app
-from oms.other_processes import OtherProcesses
+from oms.observing.other_processes import OtherProcesses
 from oms.settings import InvalidSettings, load_settings
 from orchestrator.http.health import Component, Condition, Readiness
 from orchestrator.metrics import Sources

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oms.servers.ports import free_ports
+from oms.embedded.ports import free_ports
 
 FIRST_OF_OUTGOING_CONNECTIONS = 32_768
 """As Linux has it; elsewhere the range begins higher."""

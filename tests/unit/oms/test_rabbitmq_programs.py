@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from oms.servers.child import ServerError
-from oms.servers.rabbitmq import container, packages
-from oms.servers.rabbitmq.broker import private_broker
-from oms.servers.rabbitmq.container import RabbitContainer
-from oms.servers.rabbitmq.installation import Installation, find_installed, in_unpacked_system
+from oms.embedded.child import ServerError
+from tools.servers.rabbitmq import container, packages
+from tools.servers.rabbitmq.broker import private_broker
+from tools.servers.rabbitmq.container import RabbitContainer
+from tools.servers.rabbitmq.installation import Installation, find_installed, in_unpacked_system
 
 
 def write_program(path: Path, text: str = "#!/bin/sh\n") -> Path:

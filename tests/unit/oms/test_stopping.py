@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import asyncio, sys, time
 import uvloop
-from oms.logs import configure_logs
+from oms.observing.logs import configure_logs
 from oms.serving import until_told_to_stop
 from oms.settings import load_settings
 

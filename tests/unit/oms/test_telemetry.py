@@ -22,8 +22,8 @@ from messaging.log_context import ids_of
 from messaging.retries import RetryPolicy
 from messaging.tracing import UNTRACED
 from messaging.transport import Delivery, Message
-from oms.telemetry import OFF, telemetry_of, wanted
-from oms.traces import OpenTelemetryTracing, TracedExchange, resource_of
+from oms.observing.telemetry import OFF, telemetry_of, wanted
+from oms.observing.traces import OpenTelemetryTracing, TracedExchange, resource_of
 from orchestrator.codec import dump_state, load_saga
 from orchestrator.core import machine, timers
 from orchestrator.core.definition import StepPolicy
@@ -61,9 +61,9 @@ def test_the_standard_variables_say_whether_traces_are_wanted(environment: dict[
 
 def test_while_off_nothing_of_the_sdk_is_imported() -> None:
     program = (
-        "import sys; from oms.telemetry import telemetry_of; import oms.processes, oms.cli.app;"
+        "import sys; from oms.observing.telemetry import telemetry_of; import oms.processes, oms.cli.app;"
         "telemetry_of('api', {});"
-        "unwanted = ('opentelemetry.sdk', 'opentelemetry.exporter', 'oms.traces');"
+        "unwanted = ('opentelemetry.sdk', 'opentelemetry.exporter', 'oms.observing.traces');"
         "print([name for name in sys.modules if name.startswith(unwanted)])"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -71,7 +71,7 @@ def test_while_off_nothing_of_the_sdk_is_imported() -> None:
 
 
 def test_where_the_extra_is_missing_orders_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oms.telemetry.find_spec", lambda _: None)
+    monkeypatch.setattr("oms.observing.telemetry.find_spec", lambda _: None)
     assert telemetry_of("api", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}) is OFF
 
 

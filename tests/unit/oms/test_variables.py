@@ -13,7 +13,7 @@ from oms.variables import KNOWN, OTHERS, PREFIX, SETTINGS, doubts
 from tests.architecture.sources import PROJECT, tracked_files
 
 _NAME = re.compile(r"\bOMS_[A-Z0-9][A-Z0-9_]*[A-Z0-9]\b")
-_PLACEHOLDERS = frozenset({"OMS_X", "OMS_X_FILE", "OMS_REGISTRAR_DATABASE_URL"})
+_PLACEHOLDERS = frozenset({"OMS_X", "OMS_X_FILE", "OMS_LIBRARY_DATABASE_URL", "OMS_REGISTRAR_DATABASE_URL"})
 
 
 def _read_somewhere() -> set[str]:

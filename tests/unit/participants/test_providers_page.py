@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from oms.sandbox.triggers import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
 from participants.breaker import BreakerPolicy
 from participants.payment.gateway import Charged, Declined, PaymentGateway, Refunded
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided
-from participants.sandbox.triggers import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "providers.md").read_text()
 

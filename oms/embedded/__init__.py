@@ -1,0 +1,1 @@
+"""The PostgreSQL that `oms run` brings along, and what keeps it."""

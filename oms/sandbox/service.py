@@ -1,0 +1,232 @@
+"""The sandbox provider itself: a payment gateway and a carrier that keep their promises.
+
+Same key and same request: one effect, one answer (P6). Another request under the key: 422. A call
+while an earlier one with its key is at work: 409. Everything is in the books before it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from contracts.problems import ProblemError
+from messaging.sqlstates import is_transient
+from oms.sandbox import books
+from oms.sandbox.books import Entry
+from oms.sandbox.desk import Desk
+from oms.sandbox.requests import (
+    ChargeRequest,
+    KeyedRequest,
+    Listing,
+    RefundRequest,
+    ShipmentRequest,
+    VoidRequest,
+    cursor_after,
+)
+from oms.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
+from oms.sandbox.triggers import Behaviour, carrier_behaviour, payment_behaviour
+from participants.provider_http import Reply
+from participants.shipping.carrier import SHIPMENT_REJECTED
+
+ClientLeft = Callable[[], Awaitable[None]]
+"""Returns when nobody waits for the reply any more."""
+
+_SHOWN: Final = {CHARGES: ("amount", "currency"), REFUNDS: ("charge", "amount"), SHIPMENTS: ()}
+_REFUSAL: Final = {CHARGES: (402, "about:blank"), SHIPMENTS: (422, SHIPMENT_REJECTED)}
+_REFERENCE_PREFIX: Final = {CHARGES: "ch_", REFUNDS: "re_", SHIPMENTS: "sh_"}
+_CLOSED: Final = Behaviour("voided")
+
+
+class Sandbox:
+    """Charges, refunds and shipments over a database with the `oms.sandbox.tables`.
+
+    ``clock`` gives the time written into the books; ``silence_s`` is how long a call that is never
+    answered is kept waiting when the client does not leave before.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        silence_s: float = 30.0,
+    ) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._desks = {table: Desk(self._autocommit, table) for table in (CHARGES, SHIPMENTS)}
+        self._clock = clock
+        self._silence_s = silence_s
+        self._at_work: set[tuple[str, str]] = set()
+
+    async def charge(self, key: str, request: ChargeRequest, client_left: ClientLeft) -> Reply:
+        """Take money, or decline (402)."""
+        behaviour = payment_behaviour(request.payment_method)
+        row = self._row(key, request, behaviour) | {
+            "order_id": request.order_id,
+            "amount": request.amount,
+            "currency": request.currency,
+            "refunded": 0,
+            "refunds_answer_from_call": behaviour.refunds_answer_from_call,
+        }
+        return await self._answer(CHARGES, row, behaviour, client_left)
+
+    async def ship(self, key: str, request: ShipmentRequest, client_left: ClientLeft) -> Reply:
+        """Take a parcel, or refuse it (422 with a type of its own)."""
+        behaviour = carrier_behaviour(request.address.postal_code)
+        row = self._row(key, request, behaviour) | {"order_id": request.order_id}
+        return await self._answer(SHIPMENTS, row, behaviour, client_left)
+
+    async def refund(self, key: str, request: RefundRequest, client_left: ClientLeft) -> Reply:
+        """Give money of a charge back, never more than was taken."""
+        with self._working_on(REFUNDS, key), _storage():
+            async with self._engine.begin() as connection:
+                charge = await books.lock_charge(connection, _key_of_charge(request.charge))
+                if charge is None or not _took_money(charge):
+                    raise ProblemError(422, "unknown_charge", "No money was taken under this reference.")
+                behaviour = Behaviour("succeeded", answers_from_call=charge["refunds_answer_from_call"])
+                row = self._row(key, request, behaviour) | {
+                    "order_id": charge["order_id"],
+                    "charge": request.charge,
+                    "amount": request.amount,
+                }
+                entry = (await books.enter(connection, REFUNDS, [row]))[key]
+                _check_same_request(entry, row)
+                await _give_back_once(connection, charge, entry)
+        return _reply(REFUNDS, entry)
+
+    async def void_charge(self, key: str, request: VoidRequest, client_left: ClientLeft) -> Reply:
+        """Close a key of `charge`; one that has its answer keeps it (P10)."""
+        extra = {"refunded": 0, "refunds_answer_from_call": 1}
+        return await self._void(CHARGES, self._row(key, request, _CLOSED) | extra)
+
+    async def void_shipment(self, key: str, request: VoidRequest, client_left: ClientLeft) -> Reply:
+        """Close a key of `ship`; one that has its answer keeps it (P10)."""
+        return await self._void(SHIPMENTS, self._row(key, request, _CLOSED))
+
+    async def list(self, table: Table, listing: Listing) -> Reply:
+        """A page of one of the books: ``items``, and a ``next_cursor`` where there are more."""
+        with _storage():
+            async with self._autocommit.connect() as connection:
+                rows = await books.entries(connection, table, listing)
+        page = rows[: listing.limit]
+        cursor = cursor_after(page[-1]["key"]) if len(rows) > len(page) else None
+        return Reply(200, {"items": [_item(table, row) for row in page], "next_cursor": cursor})
+
+    async def _answer(
+        self, table: Table, row: Mapping[str, Any], behaviour: Behaviour, client_left: ClientLeft
+    ) -> Reply:
+        with self._working_on(table, row["key"]):
+            with _storage():
+                entry = await self._desks[table].enter(row)
+            _check_same_request(entry, row)
+            if entry["calls"] <= behaviour.silent_calls:
+                await self._stay_silent(client_left)
+        return _reply(table, entry)
+
+    async def _void(self, table: Table, row: Mapping[str, Any]) -> Reply:
+        closed = {**row, "fingerprint": None, "calls": 0, "answers_from_call": 0}
+        with self._working_on(table, row["key"]), _storage():
+            async with self._autocommit.connect() as connection:
+                entry = await books.void(connection, table, closed)
+        return Reply(200, _item(table, entry))
+
+    async def _stay_silent(self, client_left: ClientLeft) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._silence_s):
+                await client_left()
+        raise ProblemError(504, "no_answer", "The sandbox did its work and keeps silent about it.")
+
+    @contextmanager
+    def _working_on(self, table: Table, key: str) -> Iterator[None]:
+        """Only one call at a time with a key in this process; between processes the books decide."""
+        work = (table.name, key)
+        if work in self._at_work:
+            raise ProblemError(409, "in_progress", "An earlier call with this key is at work.")
+        self._at_work.add(work)
+        try:
+            yield
+        finally:
+            self._at_work.discard(work)
+
+    def _row(self, key: str, request: KeyedRequest, behaviour: Behaviour) -> dict[str, Any]:
+        return {
+            "key": key,
+            "fingerprint": request.fingerprint(),
+            "outcome": behaviour.outcome,
+            "code": behaviour.code,
+            "message": behaviour.message,
+            "calls": 1,
+            "answers_from_call": behaviour.answers_from_call,
+            "created_at": self._clock(),
+        }
+
+
+async def _give_back_once(connection: AsyncConnection, charge: Entry, entry: Entry) -> None:
+    """Count the refund on its charge, in the very call from which on it stands."""
+    if entry["calls"] != entry["answers_from_call"]:
+        return
+    if await books.give_back(connection, charge["key"], entry["amount"]) is None:
+        raise ProblemError(422, "more_than_taken", "This would give back more than was taken.")
+
+
+def _key_of_charge(reference: str) -> str:
+    """References are made from keys, so that a look-up needs no index of its own."""
+    return reference.removeprefix(_REFERENCE_PREFIX[CHARGES])
+
+
+def _took_money(charge: Entry) -> bool:
+    return bool(_stands(charge) and charge["outcome"] == EFFECT[CHARGES])
+
+
+def _stands(entry: Entry) -> bool:
+    return bool(entry["calls"] >= entry["answers_from_call"])
+
+
+def _check_same_request(entry: Entry, row: Mapping[str, Any]) -> None:
+    if entry["outcome"] == "voided":
+        raise ProblemError(410, "key_voided", "This key was closed; nothing will happen under it.")
+    if entry["fingerprint"] != row["fingerprint"]:
+        raise ProblemError(422, "idempotency_key_reused", "This key belongs to another request.")
+
+
+def _reply(table: Table, entry: Entry) -> Reply:
+    """The stored answer of an entry, or 503 while the provider plays dead."""
+    if not _stands(entry):
+        raise ProblemError(503, "unavailable", "The sandbox plays a provider that is down.")
+    if entry["outcome"] == EFFECT[table]:
+        shown = ("key", "order_id", *_SHOWN[table])
+        return Reply(200, _headline(table, entry) | {name: entry[name] for name in shown})
+    status, kind = _REFUSAL[table]
+    raise ProblemError(status, entry["code"], entry["message"], type=kind)
+
+
+def _headline(table: Table, entry: Entry) -> dict[str, Any]:
+    reference = _REFERENCE_PREFIX[table] + entry["key"] if entry["outcome"] == EFFECT[table] else None
+    return {"reference": reference, "status": entry["outcome"]}
+
+
+def _item(table: Table, entry: Entry) -> dict[str, Any]:
+    """An entry as listings show it: more than the answer, since what stands here may change."""
+    names = ["key", "order_id", *_SHOWN[table], "code", "message"]
+    if table is CHARGES:
+        names.append("refunded")
+    item = _headline(table, entry) | {name: entry[name] for name in names}
+    item["created_at"] = entry["created_at"].astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return item
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    """A database in trouble makes this provider unavailable; it is no bug."""
+    try:
+        yield
+    except Exception as trouble:
+        if not is_transient(trouble):
+            raise
+        raise ProblemError(503, "storage_unavailable", "The sandbox cannot reach its database.") from trouble

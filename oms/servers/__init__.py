@@ -1,1 +1,0 @@
-"""Private servers: programs we start for ourselves, each in a folder and on a loopback port of its own."""

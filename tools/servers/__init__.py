@@ -1,0 +1,1 @@
+"""Servers that the project is tried on: RabbitMQ from Debian's packages, beneath `.oms/`."""
