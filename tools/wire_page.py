@@ -1,6 +1,6 @@
 """Writes the generated parts of ``docs/wire.md``: `python -m tools.wire_page`.
 
-A part stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``; all else on the page is written by hand.
+A part stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``; all else is written by hand.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ def rendered(page: str, record: Mapping[str, Any]) -> str:
         "events": _events,
         "fence": _fence,
         "verdicts": _verdicts,
-        **{f"exchange-{name}": lambda each=each: _exchange(each) for name, each in record.items()},
+        **{f"exchange-{name}": partial(_exchange, each) for name, each in record.items()},
     }
     return _PART.sub(lambda found: f"{found[1]}\n{parts[found[2]]()}\n\n{found[3]}", page)
 
@@ -194,7 +195,8 @@ def _exchange(messages: Sequence[Mapping[str, Any]]) -> str:
 
 def _message(number: int, message: Mapping[str, Any]) -> str:
     properties = message["properties"]
-    title = f"**{number}. {properties['type']}**, {_code(message['exchange'])} key {_code(message['routing_key'])}"
+    where = f"{_code(message['exchange'])} key {_code(message['routing_key'])}"
+    title = f"**{number}. {properties['type']}**, {where}"
     parts = [("properties", properties), ("headers", message["headers"]), ("body", message["body"])]
     lines = ",\n".join(f' "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in parts)
     return f"{title}\n\n```json\n{{\n{lines}\n}}\n```"
@@ -209,4 +211,4 @@ def write_page(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(write_page(ROOT).relative_to(ROOT))  # noqa: T201
+    print(write_page(ROOT).relative_to(ROOT))

@@ -1,7 +1,8 @@
 """Whole orders as they stand on the wire: `python -m tests.system.exchange` records them for docs/wire.md.
 
-A queue bound to both exchanges gets a copy of every command and event. Ids, times and providers' references
-are replaced by fixed ones, in the order in which they appear: the same order always gives the same record.
+A queue bound to both exchanges gets a copy of every command and event. Each stands in the record once, however
+often it was sent, and after the one that caused it. Ids, times and providers' references are replaced by fixed
+ones, in the order in which they appear: the same order always gives the same record.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import aio_pika
 import httpx
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
+from contracts.envelope import CAUSATION_ID
 from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, PARTICIPANTS
 from tests.support import servers
 from tests.support.servers import PROJECT
@@ -26,7 +28,9 @@ from tests.system.deployment import Deployment, an_order
 
 RECORD: Final = PROJECT / "docs/recorded/exchange.json"
 TRACEPARENT: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-AT: Final = "2026-01-01T00:00:00Z"
+AT: Final = 1767225600
+"""When everything was sent, in seconds as AMQP counts them."""
+
 ORDERS: Final[Mapping[str, dict[str, Any]]] = {
     "completed": an_order(),
     "rejected": an_order(shipping_address={**an_order()["shipping_address"], "postal_code": "00000"}),
@@ -84,7 +88,7 @@ async def _taken(queue: AbstractQueue) -> list[AbstractIncomingMessage]:
 
 def normalised(messages: list[AbstractIncomingMessage]) -> Exchange:
     """The messages as documents, with ids, times and references that are always the same."""
-    text = json.dumps([_document(message) for message in messages])
+    text = json.dumps(_in_order_of_cause(_each_once([_document(message) for message in messages])))
     names: dict[str, str] = {}
     references: dict[str, str] = {}
 
@@ -96,6 +100,32 @@ def normalised(messages: list[AbstractIncomingMessage]) -> Exchange:
 
     exchange: Exchange = json.loads(_UUID.sub(identity, _REFERENCE.sub(reference, text)))
     return exchange
+
+
+def _each_once(documents: Exchange) -> Exchange:
+    """Without what was sent again; what a copy has caused was caused by the first."""
+    first: dict[str, dict[str, Any]] = {}
+    original: dict[str, str] = {}
+    for each in documents:
+        said = json.dumps([each["properties"]["type"], each["body"]], sort_keys=True)
+        kept = first.setdefault(said, each)
+        original[each["properties"]["message_id"]] = kept["properties"]["message_id"]
+    for each in first.values():
+        if cause := each["headers"].get(CAUSATION_ID):
+            each["headers"][CAUSATION_ID] = original[cause]
+    return list(first.values())
+
+
+def _in_order_of_cause(documents: Exchange) -> Exchange:
+    """Sorted by how many others had to come before, then by type: two have no cause on the wire."""
+    causes = {each["properties"]["message_id"]: each["headers"].get(CAUSATION_ID) for each in documents}
+
+    def before(message_id: str | None) -> int:
+        return 0 if message_id is None else 1 + before(causes[message_id])
+
+    return sorted(
+        documents, key=lambda each: (before(each["headers"].get(CAUSATION_ID)), each["properties"]["type"])
+    )
 
 
 def _document(message: AbstractIncomingMessage) -> dict[str, Any]:

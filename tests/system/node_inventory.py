@@ -61,8 +61,16 @@ class Warehouse:
 class NodeDeployment(Deployment):
     """All services, inventory the example's; the audit reads inventory's books in its database."""
 
-    def __init__(self, node: Node, warehouse: Warehouse, *arguments: Any, **variables: str) -> None:
-        super().__init__(*arguments, **variables)
+    def __init__(
+        self,
+        node: Node,
+        warehouse: Warehouse,
+        broker_url: str,
+        database_url: str,
+        folder: Path,
+        **variables: str,
+    ) -> None:
+        super().__init__(broker_url, database_url, folder, **variables)
         self.warehouse = warehouse
         self.environment["OMS_AUDIT_DATABASE_URL"] = warehouse.url
         port = self.services[INVENTORY].port

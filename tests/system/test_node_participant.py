@@ -1,4 +1,4 @@
-"""A participant in another language, written from docs/wire.md alone, does inventory's work in whole orders."""
+"""A participant in another language, written from docs/wire.md alone, does inventory's work in orders."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ async def books_are_sound(deployment: NodeDeployment) -> None:
     assert code == 0, printed
     wrong = await deployment.warehouse.rows(
         "SELECT s.sku, s.on_hand, s.reserved, sum(m.quantity) FROM warehouse.stock AS s "
-        "JOIN warehouse.movements AS m USING (sku) GROUP BY s.sku HAVING s.reserved <> 0 OR s.on_hand <> sum(m.quantity)"
+        "JOIN warehouse.movements AS m USING (sku) GROUP BY s.sku "
+        "HAVING s.reserved <> 0 OR s.on_hand <> sum(m.quantity)"
     )
     assert wrong == []
 
@@ -180,19 +181,19 @@ async def test_what_used_up_its_attempts_is_a_dead_letter_and_its_order_goes_on_
 
 async def test_a_database_that_hangs_up_burns_no_attempt(deployment: NodeDeployment) -> None:
     async with deployment.client() as client, probe(deployment, failure_exchange(QUEUE)) as hops:
-        submitting = asyncio.create_task(submitted(client, [an_order() for _ in range(20)]))
+        order_ids = await submitted(client, [an_order() for _ in range(20)])
         for _ in range(10):
             await deployment.warehouse.rows(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             await asyncio.sleep(0.05)
-        assert await all_ended(client, await submitting) == {"completed": 20}
+        assert await all_ended(client, order_ids) == {"completed": 20}
         assert hops.taken == []
     await books_are_sound(deployment)
 
 
-# -- on the wire alone: these sagas do not exist, so the audit comes before ------------------------------------
+# -- on the wire alone: these sagas do not exist, so the audit comes before ----------------------------------
 
 
 async def test_what_cannot_be_understood_is_a_dead_letter_with_its_reason(deployment: NodeDeployment) -> None:
@@ -306,7 +307,7 @@ async def test_it_ends_cleanly_on_sigterm_and_its_code_is_short(deployment: Node
     assert sum(map(len, lines.values())) <= 200
 
 
-# -- the other side of the wire --------------------------------------------------------------------------------
+# -- the other side of the wire ------------------------------------------------------------------------------
 
 TRACEPARENT: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HERE: Final = "019aa7b2-0000-7000-8000-00000000000f"
