@@ -1,8 +1,8 @@
 """Whole orders as they stand on the wire: `python -m tests.system.exchange` records them for docs/wire.md.
 
-A queue bound to both exchanges gets a copy of every command and event. Each stands in the record once, however
-often it was sent, and after the one that caused it. Ids, times and providers' references are replaced by fixed
-ones, in the order in which they appear: the same order always gives the same record.
+A queue bound to both exchanges gets a copy of every command and event. Each stands in the record once, and
+after the one that caused it, however often it was sent. Ids, times and references of providers are replaced
+by fixed ones, in the order in which they appear: the same order always gives the same record.
 """
 
 from __future__ import annotations
