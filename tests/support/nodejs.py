@@ -1,4 +1,4 @@
-"""Node.js for tests: the machine's, else one from a wheel; and the npm packages of a folder.
+"""Node.js for tests: the machine's, else one from a wheel; and npm projects with their packages.
 
 Debian's own package cannot be unpacked beside the system, as RabbitMQ's is: its Node.js looks for parts of
 itself in /usr/share, whatever one sets.
@@ -33,18 +33,20 @@ class Node:
     node: str
     npm: tuple[str, ...]
 
-    def install(self, folder: Path) -> None:
-        """`npm ci` in a folder with a lock file, unless that was done since; by one process at a time.
+    def installed(self, project: Path) -> Path:
+        """A copy of an npm project below .oms/ with its packages, as its lock file says; by one at a time.
 
-        Raises ServerError with npm's own words.
+        Packages stay for as long as the lock file does. Raises ServerError with npm's own words.
         """
-        wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
-        stamp = folder / "node_modules" / _STAMP
+        wanted = hashlib.sha256((project / "package-lock.json").read_bytes()).hexdigest()
+        copy = CACHE / "projects" / project.name
+        stamp = copy / "node_modules" / _STAMP
         with exclusive(CACHE):
-            if stamp.exists() and stamp.read_text() == wanted:
-                return
-            run([*self.npm, "ci", "--prefer-offline"], folder, self.environment)
-            stamp.write_text(wanted)
+            shutil.copytree(project, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
+            if not (stamp.exists() and stamp.read_text() == wanted):
+                run([*self.npm, "ci", "--prefer-offline"], copy, self.environment)
+                stamp.write_text(wanted)
+        return copy
 
     @property
     def environment(self) -> dict[str, str]:
