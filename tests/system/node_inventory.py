@@ -21,13 +21,16 @@ EXAMPLE: Final = PROJECT / "examples/participants/node"
 class NodeProcess(ServiceProcess):
     """The example as a process."""
 
-    def __init__(self, node: Node, environment: Mapping[str, str], port: int, folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], port: int, folder: Path
+    ) -> None:
         super().__init__("node-inventory", [], environment, port, folder)
-        self._command = (node.node, str(EXAMPLE / "participant.js"))
+        self.command = command
+        self.environment = environment
 
     async def start(self, command: Sequence[str] = OMS) -> None:
         """See `ServiceProcess.start`; it has a command of its own."""
-        await super().start(self._command)
+        await super().start(self.command)
 
 
 class Warehouse:
@@ -77,9 +80,11 @@ class NodeDeployment(Deployment):
         environment = {
             **self.environment,
             "OMS_HEALTH_PORT": str(port),
+            "OMS_CONTRACTS": str(PROJECT / "contracts/generated"),
             "WAREHOUSE_DATABASE_URL": warehouse.plain_url,
         }
-        self.services[INVENTORY] = NodeProcess(node, environment, port, self._folder)
+        command = (node.node, str(node.installed(EXAMPLE) / "participant.js"))
+        self.services[INVENTORY] = NodeProcess(command, environment, port, self._folder)
 
     async def start(self) -> None:
         """See `Deployment.start`; then the views for the audit are made, as the example's README says."""

@@ -33,14 +33,16 @@ from messaging.identifiers import first_id_at, time_ordered_ids
 from oms.embedded.child import ServerError
 from tests.support.nodejs import find_node
 from tests.support.servers import Databases
+from tests.system.by_script import ByScript
 from tests.system.customers import KINDS
 from tests.system.deployment import an_order, empty
-from tests.system.node_inventory import EXAMPLE, NodeDeployment, Warehouse
+from tests.system.node_inventory import EXAMPLE, NodeDeployment, NodeProcess, Warehouse
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]
 
 ORDERS: Final = 60
 SCARCE: Final = "SKU-SCARCE"
+BURST: Final = "300"
 QUEUE: Final = command_queue(INVENTORY)
 QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))
 
@@ -52,7 +54,7 @@ async def deployment(
     """All services as processes, inventory in Node.js with a database of its own; ready."""
     try:
         node = await asyncio.to_thread(find_node)
-        await asyncio.to_thread(node.install, EXAMPLE)
+        await asyncio.to_thread(node.installed, EXAMPLE)
     except ServerError as error:
         pytest.fail(str(error), pytrace=False)
     await empty(own_broker_url)
@@ -305,6 +307,50 @@ async def test_it_ends_cleanly_on_sigterm_and_its_code_is_short(deployment: Node
     await node.ready()
     lines = {name: (EXAMPLE / name).read_text().splitlines() for name in ("participant.js", "ledger.js")}
     assert sum(map(len, lines.values())) <= 200
+
+
+async def test_it_passes_everything_that_oms_conformance_tries(
+    deployment: NodeDeployment, tmp_path: Path
+) -> None:
+    """The last one: conformance wants no orchestrator. The dead letters are as an earlier release left them."""
+    for name in ("api", "orchestrator", INVENTORY):
+        await deployment.services[name].end()
+    await formerly_declared(deployment.broker_url, dead_letter_queue(QUEUE))
+    node = deployment.services[INVENTORY]
+    assert isinstance(node, NodeProcess)
+    await deployment.warehouse.stock("SKU-1", 1_000_000)
+    participant = ByScript("node", node.command, node.environment, tmp_path)
+    await participant.start()
+    try:
+        arguments = ("--restart", participant.restart, "--burst", BURST, "--answer-within", "60")
+        code, printed = await deployment.command("conformance", INVENTORY, *arguments, "--yes")
+    finally:
+        participant.end()
+    assert code == 0, printed
+    assert "inventory conforms" in printed
+    assert "--restart was not given" not in printed
+
+
+async def formerly_declared(broker_url: str, queue: str) -> None:
+    connection = await aio_pika.connect(broker_url)
+    async with connection, connection.channel() as channel:
+        await channel.queue_delete(queue)
+        former = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+        await channel.declare_queue(queue, durable=True, arguments=former)
+
+
+async def test_it_names_the_settings_that_it_cannot_use(deployment: NodeDeployment) -> None:
+    node = deployment.services[INVENTORY]
+    assert isinstance(node, NodeProcess)
+    wrong = {**node.environment, "OMS_BROKER_URL": "http://127.0.0.1", "OMS_RETRY_DELAYS_S": "1,soon"}
+    process = await asyncio.create_subprocess_exec(
+        *node.command, env=wrong, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    said, complained = await process.communicate()
+    assert process.returncode == 2
+    assert said == b""
+    expected = b"missing or not understood: OMS_BROKER_URL, OMS_RETRY_DELAYS_S (see README.md)\n"
+    assert complained == expected
 
 
 # -- the other side of the wire ------------------------------------------------------------------------------

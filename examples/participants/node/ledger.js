@@ -20,7 +20,7 @@ const RULINGS = { // by direction and verdict, then the state of the row: the st
   'compensating settled_outside': { none: 'settled', rejected: 'settled', consumed: 'settled', settled: 'settled',
     undone: 'undone' },
 };
-const PASSING = /^(08|25006|40|53|57|E[A-Z]{2,})|connection terminated|timeout/i;
+const PASSING = /^(08|25006|40|53|57|E[A-Z]+$)|onnection (terminated|error)|timeout/; // by codes, and words of pg
 const ajv = new Ajv({ formats: { uuid: UUID }, strict: false });
 const SCHEMAS = process.env.OMS_CONTRACTS ?? new URL('../../../contracts/generated', import.meta.url).pathname;
 const CHECKS = new Map([RESERVE, RELEASE, COMMIT, 'SettleStep', 'AdvanceLowWaterMark'].map((type) =>
@@ -37,7 +37,8 @@ function read({ content, properties: { type, correlationId, headers } }) {
   if (type === 'AdvanceLowWaterMark') return { type, mark: body.mark };
   const [saga_id, order_id] = [body.saga_id.toLowerCase(), body.order_id.toLowerCase()];
   if (saga_id !== correlationId?.toLowerCase()) fail('bad_envelope', 'correlation_id is not saga_id');
-  if (type in DIRECTION && body.direction !== DIRECTION[type]) fail('wrong_direction', `${type} is never ${body.direction}`);
+  const { direction } = body, isWrong = type in DIRECTION && direction !== DIRECTION[type];
+  if (isWrong) fail('wrong_direction', `${type} is never ${direction}`);
   return { ...body, type, saga_id, order_id, lines: body.lines?.map(({ sku, quantity }) => ({ sku, quantity })) };
 }
 
@@ -60,7 +61,8 @@ async function work(db, rows, row, command) {
   if (isOther) fail('payload_mismatch', `${step} was asked for with another payload`);
   if (stored) return stored; // P2
   const reason = 'this step has been compensated';
-  if (move === 'refuse' || move === 'repeat') return answer(row, 'refused', row.state, 'StepRefused', command, { reason }); // P5
+  const isLate = move === 'refuse' || move === 'repeat'; // P5
+  if (isLate) return answer(row, 'refused', row.state, 'StepRefused', command, { reason });
   if (move === 'fail') fail(row.state, `${step} is ${row.state}`); // P11, S19
   if (move === 'bury') return act('tombstone', 'InventoryReleasedEvent', command, { effect: 'nothing' }); // P4
   const change = (what, ...times) =>
