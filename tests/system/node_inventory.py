@@ -48,10 +48,6 @@ class Warehouse:
         """Change something."""
         await asyncio.to_thread(self._execute, statement)
 
-    async def stock(self, sku: str, on_hand: int) -> None:
-        """Count a product."""
-        await self.rows("SELECT warehouse.set_on_hand(%s, %s)", sku, on_hand)
-
     def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.plain_url, autocommit=True) as connection:
             return connection.execute(query.encode(), values).fetchall()
@@ -78,13 +74,22 @@ class NodeDeployment(Deployment):
         self.environment["OMS_AUDIT_DATABASE_URL"] = warehouse.url
         port = self.services[INVENTORY].port
         environment = {
-            **self.environment,
-            "OMS_HEALTH_PORT": str(port),
             "OMS_CONTRACTS": str(PROJECT / "contracts/generated"),
             "WAREHOUSE_DATABASE_URL": warehouse.plain_url,
+            **self.environment,
+            "OMS_HEALTH_PORT": str(port),
         }
         command = (node.node, str(node.installed(EXAMPLE) / "participant.js"))
         self.services[INVENTORY] = NodeProcess(command, environment, port, self._folder)
+
+    async def count_stock(self, sku: str, on_hand: int) -> None:
+        """See `Deployment.count_stock`."""
+        await self.warehouse.rows("SELECT warehouse.set_on_hand(%s, %s)", sku, on_hand)
+
+    async def stock(self) -> list[tuple[str, int, int]]:
+        """See `Deployment.stock`."""
+        rows = await self.warehouse.rows("SELECT sku, on_hand, reserved FROM warehouse.stock")
+        return [(sku, on_hand, reserved) for sku, on_hand, reserved in rows]
 
     async def start(self) -> None:
         """See `Deployment.start`; then the views for the audit are made, as the example's README says."""

@@ -63,7 +63,7 @@ async def deployment(
     short = {"OMS_RETRY_DELAYS_S": "0.2,0.5", "OMS_RESEND_AFTER_S": "2"}
     made = NodeDeployment(node, warehouse, own_broker_url, url, folder, **short)
     await made.start()
-    await warehouse.stock("SKU-1", 100_000)
+    await made.count_stock("SKU-1", 100_000)
     yield made
     await made.stop()
     databases.drop(url)
@@ -99,7 +99,7 @@ async def books_are_sound(deployment: NodeDeployment) -> None:
 
 
 async def test_orders_complete_and_turn_round_at_every_step(deployment: NodeDeployment) -> None:
-    await deployment.warehouse.stock(SCARCE, 3)
+    await deployment.count_stock(SCARCE, 3)
     scarce = an_order(lines=[{"sku": SCARCE, "quantity": 2, "unit_price": 5}])
     async with deployment.client() as client:
         ids = await submitted(client, [*(an_order(**kind) for kind in KINDS), scarce, scarce])
@@ -312,13 +312,13 @@ async def test_it_ends_cleanly_on_sigterm_and_its_code_is_short(deployment: Node
 async def test_it_passes_everything_that_oms_conformance_tries(
     deployment: NodeDeployment, tmp_path: Path
 ) -> None:
-    """The last one: conformance wants no orchestrator. The dead letters are as an earlier release left them."""
+    """The last one: conformance wants no orchestrator. The dead letters are as an earlier release has them."""
     for name in ("api", "orchestrator", INVENTORY):
         await deployment.services[name].end()
     await formerly_declared(deployment.broker_url, dead_letter_queue(QUEUE))
     node = deployment.services[INVENTORY]
     assert isinstance(node, NodeProcess)
-    await deployment.warehouse.stock("SKU-1", 1_000_000)
+    await deployment.count_stock("SKU-1", 1_000_000)
     participant = ByScript("node", node.command, node.environment, tmp_path)
     await participant.start()
     try:
