@@ -312,7 +312,7 @@ async def test_it_ends_cleanly_on_sigterm_and_its_code_is_short(deployment: Node
 async def test_it_passes_everything_that_oms_conformance_tries(
     deployment: NodeDeployment, tmp_path: Path
 ) -> None:
-    """The last one: conformance wants no orchestrator. The dead letters are as an earlier release has them."""
+    """The last one: conformance wants no orchestrator. The dead letters are as of an earlier release."""
     for name in ("api", "orchestrator", INVENTORY):
         await deployment.services[name].end()
     await formerly_declared(deployment.broker_url, dead_letter_queue(QUEUE))
@@ -335,7 +335,7 @@ async def formerly_declared(broker_url: str, queue: str) -> None:
     connection = await aio_pika.connect(broker_url)
     async with connection, connection.channel() as channel:
         await channel.queue_delete(queue)
-        former = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+        former: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
         await channel.declare_queue(queue, durable=True, arguments=former)
 
 

@@ -25,8 +25,8 @@ from tools.chaos.course import Course, Plan, S
 from tools.chaos.faults import CATALOGUE, drawn
 from tools.chaos.gauges import Gauges
 from tools.chaos.growth import growth, growth_table
-from tools.chaos.report import Screen, summary, table
 from tools.chaos.node_inventory import node_inventory
+from tools.chaos.report import Screen, summary, table
 from tools.chaos.stage import Cast, Stage, our_own, staged
 
 ORDERS_A_FAULT: Final = 40

@@ -2,6 +2,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import Ajv from 'ajv/dist/2020.js';
+import pg from 'pg';
 import { Permanent, UUID, pause } from './wire.js';
 
 const [RESERVE, RELEASE, COMMIT] = ['ReserveInventory', 'ReleaseInventory', 'CommitInventory'];
@@ -32,7 +33,7 @@ function read({ content, properties: { type, correlationId, headers } }) {
   if ((headers?.['schema-version'] ?? 1) !== 1) fail('unknown_version', 'this schema-version is not known here');
   const check = CHECKS.get(type) ?? fail('unknown_type', 'this is no command for inventory');
   let body;
-  try { body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content)); } catch { /* the check says it */ }
+  try { body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content)); } catch { /* checked below */ }
   if (!check(body)) fail('undecodable', body === undefined ? 'not JSON in UTF-8' : ajv.errorsText(check.errors));
   if (type === 'AdvanceLowWaterMark') return { type, mark: body.mark };
   const [saga_id, order_id] = [body.saga_id.toLowerCase(), body.order_id.toLowerCase()];
@@ -81,8 +82,8 @@ async function work(db, rows, row, command) {
   const held = rows.filter((each) => each.command === RESERVE && each.state === 'done');
   if (!held.length) fail('not_reserved', 'this saga holds no reservation that could be committed'); // P11
   row.lines = held.flatMap((each) => each.lines);
-  await change(row.lines, -1, 1);
   for (const each of held) await db('SELECT warehouse.save($1)', JSON.stringify({ ...each, state: 'consumed' }));
+  await change(row.lines, -1, 1);
   return act('done', 'InventoryReducedEvent', command, { lines: row.lines });
 }
 
@@ -101,7 +102,7 @@ async function serve(db, command) {
   const { type, saga_id, step, order_id } = command;
   if (type === 'AdvanceLowWaterMark') {
     const { problem } = await db('SELECT warehouse.advance($1) AS problem', command.mark);
-    return problem ? fail(problem, 'a mark is a time-ordered id that is six days old at least') : undefined;
+    return problem ? fail(problem, 'a mark is a time-ordered id that is six days old at least') : [];
   }
   const { steps, mark } = await db('SELECT * FROM warehouse.open($1)', saga_id);
   const asked = type === RELEASE ? RESERVE : type;
@@ -110,9 +111,7 @@ async function serve(db, command) {
   const row = known ?? { saga_id, step, order_id, command: asked, state: 'none', lines: [], answers: {} };
   if (row.order_id !== order_id) fail('order_mismatch', `${step} is of another order`);
   const isVerdict = type === 'SettleStep';
-  const outcome = isVerdict ? judge(row, command) : await work(db, steps, row, { ...command, work: asked });
-  if (row.changed) await db('SELECT warehouse.save($1)', JSON.stringify(row));
-  return outcome;
+  return [isVerdict ? judge(row, command) : await work(db, steps, row, { ...command, work: asked }), row];
 }
 
 async function transaction(pool, command) {
@@ -120,8 +119,9 @@ async function transaction(pool, command) {
   const db = async (text, ...values) => (await connection.query(text, values)).rows[0];
   try {
     await db('BEGIN');
-    const outcome = await serve(db, command);
-    await db('COMMIT');
+    const [outcome, row] = await serve(db, command); // to save and commit at once keeps locks on the stock short
+    const saved = row?.changed ? `SELECT warehouse.save(${pg.escapeLiteral(JSON.stringify(row))});` : '';
+    await connection.query(`${saved} COMMIT`);
     connection.release();
     return outcome;
   } catch (error) {

@@ -83,8 +83,8 @@ export async function serve({ urls, name, delaysS, maxAttempts, prefetch, instal
   const publish = ([exchange, key, content, own]) => new Promise((done, failed) => {
     const messageId = randomUUID(), timestamp = Math.floor(Date.now() / 1000);
     const unheard = setTimeout(() => failed(new Error('the broker does not confirm it')), CONFIRM_MS);
-    const fixed = { contentType: 'application/json', persistent: true, mandatory: true, appId: name, messageId, timestamp };
-    channel.publish(exchange, key, content, { ...fixed, ...own }, (refused) => {
+    const fixed = { contentType: 'application/json', persistent: true, mandatory: true, appId: name };
+    channel.publish(exchange, key, content, { ...fixed, messageId, timestamp, ...own }, (refused) => {
       clearTimeout(unheard);
       if (refused) return failed(refused);
       return returned.delete(messageId) ? failed(new Error(`no queue takes ${key}`)) : done();
