@@ -23,8 +23,10 @@ from contracts.works import WORKS
 from messaging.rabbitmq.topology import Names, queue_arguments
 from messaging.retries import RetryPolicy
 from messaging.topology import participant_topology
+from oms.conformance.checks import CHECKS, FIRST
 from participants.fence import TABLE, Move, State
-from participants.verdicts import RULINGS, Ruling
+from participants.own_effects import OWN_RULINGS
+from participants.verdicts import LEADS_TO, RULINGS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = Path("docs/wire.md")
@@ -49,6 +51,7 @@ def rendered(page: str, record: Mapping[str, Any]) -> str:
         "events": _events,
         "fence": _fence,
         "verdicts": _verdicts,
+        "checks": _checks,
         **{f"exchange-{name}": partial(_exchange, each) for name, each in record.items()},
     }
     return _PART.sub(lambda found: f"{found[1]}\n{parts[found[2]]()}\n\n{found[3]}", page)
@@ -174,12 +177,16 @@ def _cell(state: State | None, direction: Direction) -> str:
 
 def _verdicts() -> str:
     rows = (
-        (_code(direction.value), _code(verdict.value), _state(state), ruling.value)
+        (_code(direction.value), _code(verdict.value), _state(state), ruling.value, own)
         for (direction, verdict), cells in RULINGS.items()
         for state, ruling in cells.items()
-        if ruling is not Ruling.DENY
+        for own in ["the same" if OWN_RULINGS[direction, verdict].get(state) in LEADS_TO else "not accepted"]
     )
-    return _table(("direction", "verdict", "the row is", "what to do"), rows)
+    return _table(("direction", "verdict", "the row is", "what to do", "in your own database"), rows)
+
+
+def _checks() -> str:
+    return _table(("tried", "rules"), ((check.name, ", ".join(check.rules)) for check in (FIRST, *CHECKS)))
 
 
 def _state(state: State | None) -> str:
