@@ -74,7 +74,7 @@ class NodeDeployment(Deployment):
         self.environment["OMS_AUDIT_DATABASE_URL"] = warehouse.url
         port = self.services[INVENTORY].port
         environment = {
-            "OMS_CONTRACTS": str(PROJECT / "contracts/generated"),
+            "WAREHOUSE_CONTRACTS": str(PROJECT / "contracts/generated"),
             "WAREHOUSE_DATABASE_URL": warehouse.plain_url,
             **self.environment,
             "OMS_HEALTH_PORT": str(port),

@@ -309,6 +309,22 @@ async def test_it_ends_cleanly_on_sigterm_and_its_code_is_short(deployment: Node
     assert sum(map(len, lines.values())) <= 200
 
 
+async def test_m4_a_command_of_another_installation_is_a_dead_letter_that_may_come_again(
+    deployment: NodeDeployment,
+) -> None:
+    await deployment.services[INVENTORY].replaced(WAREHOUSE_INSTALLATION=HERE)
+    type_, body = a_command("ReserveInventory", saga := uuid4())
+    async with (
+        probe(deployment, failure_exchange(QUEUE)) as hops,
+        probe(deployment, EVENTS_EXCHANGE, "#") as events,
+    ):
+        await hops.send(type_, str(saga), json.dumps(body).encode(), {"installation": str(uuid4())})
+        dead = await hops.next(lambda hop: hop.headers["error-type"] == "foreign_installation")
+        assert dead.routing_key == dead_letter_queue(QUEUE)
+        assert dead.headers["error-permanent"] is False
+        assert (await events.answer("ReserveInventory", saga)).type == "InventoryReservedEvent"
+
+
 async def test_it_passes_everything_that_oms_conformance_tries(
     deployment: NodeDeployment, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ const RULINGS = { // by direction and verdict, then the state of the row: the st
 };
 const PASSING = /^(08|25006|40|53|57|E[A-Z]+$)|onnection (terminated|error)|timeout/; // by codes, and words of pg
 const ajv = new Ajv({ formats: { uuid: UUID }, strict: false });
-const SCHEMAS = process.env.OMS_CONTRACTS ?? new URL('../../../contracts/generated', import.meta.url).pathname;
+const SCHEMAS = process.env.WAREHOUSE_CONTRACTS ?? new URL('../../../contracts/generated', import.meta.url).pathname;
 const CHECKS = new Map([RESERVE, RELEASE, COMMIT, 'SettleStep', 'AdvanceLowWaterMark'].map((type) =>
   [type, ajv.compile(JSON.parse(readFileSync(`${SCHEMAS}/commands/${type}.schema.json`)))]));
 

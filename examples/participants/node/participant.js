@@ -9,7 +9,7 @@ const { env } = process, stopping = { begun: false };
 const pool = new pg.Pool({ connectionString: env.WAREHOUSE_DATABASE_URL, max: 8, connectionTimeoutMillis: 10_000,
   query_timeout: 30_000, idle_in_transaction_session_timeout: 30_000, keepAlive: true });
 const settings = {
-  urls: (env.OMS_BROKER_URL ?? '').split(','), name: 'inventory', prefetch: 50, installation: env.OMS_INSTALLATION,
+  urls: (env.OMS_BROKER_URL ?? '').split(','), name: 'inventory', prefetch: 50, installation: env.WAREHOUSE_INSTALLATION,
   delaysS: (env.OMS_RETRY_DELAYS_S ?? '1,5,30').split(',').map(Number), maxAttempts: Number(env.OMS_MAX_ATTEMPTS ?? 5),
 };
 const wrong = Object.entries({
@@ -26,7 +26,7 @@ let trouble = 'not started yet';
 const health = createServer(({ url }, response) => response
   .writeHead(trouble && url === '/readyz' ? 503 : 200, { 'content-type': 'application/json' })
   .end(JSON.stringify({ status: trouble ? 'unavailable' : 'ok', trouble })));
-if (env.OMS_HEALTH_PORT) health.listen(Number(env.OMS_HEALTH_PORT), env.OMS_HEALTH_HOST ?? '127.0.0.1');
+if (env.OMS_HEALTH_PORT) health.listen(Number(env.OMS_HEALTH_PORT), env.WAREHOUSE_HEALTH_HOST ?? '127.0.0.1');
 const prune = () => pool.query('SELECT warehouse.prune()')
   .catch(({ message }) => log('not pruned', { error: message }));
 const pruning = setInterval(prune, 60_000);
