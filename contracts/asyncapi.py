@@ -11,18 +11,6 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from contracts.commands import (
-    COMMANDS,
-    INSTRUCTIONS,
-    AdvanceLowWaterMark,
-    ChargePayment,
-    CommitInventory,
-    RefundPayment,
-    ReleaseInventory,
-    ReserveInventory,
-    SettleStep,
-    ShipOrder,
-)
 from contracts.envelope import (
     ATTEMPT,
     CAUSATION_ID,
@@ -34,41 +22,30 @@ from contracts.envelope import (
     TRACEPARENT,
     Body,
 )
-from contracts.events import EVENTS, OUTCOMES, Event, OutcomeEvent
-from contracts.examples import COMMAND_HEADERS, EVENT_HEADERS, EXAMPLES
+from contracts.events import OutcomeEvent
+from contracts.examples import COMMAND_HEADERS, EVENT_HEADERS
 from contracts.failures import MEANING, PERMANENT
 from contracts.routing import (
     COMMANDS_EXCHANGE,
     EVENTS_EXCHANGE,
-    INVENTORY,
     ORCHESTRATOR,
     OUTCOMES_QUEUE,
-    PARTICIPANTS,
-    PAYMENT,
-    SHIPPING,
     command_queue,
     dead_letter_queue,
     failure_exchange,
 )
+from contracts.samples import NoSample, sample
 from contracts.schemas import schemas_in
+from contracts.traffic import OURS, Traffic
 
 Document = dict[str, Any]
-
-TAKES: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
-    INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory, SettleStep, AdvanceLowWaterMark),
-    PAYMENT: (ChargePayment, RefundPayment, SettleStep, AdvanceLowWaterMark),
-    SHIPPING: (ShipOrder, SettleStep, AdvanceLowWaterMark),
-}
-"""Participant → the commands and instructions it takes."""
-
-_MODELS: Final[Mapping[str, type[BaseModel]]] = {**COMMANDS, **INSTRUCTIONS, **EVENTS}
 
 _BINDING_VERSION: Final = "0.3.0"
 _COMPONENTS: Final = "#/components"
 
 
-def asyncapi() -> Document:
-    """The whole document."""
+def asyncapi(traffic: Traffic = OURS) -> Document:
+    """The whole document: of orders, or of all that travels in an installation."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -81,11 +58,11 @@ def asyncapi() -> Document:
             ),
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": dict(_channels()),
-        "operations": dict(_operations()),
+        "channels": dict(_channels(traffic)),
+        "operations": dict(_operations(traffic)),
         "components": {
-            "messages": {name: _message(model) for name, model in _MODELS.items()},
-            "schemas": schemas_in(f"{_COMPONENTS}/schemas/{{model}}", _MODELS.values()),
+            "messages": {name: _message(traffic, model) for name, model in traffic.models.items()},
+            "schemas": schemas_in(f"{_COMPONENTS}/schemas/{{model}}", traffic.models.values()),
             "messageTraits": {
                 "command": _command_trait(),
                 "event": _event_trait(),
@@ -104,29 +81,16 @@ def asyncapi() -> Document:
 # -- channels ---------------------------------------------------------------------------------------------
 
 
-def outcomes_of(participant: str) -> tuple[type[OutcomeEvent], ...]:
-    """The events with which a participant answers commands."""
-    return tuple(event for event in OUTCOMES.values() if participant in senders(event))
-
-
-def senders(event: type[Event]) -> tuple[str, ...]:
-    """The services that publish an event, told by the first word of its routing key."""
-    first = event.key.partition(".")[0]
-    if first == "step":
-        return PARTICIPANTS
-    return (ORCHESTRATOR,) if first == "order" else (first,)
-
-
-def _channels() -> Iterator[tuple[str, Document]]:
-    for participant in PARTICIPANTS:
-        about, commands = f"Commands for {participant}.", TAKES[participant]
+def _channels(traffic: Traffic) -> Iterator[tuple[str, Document]]:
+    for participant in traffic.participants:
+        about, commands = f"Commands for {participant}.", traffic.taken_by(participant)
         key = _channel(participant, about, commands, _exchange(COMMANDS_EXCHANGE, "direct"))
         yield _key_channel(COMMANDS_EXCHANGE, participant), key
         yield from _queue_channels(command_queue(participant), about, commands)
-    for event in EVENTS.values():
+    for event in traffic.events:
         key = _channel(event.key, _summary(event), [event], _exchange(EVENTS_EXCHANGE, "topic"))
         yield _key_channel(EVENTS_EXCHANGE, event.key), key
-    yield from _queue_channels(OUTCOMES_QUEUE, "Every answer that a saga may await.", OUTCOMES.values())
+    yield from _queue_channels(OUTCOMES_QUEUE, "Every answer that a saga may await.", traffic.outcomes)
 
 
 def _queue_channels(
@@ -171,36 +135,37 @@ def _queue(name: str) -> Document:
 # -- operations -------------------------------------------------------------------------------------------
 
 
-def _operations() -> Iterator[tuple[str, Document]]:
-    for participant in PARTICIPANTS:
-        asked = _key_channel(COMMANDS_EXCHANGE, participant)
+def _operations(traffic: Traffic) -> Iterator[tuple[str, Document]]:
+    for participant in traffic.participants:
+        asked, taken = _key_channel(COMMANDS_EXCHANGE, participant), traffic.taken_by(participant)
         answered = {
             "channel": {"$ref": _pointer("channels", OUTCOMES_QUEUE)},
-            "messages": _messages_of(OUTCOMES_QUEUE, outcomes_of(participant)),
+            "messages": _messages_of(OUTCOMES_QUEUE, traffic.outcomes_of(participant)),
         }
         summary = f"The orchestrator asks {participant} to do or undo a step."
-        ask = _operation("send", [ORCHESTRATOR], summary, asked, TAKES[participant], mandatory=True)
+        ask = _operation("send", [ORCHESTRATOR], summary, asked, taken, mandatory=True)
         yield f"ask_{participant}", {**ask, "reply": answered}
         queue, summary = command_queue(participant), f"{participant.capitalize()} takes its commands."
         yield (
             f"{participant}_takes_commands",
-            _operation("receive", [participant], summary, queue, TAKES[participant]),
+            _operation("receive", [participant], summary, queue, taken),
         )
-        yield f"{participant}_sends_on_failures", _sends_on(participant, queue, TAKES[participant])
-    for name, event in EVENTS.items():
+        yield f"{participant}_sends_on_failures", _sends_on(participant, queue, taken)
+    for event in traffic.events:
         channel, mandatory = _key_channel(EVENTS_EXCHANGE, event.key), issubclass(event, OutcomeEvent)
+        services = traffic.senders(event)
         yield (
-            f"publish_{name}",
-            _operation("send", senders(event), _summary(event), channel, [event], mandatory=mandatory),
+            f"publish_{event.__name__}",
+            _operation("send", services, _summary(event), channel, [event], mandatory=mandatory),
         )
     summary = "The orchestrator takes the outcomes that its sagas await."
     yield (
         "orchestrator_takes_outcomes",
-        _operation("receive", [ORCHESTRATOR], summary, OUTCOMES_QUEUE, OUTCOMES.values()),
+        _operation("receive", [ORCHESTRATOR], summary, OUTCOMES_QUEUE, traffic.outcomes),
     )
     yield (
         "orchestrator_sends_on_failures",
-        _sends_on(ORCHESTRATOR, OUTCOMES_QUEUE, OUTCOMES.values()),
+        _sends_on(ORCHESTRATOR, OUTCOMES_QUEUE, traffic.outcomes),
     )
 
 
@@ -239,11 +204,10 @@ def _messages_of(channel: str, models: Iterable[type[BaseModel]]) -> list[Docume
 # -- messages ---------------------------------------------------------------------------------------------
 
 
-def _message(model: type[BaseModel]) -> Document:
+def _message(traffic: Traffic, model: type[BaseModel]) -> Document:
     name = model.__name__
-    is_command = name in COMMANDS or name in INSTRUCTIONS
+    is_command = name in traffic.commands
     of_saga = {"correlationId": _ref("correlationIds", "saga")} if issubclass(model, Body) else {}
-    example = EXAMPLES[name].model_dump(mode="json", exclude_none=True)
     headers = COMMAND_HEADERS if is_command else EVENT_HEADERS
     return {
         "name": name,
@@ -254,8 +218,17 @@ def _message(model: type[BaseModel]) -> Document:
         "traits": [_ref("messageTraits", "command" if is_command else "event")],
         "payload": _ref("schemas", name),
         "bindings": {"amqp": {"messageType": name, "bindingVersion": _BINDING_VERSION}},
-        "examples": [{"name": "example", "headers": dict(headers), "payload": example}],
+        **_examples(model, headers),
     }
+
+
+def _examples(model: type[BaseModel], headers: Mapping[str, str | int]) -> Document:
+    """One example, where one can be made."""
+    try:
+        example = sample(model).model_dump(mode="json", exclude_none=True)
+    except NoSample:
+        return {}
+    return {"examples": [{"name": "example", "headers": dict(headers), "payload": example}]}
 
 
 def _command_trait() -> Document:

@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from contracts.asyncapi import TAKES, asyncapi, senders
+from contracts.asyncapi import asyncapi
 from contracts.commands import Command
 from contracts.envelope import Direction
 from contracts.events import EVENTS, OutcomeEvent
 from contracts.examples import COMMAND_HEADERS, EVENT_HEADERS
 from contracts.failures import EXAMPLE
 from contracts.routing import INVENTORY, command_queue
+from contracts.traffic import OURS
 from contracts.works import WORKS
 from messaging.rabbitmq.topology import Names, queue_arguments
 from messaging.retries import RetryPolicy
@@ -128,7 +129,7 @@ def _commands_of_all() -> Iterator[Sequence[object]]:
         answers[command] = Direction.FORWARD, (work.success, work.rejection)
         if work.compensation is not None:
             answers[work.compensation] = Direction.COMPENSATING, (work.undone,)
-    for participant, commands in TAKES.items():
+    for participant, commands in OURS.asked.items():
         for each in commands:
             if each in answers:
                 direction, events = answers[each]
@@ -140,7 +141,7 @@ def _commands_of_all() -> Iterator[Sequence[object]]:
 
 def _events() -> str:
     rows = (
-        (_link("events", name), _code(event.key), ", ".join(senders(event)), _answers(event))
+        (_link("events", name), _code(event.key), ", ".join(OURS.senders(event)), _answers(event))
         for name, event in EVENTS.items()
     )
     return _table(("event", "routing key", "from", ""), rows)

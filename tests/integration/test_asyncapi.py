@@ -9,7 +9,10 @@ from typing import Final
 import pytest
 
 from contracts.asyncapi import asyncapi
+from oms.definitions import traffic_of
 from oms.embedded.child import ServerError
+from orchestrator.core.definition import StepPolicy
+from tests.support.enrolment import enrolment
 from tests.support.nodejs import Node, find_node, run
 from tests.support.servers import PROJECT
 
@@ -37,6 +40,15 @@ def test_the_committed_document_is_sound(node: Node, checker: Path) -> None:
     said = run([node.node, str(checker), str(DOCUMENT)], PROJECT)
     counted = [len(asyncapi()[part]) for part in ("channels", "operations")]
     assert f"{counted[0]} channels, {counted[1]} operations" in said
+
+
+def test_the_document_of_a_saga_of_somebody_else_is_sound(node: Node, checker: Path, tmp_path: Path) -> None:
+    document = asyncapi(traffic_of([enrolment(StepPolicy())]))
+    assert {"campus.commands", "bursar.commands"} <= set(document["channels"])
+    written = tmp_path / "asyncapi.json"
+    written.write_text(json.dumps(document))
+    said = run([node.node, str(checker), str(written)], PROJECT)
+    assert f"{len(document['channels'])} channels" in said
 
 
 def test_a_document_with_a_link_that_leads_nowhere_is_not(node: Node, checker: Path, tmp_path: Path) -> None:

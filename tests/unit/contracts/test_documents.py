@@ -15,13 +15,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel
 
 from contracts import routing
-from contracts.asyncapi import TAKES, asyncapi, outcomes_of, senders
+from contracts.asyncapi import asyncapi
 from contracts.commands import COMMANDS, INSTRUCTIONS, AdvanceLowWaterMark, SettleStep
 from contracts.documents import documents
 from contracts.events import EVENTS, OUTCOMES, StepRefused, StepSettled
 from contracts.examples import EXAMPLES, ORDER, ORDER_OF_THE_SAGA
 from contracts.failures import EXAMPLE as FAILURE
 from contracts.failures import MEANING
+from contracts.traffic import OURS
 from messaging.errors import PermanentFailure
 from messaging.retries import RetryPolicy, after_failure
 from messaging.topology import orchestrator_topology, participant_topology
@@ -191,14 +192,14 @@ def test_each_participant_is_asked_what_the_saga_asks_of_it() -> None:
         asked[step.participant].add(step.command.__name__)
         if step.compensation is not None:
             asked[step.participant].add(step.compensation.command.__name__)
-    assert {name: {each.__name__ for each in commands} for name, commands in TAKES.items()} == asked
+    assert {name: {each.__name__ for each in OURS.taken_by(name)} for name in OURS.participants} == asked
 
 
 def test_each_participant_answers_with_the_events_of_its_steps() -> None:
     for step in DEFINITION.steps:
-        assert {*step.events(), StepRefused, StepSettled} <= set(outcomes_of(step.participant))
+        assert {*step.events(), StepRefused, StepSettled} <= set(OURS.outcomes_of(step.participant))
         for event in step.events():
-            assert senders(event) == (step.participant,)
+            assert OURS.senders(event) == (step.participant,)
 
 
 def test_a_message_that_failed_has_the_headers_of_its_trait() -> None:
