@@ -98,6 +98,11 @@ async def books_are_sound(deployment: NodeDeployment) -> None:
     assert wrong == []
 
 
+async def test_its_code_is_short() -> None:
+    lines = [(EXAMPLE / name).read_text().splitlines() for name in ("participant.js", "ledger.js")]
+    assert sum(map(len, lines)) <= 200
+
+
 async def test_orders_complete_and_turn_round_at_every_step(deployment: NodeDeployment) -> None:
     await deployment.count_stock(SCARCE, 3)
     scarce = an_order(lines=[{"sku": SCARCE, "quantity": 2, "unit_price": 5}])
@@ -300,13 +305,13 @@ async def test_p7_unknown_work_behind_the_low_water_mark_is_expired(deployment: 
         await hops.next(lambda hop: hop.headers["error-type"] == "expired")
 
 
-async def test_it_ends_cleanly_on_sigterm_and_its_code_is_short(deployment: NodeDeployment) -> None:
+async def test_it_ends_cleanly_on_sigterm_and_serves_again(deployment: NodeDeployment) -> None:
     node = deployment.services[INVENTORY]
     assert await node.end() == 0, node.said[-2000:]
     await node.start()
     await node.ready()
-    lines = {name: (EXAMPLE / name).read_text().splitlines() for name in ("participant.js", "ledger.js")}
-    assert sum(map(len, lines.values())) <= 200
+    async with probe(deployment, EVENTS_EXCHANGE, "#") as events:
+        assert (await events.answer("ReserveInventory", uuid4())).type == "InventoryReservedEvent"
 
 
 async def test_m4_a_command_of_another_installation_is_a_dead_letter_that_may_come_again(

@@ -3,8 +3,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import Ajv from 'ajv/dist/2020.js';
 import pg from 'pg';
-import { Permanent, UUID, pause } from './wire.js';
+import { Permanent, UUID, inBatches, pause } from './wire.js';
 
+const BATCH = 100; // commands a transaction
 const [RESERVE, RELEASE, COMMIT] = ['ReserveInventory', 'ReleaseInventory', 'CommitInventory'];
 const DIRECTION = { [RESERVE]: 'forward', [RELEASE]: 'compensating', [COMMIT]: 'forward' };
 const REPEAT = { done: 'repeat', rejected: 'repeat', consumed: 'repeat', settled: 'repeat' };
@@ -82,7 +83,7 @@ async function work(db, rows, row, command) {
   const held = rows.filter((each) => each.command === RESERVE && each.state === 'done');
   if (!held.length) fail('not_reserved', 'this saga holds no reservation that could be committed'); // P11
   row.lines = held.flatMap((each) => each.lines);
-  for (const each of held) await db('SELECT warehouse.save($1)', JSON.stringify({ ...each, state: 'consumed' }));
+  for (const each of held) Object.assign(each, { state: 'consumed', changed: true });
   await change(row.lines, -1, 1);
   return act('done', 'InventoryReducedEvent', command, { lines: row.lines });
 }
@@ -98,32 +99,37 @@ function judge(row, command) { // S19: accepted only where the ledger agrees
   return Object.assign(settle(row, { accepted: true, reference: reference ?? undefined }), { said });
 }
 
-async function serve(db, command) {
+async function serve(db, rows, mark, command) {
   const { type, saga_id, step, order_id } = command;
   if (type === 'AdvanceLowWaterMark') {
     const { problem } = await db('SELECT warehouse.advance($1) AS problem', command.mark);
-    return problem ? fail(problem, 'a mark is a time-ordered id that is six days old at least') : [];
+    return problem ? fail(problem, 'a mark is a time-ordered id that is six days old at least') : undefined;
   }
-  const { steps, mark } = await db('SELECT * FROM warehouse.open($1)', saga_id);
-  const asked = type === RELEASE ? RESERVE : type;
-  const known = steps.find((each) => each.step === step);
+  const asked = type === RELEASE ? RESERVE : type, ofSaga = rows.filter((each) => each.saga_id === saga_id);
+  const known = ofSaga.find((each) => each.step === step);
   if (!known && mark && saga_id < mark) fail('expired', 'the saga has ended long ago'); // P7
   const row = known ?? { saga_id, step, order_id, command: asked, state: 'none', lines: [], answers: {} };
   if (row.order_id !== order_id) fail('order_mismatch', `${step} is of another order`);
   const isVerdict = type === 'SettleStep';
-  return [isVerdict ? judge(row, command) : await work(db, steps, row, { ...command, work: asked }), row];
+  const outcome = isVerdict ? judge(row, command) : await work(db, ofSaga, row, { ...command, work: asked });
+  if (row.changed && !known) rows.push(row);
+  return outcome;
 }
 
-async function transaction(pool, command) {
+/** Serves commands in one transaction. Their outcomes in order, an error for one that fails for good. */
+async function transaction(pool, commands) {
   const connection = await pool.connect();
   const db = async (text, ...values) => (await connection.query(text, values)).rows[0];
+  const forGood = (error) => { if (error instanceof Permanent) return error; throw error; }; // it has changed nothing
   try {
     await db('BEGIN');
-    const [outcome, row] = await serve(db, command); // to save and commit at once keeps locks on the stock short
-    const saved = row?.changed ? `SELECT warehouse.save(${pg.escapeLiteral(JSON.stringify(row))});` : '';
-    await connection.query(`${saved} COMMIT`);
+    const sagas = commands.flatMap(({ saga_id }) => saga_id ?? []), outcomes = [];
+    const { rows, mark } = await db('SELECT * FROM warehouse.open($1)', sagas);
+    for (const command of commands) outcomes.push(await serve(db, rows, mark, command).catch(forGood));
+    const changed = JSON.stringify(rows.filter((row) => row.changed));
+    await connection.query(`SELECT warehouse.save(${pg.escapeLiteral(changed)}); COMMIT`);
     connection.release();
-    return outcome;
+    return outcomes;
   } catch (error) {
     connection.release(true); // closed: the server rolls back
     throw error;
@@ -131,11 +137,14 @@ async function transaction(pool, command) {
 }
 
 /** A delivery's outcome. Trouble of the database is waited out here, so that it burns no attempt. */
-export const handler = (pool) => async (delivery) => {
-  for (const command = read(delivery); ;) {
-    try { return await transaction(pool, command); } catch (error) {
-      if (error instanceof Permanent || !PASSING.test(error.code ?? error.message)) throw error;
-      await pause(200 + Math.random() * 800);
+export const handler = (pool) => {
+  const served = inBatches(BATCH, async (commands) => {
+    for (;;) {
+      try { return await transaction(pool, commands); } catch (error) {
+        if (!PASSING.test(error.code ?? error.message)) throw error;
+        await pause(200 + Math.random() * 800);
+      }
     }
-  }
+  });
+  return async (delivery) => served(read(delivery));
 };

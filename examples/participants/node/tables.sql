@@ -26,18 +26,21 @@ CREATE TABLE IF NOT EXISTS warehouse.retention (
     id int PRIMARY KEY CHECK (id = 1), mark uuid NOT NULL, advanced_at timestamptz NOT NULL
 );
 
--- The rows of a saga, and after them the low-water mark (P7), once nobody else works on this saga.
-CREATE OR REPLACE FUNCTION warehouse.open(saga uuid, OUT steps json, OUT mark uuid) LANGUAGE plpgsql AS $$
+-- The rows of some sagas, and after them the low-water mark (P7), once nobody else works on these sagas.
+CREATE OR REPLACE FUNCTION warehouse.open(sagas uuid[], OUT rows json, OUT mark uuid) LANGUAGE plpgsql AS $$
+DECLARE key bigint;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(saga::text, 0));
-    steps := (SELECT coalesce(json_agg(l), '[]') FROM warehouse.ledger AS l WHERE l.saga_id = saga);
+    FOR key IN SELECT DISTINCT hashtextextended(saga::text, 0) FROM unnest(sagas) AS saga ORDER BY 1 LOOP
+        PERFORM pg_advisory_xact_lock(key);
+    END LOOP;
+    rows := (SELECT coalesce(json_agg(l), '[]') FROM warehouse.ledger AS l WHERE l.saga_id = ANY (sagas));
     mark := (SELECT r.mark FROM warehouse.retention AS r);
 END $$;
 
 CREATE OR REPLACE FUNCTION warehouse.save(given json) RETURNS void LANGUAGE sql AS $$
     INSERT INTO warehouse.ledger
     SELECT saga_id, step, order_id, command, state, payload_hash, lines, answers, clock_timestamp()
-    FROM json_populate_record(NULL::warehouse.ledger, given)
+    FROM json_populate_recordset(NULL::warehouse.ledger, given)
     ON CONFLICT (saga_id, step) DO UPDATE SET (state, payload_hash, lines, answers, updated_at)
         = (excluded.state, excluded.payload_hash, excluded.lines, excluded.answers, excluded.updated_at)
 $$;

@@ -61,6 +61,31 @@ function hop(delivery, error, queue, delaysS, maxAttempts) {
   return [`${queue}.failed`, to, content, { type, correlationId: saga, headers: failure }];
 }
 
+/** Serves what has come meanwhile all at once; where that fails, each by itself. `serve` gives outcomes or errors. */
+export function inBatches(limit, serve) {
+  const waiting = [];
+  let isWorking = false;
+  const settle = async (batch) => {
+    try {
+      const outcomes = await serve(batch.map(({ command }) => command));
+      outcomes.forEach((each, n) => (each instanceof Error ? batch[n].failed(each) : batch[n].done(each)));
+    } catch (error) {
+      if (batch.length === 1) return batch[0].failed(error);
+      for (const one of batch) await settle([one]);
+    }
+  };
+  const work = async () => {
+    isWorking = true;
+    while (waiting.length) await settle(waiting.splice(0, limit));
+    isWorking = false;
+  };
+  return (command) => new Promise((done, failed) => {
+    waiting.push({ command, done, failed });
+    if (!isWorking) setImmediate(work);
+    isWorking = true;
+  });
+}
+
 let tries = 0;
 
 async function connect(urls, name) {
