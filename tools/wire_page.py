@@ -27,7 +27,8 @@ from messaging.topology import participant_topology
 from oms.conformance.checks import CHECKS, FIRST
 from participants.fence import TABLE, Move, State
 from participants.own_effects import OWN_RULINGS
-from participants.verdicts import LEADS_TO, RULINGS
+from participants.retention import FINAL
+from participants.verdicts import LEADS_TO, RULINGS, Ruling
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = Path("docs/wire.md")
@@ -181,9 +182,15 @@ def _verdicts() -> str:
         (_code(direction.value), _code(verdict.value), _state(state), ruling.value, own)
         for (direction, verdict), cells in RULINGS.items()
         for state, ruling in cells.items()
-        for own in ["the same" if OWN_RULINGS[direction, verdict].get(state) in LEADS_TO else "not accepted"]
+        for own in [_own_ruling(state, OWN_RULINGS[direction, verdict].get(state))]
     )
     return _table(("direction", "verdict", "the row is", "what to do", "in your own database"), rows)
+
+
+def _own_ruling(state: State | None, ruling: Ruling | None) -> str:
+    if state not in (None, *FINAL):
+        return "never so"
+    return "the same" if ruling in LEADS_TO else "not accepted"
 
 
 def _checks() -> str:
