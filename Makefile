@@ -62,6 +62,7 @@ docs: setup ## Build the site of the documentation below .oms/docs/site (ARGS="-
 documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams, proofs of rules
 	@$(BIN)/python -m oms.documents
 	@$(BIN)/python -m tools.rules
+	@$(BIN)/python -m tools.wire_page
 
 simulate: setup ## Run the seeded simulation (SEEDS=n; ARGS="--storage postgresql")
 	@$(BIN)/oms simulate --seeds $(SEEDS) $(ARGS)

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from contracts.asyncapi import asyncapi
-from contracts.commands import COMMANDS, INSTRUCTIONS
 from contracts.envelope import SCHEMA_VERSION
-from contracts.events import EVENTS
 from contracts.orders import Order
 from contracts.schemas import schema_of
+from contracts.traffic import OURS, Traffic
 
 
-def write_documents(folder: Path) -> list[Path]:
+def write_documents(folder: Path, traffic: Traffic = OURS) -> list[Path]:
     """Write every document below a folder, which is made where it is missing; returns the paths written."""
     written = []
-    for name, document in documents():
+    for name, document in documents(traffic):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, indent=2, ensure_ascii=False)
@@ -30,12 +29,13 @@ def write_documents(folder: Path) -> list[Path]:
     return written
 
 
-def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+def documents(traffic: Traffic = OURS) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every document with its path inside the folder."""
-    yield "asyncapi.json", asyncapi()
+    yield "asyncapi.json", asyncapi(traffic)
     yield "order.schema.json", schema_of(Order, _identity("order"))
-    for kind, models in (("commands", {**COMMANDS, **INSTRUCTIONS}), ("events", EVENTS)):
-        for name, model in models.items():
+    for kind, models in (("commands", traffic.commands.values()), ("events", traffic.events)):
+        for model in models:
+            name = model.__name__
             yield f"{kind}/{name}.schema.json", schema_of(model, _identity(name))
 
 

@@ -9,7 +9,15 @@ from pydantic import BaseModel
 
 from contracts import commands, events
 from contracts.commands import ItemQuantity, Verdict
-from contracts.envelope import ATTEMPT, CAUSATION_ID, EVENT_ID, SCHEMA_VERSION_HEADER, Direction
+from contracts.envelope import (
+    ATTEMPT,
+    CAUSATION_ID,
+    EVENT_ID,
+    INSTALLATION,
+    SCHEMA_VERSION_HEADER,
+    TRACEPARENT,
+    Direction,
+)
 from contracts.orders import Order, OrderLine, ShippingAddress
 
 ORDER: Final = Order(
@@ -37,15 +45,22 @@ ORDER_OF_MANY: Final = Order(
 )
 """Another one, with what the first one lacks."""
 
+_TRACE: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+_OURS: Final = "019aa7b2-0000-7000-8000-00000000000f"
+
 COMMAND_HEADERS: Final[dict[str, str | int]] = {
     ATTEMPT: 1,
     SCHEMA_VERSION_HEADER: 1,
     CAUSATION_ID: "019aa7b2-0000-7000-8000-000000000003",
+    TRACEPARENT: _TRACE,
+    INSTALLATION: _OURS,
 }
 EVENT_HEADERS: Final[dict[str, str | int]] = {
     EVENT_ID: "019aa7b2-0000-7000-8000-000000000004",
     SCHEMA_VERSION_HEADER: 1,
     CAUSATION_ID: "019aa7b2-0000-7000-8000-000000000005",
+    TRACEPARENT: _TRACE,
+    INSTALLATION: _OURS,
 }
 
 ORDER_OF_THE_SAGA: Final[dict[str, Any]] = {

@@ -10,7 +10,7 @@ COMMANDS_EXCHANGE: Final = "oms.commands"
 EVENTS_EXCHANGE: Final = "oms.events"
 """Topic exchange; the routing key is the event's own, such as ``inventory.reserved``."""
 
-INSTALLATION_EXCHANGE: Final = "oms.embedded.installation"
+INSTALLATION_EXCHANGE: Final = "oms.installation"
 """Says whose a virtual host is; nothing is published to it. See `installation_exchange`."""
 
 DEFAULT_EXCHANGE: Final = ""

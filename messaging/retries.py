@@ -10,26 +10,51 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.envelope import ATTEMPT
+from contracts.failures import (
+    ERROR_MESSAGE as ERROR_MESSAGE,
+)
+from contracts.failures import (
+    ERROR_STACK as ERROR_STACK,
+)
+from contracts.failures import (
+    ERROR_TYPE as ERROR_TYPE,
+)
+from contracts.failures import (
+    FIRST_FAILURE_AT as FIRST_FAILURE_AT,
+)
+from contracts.failures import (
+    LAST_FAILURE_AT as LAST_FAILURE_AT,
+)
+from contracts.failures import (
+    MAX_ERROR_CHARACTERS as MAX_ERROR_CHARACTERS,
+)
+from contracts.failures import (
+    MAX_STACK_CHARACTERS as MAX_STACK_CHARACTERS,
+)
+from contracts.failures import (
+    ORIGINAL_EXCHANGE as ORIGINAL_EXCHANGE,
+)
+from contracts.failures import (
+    ORIGINAL_MESSAGE_ID as ORIGINAL_MESSAGE_ID,
+)
+from contracts.failures import (
+    ORIGINAL_QUEUE as ORIGINAL_QUEUE,
+)
+from contracts.failures import (
+    ORIGINAL_ROUTING_KEY as ORIGINAL_ROUTING_KEY,
+)
+from contracts.failures import (
+    ORIGINAL_TYPE as ORIGINAL_TYPE,
+)
+from contracts.failures import (
+    PERMANENT as PERMANENT,
+)
 from contracts.routing import dead_letter_queue, failure_exchange, retry_queue
 from contracts.sensitive import without_sensitive
 from messaging.errors import ForeignMessage, PermanentFailure
 from messaging.transport import Delivery, Message
 
-ERROR_TYPE: Final = "error-type"
-ERROR_MESSAGE: Final = "error-message"
-ERROR_STACK: Final = "error-stack"
-PERMANENT: Final = "error-permanent"
-FIRST_FAILURE_AT: Final = "first-failure-at"
-LAST_FAILURE_AT: Final = "last-failure-at"
-ORIGINAL_EXCHANGE: Final = "original-exchange"
-ORIGINAL_ROUTING_KEY: Final = "original-routing-key"
-ORIGINAL_QUEUE: Final = "original-queue"
-ORIGINAL_MESSAGE_ID: Final = "original-message-id"
-ORIGINAL_TYPE: Final = "original-type"
-
-MAX_ERROR_CHARACTERS: Final = 1000
 MAX_STACK_FRAMES: Final = 8
-MAX_STACK_CHARACTERS: Final = 4000
 MAX_HEADER_CHARACTERS: Final = 4000
 MAX_HEADERS: Final = 64
 

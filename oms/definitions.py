@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from contracts.commands import Command
+from contracts.events import Event
 from contracts.one_line import first_line, kind_and_line
+from contracts.routing import ORCHESTRATOR
+from contracts.traffic import OURS, Traffic
 from oms import extensions
 from oms.failures import Failure
 from oms.settings import Settings
 from oms.variables import PREFIX
-from orchestrator.core.definition import SagaDefinition, StepPolicy
+from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.core.soundness import InvalidDefinition, validate
 from orchestrator.sagas.order_fulfillment import order_fulfillment
@@ -47,6 +51,20 @@ def _given(settings: Settings) -> Iterator[tuple[Callable[[str], Failure], Calla
         yield partial(_wrong, extension), partial(extensions.load, extension)
     for name in settings.saga_definitions:
         yield partial(_failure, name), partial(_loaded, name)
+
+
+def traffic_of(definitions: Iterable[SagaDefinition]) -> Traffic:
+    """What travels for orders and all these sagas; a participant need not be installed, nor be in Python."""
+    asked = {name: dict.fromkeys(commands) for name, commands in OURS.asked.items()}
+    events = dict(OURS.events)
+    for definition in definitions:
+        for step in definition.steps:
+            asked.setdefault(step.participant, {}).update(dict.fromkeys(_commands(step)))
+            for answer in step.events():
+                events.setdefault(answer, step.participant)
+        for told in _told(definition):
+            events.setdefault(told, ORCHESTRATOR)
+    return Traffic({name: tuple(commands) for name, commands in asked.items()}, events)
 
 
 def definition_of(extension: extensions.Extension, policy: StepPolicy) -> SagaDefinition:
@@ -79,6 +97,18 @@ def _sound(
 
 def _wrong(extension: extensions.Extension, reason: str) -> Failure:
     return extensions.failure(extension, f"cannot be used: {reason}")
+
+
+def _commands(step: Step) -> Iterator[type[Command]]:
+    yield step.command
+    if step.compensation is not None:
+        yield step.compensation.command
+
+
+def _told(definition: SagaDefinition) -> Iterator[type[Event]]:
+    """What it announces."""
+    announced = [*definition.announces.values(), *(step.announces for step in definition.steps)]
+    return (each.event for each in announced if each is not None)
 
 
 class _Unusable(Exception):

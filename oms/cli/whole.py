@@ -60,10 +60,13 @@ def contracts(
     ] = Path("contracts/generated"),
     as_json: AsJson = False,
 ) -> None:
-    """Write JSON Schemas of all commands and events, and AsyncAPI."""
+    """Write JSON Schemas of all commands and events, those of installed sagas among them, and AsyncAPI."""
     from contracts import documents
+    from oms.definitions import registry, traffic_of
+    from oms.settings import load_settings
 
-    written = [str(path) for path in documents.write_documents(to)]
+    traffic = traffic_of(registry(load_settings()))
+    written = [str(path) for path in documents.write_documents(to, traffic)]
     if as_json:
         output.show_json({"written": written})
     else:

@@ -194,6 +194,16 @@ class Deployment:
         with create_engine(self.database_url, poolclass=NullPool).connect() as connection:
             return list(connection.execute(text(query), parameters))
 
+    async def count_stock(self, sku: str, on_hand: int) -> None:
+        """Say how many of a product there are."""
+        async with self.client() as client:
+            (await client.put(f"/inventory/{sku}", json={"on_hand": on_hand})).raise_for_status()
+
+    async def stock(self) -> list[tuple[str, int, int]]:
+        """Every product, how many are on hand, and how many of these are reserved."""
+        rows = await self.rows("SELECT sku, on_hand, reserved FROM inventory.stock")
+        return [(sku, on_hand, reserved) for sku, on_hand, reserved in rows]
+
     def client(self) -> httpx.AsyncClient:
         """A client of the HTTP API with the admin's token."""
         return httpx.AsyncClient(

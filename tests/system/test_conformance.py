@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +13,7 @@ import pytest_asyncio
 
 from contracts.routing import PARTICIPANTS
 from tests.support.servers import Databases
+from tests.system.by_script import ByScript
 from tests.system.deployment import OMS, Deployment, run_oms
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]
@@ -31,26 +29,16 @@ class UnderTrial:
         self.deployment = deployment
         self.folder = folder
 
-    def scripts(self, name: str) -> tuple[Path, Path]:
-        """A script that starts a participant, and one that kills it and starts it again."""
-        start, restart = self.folder / f"start-{name}", self.folder / f"restart-{name}"
-        service = self.deployment.services[name]
-        pid, log = self.folder / f"{name}.pid", self.folder / f"{name}.log"
-        variables = {**self.deployment.environment, "OMS_HEALTH_PORT": str(service.port)}
-        given = " ".join(f"{variable}={shlex.quote(value)}" for variable, value in variables.items())
-        command = shlex.join([*OMS, "participant", name])
-        start.write_text(f"env {given} {command} >>{log} 2>&1 </dev/null &\necho $! >{pid}\n")
-        restart.write_text(f"kill -9 $(cat {pid})\n. {start}\n")
-        return start, restart
+    def participant(self, name: str) -> ByScript:
+        """One of our own, which is not started yet."""
+        port = self.deployment.services[name].port
+        variables = {**self.deployment.environment, "OMS_HEALTH_PORT": str(port)}
+        return ByScript(name, (*OMS, "participant", name), variables, self.folder)
 
     async def run(self, *arguments: str) -> tuple[int, str]:
         """`oms conformance ...` with the broker of this trial."""
         broker = {"OMS_BROKER_URL": self.deployment.broker_url}
         return await run_oms(("conformance", *arguments), {**self.deployment.environment, **broker})
-
-    def end(self, name: str) -> None:
-        """End a participant that its script has started."""
-        os.kill(int((self.folder / f"{name}.pid").read_text()), signal.SIGTERM)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,17 +68,16 @@ def stock_up(url: str) -> None:
 
 @pytest.mark.parametrize("name", PARTICIPANTS)
 async def test_our_own_participants_pass_everything(trial: UnderTrial, name: str) -> None:
-    start, restart = trial.scripts(name)
-    junit = trial.folder / f"{name}.xml"
-    await (await asyncio.create_subprocess_exec("sh", str(start))).wait()
+    participant, junit = trial.participant(name), trial.folder / f"{name}.xml"
+    await participant.start()
     try:
         code, printed = await trial.run(
             name,
-            *("--restart", f"sh {restart}", "--junit", str(junit)),
+            *("--restart", participant.restart, "--junit", str(junit)),
             *("--answer-within", WAIT_S, "--burst", BURST, "--prefetch", "500"),
         )
     finally:
-        trial.end(name)
+        participant.end()
     assert code == 0, printed
     assert f"{name} conforms" in printed
     assert "--restart was not given" not in printed

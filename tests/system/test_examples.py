@@ -73,6 +73,20 @@ NOT_RUN: Final = {
         "examples/enrolment/README.md",
         "curl -i http://127.0.0.1:8000/sagas/enrolment -H 'Content-Type: application/json' \\",
     ): "a saga of that environment",
+    ("examples/participants/node/README.md", "npm ci"): "tests/system/test_node_participant.py does the same",
+    (
+        "examples/participants/node/README.md",
+        'psql "$WAREHOUSE_DATABASE_URL" -c "SELECT warehouse.set_on_hand(\'SKU-1\', 10)"',
+    ): "there, too",
+    (
+        "examples/participants/node/README.md",
+        "oms conformance inventory --broker-url amqp://guest:guest@127.0.0.1:5672/trial "
+        "--restart 'sh restart.sh'",
+    ): "there, too",
+    (
+        "examples/participants/node/README.md",
+        'psql "$WAREHOUSE_DATABASE_URL" -f audit.sql',
+    ): "there, too",
     (
         "docs/sagas.md",
         "curl -i http://127.0.0.1:8000/sagas/enrolment -H 'Content-Type: application/json' \\",

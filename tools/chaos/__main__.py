@@ -10,8 +10,9 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
@@ -24,10 +25,14 @@ from tools.chaos.course import Course, Plan, S
 from tools.chaos.faults import CATALOGUE, drawn
 from tools.chaos.gauges import Gauges
 from tools.chaos.growth import growth, growth_table
+from tools.chaos.node_inventory import node_inventory
 from tools.chaos.report import Screen, summary, table
-from tools.chaos.stage import Stage, staged
+from tools.chaos.stage import Cast, Stage, our_own, staged
 
 ORDERS_A_FAULT: Final = 40
+CASTS: Final[Mapping[str, Cast]] = {"python": our_own, "node": node_inventory}
+"""By who does inventory's work."""
+
 PLAIN_WIDTH: Final = 120
 """Columns of the table where it does not go to a terminal."""
 
@@ -35,13 +40,14 @@ PLAIN_WIDTH: Final = 120
 def main() -> int:
     """Play one run."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    plan, keep = _asked()
+    plan, cast, keep = _asked()
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(f"seed {plan.seed}: {plan.size} faults, at least {plan.orders:,} orders", highlight=False)
     folder = Path(mkdtemp(prefix=f"oms-chaos-{plan.seed}-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
     try:
-        sound = asyncio.run(run(plan, staged, folder, console, gauged=Gauges, keep=keep))
+        stage = partial(staged, cast=cast)
+        sound = asyncio.run(run(plan, stage, folder, console, gauged=Gauges, keep=keep))
     except KeyboardInterrupt:
         console.print("stopped; everything that was started has been ended")
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,7 +105,7 @@ async def _keep(course: Course[S], stage: S, folder: Path) -> None:
     (folder / "run.json").write_text(json.dumps(told, indent=1, default=str))
 
 
-def _asked() -> tuple[Plan[Stage], bool]:
+def _asked() -> tuple[Plan[Stage], Cast, bool]:
     parser = argparse.ArgumentParser(prog="python -m tools.chaos", description=__doc__)
     parser.add_argument("--faults", type=positive, default=50, metavar="N", help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, metavar="S", help="what is drawn; a random one by default")
@@ -119,6 +125,9 @@ def _asked() -> tuple[Plan[Stage], bool]:
     parser.add_argument(
         "--lasting", action="store_true", help="no service's process is ended: what it holds on to shows"
     )
+    parser.add_argument(
+        "--inventory", choices=sorted(CASTS), default="python", help="who does its work (%(default)s)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all was well")
     given = parser.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed
@@ -131,7 +140,8 @@ def _asked() -> tuple[Plan[Stage], bool]:
         parser.error("--only: no fault has these words in its name")
     orders = given.orders or given.faults * ORDERS_A_FAULT
     rounds = drawn(given.faults, random.Random(seed), faults)
-    return Plan(rounds, seed, orders, given.rate, given.minutes, given.at_most), given.keep
+    plan = Plan(rounds, seed, orders, given.rate, given.minutes, given.at_most)
+    return plan, CASTS[given.inventory], given.keep
 
 
 if __name__ == "__main__":

@@ -120,10 +120,8 @@ class Course(Generic[S]):
         return f"the run broke off at {self.now}: {type(error).__name__}: {error}"
 
     async def _fill_shelves(self) -> None:
-        async with self._stage.services.client() as client:
-            for sku, on_hand in STOCK.items():
-                answer = await client.put(f"/inventory/{sku}", json={"on_hand": on_hand})
-                assert answer.status_code == 200, answer.text
+        for sku, on_hand in STOCK.items():
+            await self._stage.services.count_stock(sku, on_hand)
 
     # -- faults -------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -77,8 +77,17 @@ class Stage(Scene):
             service.signal(signal.SIGCONT)
 
 
+Cast = Callable[[EmbeddedPostgres, Proxy], Callable[..., Deployment]]
+"""Who plays the services: makes a deployment's maker, once there are a database and the proxy before it."""
+
+
+def our_own(database: EmbeddedPostgres, way: Proxy) -> Callable[..., Deployment]:
+    """Every service is the product's."""
+    return Deployment
+
+
 @asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Stage]:
+async def staged(folder: Path, cast: Cast = our_own) -> AsyncIterator[Stage]:
     """A stage in `folder`; all that was started is ended by its own id, whatever happens."""
     async with AsyncExitStack() as exits:
         broker = new_broker(folder / "rabbitmq")
@@ -93,7 +102,8 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         }
         for proxy in proxies.values():
             await exits.enter_async_context(proxy)
-        services = _services(broker, database, proxies, folder / "logs")
+        deployed = cast(database, proxies["database"])
+        services = _services(deployed, broker, database, proxies, folder / "logs")
         stage = Stage(broker, database, proxies, services)
         exits.push_async_callback(end, services)
         exits.push_async_callback(stage.calm)
@@ -102,11 +112,15 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
 
 
 def _services(
-    broker: RabbitNode, database: EmbeddedPostgres, proxies: dict[str, Proxy], logs: Path
+    deployed: Callable[..., Deployment],
+    broker: RabbitNode,
+    database: EmbeddedPostgres,
+    proxies: dict[str, Proxy],
+    logs: Path,
 ) -> Deployment:
     logs.mkdir(parents=True)
     behind = make_url(database.url).set(port=proxies["database"].port)
-    services = Deployment(
+    services = deployed(
         str(URL(broker.url).with_port(proxies["broker"].port)),
         behind.render_as_string(hide_password=False),
         logs,

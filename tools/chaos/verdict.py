@@ -65,7 +65,7 @@ async def _stock(stage: Scene, shop: Shop) -> AsyncIterator[str]:
     for order in shop.placed:
         if order.status == "completed":
             sold.update(order.kind.quantities)
-    for sku, on_hand, reserved in await stage.rows("SELECT sku, on_hand, reserved FROM inventory.stock"):
+    for sku, on_hand, reserved in await stage.services.stock():
         if on_hand != STOCK[sku] - sold[sku] or reserved != 0:
             expected = STOCK[sku] - sold[sku]
             yield f"{sku}: {on_hand} on hand and {reserved} reserved, instead of {expected} and 0"

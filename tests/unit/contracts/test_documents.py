@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel
 
 from contracts import routing
-from contracts.asyncapi import TAKES, asyncapi, outcomes_of, senders
+from contracts.asyncapi import asyncapi
 from contracts.commands import COMMANDS, INSTRUCTIONS, AdvanceLowWaterMark, SettleStep
 from contracts.documents import documents
 from contracts.events import EVENTS, OUTCOMES, StepRefused, StepSettled
-from contracts.examples import EXAMPLES, ORDER
-from messaging.topology import EXCHANGES, orchestrator_topology, participant_topology
+from contracts.examples import EXAMPLES, ORDER, ORDER_OF_THE_SAGA
+from contracts.failures import EXAMPLE as FAILURE
+from contracts.failures import MEANING
+from contracts.traffic import OURS
+from messaging.errors import PermanentFailure
+from messaging.retries import RetryPolicy, after_failure
+from messaging.topology import orchestrator_topology, participant_topology
+from messaging.transport import Delivery
 from oms.documents import CONTRACTS, DIAGRAMS, ROOT, write_all
 from orchestrator.core.definition import StepKind, StepPolicy
 from orchestrator.core.diagram import flow_diagram, state_diagram, transition_table
@@ -173,7 +181,7 @@ def test_channels_are_the_exchanges_and_queues_that_are_declared() -> None:
     declared = [participant_topology(name, [5.0]) for name in routing.PARTICIPANTS]
     declared.append(orchestrator_topology(keys, [5.0]))
     names = {queue.name for topology in declared for queue in topology.queues}
-    assert exchanges == {(exchange.name, exchange.kind) for exchange in EXCHANGES}
+    assert exchanges == {(each.name, each.kind) for topology in declared for each in topology.exchanges}
     assert queues == {name for name in names if ".retry." not in name}
 
 
@@ -184,14 +192,27 @@ def test_each_participant_is_asked_what_the_saga_asks_of_it() -> None:
         asked[step.participant].add(step.command.__name__)
         if step.compensation is not None:
             asked[step.participant].add(step.compensation.command.__name__)
-    assert {name: {each.__name__ for each in commands} for name, commands in TAKES.items()} == asked
+    assert {name: {each.__name__ for each in OURS.taken_by(name)} for name in OURS.participants} == asked
 
 
 def test_each_participant_answers_with_the_events_of_its_steps() -> None:
     for step in DEFINITION.steps:
-        assert {*step.events(), StepRefused, StepSettled} <= set(outcomes_of(step.participant))
+        assert {*step.events(), StepRefused, StepSettled} <= set(OURS.outcomes_of(step.participant))
         for event in step.events():
-            assert senders(event) == (step.participant,)
+            assert OURS.senders(event) == (step.participant,)
+
+
+def test_a_message_that_failed_has_the_headers_of_its_trait() -> None:
+    body = b'{"lines": []}'
+    delivery = Delivery(
+        "q", body, str(ORDER_OF_THE_SAGA["saga_id"]), "T", None, {}, "e", "k", redelivered=False
+    )
+    failed = PermanentFailure("expired", "long ago")
+    hop = after_failure(delivery, failed, RetryPolicy(), UUID(int=1), datetime.now(UTC), "inventory")
+    trait = DOCUMENT["components"]["messageTraits"]["failed"]["headers"]
+    validate(dict(hop.headers), trait)
+    assert set(hop.headers) == set(trait["properties"]) == {"attempt", *MEANING} == {"attempt", *FAILURE}
+    validate({"attempt": 1, **FAILURE}, trait)
 
 
 # -- diagrams ---------------------------------------------------------------------------------------------
