@@ -15,9 +15,9 @@ from tools.containers.compose import Compose
 from tools.containers.image import IMAGE
 from tools.containers.stand_ins import POSTGRESQL
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
-WITHIN_S: Final = 120.0
+WITHIN_S: Final = 300.0
 IMAGES: Final = {"oms-saga-orchestrator": IMAGE, "postgres": POSTGRESQL}
 PROVIDERS: Final = {
     "OMS_PAYMENT_GATEWAY_URL": "http://sandbox:8090",

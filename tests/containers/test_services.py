@@ -17,13 +17,13 @@ from tools.containers.compose import NETWORK, Compose, kill, status_of
 from tools.containers.image import IMAGE
 from tools.containers.podman import Podman, options
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 OURS: Final = ("sandbox", "api", "orchestrator", "inventory", "payment", "shipping")
 API: Final = "http://127.0.0.1:8000"
 AUDITOR: Final = "postgresql://oms_audit:oms_audit@postgres:5432/oms"
 KILLED: Final = 137
-WITHIN_S: Final = 120.0
+WITHIN_S: Final = 300.0
 
 
 def ours(services: Compose) -> list[str]:

@@ -49,7 +49,13 @@ class Build:
             *(f"--volume={each}" for each in _of_this_machine()),
         ]
         given = [f"--build-arg={name}={value}" for name, value in self.arguments.items()]
-        fixed = ("--isolation=chroot", "--network=host", "--pull=never", f"--timestamp={MADE_AT}")
+        fixed = (
+            "--isolation=chroot",
+            "--network=host",
+            "--pull=never",
+            "--layers=false",
+            f"--timestamp={MADE_AT}",
+        )
         engine("build", *fixed, *mounts, *given, f"--tag={self.tag}", self.context)
 
 
