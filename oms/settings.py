@@ -15,9 +15,12 @@ from messaging.retries import RetryPolicy
 from oms.database_url import database_url
 from oms.extensions import KIT_PARTICIPANTS, check_off, everything_installed, normalised
 from oms.failures import Failure
+from oms.oidc_settings import https_or_loopback, oidc_trouble, roles_by_group
 from oms.setting_files import InvalidSettingFile, SettingFiles, read_variable
 from oms.variables import PREFIX
 from orchestrator.core.definition import StepPolicy
+from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
+from orchestrator.tokens import Role
 
 SANDBOX: Final = "sandbox"
 
@@ -63,6 +66,16 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
     saga_tokens: Annotated[dict[str, SecretStr], NoDecode] = {}
+    oidc_issuer: Url | None = None
+    oidc_client_id: Annotated[str, Field(pattern=r"^[!-~]{1,255}$")] | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_audience: Annotated[str, Field(pattern=r"^[!-~]{1,500}$")] | None = None
+    oidc_roles: Annotated[dict[str, Role], NoDecode] = {}
+    oidc_roles_claim: Annotated[str, Field(pattern=r"^[!-~]{1,255}$")] = GROUPS
+    oidc_name_claim: Annotated[str, Field(pattern=r"^[!-~]{1,255}$")] = SHOWN_NAME
+    oidc_scopes: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$", max_length=1000)] = "openid profile"
+    oidc_session_s: Annotated[float, Field(ge=300, le=43_200)] = 28_800
+    public_url: Url | None = None
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}
@@ -155,6 +168,23 @@ class Settings(BaseSettings):
             _require(value, ("http", "https"), "http(s)://host/path or the word sandbox")
         return value
 
+    @field_validator("oidc_issuer", "public_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else https_or_loopback(value)
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _oidc_roles(cls, value: object) -> object:
+        return roles_by_group(value) if isinstance(value, str) else value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _oidc_scopes(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("openid must be among them, with spaces between")
+        return value
+
     @field_validator("retry_delays_s", mode="before")
     @classmethod
     def _retry_delays(cls, value: object) -> object:
@@ -202,6 +232,12 @@ class Settings(BaseSettings):
             raise PydanticCustomError(
                 "tokens_differ", f"{PREFIX}SAGA_TOKENS: each must be another than all other tokens"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        if (trouble := oidc_trouble(self)) is not None:
+            raise PydanticCustomError("oidc", "{trouble}", {"trouble": trouble})
         return self
 
     def database_url_of(self, service: str) -> str | None:

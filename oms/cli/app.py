@@ -19,6 +19,7 @@ from oms.cli import (
     orders,
     orphans,
     output,
+    people,
     prune,
     sagas,
     services,
@@ -55,6 +56,7 @@ app.add_typer(dead_letters.commands)
 app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
+app.add_typer(people.commands)
 app.add_typer(installation.commands)
 app.add_typer(orphans.commands)
 whole.add_to(app)
