@@ -1,8 +1,9 @@
-"""Every setting of every process, from the environment (prefix ``OMS_``), validated before any start."""
+"""Every setting of every process, from the environment and its files, validated before any start."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from contracts.limits import IDENTIFIER
 from messaging.retries import RetryPolicy
+from oms.configuration_file import DATABASE_OF_OTHERS, ConfigurationFile, configured, origin
 from oms.database_url import database_url
 from oms.extensions import KIT_PARTICIPANTS, check_off, everything_installed, normalised
 from oms.failures import Failure
@@ -101,8 +103,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the code says, then the environment's files, then its variables."""
-        return init_settings, SettingFiles(settings_cls), env_settings
+        """What the code says, then the environment's files, its variables, and last the one file for all."""
+        return init_settings, SettingFiles(settings_cls), env_settings, ConfigurationFile(settings_cls)
 
     @field_validator(
         "database_url",
@@ -306,7 +308,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise InvalidSettings(str(error)) from None
     except ValidationError as error:
         problems = (
-            f"{PREFIX}{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {_said(problem['msg'])}"
+            f"{origin(str(problem['loc'][0]).lower())}: {_said(problem['msg'])}"
             if problem["loc"]
             else _said(problem["msg"])
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
@@ -316,8 +318,22 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _databases_of_extensions() -> dict[str, str]:
     names = [each.name for each in everything_installed() if each.group == KIT_PARTICIPANTS]
-    given = {name: read_variable(f"{PREFIX}{name.upper()}_DATABASE_URL") for name in names}
+    in_file = configured()
+    _check_keys(in_file, names)
+    given = {
+        name: read_variable(f"{PREFIX}{name.upper()}_DATABASE_URL")
+        or in_file.get(f"{name}{DATABASE_OF_OTHERS}")
+        for name in names
+    }
     return {name: _checked(name, url) for name, url in given.items() if url}
+
+
+def _check_keys(in_file: Mapping[str, str], participants: Collection[str]) -> None:
+    """Every key is of a setting, or of the database of a participant that is installed."""
+    known = {*Settings.model_fields, *(f"{name}{DATABASE_OF_OTHERS}" for name in participants)}
+    for key in in_file:
+        if key not in known:
+            raise InvalidSettings(f"{origin(key)}: no participant of this name is installed")
 
 
 def _checked(participant: str, url: str) -> str:

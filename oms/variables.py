@@ -14,6 +14,9 @@ from oms.extensions import settings_of
 
 PREFIX: Final = "OMS_"
 
+CONFIG: Final = "OMS_CONFIG"
+"""Names a file of settings, see `oms.configuration_file`."""
+
 SETTINGS: Final = (
     "OMS_DATABASE_URL",
     "OMS_ORCHESTRATOR_DATABASE_URL",
@@ -66,6 +69,7 @@ OTHERS: Final = (
     "OMS_BENCH_PIPE",
     "OMS_BENCH_PORT",
     "OMS_BENCH_PROFILE",
+    CONFIG,
     "OMS_PICTURES",
     "OMS_SETUP_LOCKED",
     "OMS_TEST_BROKER_URL",

@@ -127,11 +127,10 @@ async def test_an_address_that_was_used_signs_nobody_in_again(
 async def test_a_provider_that_is_down_is_missed_by_those_alone_who_want_to_sign_in(
     place: Place, page: Page, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remembered, "FRESH_S", 0.0)
-    monkeypatch.setattr(remembered, "STALE_S", 0.0)
-    monkeypatch.setattr(remembered, "AGAIN_S", 0.0)
     await place.sign_in(page, "olga")
     await expect(page).to_have_title("Overview · OMS console")
+    for name in ("FRESH_S", "STALE_S", "AGAIN_S"):
+        monkeypatch.setattr(remembered, name, 0.0)  # nothing is remembered of it
     await place.provider.stop()
     try:
         await page.get_by_role("link", name="Sagas", exact=True).click()

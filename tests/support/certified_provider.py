@@ -116,12 +116,13 @@ class CertifiedProvider:
 
 
 def _private(keys: Sequence[SigningKey]) -> list[dict[str, Any]]:
-    """With what is secret of them."""
-    of_kind = jwt.algorithms.RSAAlgorithm
-    return [
-        {**of_kind.to_jwk(key.private, as_dict=True), "kid": key.key_id, "alg": "RS256", "use": "sig"}
-        for key in keys
-    ]
+    """With what is secret of them, for signing and for verifying."""
+    found = []
+    for key in keys:
+        secret = jwt.algorithms.RSAAlgorithm.to_jwk(key.private, as_dict=True)
+        del secret["key_ops"]
+        found.append({**secret, "kid": key.key_id, "alg": "RS256", "use": "sig"})
+    return found
 
 
 def _installed() -> tuple[Node, Path]:

@@ -61,6 +61,7 @@ NOT_RUN: Final = {
         "docs/production.md",
         "oms people list",
     ): "nobody has signed in; tests/integration/test_provider_sign_in.py does the same",
+    ("docs/production.md", "oms doctor"): "a broker's own tools; tests/system/test_doctor.py runs the same",
     ("docs/participants.md", "oms stock set SKU-1 1000000"): "tests/system/test_conformance.py runs the same",
     (
         "examples/enrolment/README.md",

@@ -17,6 +17,8 @@ const provider = new Provider(issuer, {
   jwks: given.jwks,
   findAccount: async (context, id) => (given.people[id] ? account(context, id) : undefined),
   claims: { openid: ["sub"], profile: ["preferred_username", "groups"] },
+  // By itself it calls nobody on this machine, where the tests' consoles are.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   conformIdTokenClaims: false,
   pkce: { required: () => true },
   cookies: { keys: ["of the tests"] },
@@ -39,5 +41,7 @@ const provider = new Provider(issuer, {
   extraTokenClaims: async (_, token) => ({ groups: given.programs[token.clientId] ?? [] }),
   ttl: { Session: 3600, Grant: 3600, Interaction: 600, IdToken: 600, AccessToken: 600 },
 });
+
+provider.on("backchannel.error", (_, error) => console.error(error.message, error.cause ?? ""));
 
 createServer(provider.callback()).listen(given.port, "127.0.0.1", () => console.log(issuer));
