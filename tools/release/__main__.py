@@ -1,4 +1,4 @@
-"""Builds the release into dist/: wheel, source distribution, bill of materials, checksums. Publishes nothing."""
+"""Builds the release into dist/: wheel, source distribution, bill of materials, sums. Publishes nothing."""
 
 from __future__ import annotations
 

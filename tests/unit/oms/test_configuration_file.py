@@ -63,7 +63,7 @@ def test_every_kind_of_value_is_read_as_a_variable_would_say_it(write: Write) ->
     )
     settings = load_settings()
     assert settings.broker_url == ("amqp://one/", "amqp://two/")
-    assert settings.retry_delays_s == (0.5, 2, 10)
+    assert list(settings.retry_delays_s) == [0.5, 2.0, 10.0]
     assert (settings.health_port, settings.provider_timeout_s) == (9100, 2.5)
     assert settings.orders_open == "yes"
     assert settings.health_urls == {"payment": "http://p:8080"}
