@@ -16,7 +16,18 @@ from oms.log_writer import log_handler
 from oms.settings import Settings
 
 _SECRET_NAMES: Final = frozenset(
-    {"password", "token", "authorization", "admin_token", "orders_token", "saga_tokens"}
+    {
+        "password",
+        "token",
+        "authorization",
+        "admin_token",
+        "orders_token",
+        "saga_tokens",
+        "client_secret",
+        "id_token",
+        "access_token",
+        "logout_token",
+    }
 )
 
 
