@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     stop_within_s: Annotated[float, Field(ge=5, le=3600)] = 25
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_repeats: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     step_deadline_s: PositiveSeconds = 300
     step_grace_s: PositiveSeconds = 30
     resend_after_s: PositiveSeconds = 5

@@ -249,6 +249,28 @@ async def test_a_session_ends_with_its_time(
     assert 0 < int(ends) - int(claims("x")["iat"]) <= 300
 
 
+async def test_what_was_typed_is_kept_while_somebody_signs_in_again_in_another_tab(place: Place) -> None:
+    async with place.browser() as browser:
+        await place.signed_in(browser)
+        order = (await browser.post("/orders", json=an_order(), headers={"Prefer": "wait=30"})).json()
+        at = f"/console/sagas/{order['saga_id']}/cancel"
+        await place.command("people", "sign-out", "8f2c")
+        form = {"reason": "typed with care", "csrf": "of the old session"}
+        asked = await browser.post(at, data=form)
+        page = Page(asked.text)
+        assert asked.status_code == 401
+        assert page.forms[at]["reason"] == "typed with care"
+        assert ("target", "_blank") in [
+            each for tag, found in page.tags if tag == "a" for each in found.items()
+        ]
+        await place.signed_in(browser)
+        again = await browser.post(at, data={**form, "token": ""})
+        assert again.status_code == 403
+        assert "This form is not from your present session, in which you are oidc:8f2c (jane)." in (
+            Page(again.text).words
+        )
+
+
 # -- the provider says who has left -----------------------------------------------------------------------
 
 

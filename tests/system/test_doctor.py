@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import make_url
 
+from oms.variables import PREFIX
 from tests.support.pgbouncer import pooler
 from tests.support.servers import Databases
 from tests.system.deployment import empty, run_oms
@@ -179,5 +180,5 @@ async def test_wrong_settings_end_it_and_misspelt_ones_are_wrong(patient: Patien
     found = await patient.wrong(OMS_MAX_ATTEMPTS="s3cret")
     assert found["settings"].startswith("OMS_MAX_ATTEMPTS: ")
     assert "s3cret" not in str(found)
-    found = await patient.wrong(OMS_ORDERS_TOKN="s3cret")
+    found = await patient.wrong(**{f"{PREFIX}ORDERS_TOKN": "s3cret"})
     assert "did you mean OMS_ORDERS_TOKEN?" in found["settings"]
