@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from orchestrator.oidc.keys import Keys, keys_of
 from orchestrator.oidc.remembered import ProviderUnavailable, Remembered
 
 TIMEOUT_S: Final = 5.0
+"""Seconds for one request, its answer read to the end."""
+
 MAX_BYTES: Final = 1_000_000
 """Of an answer of the provider."""
 
@@ -66,7 +69,10 @@ class Provider:
     ) -> None:
         self.issuer = issuer
         self._http = httpx.AsyncClient(
-            timeout=TIMEOUT_S, verify=trust, follow_redirects=False, headers={"Accept": "application/json"}
+            timeout=2 * TIMEOUT_S,
+            verify=trust,
+            follow_redirects=False,
+            headers={"Accept": "application/json"},
         )
         self._metadata = Remembered(self._ask_metadata, clock)
         self._keys = Remembered(self._ask_keys, clock)
@@ -94,11 +100,10 @@ class Provider:
             ProviderUnavailable: there was no answer, it was too long, or of the provider's own trouble.
         """
         try:
-            async with self._http.stream(method, url, **sent) as response:
+            async with asyncio.timeout(TIMEOUT_S), self._http.stream(method, url, **sent) as response:
                 body = await _bounded(response)
-        except httpx.HTTPError as error:
-            said = untrusted(error, urlsplit(url).hostname or "") or type(error).__name__
-            raise ProviderUnavailable(f"the provider does not answer ({said})") from None
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise ProviderUnavailable(_said(error, url)) from None
         if response.status_code >= 500:
             raise ProviderUnavailable(f"the provider answers with {response.status_code}")
         return response.status_code, _object(body)
@@ -122,6 +127,17 @@ class Provider:
         if status != 200:
             raise ProviderUnavailable(f"the provider answers with {status} at {urlsplit(url).path}")
         return found
+
+
+def _said(error: httpx.HTTPError | TimeoutError, url: str) -> str:
+    if (why := untrusted(error, urlsplit(url).hostname or "")) is not None:
+        return why
+    match error:
+        case httpx.ConnectError():
+            return "the provider cannot be reached"
+        case httpx.TimeoutException() | TimeoutError():
+            return f"the provider does not answer within {TIMEOUT_S:g} s"
+    return "the provider breaks off in the middle of its answer"
 
 
 async def _bounded(response: httpx.Response) -> bytes:

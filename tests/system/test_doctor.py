@@ -151,7 +151,7 @@ async def test_servers_that_are_not_there_or_let_nobody_in_are_told(patient: Pat
     assert "cannot be reached" in found["broker 127.0.0.1:1"]
     assert "Connection refused" in found["database payment"]
     assert "password authentication failed" in found["database shipping"]
-    assert "the provider does not answer" in found["sign-in"]
+    assert "the provider cannot be reached" in found["sign-in"]
 
 
 async def test_a_pooler_is_noticed_with_its_mode(patient: Patient, tmp_path: Path) -> None:

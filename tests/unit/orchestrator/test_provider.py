@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
+from orchestrator.oidc import provider as provider_module
 from orchestrator.oidc.identity import Bearers, RoleRules
 from orchestrator.oidc.provider import MAX_BYTES, Provider
 from orchestrator.oidc.remembered import AGAIN_S, FRESH_S, STALE_S, ProviderUnavailable
@@ -109,7 +110,7 @@ async def test_while_the_provider_is_down_its_keys_are_believed_for_a_day_and_no
 async def test_a_provider_that_was_never_there_is_unavailable(issuer: MadeIssuer) -> None:
     nowhere = MadeIssuer(url="http://127.0.0.1:9")
     async with asking(nowhere, Clock()) as (_, bearers):
-        with pytest.raises(ProviderUnavailable, match="does not answer"):
+        with pytest.raises(ProviderUnavailable, match="the provider cannot be reached"):
             await bearers.identity(issuer.token())
 
 
@@ -162,3 +163,40 @@ async def test_a_key_set_without_a_key_verifies_nothing(issuer: MadeIssuer, keys
     async with asking(issuer, Clock()) as (_, bearers):
         with pytest.raises(TokenUnfit, match="not the issuer's"):
             await bearers.identity(issuer.token())
+
+
+async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def _drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    with suppress(ConnectionError):
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("serve", "why"),
+    [
+        (_drip, "does not answer within 0.2 s"),
+        (_hang_up, "breaks off in the middle of its answer"),
+        (_say_nothing, "does not answer within 0.2 s"),
+    ],
+)
+async def test_a_provider_that_hangs_or_hangs_up_is_unavailable(
+    serve: Any, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_module, "TIMEOUT_S", 0.2)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asking(MadeIssuer(url=f"http://127.0.0.1:{port}"), Clock()) as (provider, _):
+        with pytest.raises(ProviderUnavailable, match=why):
+            await provider.metadata()
