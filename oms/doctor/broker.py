@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 from uuid import UUID
 
 from messaging.rabbitmq.connection import BrokerConnection, BrokerError, asking, broker_url, close_quietly
@@ -13,7 +15,11 @@ from oms.failures import Failure
 from oms.identity import known_installation
 from oms.settings import Settings
 
-_NOT_FOUND = 404
+OLDEST: Final = (3, 10)
+"""The first RabbitMQ whose quorum queues do all that is needed."""
+
+_RABBITMQ: Final = re.compile(r"RabbitMQ (\d+)\.(\d+)\b.*")
+_NOT_FOUND: Final = 404
 
 
 async def broker_findings(settings: Settings) -> AsyncIterator[Finding]:
@@ -32,7 +38,7 @@ async def broker_findings(settings: Settings) -> AsyncIterator[Finding]:
         except BrokerError as error:
             yield wrong(of, str(error))
             continue
-        yield well(of, connection.product)
+        yield product_finding(of, connection.product)
         if answering is None:
             answering = connection
         else:
@@ -46,6 +52,16 @@ async def broker_findings(settings: Settings) -> AsyncIterator[Finding]:
         yield wrong("broker", str(error))
     finally:
         await answering.close()
+
+
+def product_finding(of: str, product: str) -> Finding:
+    """What is said of a broker that calls itself so, as in ``RabbitMQ 4.0.5``."""
+    found = _RABBITMQ.fullmatch(product)
+    if found is None:
+        return note(of, f"{product}, which nobody has tried")
+    if (int(found[1]), int(found[2])) < OLDEST:
+        return wrong(of, f"{product} is too old: install {'.'.join(map(str, OLDEST))} or newer")
+    return well(of, product)
 
 
 async def _queues(settings: Settings, connection: BrokerConnection) -> Finding:
