@@ -20,7 +20,7 @@ from oms.embedded.child import ServerError
 from oms.embedded.folder_lock import exclusive
 from tests.support.servers import PROJECT
 
-OLDEST: Final = 18
+OLDEST: Final = 20
 CACHE: Final = PROJECT / ".oms/node"
 _PINS: Final = PROJECT / "tools/requirements/node.txt"
 _STAMP: Final = ".oms-installed"
