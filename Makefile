@@ -99,6 +99,10 @@ versions: setup ## Run the suites on other RabbitMQs and PostgreSQLs (ARGS=--hel
 sbom: setup ## Write the software bill of materials, sbom.cdx.json (CycloneDX)
 	@$(BIN)/python tools/scripts/sbom.py > sbom.cdx.json
 
+.PHONY: release
+release: setup ## Build wheel and source distribution into dist/, check them, try them out as strangers would
+	@$(BIN)/python -m tools.release
+
 .PHONY: lock
 lock: ## Pin the packages anew in tools/requirements/ (needs uv)
 	@sh tools/scripts/lock.sh

@@ -25,6 +25,7 @@ from oms.health import (
 from oms.installed_participants import participant_names
 from oms.observing.metrics import outbox_look, queue_look
 from oms.observing.other_processes import OtherProcesses
+from oms.oidc import OwnProvider, own_provider
 from oms.settings import InvalidSettings, Settings
 from oms.variables import PREFIX
 from oms.wiring import Parts
@@ -88,49 +89,59 @@ async def api_app(
         beside: what else belongs to its health.
     """
     queries = Queries(deployment.database, deployment.registry)
-    others = OtherProcesses(parts.settings.health_urls)
-    database_url = parts.settings.required_database_url("orchestrator")
-    listener = ProgressListener(connector(database_url), queries.orders.standings, parts.rng)
-    for service in (front, listener, *local):
-        parts.loops += service.loops
-    orders_token = parts.settings.orders_token
-    access = Access.by_tokens(
+    async with own_provider(parts.settings, queries.reader, deployment.new_id) as provider:
+        others = OtherProcesses(parts.settings.health_urls)
+        database_url = parts.settings.required_database_url("orchestrator")
+        listener = ProgressListener(connector(database_url), queries.orders.standings, parts.rng)
+        for service in (front, listener, *local):
+            parts.loops += service.loops
+        access = _access(parts.settings, admin_token, queries, deployment.registry, provider)
+        operations = front.operations
+        dependencies = Dependencies(
+            intake=front.intake,
+            operations=operations,
+            dead_letters=front.dead_letters,
+            disclosures=front.disclosures,
+            jobs=front.jobs,
+            queries=queries,
+            explainer=Explainer(queries, deployment.registry, deployment.transport.depth, operations.allowed),
+            registry=deployment.registry,
+            depth=deployment.transport.depth,
+            listener=listener,
+            access=access,
+            new_id=deployment.new_id,
+            metrics=Metrics(_sources(parts, deployment, front, queries, local), VERSION),
+            components=[*with_loops(_components(parts, deployment, local), parts.loops), *beside],
+            version=VERSION,
+            routers=_participant_routers(parts, access),
+            missing_participants=_missing(parts),
+            ledgers={name: LedgerReader(name, parts.looked_up(name)).read for name in _at_hand(parts)},
+            others=others.readiness,
+            tracing=parts.telemetry.tracing,
+            telemetry=parts.telemetry.http(),
+            sign_in=provider.sign_in,
+        )
+        app = create_app(dependencies)
+        listener.start()
+        try:
+            yield Api(app, listener.say_goodbye)
+        finally:
+            await listener.stop()
+            await others.close()
+
+
+def _access(
+    settings: Settings, admin_token: SecretStr, queries: Queries, registry: Registry, provider: OwnProvider
+) -> Access:
+    orders_token = settings.orders_token
+    return Access.by_tokens(
         admin_token.get_secret_value(),
         orders_token.get_secret_value() if orders_token else None,
         TokenQueries(queries.reader),
-        saga_tokens(parts.settings, deployment.registry),
+        saga_tokens(settings, registry),
+        issuer=provider.bearers,
+        visitors=provider.people,
     )
-    operations = front.operations
-    dependencies = Dependencies(
-        intake=front.intake,
-        operations=operations,
-        dead_letters=front.dead_letters,
-        disclosures=front.disclosures,
-        jobs=front.jobs,
-        queries=queries,
-        explainer=Explainer(queries, deployment.registry, deployment.transport.depth, operations.allowed),
-        registry=deployment.registry,
-        depth=deployment.transport.depth,
-        listener=listener,
-        access=access,
-        new_id=deployment.new_id,
-        metrics=Metrics(_sources(parts, deployment, front, queries, local), VERSION),
-        components=[*with_loops(_components(parts, deployment, local), parts.loops), *beside],
-        version=VERSION,
-        routers=_participant_routers(parts, access),
-        missing_participants=_missing(parts),
-        ledgers={name: LedgerReader(name, parts.looked_up(name)).read for name in _at_hand(parts)},
-        others=others.readiness,
-        tracing=parts.telemetry.tracing,
-        telemetry=parts.telemetry.http(),
-    )
-    app = create_app(dependencies)
-    listener.start()
-    try:
-        yield Api(app, listener.say_goodbye)
-    finally:
-        await listener.stop()
-        await others.close()
 
 
 def saga_tokens(settings: Settings, registry: Registry) -> dict[str, str]:

@@ -53,13 +53,15 @@ def read_variable(variable: str) -> str | None:
 def read_file_of(variable: str) -> str | None:
     """What the file of a variable holds; None where none is named. Raises InvalidSettingFile."""
     path = os.environ.get(variable + SUFFIX)
-    return _read(variable, Path(path)) if path else None
+    if not path:
+        return None
+    if os.environ.get(variable):
+        raise InvalidSettingFile(f"{variable} and {variable}{SUFFIX} are both set: take one away")
+    return read_file(variable + SUFFIX, Path(path))
 
 
-def _read(name: str, path: Path) -> str:
-    variable = name + SUFFIX
-    if os.environ.get(name):
-        raise InvalidSettingFile(f"{name} and {variable} are both set: take one away")
+def read_file(variable: str, path: Path) -> str:
+    """What a file holds that ``variable`` names. Raises InvalidSettingFile."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

@@ -1,8 +1,9 @@
-"""Every setting of every process, from the environment (prefix ``OMS_``), validated before any start."""
+"""Every setting of every process, from the environment and its files, validated before any start."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -12,12 +13,16 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from contracts.limits import IDENTIFIER
 from messaging.retries import RetryPolicy
+from oms.configuration_file import DATABASE_OF_OTHERS, ConfigurationFile, configured, origin
 from oms.database_url import database_url
 from oms.extensions import KIT_PARTICIPANTS, check_off, everything_installed, normalised
 from oms.failures import Failure
+from oms.oidc_settings import https_or_loopback, oidc_trouble, roles_by_group
 from oms.setting_files import InvalidSettingFile, SettingFiles, read_variable
 from oms.variables import PREFIX
 from orchestrator.core.definition import StepPolicy
+from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
+from orchestrator.tokens import Role
 
 SANDBOX: Final = "sandbox"
 
@@ -63,6 +68,16 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
     saga_tokens: Annotated[dict[str, SecretStr], NoDecode] = {}
+    oidc_issuer: Url | None = None
+    oidc_client_id: Annotated[str, Field(pattern=r"^[!-~]{1,255}$")] | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_audience: Annotated[str, Field(pattern=r"^[!-~]{1,500}$")] | None = None
+    oidc_roles: Annotated[dict[str, Role], NoDecode] = {}
+    oidc_roles_claim: Annotated[str, Field(pattern=r"^[!-~]{1,255}$")] = GROUPS
+    oidc_name_claim: Annotated[str, Field(pattern=r"^[!-~]{1,255}$")] = SHOWN_NAME
+    oidc_scopes: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$", max_length=1000)] = "openid profile"
+    oidc_session_s: Annotated[float, Field(ge=300, le=43_200)] = 28_800
+    public_url: Url | None = None
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}
@@ -70,6 +85,7 @@ class Settings(BaseSettings):
     stop_within_s: Annotated[float, Field(ge=5, le=3600)] = 25
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_repeats: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     step_deadline_s: PositiveSeconds = 300
     step_grace_s: PositiveSeconds = 30
     resend_after_s: PositiveSeconds = 5
@@ -88,8 +104,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the code says, then the environment's files, then its variables."""
-        return init_settings, SettingFiles(settings_cls), env_settings
+        """What the code says, then the environment's files, its variables, and last the one file for all."""
+        return init_settings, SettingFiles(settings_cls), env_settings, ConfigurationFile(settings_cls)
 
     @field_validator(
         "database_url",
@@ -155,6 +171,23 @@ class Settings(BaseSettings):
             _require(value, ("http", "https"), "http(s)://host/path or the word sandbox")
         return value
 
+    @field_validator("oidc_issuer", "public_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else https_or_loopback(value)
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _oidc_roles(cls, value: object) -> object:
+        return roles_by_group(value) if isinstance(value, str) else value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _oidc_scopes(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("openid must be among them, with spaces between")
+        return value
+
     @field_validator("retry_delays_s", mode="before")
     @classmethod
     def _retry_delays(cls, value: object) -> object:
@@ -202,6 +235,12 @@ class Settings(BaseSettings):
             raise PydanticCustomError(
                 "tokens_differ", f"{PREFIX}SAGA_TOKENS: each must be another than all other tokens"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        if (trouble := oidc_trouble(self)) is not None:
+            raise PydanticCustomError("oidc", "{trouble}", {"trouble": trouble})
         return self
 
     def database_url_of(self, service: str) -> str | None:
@@ -270,7 +309,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise InvalidSettings(str(error)) from None
     except ValidationError as error:
         problems = (
-            f"{PREFIX}{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {_said(problem['msg'])}"
+            f"{origin(str(problem['loc'][0]).lower())}: {_said(problem['msg'])}"
             if problem["loc"]
             else _said(problem["msg"])
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
@@ -280,8 +319,22 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _databases_of_extensions() -> dict[str, str]:
     names = [each.name for each in everything_installed() if each.group == KIT_PARTICIPANTS]
-    given = {name: read_variable(f"{PREFIX}{name.upper()}_DATABASE_URL") for name in names}
+    in_file = configured()
+    _check_keys(in_file, names)
+    given = {
+        name: read_variable(f"{PREFIX}{name.upper()}_DATABASE_URL")
+        or in_file.get(f"{name}{DATABASE_OF_OTHERS}")
+        for name in names
+    }
     return {name: _checked(name, url) for name, url in given.items() if url}
+
+
+def _check_keys(in_file: Mapping[str, str], participants: Collection[str]) -> None:
+    """Every key is of a setting, or of the database of a participant that is installed."""
+    known = {*Settings.model_fields, *(f"{name}{DATABASE_OF_OTHERS}" for name in participants)}
+    for key in in_file:
+        if key not in known:
+            raise InvalidSettings(f"{origin(key)}: no participant of this name is installed")
 
 
 def _checked(participant: str, url: str) -> str:

@@ -1,4 +1,4 @@
-"""The tokens of an installation, from its own database: so the first can be made before anybody has one."""
+"""The tokens and the people of an installation, from its own database: also before anybody has a token."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from oms.embedded.installation import ids_of, own_database
 from oms.settings import Settings
+from orchestrator.people import People
 from orchestrator.tokens import Tokens
 
 
@@ -19,3 +20,10 @@ async def tokens_of(settings: Settings, folder: Path) -> AsyncIterator[Tokens]:
     async with own_database(settings, folder) as database:
         rng = random.SystemRandom()
         yield Tokens(database, await ids_of(database, rng), secrets.token_urlsafe)
+
+
+@asynccontextmanager
+async def people_of(settings: Settings, folder: Path) -> AsyncIterator[People]:
+    """The people who have signed in. Raises what `own_database` raises."""
+    async with own_database(settings, folder) as database:
+        yield People(database, await ids_of(database, random.SystemRandom()))

@@ -14,6 +14,9 @@ from oms.extensions import settings_of
 
 PREFIX: Final = "OMS_"
 
+CONFIG: Final = "OMS_CONFIG"
+"""Names a file of settings, see `oms.configuration_file`."""
+
 SETTINGS: Final = (
     "OMS_DATABASE_URL",
     "OMS_ORCHESTRATOR_DATABASE_URL",
@@ -26,6 +29,16 @@ SETTINGS: Final = (
     "OMS_ADMIN_TOKEN",
     "OMS_ORDERS_TOKEN",
     "OMS_SAGA_TOKENS",
+    "OMS_OIDC_ISSUER",
+    "OMS_OIDC_CLIENT_ID",
+    "OMS_OIDC_CLIENT_SECRET",
+    "OMS_OIDC_AUDIENCE",
+    "OMS_OIDC_ROLES",
+    "OMS_OIDC_ROLES_CLAIM",
+    "OMS_OIDC_NAME_CLAIM",
+    "OMS_OIDC_SCOPES",
+    "OMS_OIDC_SESSION_S",
+    "OMS_PUBLIC_URL",
     "OMS_PAYMENT_GATEWAY",
     "OMS_PAYMENT_GATEWAY_URL",
     "OMS_CARRIER",
@@ -42,6 +55,7 @@ SETTINGS: Final = (
     "OMS_STOP_WITHIN_S",
     "OMS_LOG_FORMAT",
     "OMS_LOG_LEVEL",
+    "OMS_LOG_REPEATS",
     "OMS_STEP_DEADLINE_S",
     "OMS_STEP_GRACE_S",
     "OMS_RESEND_AFTER_S",
@@ -56,6 +70,7 @@ OTHERS: Final = (
     "OMS_BENCH_PIPE",
     "OMS_BENCH_PORT",
     "OMS_BENCH_PROFILE",
+    CONFIG,
     "OMS_PICTURES",
     "OMS_SETUP_LOCKED",
     "OMS_TEST_BROKER_URL",

@@ -242,6 +242,21 @@ tokens: Final = Table(
     Index("tokens_one_of_a_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
 )
 
+people: Final = Table(
+    "people",
+    METADATA,
+    Column("person_id", Uuid, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("session_round", Integer, nullable=False),
+    Column("signed_in_at", _moment(), nullable=False),
+    CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="person_role_known"),
+    Index("people_by_subject", "issuer", "subject", unique=True),
+)
+"""Who has signed in at a provider, as it said then. A session is good while its round is the person's."""
+
 outbox: Final = outbox_table(METADATA)
 
 installation: Final = installation_table(METADATA)

@@ -161,6 +161,12 @@ class BrokerConnection:
         return self._tap.refusal
 
     @property
+    def product(self) -> str:
+        """What the broker says that it is, as in ``RabbitMQ 4.0.5``."""
+        told = self._amqp.server_properties
+        return " ".join(str(told[each]) for each in ("product", "version") if each in told) or "a broker"
+
+    @property
     def frame_max(self) -> int:
         """The largest frame, in bytes, that was agreed on."""
         return int(self._amqp.connection_tune.frame_max)

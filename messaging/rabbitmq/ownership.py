@@ -63,6 +63,11 @@ async def is_claimed(connection: Channels, prefix: str) -> bool:
     return await _exists(connection, prefix + INSTALLATION_EXCHANGE)
 
 
+async def is_ours(connection: Channels, installation: UUID, prefix: str) -> bool:
+    """Whether the virtual host bears this installation's mark. Changes nothing. Raises BrokerError."""
+    return await _exists(connection, prefix + installation_exchange(installation))
+
+
 async def disclaim(connection: Channels, owner: str | None, prefix: str) -> None:
     """Take the mark of an installation away. Raises BrokerError."""
     names = [INSTALLATION_EXCHANGE, *([] if owner is None else [installation_exchange(owner)])]

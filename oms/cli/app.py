@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import typer
 
@@ -12,6 +12,7 @@ from oms.cli import (
     bench,
     conformance,
     dead_letters,
+    doctor,
     extensions,
     installation,
     jobs,
@@ -19,6 +20,7 @@ from oms.cli import (
     orders,
     orphans,
     output,
+    people,
     prune,
     sagas,
     services,
@@ -30,7 +32,7 @@ from oms.cli import (
 )
 from oms.cli.errors import report
 from oms.cli.options import example
-from oms.variables import doubts
+from oms.variables import CONFIG, doubts
 
 app = typer.Typer(
     name="oms",
@@ -55,9 +57,11 @@ app.add_typer(dead_letters.commands)
 app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
 app.add_typer(tokens.commands)
+app.add_typer(people.commands)
 app.add_typer(installation.commands)
 app.add_typer(orphans.commands)
 whole.add_to(app)
+doctor.add_to(app)
 extensions.add_to(app)
 app.add_typer(new.commands, rich_help_panel="Whole system")
 prune.add_to(app)
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     streams.prepare()
-    for doubt in doubts(os.environ):
+    for doubt in _doubts():
         output.note(f"oms: {doubt}")
     try:
         code = _run(given)
@@ -85,6 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = report(error)
     _flush()
     return code
+
+
+def _doubts() -> Iterator[str]:
+    """What is said of the environment before anything else."""
+    yield from doubts(os.environ)
+    if os.environ.get(CONFIG):
+        from oms.configuration_file import readable_by_all  # what it imports takes longer than most commands
+
+        yield from readable_by_all()
 
 
 def _run(given: Sequence[str]) -> int:

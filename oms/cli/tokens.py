@@ -40,7 +40,7 @@ class RoleName(StrEnum):
 
 
 WhyOption = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; kept in the audit log.")]
-_NO_REASON: Final = "no reason was given"
+NO_REASON: Final = "no reason was given"
 
 
 @commands.command("create", epilog=example("oms tokens create --name jane --role operator --expires 90d"))
@@ -51,7 +51,7 @@ def create(
         str | None,
         typer.Option("--expires", metavar="TIME", help="After so long: 90d, 12h, 30m. Default: never."),
     ] = None,
-    reason: WhyOption = _NO_REASON,
+    reason: WhyOption = NO_REASON,
     as_json: AsJson = False,
 ) -> None:
     """Make a token. It is printed once, on stdout; only its hash is kept.
@@ -63,7 +63,7 @@ def create(
     async def work(tokens: Tokens) -> tuple[str, StoredToken]:
         from orchestrator.tokens import Role
 
-        return await tokens.create(name, Role(role.value), _actor(reason), lifetime)
+        return await tokens.create(name, Role(role.value), actor(reason), lifetime)
 
     secret, made = _with_tokens(work)
     if as_json:
@@ -91,13 +91,13 @@ def list_tokens(as_json: AsJson = False) -> None:
 @commands.command("revoke", epilog=example('oms tokens revoke jane --reason "has left"'))
 def revoke(
     token: Annotated[str, typer.Argument(metavar="NAME|ID", help="Its name or id.")],
-    reason: WhyOption = _NO_REASON,
+    reason: WhyOption = NO_REASON,
     as_json: AsJson = False,
 ) -> None:
     """Make a token worthless: its session ends with the next request, a program's requests within 2 s."""
 
     async def work(tokens: Tokens) -> StoredToken:
-        return await tokens.revoke(token, _actor(reason))
+        return await tokens.revoke(token, actor(reason))
 
     revoked = _with_tokens(work)
     if as_json:
@@ -122,7 +122,8 @@ def _with_tokens(work: Callable[[Tokens], Awaitable[T]]) -> T:
         raise Failure(str(refused)) from None
 
 
-def _actor(reason: str) -> Actor:
+def actor(reason: str) -> Actor:
+    """Whoever sits at this terminal, with a reason. Raises BadParameter for one that is none."""
     from pydantic import TypeAdapter, ValidationError
 
     from oms.embedded.installation import operator_here

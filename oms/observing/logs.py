@@ -13,10 +13,22 @@ from structlog.typing import EventDict, ExcInfo, Processor
 
 from contracts.sensitive import MASK, SENSITIVE_NAMES
 from oms.log_writer import log_handler
+from oms.observing.sampling import Sampling
 from oms.settings import Settings
 
 _SECRET_NAMES: Final = frozenset(
-    {"password", "token", "authorization", "admin_token", "orders_token", "saga_tokens"}
+    {
+        "password",
+        "token",
+        "authorization",
+        "admin_token",
+        "orders_token",
+        "saga_tokens",
+        "client_secret",
+        "id_token",
+        "access_token",
+        "logout_token",
+    }
 )
 
 
@@ -30,6 +42,7 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
     """
     renders_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
     hidden = SENSITIVE_NAMES | _SECRET_NAMES
+    sampling: list[Processor] = [] if settings.log_repeats is None else [Sampling(settings.log_repeats)]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         *contexts,
@@ -45,7 +58,7 @@ def configure_logs(settings: Settings, service: str, *contexts: Processor) -> No
     readable: list[Processor] = [] if renders_json else [_without_controls]
     tracebacks = structlog.processors.ExceptionRenderer(discreet_traceback)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*sampling, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,

@@ -2,6 +2,8 @@
 
 The environment's tokens are known from the start. The others stand in the database, where they are looked up
 by their digest: an index compares in no constant time, but what it compares is a hash that nobody can choose.
+Where the company has an OpenID provider, programs may come with a token that it has signed, and people with a
+session that began there.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ from uuid import UUID
 from starlette.requests import Request
 
 from contracts.problems import ProblemError
+from orchestrator.oidc.identity import Identity
+from orchestrator.oidc.remembered import ProviderUnavailable
+from orchestrator.oidc.tokens import TokenUnfit, is_jwt
+from orchestrator.queries.people import Visit, Visitor
 from orchestrator.tokens import Role, StoredToken, digest_of, is_token
 
 REMEMBERED_S: Final = 2.0
@@ -75,20 +81,27 @@ CUSTOMER: Final = Principal("customer", Role.SHOP)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token by its digest alone.
+    """A token by its digest alone, or what stands for one: that somebody has signed in at the provider.
 
     Attributes:
         token_id: in the database; None for one of the environment.
+        visit: of somebody who has come from the provider, and so has no token.
     """
 
     digest: bytes
     principal: Principal
     token_id: UUID | None = None
+    visit: Visit | None = None
 
     @classmethod
     def of(cls, secret: str, principal: Principal) -> Token:
         """The token that ``secret`` is."""
         return cls(digest_of(secret), principal)
+
+    @classmethod
+    def by_visit(cls, visitor: Visitor) -> Token:
+        """What stands for the token of somebody whom the provider knows."""
+        return cls(b"", Principal(visitor.name, visitor.role), visit=visitor.visit)
 
 
 class Directory(Protocol):
@@ -101,6 +114,20 @@ class Directory(Protocol):
         """The token of this id. Raises StorageUnavailable."""
 
 
+class Issuer(Protocol):
+    """Whoever signs tokens for programs."""
+
+    async def identity(self, token: str) -> Identity:
+        """Whose token it is. Raises TokenUnfit and ProviderUnavailable."""
+
+
+class Visitors(Protocol):
+    """People who have come from the provider."""
+
+    async def visiting(self, visit: Visit) -> Visitor | None:
+        """Who it is; None when that is over. Raises StorageUnavailable."""
+
+
 class Access:
     """Decides on requests by their bearer token."""
 
@@ -110,6 +137,8 @@ class Access:
         session_key: bytes,
         directory: Directory | None = None,
         clock: Callable[[], float] = time.monotonic,
+        issuer: Issuer | None = None,
+        visitors: Visitors | None = None,
     ) -> None:
         """Where no token is for the shop alone, `/orders` is open to everybody.
 
@@ -118,7 +147,11 @@ class Access:
             session_key: signs the console's sessions; the same in every process that serves it.
             directory: of further tokens.
             clock: in seconds.
+            issuer: of tokens that programs come with.
+            visitors: who may have a session without a token.
         """
+        self._issuer = issuer
+        self._visitors = visitors
         self._tokens = tuple(tokens)
         self._directory = directory
         self._clock = clock
@@ -135,6 +168,8 @@ class Access:
         orders_token: str | None = None,
         directory: Directory | None = None,
         saga_tokens: Mapping[str, str] = MappingProxyType({}),
+        issuer: Issuer | None = None,
+        visitors: Visitors | None = None,
     ) -> Access:
         """One token for the admin, where wanted one for `/orders`, and those of the directory.
 
@@ -146,7 +181,7 @@ class Access:
             tokens.append(Token.of(orders_token, CUSTOMER))
         tokens += [Token.of(secret, client_of(definition)) for definition, secret in saga_tokens.items()]
         key = hmac.digest(admin_token.encode(), b"sessions of the console", "sha256")
-        return cls(tokens, key, directory)
+        return cls(tokens, key, directory, issuer=issuer, visitors=visitors)
 
     async def admit(self, request: Request, permission: Permission) -> Principal:
         """Who makes this request.
@@ -226,17 +261,26 @@ class Access:
                 found = token
         if found is None and self._directory is not None and (token_id := _id_of(name)) is not None:
             return _known(await self._directory.by_id(token_id))
+        if found is None and self._visitors is not None and (visit := Visit.named(name)) is not None:
+            visitor = await self._visitors.visiting(visit)
+            return Token.by_visit(visitor) if visitor is not None else None
         return found
 
     def name_of(self, token: Token) -> str:
         """A name for a token that says nothing about it to whoever lacks the key."""
         if token.token_id is not None:
             return str(token.token_id)
+        if token.visit is not None:
+            return str(token.visit)
         return hmac.new(self.session_key, token.digest, "sha256").hexdigest()[:32]
 
     async def _holder(self, authorization: str) -> Principal | None:
         scheme, _, secret = authorization.partition(" ")
-        token = await self.token_of(secret) if scheme.lower() == "bearer" else None
+        if scheme.lower() != "bearer":
+            return None
+        token = await self.token_of(secret)
+        if token is None and self._issuer is not None and is_jwt(secret.strip()):
+            return await _issued(self._issuer, secret.strip())
         return token.principal if token is not None else None
 
     async def _looked_up(self, digest: bytes) -> Token | None:
@@ -254,10 +298,27 @@ class Access:
         return token
 
 
-def unauthorized() -> ProblemError:
-    """401."""
-    challenge = {"WWW-Authenticate": "Bearer"}
-    return ProblemError(401, "unauthorized", "A valid bearer token is needed.", headers=challenge)
+def unauthorized(why: str | None = None) -> ProblemError:
+    """401; of a signed token it says why it is not good here, as its holder can read it."""
+    if why is None:
+        challenge = {"WWW-Authenticate": "Bearer"}
+        return ProblemError(401, "unauthorized", "A valid bearer token is needed.", headers=challenge)
+    challenge = {"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{why}"'}
+    return ProblemError(401, "unauthorized", f"This token is not good here: {why}.", headers=challenge)
+
+
+async def _issued(issuer: Issuer, secret: str) -> Principal:
+    """Whose token of the provider it is. Raises ProblemError."""
+    try:
+        identity = await issuer.identity(secret)
+    except TokenUnfit as unfit:
+        raise unauthorized(str(unfit)) from None
+    except ProviderUnavailable as error:
+        detail = f"The issuer's keys are not known here: {error}."
+        raise ProblemError(503, "issuer_unavailable", detail, headers={"Retry-After": "5"}) from None
+    if identity.role is None:
+        raise ProblemError(403, "forbidden", "Nothing that this token claims gives its subject a role here.")
+    return Principal(identity.name, identity.role)
 
 
 def _known(stored: StoredToken | None, digest: bytes | None = None) -> Token | None:

@@ -21,14 +21,29 @@ from orchestrator.http.health import Component, Readiness
 from orchestrator.intake import Intake
 from orchestrator.jobs.operations import JobOperations
 from orchestrator.metrics import Metrics
+from orchestrator.oidc.code_flow import CodeFlow
 from orchestrator.operations import Operations
 from orchestrator.progress import ProgressListener
 from orchestrator.queries import Queries
+from orchestrator.queries.people import PeopleQueries
 
 
 def untraced() -> TelemetryConfig:
     """What the framework does about telemetry while nobody asks for it."""
     return {"tracing": False, "metrics": False, "logs": False}
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How people sign in at the company's own provider.
+
+    Attributes:
+        lifetime_s: seconds that a session lasts which began there.
+    """
+
+    flow: CodeFlow
+    people: PeopleQueries
+    lifetime_s: float
 
 
 ReadLedger = Callable[[UUID], Awaitable[BaseModel]]
@@ -54,6 +69,7 @@ class Dependencies:
             raise `contracts.problems.ProblemError`; `access.guard` protects what needs a token.
         missing_participants: path prefix → the variable that would have to be set for its routes to be here.
         others: what further processes of the installation say of their health, by their names.
+        sign_in: at the company's own provider, where it has one.
         ledgers: participant → reads what it knows of a saga, where its database is at hand.
         telemetry: what the framework does about traces of requests; nothing unless asked to.
     """
@@ -77,5 +93,6 @@ class Dependencies:
     missing_participants: Mapping[str, str] = field(default_factory=dict)
     ledgers: Mapping[str, ReadLedger] = field(default_factory=dict)
     others: ReadOthers = nobody_else
+    sign_in: SignIn | None = None
     tracing: Tracing = UNTRACED
     telemetry: TelemetryConfig = field(default_factory=untraced)

@@ -32,7 +32,17 @@ ORCHESTRATOR: Final[Mapping[str, tuple[str, ...]]] = {
         "dead_letters.selection",
         "jobs.job",
     ),
-    "operations": ("operations", "dead_letters", "disclosure", "jobs", "retention", "tokens", "service"),
+    "operations": (
+        "operations",
+        "dead_letters",
+        "disclosure",
+        "jobs",
+        "retention",
+        "tokens",
+        "people",
+        "oidc",
+        "service",
+    ),
     "queries": ("queries", "explanation", "metrics"),
     "http": ("http",),
 }

@@ -12,7 +12,6 @@ SHORTEST: Final = 40
 LEAVES: Final = {
     "oms.garbage": "measured by itself; the benchmarks set it too",
     "oms.embedded.ports": "the tools and the tests need a free port as well",
-    "oms.tokens": "the way to the database for one command, beside its like: retention, orphans",
     "orchestrator.http.admin.audit": "the routes of one thing, as all its siblings are",
     "orchestrator.http.console.health": "one page, as all its siblings are",
     "orchestrator.http.timing": "a middleware, as all its siblings are",

@@ -34,6 +34,8 @@ INSERT INTO orchestrator.audit_log VALUES (gen_random_uuid(), now(), 'me', 'saga
     '{}');
 INSERT INTO orchestrator.tokens (token_id, name, role, digest, created_at, created_by)
     VALUES (gen_random_uuid(), 'jane', 'operator', 'd', now(), 'me');
+INSERT INTO orchestrator.people VALUES (gen_random_uuid(), 'https://id.example.com', '8f2c',
+    'oidc:8f2c (jane)', 'operator', 1, now());
 INSERT INTO orchestrator.jobs (job_id, kind, filter, reason, actor, rate_per_second, state, total, succeeded,
     refused, refusals, next_at, leased_until, version, created_at, updated_at)
     VALUES (gen_random_uuid(), 'replay', '{}', 'why', 'me', 10, 'running', 2, 1, 0, '{}', now(), now(), 1,

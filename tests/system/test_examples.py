@@ -64,6 +64,15 @@ NOT_RUN: Final = {
         "OMS_DATABASE_URL='postgresql://oms_payment:...@db.internal/oms?"
         "sslmode=verify-full&sslrootcert=/etc/oms/authority.pem'",
     ): "tests/system/test_least_privilege.py, too",
+    (
+        "docs/production.md",
+        "export OMS_OIDC_ISSUER=https://id.example.com/realms/work",
+    ): "a provider that is not here; tests/browser/test_provider_sign_in.py has one",
+    (
+        "docs/production.md",
+        "oms people list",
+    ): "nobody has signed in; tests/integration/test_provider_sign_in.py does the same",
+    ("docs/production.md", "oms doctor"): "a broker's own tools; tests/system/test_doctor.py runs the same",
     ("docs/participants.md", "oms stock set SKU-1 1000000"): "tests/system/test_conformance.py runs the same",
     (
         "examples/enrolment/README.md",

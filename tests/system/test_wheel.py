@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+from tests.support.servers import PROJECT
 from tests.support.wheels import Environment, build_wheel, new_environment
+from tools.release.distributions import Built, exported, troubles, version_of
 
 OURS = ("contracts", "messaging", "migrations", "orchestrator", "participants", "simulation")
 
@@ -76,3 +81,21 @@ def test_errors_for_people_stay_errors_for_people(environment: Environment, proj
     assert done.returncode != 0
     assert "unexpected" not in done.stderr
     assert "OMS_DATABASE_URL" in done.stderr
+
+
+def test_the_wheel_of_the_source_distribution_is_that_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """Nothing that the wheel needs is missing where somebody builds it anew."""
+    sources = exported(PROJECT, tmp_path / "sources")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=sources, check=True, capture_output=True)
+    [packed] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    [unpacked] = (tmp_path / "unpacked").iterdir()
+    again = ["hatchling", "build", "--target", "wheel", "--directory", str(tmp_path / "again")]
+    subprocess.run([sys.executable, "-m", *again], cwd=unpacked, check=True, capture_output=True)
+    [rebuilt] = (tmp_path / "again").glob("*.whl")
+    committed = {name for name in ZipFile(rebuilt).namelist() if not name.endswith("/RECORD")}
+    assert committed <= set(ZipFile(wheel).namelist())
+    assert "oms/orchestrator/http/console/templates/onward.html" in committed
+    assert troubles(Built(packed, rebuilt), version_of(PROJECT)) == []

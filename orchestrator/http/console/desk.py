@@ -64,7 +64,18 @@ Again = Callable[[Request, Session, Tried], Awaitable[Response]]
 class Desk:
     """Serves pages to those who have signed in."""
 
-    def __init__(self, sessions: Sessions, renderer: Renderer, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        renderer: Renderer,
+        now: Callable[[], datetime],
+        provider: str | None = None,
+    ) -> None:
+        """
+        Args:
+            provider: what people know the provider by at which they may sign in; None where there is none.
+        """
+        self._provider = provider
         self.sessions = sessions
         self.door = Door(sessions)
         self.notes = Notes(sessions)
@@ -157,7 +168,7 @@ class Desk:
         kept: Mapping[str, str] | None = None,
         refused: ProblemError | None = None,
     ) -> Response:
-        """Asks for a token.
+        """Asks for a token, or offers the provider.
 
         Args:
             wanted: where to go then.
@@ -169,6 +180,7 @@ class Desk:
         status = refused.status if refused else 200 if kept is None else 401
         trouble = refused.problem.detail if refused else None
         values = {"next": wanted, "action": action, "kept": typed, "lost": kept is not None}
+        values["provider"] = self._provider
         response = self._renderer.page("login.html", status, session=None, trouble=trouble, **values)
         response.headers.update(refused.headers if refused else {})
         return response

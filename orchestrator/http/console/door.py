@@ -24,17 +24,28 @@ class Door:
             ProblemError: 401 for one that does not open the console, 429 after too many of those.
             StorageUnavailable: it cannot be looked up.
         """
-        client = request.client.host if request.client is not None else ""
-        if (wait_s := self._attempts.wait_s(client)) > 0:
-            detail = f"Too many attempts from your address failed. Please try again in {wait_s} seconds."
-            raise ProblemError(429, "too_many_attempts", detail, headers={"Retry-After": str(wait_s)})
+        self.require_patience(request)
         token = await self._sessions.holder(secret)
         if token is None:
-            self._attempts.failed(client)
+            self.failed(request)
             raise ProblemError(
                 401, "unknown_token", "This token is not known here, or does not let you look."
             )
         return token
+
+    def require_patience(self, request: Request) -> None:
+        """Raises ProblemError (429) after too many attempts that failed, by whatever way."""
+        if (wait_s := self._attempts.wait_s(_client(request))) > 0:
+            detail = f"Too many attempts from your address failed. Please try again in {wait_s} seconds."
+            raise ProblemError(429, "too_many_attempts", detail, headers={"Retry-After": str(wait_s)})
+
+    def failed(self, request: Request) -> None:
+        """Take note of an attempt that failed."""
+        self._attempts.failed(_client(request))
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def refuse_foreign(request: Request) -> None:

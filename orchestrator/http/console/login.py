@@ -1,4 +1,4 @@
-"""Signing in with a token, and out."""
+"""Signing in with a token, and out, wherever one came in."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contracts.problems import ProblemError
 from orchestrator.http.console.desk import Desk
 from orchestrator.http.console.door import refuse_foreign
 from orchestrator.http.console.forms import form_of
+from orchestrator.http.console.provider_login import ProviderLogin
 from orchestrator.http.console.rendering import redirect
 from orchestrator.http.console.session import Session, is_ours, safe_next
 
@@ -21,8 +22,9 @@ _OTHER_SESSION = "This page was from a session before your present one: you are 
 class Login:
     """The way in and out."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, provider: ProviderLogin | None = None) -> None:
         self._desk = desk
+        self._provider = provider
 
     def routes(self) -> Iterator[APIRoute]:
         """Its routes."""
@@ -63,9 +65,14 @@ class Login:
             session = await self._desk.sessions.of(request)
             if session is not None and not is_ours(session, (await form_of(request)).get("csrf", "")):
                 return self._desk.show("logout.html", session, status=403, trouble=_OTHER_SESSION)
+            response = await self._way_out(request, session)
         except Exception as error:
             return self._desk.failed(None, error)
-        response = redirect("/console/login")
         if session is not None:
             self._desk.sessions.end(request, response)
         return response
+
+    async def _way_out(self, request: Request, session: Session | None) -> Response:
+        if self._provider is None or session is None or session.visit is None:
+            return redirect("/console/login")
+        return await self._provider.left(request, session.visit)

@@ -19,6 +19,7 @@ from orchestrator.http.console.live import LivePages, Snapshot
 from orchestrator.http.console.login import Login
 from orchestrator.http.console.messages import MessagePages
 from orchestrator.http.console.overview import OverviewPages
+from orchestrator.http.console.provider_login import ProviderLogin
 from orchestrator.http.console.rendering import Renderer, StaticFiles
 from orchestrator.http.console.saga import SagaPage
 from orchestrator.http.console.sagas import SagaPages
@@ -34,7 +35,10 @@ def _now() -> datetime:
 def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _now) -> Iterator[APIRoute]:
     """Everything under `/console`; routes of the application itself (see `DirectRoute`)."""
     static = StaticFiles()
-    desk = Desk(Sessions(dependencies.access), Renderer(static, dependencies.version, now), now)
+    sign_in = dependencies.sign_in
+    renderer = Renderer(static, dependencies.version, now)
+    called = sign_in.flow.called if sign_in is not None else None
+    desk = Desk(Sessions(dependencies.access), renderer, now, called)
 
     async def file(request: Request) -> Response:
         found = static.response(request.path_params["name"])
@@ -44,7 +48,10 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
         return desk.failed(session, not_found("page"))
 
     yield desk.open("/console/static/{name}", file, "GET")
-    yield from Login(desk).routes()
+    provider_login = ProviderLogin(desk, sign_in) if sign_in is not None else None
+    yield from Login(desk, provider_login).routes()
+    if provider_login is not None:
+        yield from provider_login.routes()
     situations = Situations(dependencies, now)
     yield from OverviewPages(desk, situations).routes()
     yield from HealthPages(desk, dependencies, situations).routes()

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.http.access import Access, Permission, Principal, Token
+from orchestrator.queries.people import Visit
 
 LIFETIME_S: Final = 12 * 3600
 PATH: Final = "/console"
@@ -32,12 +33,14 @@ class Session:
     Attributes:
         csrf: stands in every form that changes something; only our own pages know it.
         may_disclose: may see what is masked for everybody else.
+        visit: of somebody who has signed in at the provider.
     """
 
     principal: Principal
     csrf: str
     may_act: bool
     may_disclose: bool
+    visit: Visit | None = None
 
 
 class Sessions:
@@ -53,9 +56,9 @@ class Sessions:
         allowed = token is not None and self._access.permits(token.principal, Permission.VIEW)
         return token if allowed else None
 
-    def opened(self, token: Token) -> tuple[Session, str]:
+    def opened(self, token: Token, lifetime_s: float = LIFETIME_S) -> tuple[Session, str]:
         """A new session, and what the browser is to keep of it."""
-        ends = int(self._now_s()) + LIFETIME_S
+        ends = int(self._now_s() + lifetime_s)
         signed = f"{self._access.name_of(token)}.{ends}.{secrets.token_urlsafe(16)}"
         return self._session(token, signed), f"{signed}.{self._mac('session', signed)}"
 
@@ -117,6 +120,16 @@ class Sessions:
         """Raises ProblemError (403) where the role of the session does not go that far."""
         self._access.require(session.principal, permission)
 
+    def sealed_for_anybody(self, purpose: str, text: str) -> str:
+        """A text that only this installation can have written."""
+        return f"{text}.{self._mac(purpose, text)}"
+
+    def unsealed_for_anybody(self, purpose: str, sealed: str) -> str | None:
+        """What was `sealed_for_anybody`; None for anything else."""
+        text = sealed.rpartition(".")[0]
+        good = hmac.compare_digest(sealed.encode(), self.sealed_for_anybody(purpose, text).encode())
+        return text if good else None
+
     def sealed(self, session: Session, purpose: str, text: str) -> str:
         """A text that only a page of this session can have been given."""
         return f"{text}.{self._mac(purpose, f'{session.csrf}:{text}')}"
@@ -139,7 +152,7 @@ class Sessions:
     def _session(self, token: Token, signed: str) -> Session:
         may_act = self._access.permits(token.principal, Permission.OPERATE)
         may_disclose = self._access.permits(token.principal, Permission.DISCLOSE)
-        return Session(token.principal, self._mac("form", signed), may_act, may_disclose)
+        return Session(token.principal, self._mac("form", signed), may_act, may_disclose, token.visit)
 
     def _mac(self, purpose: str, text: str) -> str:
         return hmac.new(self._access.session_key, f"{purpose}:{text}".encode(), "sha256").hexdigest()

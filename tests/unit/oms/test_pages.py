@@ -7,13 +7,14 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import typer
 
 from oms.cli.app import app
-from oms.settings import Settings
+from oms.settings import Settings, load_settings
 from oms.variables import PREFIX, SETTINGS
 from orchestrator.core.definition import StepPolicy
 from orchestrator.core.registry import Registry
@@ -295,4 +296,19 @@ def test_every_json_example_is_json() -> None:
 
 
 def test_blocks_are_of_languages_that_are_tried() -> None:
-    assert {block.language for block in BLOCKS} <= {"sh", "python", "json", "sql", "mermaid", "text", ""}
+    assert {block.language for block in BLOCKS} <= _TRIED
+
+
+_TRIED = {"sh", "python", "json", "sql", "toml", "mermaid", "text", ""}
+
+
+def test_the_file_of_settings_that_is_shown_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = [block for block in BLOCKS if block.language == "toml"]
+    (tmp_path / "token").write_text("a-good-token")
+    (tmp_path / "oms.toml").write_text(block.text.replace("/run/secrets/oms-admin", str(tmp_path / "token")))
+    monkeypatch.setenv("OMS_CONFIG", str(tmp_path / "oms.toml"))
+    monkeypatch.setenv("OMS_OIDC_ISSUER", "https://id.example.com")
+    monkeypatch.setenv("OMS_OIDC_AUDIENCE", "oms-api")
+    assert load_settings().oidc_roles.keys() == {"oms-admins", "on-call", "support"}

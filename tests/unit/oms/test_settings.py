@@ -41,6 +41,19 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OMS_RETRY_DELAYS_S", "0"),
         ("OMS_MAX_ATTEMPTS", "0"),
         ("OMS_IDEMPOTENCY_TTL_S", "60"),
+        ("OMS_OIDC_ISSUER", "http://id.secret.example.com"),
+        ("OMS_OIDC_ISSUER", "https://user:secret@id.example.com"),
+        ("OMS_OIDC_ISSUER", "https://id.example.com/?secret"),
+        ("OMS_OIDC_ISSUER", "secret"),
+        ("OMS_OIDC_ROLES", "secret"),
+        ("OMS_OIDC_ROLES", "owner=secret"),
+        ("OMS_OIDC_ROLES", "shop=secret"),
+        ("OMS_OIDC_ROLES", "admin="),
+        ("OMS_OIDC_ROLES", "admin=secret,viewer=secret"),
+        ("OMS_OIDC_SCOPES", "secret"),
+        ("OMS_OIDC_SESSION_S", "10"),
+        ("OMS_OIDC_CLIENT_ID", "se cret"),
+        ("OMS_PUBLIC_URL", "http://secret.example.com"),
         ("OMS_SAGA_DEFINITIONS", "secret"),
         ("OMS_SAGA_DEFINITIONS", "a.module:function,secret.module:"),
     ],
@@ -56,6 +69,47 @@ def test_a_wrong_value_is_named_and_not_echoed(
     assert variable in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+WHOLE = {
+    "OMS_OIDC_ISSUER": "https://id.example.com",
+    "OMS_OIDC_ROLES": "admin=a, operator=b,operator=c=d",
+    "OMS_OIDC_CLIENT_ID": "console",
+    "OMS_PUBLIC_URL": "https://oms.example.com",
+    "OMS_OIDC_AUDIENCE": "api",
+}
+
+
+def test_several_groups_may_give_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in WHOLE.items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings().oidc_roles == {"a": "admin", "b": "operator", "c=d": "operator"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"OMS_OIDC_ISSUER": ""}, "OMS_OIDC_ISSUER must be set where OMS_OIDC_AUDIENCE is"),
+        ({"OMS_OIDC_ROLES": ""}, "OMS_OIDC_ROLES must be set where OMS_OIDC_ISSUER is"),
+        ({"OMS_PUBLIC_URL": ""}, "OMS_PUBLIC_URL must be set where OMS_OIDC_CLIENT_ID is"),
+        (
+            {"OMS_OIDC_CLIENT_ID": "", "OMS_OIDC_AUDIENCE": ""},
+            "OMS_OIDC_CLIENT_ID (for people at the console) or OMS_OIDC_AUDIENCE (for programs) must be set",
+        ),
+        ({"OMS_OIDC_AUDIENCE": "console"}, "OMS_OIDC_AUDIENCE must be another than OMS_OIDC_CLIENT_ID"),
+    ],
+)
+def test_a_provider_is_described_whole_and_without_contradiction(
+    changes: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**WHOLE, **changes}.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings()
+
+    assert said in str(refused.value)
 
 
 def test_several_brokers_and_delays_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
