@@ -36,10 +36,13 @@ from orchestrator.core.definition import (
     no_arguments,
 )
 from orchestrator.core.soundness import InvalidDefinition
-from participants.kit.participant import InvalidParticipant, Participant
-from participants.kit.work import Work
+from participants.kit.declaring import InvalidParticipant
+from participants.kit.errands import Errand
+from participants.kit.participant import Bench, Participant
+from participants.kit.storage import SqlKitTransaction
+from participants.kit.work import Held, Work
 
-KIT_VERSION: Final = "1.0"
+KIT_VERSION: Final = "1.1"
 """Of what this package promises; the second number rises with what is added."""
 
 __all__ = [
@@ -48,16 +51,19 @@ __all__ = [
     "Amount",
     "Announcement",
     "BaseModel",
+    "Bench",
     "Code",
     "Command",
     "Compensation",
     "CompensationOutcome",
     "ConfigDict",
     "Effect",
+    "Errand",
     "Event",
     "Field",
     "ForEach",
     "Group",
+    "Held",
     "InvalidDefinition",
     "InvalidParticipant",
     "Labels",
@@ -73,6 +79,7 @@ __all__ = [
     "Results",
     "SagaDefinition",
     "SignalBody",
+    "SqlKitTransaction",
     "Step",
     "StepKind",
     "StepPolicy",
