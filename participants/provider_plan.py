@@ -35,7 +35,7 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The provider refuses for a business reason; nothing happened and nothing will (P8)."""
+    """The provider says no for a business reason; nothing happened, and the key will always say so (P8)."""
 
     code: str
     message: str

@@ -6,10 +6,10 @@ environment; its name is what ``OMS_PAYMENT_GATEWAY`` or ``OMS_CARRIER`` says. A
 at the end.
 
 A provider step of one's own participant (`oms.kit.Participant.provider_step`) may have any client. What it
-answers is an object with a ``reference`` (`Took`), one with ``code`` and ``message`` (`Declined`), or None for
-nothing found; where there is no answer it raises `ProviderUnavailable` (silence, a time-out, an error of the
-server), `CallUnderWay`, or `ProviderMisuse` where the request itself is refused. `HttpExchange` is a way to
-one over HTTP which knows these already.
+answers is an object with a ``reference`` (`Took`), one with ``code`` and ``message`` (`Declined`), or None
+for nothing found; where there is no answer it raises `ProviderUnavailable` (silence, a time-out, an error
+of the server), `CallUnderWay`, or `ProviderMisuse` where the request itself is refused. `HttpExchange` is a
+way to one over HTTP which knows these already.
 """
 
 from __future__ import annotations

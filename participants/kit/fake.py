@@ -1,4 +1,4 @@
-"""A provider for tests: it keeps books in memory, one effect a key, and goes wrong exactly when it is told to."""
+"""A provider for tests: it keeps books in memory, one effect a key, and goes wrong when it is told to."""
 
 from __future__ import annotations
 
