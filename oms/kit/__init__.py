@@ -19,6 +19,7 @@ from contracts.events import CompensationOutcome, Effect, Event, OutcomeEvent, R
 from contracts.limits import Amount, Code, Line, Name, Quantity, Reference, Text
 from contracts.orders import SENSITIVE
 from messaging.errors import PermanentFailure, TransientFailure
+from oms.setting_files import InvalidSettingFile, read_variable
 from orchestrator.core.definition import (
     Announcement,
     Compensation,
@@ -66,6 +67,7 @@ __all__ = [
     "Held",
     "InvalidDefinition",
     "InvalidParticipant",
+    "InvalidSettingFile",
     "Labels",
     "Line",
     "Name",
@@ -88,4 +90,5 @@ __all__ = [
     "Wait",
     "Work",
     "no_arguments",
+    "read_variable",
 ]
