@@ -49,7 +49,11 @@ class InvalidStripeSettings(Exception):
 
 
 def gateway(limits: ProviderLimits) -> StripeGateway:
-    """The gateway of the environment's settings. Raises InvalidStripeSettings, InvalidProviderUrl."""
+    """The gateway of OMS_STRIPE_KEY, or OMS_STRIPE_KEY_FILE, and OMS_STRIPE_URL.
+
+    Raises:
+        InvalidStripeSettings, InvalidProviderUrl: one of them cannot be used.
+    """
     secret = read_variable(KEY) or ""
     if not _SECRET.fullmatch(secret):
         raise InvalidStripeSettings(

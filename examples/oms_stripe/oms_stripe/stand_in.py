@@ -147,7 +147,8 @@ class Books:
         )
         intent["latest_charge"] = charge["id"]
         if code:
-            told = {"code": code, "decline_code": decline, "message": "Your card was declined."}
+            told: dict[str, Any] = {"code": code, "decline_code": decline}
+            told["message"] = "Your card was declined."
             intent["last_payment_error"] = told
             raise Refused(402, "card_error", **told)
         intent["status"] = "requires_capture" if manual else "succeeded"
