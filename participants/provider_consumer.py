@@ -316,7 +316,8 @@ class ProviderConsumer:
         now: datetime,
     ) -> None:
         """Enter one plan into the batch and the transaction."""
-        transaction.send([self._sender.message(answer, received, now) for answer in plan.answers])
+        if plan.answers:
+            transaction.send([self._sender.message(answer, received, now) for answer in plan.answers])
         to_save = plan.row
         if plan.failure is not None:
             batch.failures.append(Failed(received.delivery, plan.failure))

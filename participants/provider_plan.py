@@ -239,8 +239,11 @@ class Planner:
 
     def _begin(self, received: Received, now: datetime) -> Plan:
         """P1, P6: the intent, then the call."""
-        row = replace(
-            opened(received, self.work, State.INTENT, now),
+        row = opened(
+            received,
+            self.work,
+            State.INTENT,
+            now,
             details=self.external.details(received.command),
             request=self.external.request(received.command),
             intent_at=now,

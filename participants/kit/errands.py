@@ -192,13 +192,14 @@ def _back(key: str, row: LedgerRow) -> Errand:
 
 def _finding(answered: object) -> Took | Declined | NoEffect | NotFound:
     """What a client's answer means. Raises ProviderMisuse where it means nothing."""
+    reference = getattr(answered, "reference", None)
+    if isinstance(reference, str):
+        return Took(reference)
     match answered:
         case None | NotFound():
             return NotFound()
         case Voided() | NoEffect():
             return NoEffect()
-        case object(reference=str(reference)):
-            return Took(reference)
         case object(code=str(code), message=str(message)):
             return Declined(code, message)
     raise ProviderMisuse(f"its client answered {type(answered).__name__}, which is no answer")

@@ -116,6 +116,6 @@ class Work:
 def answer(event: type[E], identity: tuple[UUID, UUID, str, Direction], fields: Mapping[str, Any]) -> E:
     """An event for whoever asked: saga, subject, step and direction."""
     saga_id, subject_id, step, direction = identity
-    if issubclass(event, CompensationOutcome):
+    if direction is Direction.COMPENSATING and issubclass(event, CompensationOutcome):
         fields = {"effect": Effect.UNDONE, **fields}
     return event(saga_id=saga_id, order_id=subject_id, step=step, direction=direction, **fields)

@@ -53,8 +53,10 @@ class Charge:
 
     def success(self, errand: Errand, took: Took) -> PaymentSuccessfulEvent:
         """The total was taken."""
-        sum_taken = {name: errand.kept[name] for name in self.keeps}
-        return errand.answer(PaymentSuccessfulEvent, **sum_taken, reference=took.reference)
+        amount, currency = errand.kept["amount"], errand.kept["currency"]
+        return errand.answer(
+            PaymentSuccessfulEvent, amount=amount, currency=currency, reference=took.reference
+        )
 
     async def undo(self, errand: Errand, done: PaymentSuccessfulEvent) -> Refunded:
         """Refund all of it."""
