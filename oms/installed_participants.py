@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
+from typing import Final
 
 from sqlalchemy import MetaData
 
-from contracts.routing import PARTICIPANTS
 from migrations.run import History, histories_of_kit, history_of
 from oms.extensions import KIT_PARTICIPANTS, Extension, everything_installed, failure, installed, load
 from oms.failures import Failure
-from participants.kit.participant import RESERVED, InvalidParticipant, Participant
+from participants.inventory.handlers import inventory
+from participants.kit.declaring import InvalidParticipant
+from participants.kit.participant import RESERVED, Participant
+from participants.payment.handlers import payment
+from participants.shipping.handlers import shipping
 from participants.tables import participant_metadata
+
+OUR_OWN: Final[Mapping[str, Participant]] = {each.name: each for each in (inventory, payment, shipping)}
 
 
 def participant_names(off: Collection[str]) -> tuple[str, ...]:
@@ -21,7 +27,7 @@ def participant_names(off: Collection[str]) -> tuple[str, ...]:
     for each in found:
         if each.name in RESERVED:
             raise failure(each, "has a name that is taken")
-    return (*PARTICIPANTS, *(each.name for each in found))
+    return (*OUR_OWN, *(each.name for each in found))
 
 
 def require_participant(name: str, off: Collection[str]) -> None:
@@ -32,12 +38,14 @@ def require_participant(name: str, off: Collection[str]) -> None:
 
 
 @cache
-def kit_participant(name: str) -> Participant:
-    """An installed participant by its name, switched off or not.
+def participant_named(name: str) -> Participant:
+    """A participant by its name: one of ours, or an installed one, switched off or not.
 
     Raises:
         Failure: there is none, or it cannot be loaded.
     """
+    if name in OUR_OWN:
+        return OUR_OWN[name]
     for each in everything_installed():
         if (each.group, each.name) == (KIT_PARTICIPANTS, name):
             return _participant(each)
@@ -55,6 +63,8 @@ def _participant(extension: Extension) -> Participant:
         raise failure(extension, f"must be called as its participant is, {found.name}")
     if not found.steps:
         raise failure(extension, "declares no step")
+    if found.at_provider and found.provider is None:
+        raise failure(extension, "has provider steps, so it must say who makes the client: provider=...")
     return found
 
 
@@ -63,10 +73,10 @@ def histories(service: str) -> tuple[History, ...]:
     try:
         return (history_of(service),)
     except ValueError:
-        return histories_of_kit(service, kit_participant(service).migrations)
+        return histories_of_kit(service, participant_named(service).migrations)
 
 
 def tables_of_kit(name: str) -> tuple[MetaData, ...]:
     """The tables of an installed participant: the kit's, and its author's. Raises Failure."""
-    own = kit_participant(name).tables
+    own = participant_named(name).tables
     return (participant_metadata(name), *(() if own is None else (own,)))

@@ -16,7 +16,7 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from contracts.routing import ORCHESTRATOR, PARTICIPANTS
+from contracts.routing import ORCHESTRATOR
 from messaging.measures import Reading, read_loops
 from messaging.topology import installation_of
 from messaging.transport import ForeignBroker, TopologyMismatch
@@ -42,7 +42,7 @@ from oms.health import (
     with_loops,
 )
 from oms.http_api import Notifying, api_app
-from oms.installed_participants import kit_participant, participant_names, require_participant
+from oms.installed_participants import participant_named, participant_names, require_participant
 from oms.observing.logs import configure_logs
 from oms.observing.metrics import outbox_look
 from oms.observing.telemetry import OFF, Telemetry, telemetry_of
@@ -131,8 +131,7 @@ def orchestrator_service(parts: Parts, exits: AsyncExitStack) -> OrchestratorSer
 async def run_participant(settings: Settings, name: str) -> None:
     """`oms participant NAME`: one participant's commands, until told to stop."""
     require_participant(name, settings.extensions_off)
-    if name not in PARTICIPANTS:
-        kit_participant(name)  # what is wrong with it is said before anything is waited for
+    participant_named(name)  # what is wrong with it is said before anything is waited for
     await _worker(settings, name, lambda parts, _: participant_service(parts, name))
 
 
@@ -220,7 +219,7 @@ async def stack(
         Failure: an embedded part would be reachable from elsewhere, or something cannot be started.
     """
     registry(settings)
-    _check_kit_participants(settings)
+    _check_participants(settings)
     embedded = _embedded_parts(settings)
     if embedded and is_beyond_loopback(host):
         raise Failure(f"{', '.join(embedded)} must be set to serve on {host}: the defaults are for loopback")
@@ -252,11 +251,10 @@ async def stack(
         yield Running(url, token.get_secret_value(), settings)
 
 
-def _check_kit_participants(settings: Settings) -> None:
+def _check_participants(settings: Settings) -> None:
     """What is wrong with an installed participant is said before anything is started."""
     for name in participant_names(settings.extensions_off):
-        if name not in PARTICIPANTS:
-            kit_participant(name)
+        participant_named(name)
 
 
 @asynccontextmanager

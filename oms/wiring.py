@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.one_line import kind_and_line
-from contracts.routing import ORCHESTRATOR, PARTICIPANTS, PAYMENT, SHIPPING
+from contracts.routing import ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.background import BackgroundLoops
 from messaging.clock import StorageClock
 from messaging.identifiers import NewId, time_ordered_ids
@@ -26,26 +26,19 @@ from migrations.run import SERVICES, MigrationFailed, migrate_async
 from oms import extensions
 from oms.definitions import registry
 from oms.failures import Failure
-from oms.installed_participants import histories, kit_participant, participant_names, require_participant
+from oms.installed_participants import histories, participant_named, participant_names, require_participant
 from oms.observing.telemetry import OFF, Telemetry
 from oms.sandbox import Sandbox, SandboxExchange
 from oms.settings import HTTP, SANDBOX, Settings
 from oms.variables import PREFIX
 from orchestrator.service import Deployment
 from participants import service as participant_parts
-from participants.kit.service import kit_service
-from participants.kit.storage import kit_storage
+from participants.kit.participant import Participant
+from participants.kit.service import kit_service, kit_storage
 from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
 from participants.provider_http import HttpExchange, InvalidProviderUrl, ProviderExchange
 from participants.provider_terms import ProviderLimits
-from participants.service import (
-    Pace,
-    ParticipantService,
-    inventory_service,
-    payment_service,
-    postgresql_storage,
-    shipping_service,
-)
+from participants.service import Pace, ParticipantService
 from participants.shipping.carrier import Carrier, HttpCarrier
 
 FOR_PROGRESS: Final = 2
@@ -151,6 +144,28 @@ class Parts:
         carrier: Carrier = self._made(extensions.CARRIERS, variable, chosen)
         return carrier
 
+    def provider_of(self, participant: Participant) -> Any:
+        """The client of a participant's provider: of the settings for our own, else its author's."""
+        chosen = {PAYMENT: self.payment_gateway, SHIPPING: self.carrier}
+        if participant.name in chosen:
+            return chosen[participant.name]()
+        if participant.provider is None:
+            return None
+        try:
+            return self._closed_at_the_end(participant.provider(self._limits))
+        except Exception as error:
+            reason = f"the client of its provider cannot be made: {kind_and_line(error)}"
+            raise Failure(f"participant {participant.name}: {reason}") from None
+
+    @property
+    def _limits(self) -> ProviderLimits:
+        return ProviderLimits(self.settings.provider_timeout_s, self.settings.provider_concurrency)
+
+    def _closed_at_the_end(self, client: Any) -> Any:
+        if isinstance(client, Closing):
+            self._exchanges.append(client)
+        return client
+
     def _made(self, group: str, variable: str, name: str) -> Any:
         """A client that an extension makes, closed at the end where it can be."""
         try:
@@ -158,12 +173,9 @@ class Parts:
         except extensions.NotInstalled as error:
             raise Failure(f"{variable}: {error}") from None
         try:
-            made = make(ProviderLimits(self.settings.provider_timeout_s, self.settings.provider_concurrency))
+            return self._closed_at_the_end(make(self._limits))
         except Exception as error:
             raise extensions.failure(extension, f"cannot be made: {kind_and_line(error)}") from None
-        if isinstance(made, Closing):
-            self._exchanges.append(made)
-        return made
 
     def sandbox(self) -> Sandbox:
         """A sandbox over the sandbox's own database."""
@@ -247,15 +259,9 @@ def participant_service(parts: Parts, name: str) -> ParticipantService:
         pace,
         parts.telemetry.tracing,
     )
-    if name not in PARTICIPANTS:
-        own = kit_storage(name, parts.database(name), parts.rng)
-        return kit_service(made_with, own, kit_participant(name))
-    storage = postgresql_storage(name, parts.database(name), parts.rng)
-    if name == PAYMENT:
-        return payment_service(made_with, storage, parts.payment_gateway())
-    if name == SHIPPING:
-        return shipping_service(made_with, storage, parts.carrier())
-    return inventory_service(made_with, storage)
+    participant = participant_named(name)
+    storage = kit_storage(participant, parts.database(name), parts.rng)
+    return kit_service(made_with, storage, participant, parts.provider_of(participant))
 
 
 async def migrate(settings: Settings, installation: UUID | None = None) -> dict[str, tuple[str, ...]]:

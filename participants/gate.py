@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from contracts.envelope import Direction
@@ -58,8 +59,12 @@ def _check_same_payload(row: LedgerRow, received: Received) -> None:
         )
 
 
-def opened(received: Received, work: Work, state: State, now: datetime) -> LedgerRow:
-    """A new row for the work that a command asks for, or asks to compensate."""
+def opened(received: Received, work: Work, state: State, now: datetime, **more: Any) -> LedgerRow:
+    """A new row for the work that a command asks for, or asks to compensate.
+
+    Args:
+        more: what else stands in it.
+    """
     asked = received.direction is Direction.FORWARD
     return LedgerRow(
         saga_id=received.saga_id,
@@ -69,4 +74,5 @@ def opened(received: Received, work: Work, state: State, now: datetime) -> Ledge
         state=state,
         updated_at=now,
         payload_hash=payload_hash(received.command) if asked else None,
+        **more,
     )

@@ -50,6 +50,7 @@ class LedgerRowView(BaseModel):
     intent_at: datetime | None = Field(description="When the provider was first called")
     called_at: datetime | None = Field(description="When the provider was last called")
     updated_at: datetime
+    unreadable: tuple[str, ...] = Field((), description="Columns whose documents cannot be read")
 
 
 class LedgerView(BaseModel):
@@ -140,19 +141,37 @@ def _saga_id(text: str) -> UUID:
 
 
 def _view(row: Row[Any]) -> LedgerRowView:
+    """What can be read of a row, and the names of what cannot (S25)."""
+    unreadable: list[str] = []
+
+    def read(name: str, reading: Callable[[], Any]) -> Any:
+        try:
+            return reading()
+        except (ValueError, TypeError, KeyError, RecursionError):
+            unreadable.append(name)
+            return None
+
+    forward = read("forward_body", lambda: _outcome(row.forward_type, row.forward_event_id, row.forward_body))
+    compensated = (row.compensation_type, row.compensation_event_id, row.compensation_body)
+    compensation = read("compensation_body", lambda: _outcome(*compensated))
     return LedgerRowView(
         step=row.step,
         command=row.command,
         state=row.state,
         order_id=row.order_id,
-        details=row.details,
-        forward=_outcome(row.forward_type, row.forward_event_id, row.forward_body),
-        compensation=_outcome(row.compensation_type, row.compensation_event_id, row.compensation_body),
-        verdict=None if row.verdict is None else {**row.verdict["said"], "at": row.verdict["at"]},
+        details=read("details", lambda: {**row.details}) or {},
+        forward=forward,
+        compensation=compensation,
+        verdict=read("verdict", lambda: _verdict(row.verdict)),
         intent_at=row.intent_at,
         called_at=row.called_at,
         updated_at=row.updated_at,
+        unreadable=tuple(unreadable),
     )
+
+
+def _verdict(verdict: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if verdict is None else {**verdict["said"], "at": verdict["at"]}
 
 
 def _outcome(kind: str | None, event_id: UUID | None, body: bytes | None) -> OutcomeView | None:

@@ -92,7 +92,7 @@ class OwnEffects:
         """P1, P8: note what was done, or refused, and the answer."""
         outcome = stored(event, self._new_id())
         state = State.REJECTED if isinstance(event, Rejection) else State.DONE
-        ledger.put(replace(opened(received, work, state, now), forward=outcome, details=details))
+        ledger.put(opened(received, work, state, now, forward=outcome, details=details))
         return outcome
 
     def _undid(self, row: LedgerRow, outcome: StoredOutcome, ledger: Ledger, now: datetime) -> StoredOutcome:

@@ -12,7 +12,6 @@ import psycopg
 from psycopg.rows import TupleRow
 from pydantic_core import to_json
 
-from contracts.routing import PAYMENT, SHIPPING
 from messaging.arrays import array_literal
 from messaging.postgresql import SqlTransaction
 from participants.fence import State
@@ -187,18 +186,6 @@ class SqlLedgerTransaction(SqlTransaction):
             if clash.diag.constraint_name != "pk_ledger":
                 raise
             raise WrittenMeanwhile(f"{self.schema}.ledger: {clash.diag.message_detail}") from clash
-
-
-class SqlPaymentTransaction(SqlLedgerTransaction):
-    """A transaction in schema `payment`."""
-
-    schema = PAYMENT
-
-
-class SqlShippingTransaction(SqlLedgerTransaction):
-    """A transaction in schema `shipping`."""
-
-    schema = SHIPPING
 
 
 def _may_have_changed(name: str, value: object) -> bool:

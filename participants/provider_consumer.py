@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 import structlog
 
-from contracts.commands import SettleStep
+from contracts.events import OutcomeEvent
 from messaging.background import finished
 from messaging.batching import Arrivals
 from messaging.consumer import Failed, Hops, sorted_out
-from messaging.errors import PermanentFailure, TransientFailure
+from messaging.errors import TransientFailure
 from messaging.installation import Identity
 from messaging.measures import MESSAGES, SECONDS, Distribution
 from messaging.tracing import UNTRACED, Tracing
@@ -32,11 +32,11 @@ from messaging.unit_of_work import UnitOfWork
 from participants.breaker import Admission, BreakerState, CallResult, CircuitBreaker
 from participants.commands import Decoded, Received, Works
 from participants.flow import Flow
-from participants.gate import check_not_expired
 from participants.ledger import Key, Ledger, LedgerRow, LedgerTransaction
-from participants.provider_plan import Ask, Finding, Plan, Planner, Question
+from participants.provider_batch import Batch, Call, OwnSteps
+from participants.provider_decisions import Decisions
+from participants.provider_plan import Ask, Finding, Plan, Question
 from participants.provider_terms import ProviderUnavailable, judge
-from participants.provider_verdicts import Asked, Judge
 from participants.provider_work import ProviderWork, put
 from participants.replies import Sender
 from participants.retention import advance
@@ -46,33 +46,6 @@ log = structlog.get_logger(__name__)
 RESULTS_AT_ONCE: Final = 200
 
 
-@dataclass(slots=True, eq=False)
-class Call:
-    """One command whose provider is being asked, and what arrived for the same work meanwhile.
-
-    Begun later than ``begin_by`` the call could outlast what its intent says about it (P10): a commit or a
-    process that was held up for so long does not make it.
-    """
-
-    received: Received
-    question: Question
-    admission: Admission
-    begin_by: float
-    waiting: list[Received] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction has decided; made anew for each run of it."""
-
-    began: float
-    calls: list[tuple[Received, Question]] = field(default_factory=list)
-    rows: list[LedgerRow] = field(default_factory=list)
-    done: list[Delivery] = field(default_factory=list)
-    postponed: list[Delivery] = field(default_factory=list)
-    failures: list[Failed] = field(default_factory=list)
-
-
 class ProviderConsumer:
     """Takes the commands of one participant to its provider and the answers back."""
 
@@ -80,7 +53,10 @@ class ProviderConsumer:
         self,
         subscription: Subscription,
         unit_of_work: UnitOfWork[LedgerTransaction],
-        provider: ProviderWork,
+        works: Works,
+        providers: Sequence[ProviderWork],
+        own: OwnSteps,
+        outcomes: Mapping[str, type[OutcomeEvent]],
         breaker: CircuitBreaker,
         hops: Hops,
         clock: Callable[[], float],
@@ -91,6 +67,10 @@ class ProviderConsumer:
     ) -> None:
         """
         Args:
+            works: all that the participant does.
+            providers: those of them that are done by its provider.
+            own: does the others.
+            outcomes: the events that it answers with, by type.
             identity: what is another installation's is not served (M4); None serves everybody.
             clock: monotonic, in seconds.
             concurrency: most calls under way at once.
@@ -106,14 +86,14 @@ class ProviderConsumer:
         self._identity = identity or Identity()
         self._subscription = subscription
         self._unit_of_work = unit_of_work
-        self._provider = provider
+        self._own = own
         self._breaker = breaker
         self._hops = hops
         self._clock = clock
-        self._works = Works((provider.work,))
-        self._planner = Planner(provider, hops.new_id, longest_call_s)
-        self._judge = Judge(self._planner)
-        self._sender = Sender(hops.app_id, hops.new_id)
+        self._works = works
+        self._providers = {each.work.name: each for each in providers}
+        self._decisions = Decisions(providers, hops.new_id, longest_call_s)
+        self._sender = Sender(hops.app_id, hops.new_id, outcomes)
         self._under_way: dict[Key, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._results: Arrivals[tuple[Call, Finding | Exception]] = Arrivals()
@@ -232,21 +212,37 @@ class ProviderConsumer:
         batch = Batch(self._clock(), failures=list(decoded.failures))
         await self._advance(transaction, decoded, batch)
         received = decoded.received
-        ledger = Ledger(await transaction.lock({one.saga_id for one in received}) if received else ())
+        rows = await transaction.lock({one.saga_id for one in received}) if received else ()
+        ledger = Ledger(rows, transaction.low_water_mark)
         now = await transaction.now()
+        own: list[Received] = []
         for one in received:
             row = ledger.get(one.saga_id, one.step)
-            try:
-                check_not_expired(row, one, transaction.low_water_mark)
-                if isinstance(one.command, SettleStep):
-                    plan = self._judge.start(Asked(one, one.command, now), row)
-                else:
-                    plan = self._planner.start(one, row, now)
-            except PermanentFailure as failure:
-                plan = Plan(failure=failure)
-            self._carry_out(transaction, batch, one, row, plan, admissions, now)
+            if self._decisions.are_about(one, row):
+                plan = self._decisions.start(one, row, ledger.low_water_mark, now)
+                self._carry_out(transaction, batch, one, row, plan, admissions, now)
+            else:
+                own.append(one)
+        if own:
+            await self._serve_own(transaction, batch, own, ledger, now)
         await self._close(transaction, batch)
         return batch
+
+    async def _serve_own(
+        self,
+        transaction: LedgerTransaction,
+        batch: Batch,
+        own: Sequence[Received],
+        ledger: Ledger,
+        now: datetime,
+    ) -> None:
+        """What needs no call is done in the same transaction."""
+        served = await self._own.serve(transaction, own, ledger, now)
+        transaction.send(served.answers)
+        batch.rows.extend(ledger.changed)
+        batch.failures.extend(served.failures)
+        failed = [each.delivery for each in served.failures]
+        batch.done.extend(one.delivery for one in own if one.delivery not in failed)
 
     async def _advance(self, transaction: LedgerTransaction, decoded: Decoded, batch: Batch) -> None:
         """Take the marks of the batch (P7)."""
@@ -299,14 +295,7 @@ class ProviderConsumer:
         now = await transaction.now()
         for call, result in results:
             one, row = call.received, ledger.get(call.received.saga_id, call.received.step)
-            try:
-                if isinstance(one.command, SettleStep):
-                    asked = Asked(one, one.command, now)
-                    plan = self._judge.finish(asked, call.question, result, row)
-                else:
-                    plan = self._planner.finish(one, call.question, result, row, now)
-            except PermanentFailure as failure:
-                plan = Plan(failure=failure)
+            plan = self._decisions.finish(one, call.question, result, row, now)
             if plan.failure is not None and _probed_in_vain(call, result):
                 batch.postponed.append(one.delivery)
             else:
@@ -327,7 +316,8 @@ class ProviderConsumer:
         now: datetime,
     ) -> None:
         """Enter one plan into the batch and the transaction."""
-        transaction.send([self._sender.message(answer, received, now) for answer in plan.answers])
+        if plan.answers:
+            transaction.send([self._sender.message(answer, received, now) for answer in plan.answers])
         to_save = plan.row
         if plan.failure is not None:
             batch.failures.append(Failed(received.delivery, plan.failure))
@@ -412,7 +402,8 @@ class ProviderConsumer:
             raise TransientFailure("held up for too long between intent and call")
         try:
             async with asyncio.timeout(self._longest_call_s):
-                return await put(self._provider, call.question.ask, call.question.row)
+                row = call.question.row
+                return await put(self._providers[row.command], call.question.ask, row)
         except TimeoutError:
             raise ProviderUnavailable(f"no answer within {self._longest_call_s:g} s") from None
 

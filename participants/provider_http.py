@@ -14,6 +14,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import urlencode
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -40,6 +41,7 @@ class Call:
     Attributes:
         traceparent: the trace context that the provider is told, if any.
         sensitive: names of fields of ``body`` that no error may repeat, whatever the provider says.
+        form: fields that are sent as a form is, instead of ``body``.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Call:
     query: tuple[tuple[str, str], ...] = ()
     traceparent: str | None = None
     sensitive: tuple[str, ...] = ()
+    form: Mapping[str, str] | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -146,6 +149,7 @@ class HttpExchange:
         *,
         timeout_s: float = 10.0,
         connections: int = 100,
+        headers: Mapping[str, str] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._base = provider_url(base_url)
@@ -155,6 +159,7 @@ class HttpExchange:
         self._tls = trusting() if shows_certificates else True
         self._timeout_s = timeout_s
         self._connections = connections
+        self._headers = {"Accept": "application/json", "User-Agent": "oms", **(headers or {})}
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
         self._retrying = AsyncRetrying(
@@ -190,7 +195,7 @@ class HttpExchange:
             async with self._open_session().request(
                 call.method,
                 self._url(call),
-                data=None if call.body is None else json.dumps(call.body, separators=(",", ":")).encode(),
+                data=_content(call),
                 headers=_headers(call),
                 allow_redirects=False,
             ) as response:
@@ -213,7 +218,7 @@ class HttpExchange:
                 proxy=self._proxy,
                 timeout=aiohttp.ClientTimeout(total=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept": "application/json", "User-Agent": "oms"},
+                headers=self._headers,
             )
         return self._session
 
@@ -224,8 +229,16 @@ class HttpExchange:
         return url.with_query(call.query) if call.query else url
 
 
+def _content(call: Call) -> bytes | None:
+    if call.form is not None:
+        return urlencode(call.form).encode()
+    return None if call.body is None else json.dumps(call.body, separators=(",", ":")).encode()
+
+
 def _headers(call: Call) -> dict[str, str]:
     headers = {} if call.body is None else {"Content-Type": "application/json"}
+    if call.form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
     if call.key is not None:
         headers["Idempotency-Key"] = call.key
     if call.traceparent is not None:

@@ -35,7 +35,7 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The provider refuses for a business reason; nothing happened and nothing will (P8)."""
+    """The provider says no for a business reason; nothing happened, and the key will always say so (P8)."""
 
     code: str
     message: str
@@ -239,8 +239,11 @@ class Planner:
 
     def _begin(self, received: Received, now: datetime) -> Plan:
         """P1, P6: the intent, then the call."""
-        row = replace(
-            opened(received, self.work, State.INTENT, now),
+        row = opened(
+            received,
+            self.work,
+            State.INTENT,
+            now,
             details=self.external.details(received.command),
             request=self.external.request(received.command),
             intent_at=now,

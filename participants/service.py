@@ -8,55 +8,27 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from contracts.routing import INVENTORY, PAYMENT, SHIPPING, command_queue
+from contracts.routing import command_queue
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, Hops
 from messaging.identifiers import NewId
-from messaging.installation import Identity, IdentityTransaction
+from messaging.installation import Identity
 from messaging.measures import VANISHED, Reading, read_traffic
 from messaging.outbox import Outbox
-from messaging.postgresql import SqlUnitOfWork
-from messaging.relay import Relay, RelayTransaction
+from messaging.relay import Relay
 from messaging.retries import RetryPolicy
 from messaging.topology import installation_of, participant_topology
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Subscription, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
-from participants.breaker import BreakerPolicy, BreakerState, CircuitBreaker
-from participants.inventory.handlers import InventoryHandler
-from participants.inventory.postgresql import SqlInventoryTransaction
-from participants.inventory.storage import InventoryTransaction
-from participants.ledger import LedgerTransaction
+from participants.breaker import BreakerState
 from participants.measures import read_calls, read_pruned
-from participants.payment.gateway import PaymentGateway
-from participants.payment.handlers import PaymentWork
-from participants.postgresql import SqlPaymentTransaction, SqlShippingTransaction
 from participants.provider_consumer import ProviderConsumer
-from participants.provider_work import ProviderWork
 from participants.retention import (
-    INVENTORY_WALKS,
     WALKS,
-    InventoryPruningTransaction,
     Pruner,
-    PruningTransaction,
     Walk,
 )
-from participants.shipping.carrier import Carrier
-from participants.shipping.handlers import ShippingWork
-
-
-class ServiceTransaction(
-    InventoryTransaction, RelayTransaction, InventoryPruningTransaction, IdentityTransaction, Protocol
-):
-    """All that a process of inventory needs of its storage; the others need less."""
-
-
-class ProviderTransaction(
-    LedgerTransaction, RelayTransaction, PruningTransaction, IdentityTransaction, Protocol
-):
-    """All that a process of payment or shipping needs of its storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +90,7 @@ MakeWorker = Callable[[Subscription, UnitOfWork[Any], Hops, Identity], Worker]
 class ParticipantService:
     """Consumes one participant's commands, relays what was left in its outbox.
 
-    Made by `inventory_service`, `payment_service` and `shipping_service`.
+    Made by `participants.kit.service.kit_service`.
     """
 
     def __init__(
@@ -214,78 +186,3 @@ class ParticipantService:
         if more:
             await asyncio.sleep(self._deployment.pace.prune_breath_s)
         return more
-
-
-def inventory_service(deployment: Deployment, storage: Storage) -> ParticipantService:
-    """Inventory: its effects are in its own database."""
-
-    def worker(
-        subscription: Subscription,
-        unit_of_work: UnitOfWork[InventoryTransaction],
-        hops: Hops,
-        identity: Identity,
-    ) -> Worker:
-        handler = InventoryHandler(deployment.new_id)
-        limit, tracing = deployment.pace.batch_limit, deployment.tracing
-        return Consumer(subscription, unit_of_work, handler, hops, limit, tracing, identity)
-
-    return ParticipantService(INVENTORY, deployment, storage, worker, INVENTORY_WALKS)
-
-
-def payment_service(
-    deployment: Deployment,
-    storage: Storage,
-    gateway: PaymentGateway,
-    breaker_policy: BreakerPolicy | None = None,
-) -> ParticipantService:
-    """Payment: charges and refunds through the gateway."""
-    return _provider_service(PAYMENT, deployment, storage, PaymentWork(gateway), breaker_policy)
-
-
-def shipping_service(
-    deployment: Deployment,
-    storage: Storage,
-    carrier: Carrier,
-    breaker_policy: BreakerPolicy | None = None,
-) -> ParticipantService:
-    """Shipping: hands parcels to the carrier."""
-    return _provider_service(SHIPPING, deployment, storage, ShippingWork(carrier), breaker_policy)
-
-
-def _provider_service(
-    name: str,
-    deployment: Deployment,
-    storage: Storage,
-    provider: ProviderWork,
-    breaker_policy: BreakerPolicy | None,
-) -> ParticipantService:
-    def worker(
-        subscription: Subscription,
-        unit_of_work: UnitOfWork[LedgerTransaction],
-        hops: Hops,
-        identity: Identity,
-    ) -> Worker:
-        return ProviderConsumer(
-            subscription,
-            unit_of_work,
-            provider,
-            CircuitBreaker(breaker_policy),
-            hops,
-            asyncio.get_running_loop().time,
-            deployment.pace.concurrency,
-            deployment.pace.longest_call_s,
-            deployment.tracing,
-            identity,
-        )
-
-    return ParticipantService(name, deployment, storage, worker)
-
-
-def postgresql_storage(name: str, database: AsyncEngine, rng: random.Random) -> Storage:
-    """The storage of a participant in its schema of a PostgreSQL database."""
-    transactions = {
-        INVENTORY: SqlInventoryTransaction,
-        PAYMENT: SqlPaymentTransaction,
-        SHIPPING: SqlShippingTransaction,
-    }
-    return lambda outbox: SqlUnitOfWork(database, transactions[name], outbox, rng)

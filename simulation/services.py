@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from contracts.routing import ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.sqlstates import is_transient
@@ -17,8 +17,12 @@ from messaging.unit_of_work import PatientUnitOfWork, UnitOfWork
 from orchestrator.service import Deployment, Front, OrchestratorService, Pace, ServiceTransaction
 from participants import service as participant
 from participants.breaker import BreakerPolicy
+from participants.inventory.handlers import inventory
+from participants.kit.service import kit_service
 from participants.payment.gateway import HttpPaymentGateway
+from participants.payment.handlers import payment
 from participants.shipping.carrier import HttpCarrier
+from participants.shipping.handlers import shipping
 from simulation.cast import Cast
 from simulation.network import SimulatedTransport, Wire
 from simulation.people import Desk
@@ -38,6 +42,7 @@ PARTICIPANT_PACE: Final = participant.Pace(
     prune_s=15.0,
     prune_after_s=5.0,
 )
+OUR_OWN: Final = {each.name: each for each in (inventory, payment, shipping)}
 BREAKER: Final = BreakerPolicy(minimum_calls=4, cool_down_s=3.0, probe_patience_s=10.0)
 
 
@@ -102,21 +107,19 @@ class Wiring:
         def storage(outbox: Outbox) -> UnitOfWork[Any]:
             return PatientUnitOfWork(line.transactions(self._cast.registry), is_transient, outbox, rng)
 
-        exchange = ProviderLine(host, self._provider, rng)
-        if host.service == PAYMENT:
-            gateway = HttpPaymentGateway(exchange, TRAITS)
-            service = participant.payment_service(deployment, storage, gateway, BREAKER)
-        elif host.service == SHIPPING:
-            service = participant.shipping_service(
-                deployment, storage, HttpCarrier(exchange, TRAITS), BREAKER
-            )
-        elif host.service == INVENTORY:
-            service = participant.inventory_service(deployment, storage)
+        if host.service in OUR_OWN:
+            provider = self._provider_of(host, rng)
+            service = kit_service(deployment, storage, OUR_OWN[host.service], provider, BREAKER)
         else:
             offers = self._offers[host.service]
             service = stand_in_service(offers, self._outside, host, deployment, storage)
         await service.start()
         return service
+
+    def _provider_of(self, host: Host, rng: random.Random) -> Any:
+        """The client of the host's provider, if it has one."""
+        client = {PAYMENT: HttpPaymentGateway, SHIPPING: HttpCarrier}.get(host.service)
+        return None if client is None else client(ProviderLine(host, self._provider, rng), TRAITS)
 
     def _orchestrator(self, host: Host) -> SimulatedDeployment:
         rng, new_id = self._random(host)

@@ -6,7 +6,7 @@ person's verdict on that work (S19) can explain it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -29,6 +29,7 @@ class Check(StrEnum):
     NOTHING_SHIPPED = "nothing_shipped"
     STOCK_UNTOUCHED = "stock_untouched"
     READABLE = "readable"
+    STEPS_AGREE = "steps_agree"
     HAS_SAGA = "has_saga"
     STOCK_ADDS_UP = "stock_adds_up"
     RESERVED_AGREES = "reserved_agrees"
@@ -53,6 +54,7 @@ MEANING: Final[dict[Check, str]] = {
     Check.NOTHING_SHIPPED: "not completed: nothing was shipped",
     Check.STOCK_UNTOUCHED: "not completed: stock is untouched",
     Check.READABLE: "what is stored of an ended order can be read",
+    Check.STEPS_AGREE: "every step stands at its participant as its saga says",
     Check.HAS_SAGA: "no work of a participant or provider without an order",
     Check.STOCK_ADDS_UP: "initial stock + adjustments - reduced = on hand",
     Check.RESERVED_AGREES: "reserved = what inventory's ledger holds",
@@ -98,6 +100,37 @@ def _unreadable(facts: OrderFacts) -> Iterator[Objection]:
         if not row.readable:
             message = f"{row.participant}'s ledger does not say what came of {row.step}"
             yield Objection(Check.READABLE, row.participant, message)
+
+
+def step_objections(
+    facts: OrderFacts, participants: Collection[str], at: Mapping[str, str]
+) -> Iterator[Objection]:
+    """All that is otherwise in the ledgers of these participants than an ended saga of any kind says.
+
+    Args:
+        at: which participant does each step; empty where the definition is not known here.
+    """
+    if facts.saga.pieces is None:
+        yield Objection(Check.READABLE, ORCHESTRATOR, "the saga's state cannot be read")
+        return
+    rows = [row for row in facts.ledger if row.participant in participants]
+    for row in rows:
+        if not row.readable:
+            message = f"{row.participant}'s ledger does not say what came of {row.step}"
+            yield Objection(Check.READABLE, row.participant, message)
+        piece = facts.saga.pieces.get(row.step)
+        if piece is not None and (piece.settled or row.state == "settled"):
+            continue
+        said = "done" if piece is not None and piece.stands else "not done, or undone"
+        if (row.state in _STANDS) is not (said == "done") or row.state in _UNSETTLED:
+            message = f"{row.participant}'s ledger: {row.step} is {row.state}, but its saga says {said}"
+            yield Objection(Check.STEPS_AGREE, row.participant, message)
+    known = {(row.participant, row.step) for row in rows}
+    for name, piece in facts.saga.pieces.items():
+        participant = at.get(name.partition("[")[0])
+        if piece.stands and participant in participants and (participant, name) not in known:
+            message = f"its saga says that {name} is done, but {participant}'s ledger knows nothing of it"
+            yield Objection(Check.STEPS_AGREE, str(participant), message)
 
 
 def stock_objections(stock: StockFact) -> Iterator[Objection]:

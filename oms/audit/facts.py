@@ -12,10 +12,29 @@ Quantities = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
+class PieceFact:
+    """What a saga says of one piece of its course, in the words of its state."""
+
+    forward: str
+    undo: str
+
+    @property
+    def stands(self) -> bool:
+        """It was done and not undone."""
+        return self.forward == "succeeded" and self.undo == "none"
+
+    @property
+    def settled(self) -> bool:
+        """A person put it right outside (S19): what stands at its participant tells nothing."""
+        return "settled" in (self.forward, self.undo)
+
+
+@dataclass(frozen=True, slots=True)
 class SagaFact:
     """An order and where its saga stands, from the orchestrator. ``total`` is in minor units.
 
     Attributes:
+        pieces: the steps of its course and their branches, by name; None where its state cannot be read.
         readable: its document says what was ordered; else nothing can be compared with it.
     """
 
@@ -26,6 +45,7 @@ class SagaFact:
     total: int
     currency: str
     ordered: Quantities
+    pieces: Mapping[str, PieceFact] | None = field(default_factory=dict)
     readable: bool = True
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -29,36 +29,34 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.commands import ReserveInventory
-from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from contracts.routing import ORCHESTRATOR
+from messaging.postgresql import quoted_name
 from oms.audit.checks import HOLDING
-from oms.audit.facts import Charge, LedgerFact, Money, Reduction, SagaFact
+from oms.audit.facts import Charge, LedgerFact, Money, PieceFact, Reduction, SagaFact
 from oms.audit.merging import Ordered
 from oms.audit.sources import AuditImpossible
 from oms.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
 from orchestrator.orphans import ACTION, SUBJECT
 from orchestrator.tables import audit_log, orders, retention, sagas
-from participants.inventory.tables import METADATA as INVENTORY_TABLES
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
-from participants.payment.tables import METADATA as PAYMENT_TABLES
-from participants.shipping.tables import METADATA as SHIPPING_TABLES
+from participants.tables import participant_metadata
 
 BATCH: Final = 2000
 """Rows that are held in memory at once, of each stream."""
 
-LEDGERS: Final[dict[str, Table]] = {
-    INVENTORY: INVENTORY_TABLES.tables[f"{INVENTORY}.ledger"],
-    PAYMENT: PAYMENT_TABLES.tables[f"{PAYMENT}.ledger"],
-    SHIPPING: SHIPPING_TABLES.tables[f"{SHIPPING}.ledger"],
-}
-"""The step ledger of each participant."""
 
-RETENTION: Final[dict[str, Table]] = {
-    ORCHESTRATOR: retention,
-    INVENTORY: INVENTORY_TABLES.tables[f"{INVENTORY}.retention"],
-    PAYMENT: PAYMENT_TABLES.tables[f"{PAYMENT}.retention"],
-    SHIPPING: SHIPPING_TABLES.tables[f"{SHIPPING}.retention"],
-}
-"""Where each service keeps the low-water mark."""
+@cache
+def ledger_of(participant: str) -> Table:
+    """The step ledger of a participant, whoever's it is."""
+    return participant_metadata(participant).tables[f"{participant}.ledger"]
+
+
+def _retention_of(service: str) -> Table:
+    """Where a service keeps the low-water mark."""
+    if service == ORCHESTRATOR:
+        return retention
+    return participant_metadata(service).tables[f"{service}.retention"]
+
 
 NOTHING_PRUNED: Final = UUID(int=0)
 
@@ -88,14 +86,14 @@ async def low_water_mark(connection: AsyncConnection, schema: str) -> UUID:
     Raises:
         AuditImpossible: it cannot be read.
     """
-    table = f"{schema}.retention"
+    table = f"{quoted_name(schema)}.retention"
     readable = text("SELECT has_table_privilege(to_regclass(:name)::oid, 'SELECT')").bindparams(name=table)
     allowed: bool | None = (await connection.execute(readable)).scalar_one()
     if allowed is None:
         raise AuditImpossible(f"there is no table {table}: run `oms migrate` on this database")
     if not allowed:
         raise AuditImpossible(f"this database role may not read {table}: GRANT SELECT on the new tables too")
-    mark: UUID | None = (await connection.execute(select(RETENTION[schema].c.mark))).scalar_one_or_none()
+    mark: UUID | None = (await connection.execute(select(_retention_of(schema).c.mark))).scalar_one_or_none()
     return mark or NOTHING_PRUNED
 
 
@@ -110,6 +108,7 @@ def saga_stream(connection: AsyncConnection, mark: UUID) -> Ordered[SagaFact]:
             sagas.c.order_id,
             sagas.c.definition,
             sagas.c.status,
+            sagas.c.state["steps"].label("steps"),
             orders.c.document["lines"].label("lines"),
             orders.c.document["currency"].as_string().label("currency"),
         )
@@ -164,9 +163,20 @@ def _saga(row: Row[Any]) -> SagaFact:
     fact = partial(SagaFact, row.saga_id, row.order_id, row.definition, row.status)
     try:
         total = sum(line["quantity"] * line["unit_price"] for line in row.lines)
-        return fact(int(total), str(row.currency), _quantities(row.lines))
+        return fact(int(total), str(row.currency), _quantities(row.lines), _pieces(row.steps))
     except UNREADABLE:
-        return fact(0, "", {}, readable=False)
+        return fact(0, "", {}, _pieces(row.steps), readable=False)
+
+
+def _pieces(steps: Any) -> Mapping[str, PieceFact] | None:
+    """The pieces of a saga's course; what is as it was at the beginning is not written down."""
+    try:
+        return {
+            str(step["name"]): PieceFact(step.get("forward", "pending"), step.get("undo", "none"))
+            for step in steps or ()
+        }
+    except UNREADABLE:
+        return None
 
 
 # -- the participants -----------------------------------------------------------------------------------
@@ -174,7 +184,7 @@ def _saga(row: Row[Any]) -> SagaFact:
 
 def ledger_stream(connection: AsyncConnection, participant: str, mark: UUID) -> Ordered[LedgerRow]:
     """Every row of a participant's ledger above the mark, by saga id; and behind it what holds stock."""
-    ledger = LEDGERS[participant].c
+    ledger = ledger_of(participant).c
     holding = (ledger.state == HOLDING) & (ledger.command == ReserveInventory.__name__)
     query = (
         select(
@@ -203,7 +213,7 @@ async def standing_work(
     Args:
         states: by command.
     """
-    ledger = LEDGERS[participant].c
+    ledger = ledger_of(participant).c
     stands = or_(
         *((ledger.command == command) & ledger.state.in_(those) for command, those in states.items())
     )
@@ -222,7 +232,7 @@ async def orders_in_ledger(
     connection: AsyncConnection, participant: str, order_ids: Collection[UUID]
 ) -> set[UUID]:
     """Which of these orders a participant's ledger has heard of."""
-    order_id = LEDGERS[participant].c.order_id
+    order_id = ledger_of(participant).c.order_id
     query = select(order_id).where(_is_one_of(order_id, order_ids))
     return set((await connection.execute(query)).scalars())
 

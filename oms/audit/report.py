@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from oms.audit.checks import MEANING, Check, Objection, objections
+from oms.audit.checks import MEANING, Check, Objection, objections, step_objections
 from oms.audit.facts import LedgerFact, OrderFacts
+from orchestrator.sagas.order_fulfillment import NAME
 
 LISTED_AT_MOST: Final = 10_000
 """Findings, and verdicts, that are kept one by one; more are only counted, so that memory stays bounded."""
@@ -66,7 +67,9 @@ class Report:
     Attributes:
         sources: where it was counted what was charged and shipped, by what was counted.
         sagas: how many were seen, by status.
-        unaudited: ended sagas of other definitions than the one these checks know, by definition.
+        unaudited: ended sagas of other definitions than the one whose meaning is checked, by definition;
+            their steps were compared with the participants' ledgers.
+        unread: installed participants whose ledgers are not at hand.
         looked_at: how many orders, products or entries each check has seen.
         objected: how many findings each check has.
         mark: the low-water mark; orders below it were not looked at (P7). None where nothing was pruned.
@@ -81,6 +84,7 @@ class Report:
     verdicts: list[VerdictNote] = field(default_factory=list)
     verdicts_in_all: int = 0
     mark: UUID | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -100,15 +104,25 @@ class Report:
 
     def judge(self, facts: OrderFacts) -> None:
         """Check one ended order. What a verdict explains is listed with the verdict instead (S19)."""
-        judged = [row for row in facts.ledger if row.verdict is not None]
-        judged_by = {row.participant for row in judged}
+        self.note_verdicts(facts, self._explained(facts, objections(facts)))
+
+    def compare_steps(self, facts: OrderFacts, participants: Collection[str], at: Mapping[str, str]) -> None:
+        """Check the steps of an ended saga of any kind against these participants' ledgers."""
+        self.looked_at[Check.STEPS_AGREE] += 1
+        explained = self._explained(facts, step_objections(facts, participants, at))
+        if facts.saga.definition != NAME:
+            self.note_verdicts(facts, explained)
+
+    def _explained(self, facts: OrderFacts, found: Iterable[Objection]) -> dict[str, list[str]]:
+        """What verdicts explain, by participant; the others are findings."""
+        judged_by = {row.participant for row in facts.ledger if row.verdict is not None}
         explained: dict[str, list[str]] = {}
-        for objection in objections(facts):
+        for objection in found:
             if objection.participant in judged_by:
                 explained.setdefault(objection.participant, []).append(objection.message)
             else:
                 self.add(_finding(objection, facts))
-        self.note_verdicts(facts, explained)
+        return explained
 
     def note_verdicts(self, facts: OrderFacts, explained: Mapping[str, list[str]]) -> None:
         """List the verdicts on an order, with the messages of what they explain, by participant."""
@@ -124,6 +138,7 @@ class Report:
             "ok": self.ok,
             "sagas": dict(self.sagas),
             "unaudited": dict(self.unaudited),
+            "unread": list(self.unread),
             "sources": self.sources,
             "low_water_mark": None if self.mark is None else str(self.mark),
             "checks": [

@@ -16,7 +16,7 @@ from oms.audit.checks import EFFECTIVE, HOLDING, OF_COMPLETED, OF_STOCK, OF_UNDO
 from oms.audit.facts import LedgerFact, Money, OrderFacts, StockFact
 from oms.audit.merging import identities
 from oms.audit.report import Finding, Report
-from oms.audit.sources import NEEDED, SANDBOX, Snapshots, Sources, snapshots
+from oms.audit.sources import NEEDED, SANDBOX, Installed, Snapshots, Sources, snapshots
 from oms.sandbox.tables import CHARGES, SHIPMENTS
 from orchestrator.sagas.order_fulfillment import NAME
 
@@ -25,6 +25,9 @@ OnProgress = Callable[[int, int], None]
 
 GROUP: Final = 500
 """Orders whose provider entries are read together."""
+
+OUR_OWN: Final = (INVENTORY, PAYMENT, SHIPPING)
+"""Participants whose work means what `checks` knows."""
 
 _BOOKS: Final = "the sandbox's books"
 _MONEY: Final = "money"
@@ -42,7 +45,7 @@ async def audit(sources: Sources, on_progress: OnProgress = _ignore) -> Report:
         AuditImpossible: a schema is missing or may not be read.
     """
     async with snapshots(sources) as opened:
-        return await _Audit(opened, on_progress).run()
+        return await _Audit(opened, sources.installed, on_progress).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,12 @@ class _Seen:
 class _Audit:
     """One run over open snapshots."""
 
-    def __init__(self, opened: Snapshots, on_progress: OnProgress) -> None:
+    def __init__(self, opened: Snapshots, installed: Installed, on_progress: OnProgress) -> None:
         self._opened = opened
+        self._places = installed.places
+        self._installed = tuple(name for name in installed.participants if name in opened)
         self._on_progress = on_progress
-        self._report = Report()
+        self._report = Report(unread=tuple(sorted({*installed.participants} - {*self._installed})))
         self._held: Counter[str] = Counter()
         self._unknown: dict[UUID, str] = {}
         self._total = 0
@@ -71,7 +76,9 @@ class _Audit:
     async def run(self) -> Report:
         """Everything, in order."""
         await self._choose_sources()
-        self._mark = max([await reading.low_water_mark(self._opened[name], name) for name in NEEDED])
+        self._mark = max(
+            [await reading.low_water_mark(self._opened[name], name) for name in (*NEEDED, *self._installed)]
+        )
         self._report.mark = self._mark if self._mark != reading.NOTHING_PRUNED else None
         self._taken_back = await reading.taken_back(self._opened[ORCHESTRATOR])
         self._total = await reading.ended_count(self._opened[ORCHESTRATOR], self._mark)
@@ -99,7 +106,7 @@ class _Audit:
 
     async def _seen(self) -> AsyncGenerator[_Seen]:
         """All schemas side by side, saga by saga."""
-        opened, mark, participants = self._opened, self._mark, (INVENTORY, PAYMENT, SHIPPING)
+        opened, mark, participants = self._opened, self._mark, (*OUR_OWN, *self._installed)
         sagas = reading.saga_stream(opened[ORCHESTRATOR], mark)
         ledgers = [reading.ledger_stream(opened[name], name, mark) for name in participants]
         reductions = reading.reduction_stream(opened[INVENTORY], mark)
@@ -126,7 +133,12 @@ class _Audit:
         if not order.saga.ended:
             self._report.note_verdicts(order, {})
             return None
-        if order.saga.definition != NAME:
+        is_ours = order.saga.definition == NAME
+        compared = self._installed if is_ours else (*OUR_OWN, *self._installed)
+        if compared:
+            at = self._places.get(order.saga.definition, {})
+            self._report.compare_steps(order, compared, at)
+        if not is_ours:
             self._report.unaudited[order.saga.definition] += 1
             return None
         self._report.looked_at[Check.READABLE] += 1

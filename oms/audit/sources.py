@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -42,31 +42,49 @@ class DatabaseUrls(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """What other distributions bring: participants, whose ledgers are read too, and sagas.
+
+    Attributes:
+        places: which participant does each step, by definition.
+    """
+
+    participants: tuple[str, ...] = ()
+    places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+NOBODY: Final = Installed()
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """The database URLs at which each schema may be found, most wanted first."""
 
     urls: Mapping[str, tuple[str, ...]]
+    installed: Installed = NOBODY
 
 
-def sources_of(settings: DatabaseUrls) -> Sources:
+def sources_of(settings: DatabaseUrls, installed: Installed = NOBODY) -> Sources:
     """Each schema at the auditor's own URL, else at its service's.
 
     Raises:
         AuditImpossible: no database is known.
     """
     urls: dict[str, tuple[str, ...]] = {}
-    for schema in (*NEEDED, SANDBOX):
+    for schema in (*NEEDED, SANDBOX, *installed.participants):
         wanted = (settings.database_url_of(AUDIT), settings.database_url_of(schema))
         urls[schema] = tuple(dict.fromkeys(url for url in wanted if url is not None))
     if not all(urls[schema] for schema in NEEDED):
         raise AuditImpossible(
             "which database? Set OMS_DATABASE_URL, or OMS_AUDIT_DATABASE_URL for a role that may only read"
         )
-    return Sources(urls)
+    return Sources(urls, installed)
 
 
 @asynccontextmanager
-async def sources_or_embedded(settings: DatabaseUrls, folder: Path) -> AsyncIterator[Sources]:
+async def sources_or_embedded(
+    settings: DatabaseUrls, folder: Path, installed: Installed = NOBODY
+) -> AsyncIterator[Sources]:
     """The databases of the settings; where they name none, the embedded one in ``folder``.
 
     A server that runs there is used as it is; else one runs for as long as the block does.
@@ -77,7 +95,7 @@ async def sources_or_embedded(settings: DatabaseUrls, folder: Path) -> AsyncIter
     """
     named = any(settings.database_url_of(service) for service in (*NEEDED, "audit"))
     if named or not (folder / "data").exists():
-        yield sources_of(settings)
+        yield sources_of(settings, installed)
         return
     server = EmbeddedPostgres(folder)
     async with AsyncExitStack() as exits:
@@ -85,7 +103,8 @@ async def sources_or_embedded(settings: DatabaseUrls, folder: Path) -> AsyncIter
             await exits.enter_async_context(server)
         except FolderInUseError:
             server.attach()
-        yield Sources(dict.fromkeys((*NEEDED, SANDBOX), (server.url,)))
+        schemas = (*NEEDED, SANDBOX, *installed.participants)
+        yield Sources(dict.fromkeys(schemas, (server.url,)), installed)
 
 
 class Snapshots:
@@ -110,7 +129,7 @@ class Snapshots:
 
 @asynccontextmanager
 async def snapshots(sources: Sources) -> AsyncIterator[Snapshots]:
-    """Take the snapshots, one after the other in the order of `NEEDED`, the sandbox's last.
+    """Take the snapshots in the order of `NEEDED`, then the sandbox's and installed participants'.
 
     Schemas at one URL are read in one.
 
@@ -120,7 +139,7 @@ async def snapshots(sources: Sources) -> AsyncIterator[Snapshots]:
     by_url: dict[str, AsyncConnection] = {}
     opened: dict[str, AsyncConnection] = {}
     async with AsyncExitStack() as exits:
-        for schema in (*NEEDED, SANDBOX):
+        for schema in (*NEEDED, SANDBOX, *sources.installed.participants):
             await _open(schema, sources.urls[schema], opened, by_url, exits)
         yield Snapshots(opened, opened[ORCHESTRATOR].engine)
 

@@ -11,16 +11,17 @@ from rich.text import Text
 
 from oms.audit import Report, Sources, audit, sources_or_embedded
 from oms.audit.checks import MEANING, Check
+from oms.audit.installed import installed_of
 from oms.audit.report import Finding, VerdictNote
-from oms.audit.sources import DatabaseUrls
 from oms.cli import output
 from oms.cli.progress import progress_bar
+from oms.settings import Settings
 
 SHOWN_AT_MOST: Final = 50
 """Findings that are shown to people; programs get all that were kept."""
 
 
-async def audited(settings: DatabaseUrls, embedded: Path) -> Report:
+async def audited(settings: Settings, embedded: Path) -> Report:
     """The audit with a progress bar on a terminal.
 
     Args:
@@ -29,7 +30,7 @@ async def audited(settings: DatabaseUrls, embedded: Path) -> Report:
     Raises:
         AuditImpossible: there is nothing to read, or it may not be read.
     """
-    async with sources_or_embedded(settings, embedded) as sources:
+    async with sources_or_embedded(settings, embedded, installed_of(settings)) as sources:
         return await _with_progress(sources)
 
 
@@ -49,7 +50,9 @@ def show(report: Report) -> None:
             f"orders below the low-water mark {report.mark} may have been pruned and are not looked at"
         )
     for definition, count in report.unaudited.items():
-        output.note(f"{count} ended sagas of {definition} have no checks here")
+        output.note(f"{count} ended sagas of {definition}: their steps agree or not, no more is checked here")
+    for participant in report.unread:
+        output.note(f"the ledger of {participant} was not read: its database was not given, or has no schema")
     if report.findings:
         output.show(_findings(report.findings[:SHOWN_AT_MOST]))
     hidden = report.objected.total() - min(len(report.findings), SHOWN_AT_MOST)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from oms.conformance.verdict import Report
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_CLIENT: Final = "its URL, `sandbox`, an extension's name, or module:function"
 _FORMAT: Final = """\
 FILE for a participant (the ids, step and direction of each command are filled in):
 
@@ -77,11 +78,19 @@ Restart = Annotated[
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML as well.")]
 Gateway = Annotated[
     str | None,
-    typer.Option("--gateway", metavar="WHICH", help="A gateway: its URL, `sandbox`, or module:function."),
+    typer.Option(
+        "--gateway",
+        metavar="WHICH",
+        help=f"A gateway: {_CLIENT}.",
+    ),
 ]
 Carrier = Annotated[
     str | None,
-    typer.Option("--carrier", metavar="WHICH", help="A carrier: its URL, `sandbox`, or module:function."),
+    typer.Option(
+        "--carrier",
+        metavar="WHICH",
+        help=f"A carrier: {_CLIENT}.",
+    ),
 ]
 Burst = Annotated[int, typer.Option("--burst", min=10, max=10_000, help="Commands that are sent at once.")]
 Prefetch = Annotated[

@@ -55,13 +55,13 @@ def _state(extension: Any, settings: Any) -> str:
     from oms.definitions import definition_of
     from oms.extensions import KIT_PARTICIPANTS, SAGAS, load
     from oms.failures import Failure
-    from oms.installed_participants import kit_participant
+    from oms.installed_participants import participant_named
 
     if extension.distribution in settings.extensions_off:
         return "off"
     try:
         if extension.group == KIT_PARTICIPANTS:
-            kit_participant(extension.name)
+            participant_named(extension.name)
         elif extension.group == SAGAS:
             definition_of(extension, settings.step_policy)
         else:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from oms.extensions import CARRIERS, GATEWAYS, installed
 from oms.failures import Failure
 from oms.settings import load_settings
 from oms.wiring import Parts, parts_of, within_this_process
@@ -19,11 +20,15 @@ _OWN: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 @asynccontextmanager
 async def gateway_named(which: str) -> AsyncIterator[PaymentGateway]:
-    """A gateway by its URL, the word ``sandbox``, or ``package.module:function``. Raises Failure."""
+    """A gateway by its URL, the word ``sandbox``, ``package.module:function``, or the name of an extension's.
+
+    Raises:
+        Failure: it cannot be made.
+    """
     if _OWN.fullmatch(which):
         yield _made(which, ("charge", "refund", "find_charge", "charges_of", "void"))
     else:
-        async with _parts(payment_gateway_url=which) as parts:
+        async with _parts(_setting("payment_gateway", GATEWAYS, which), which) as parts:
             yield parts.payment_gateway()
 
 
@@ -33,14 +38,20 @@ async def carrier_named(which: str) -> AsyncIterator[Carrier]:
     if _OWN.fullmatch(which):
         yield _made(which, ("ship", "find_shipment", "shipments_of", "void"))
     else:
-        async with _parts(carrier_url=which) as parts:
+        async with _parts(_setting("carrier", CARRIERS, which), which) as parts:
             yield parts.carrier()
 
 
 @asynccontextmanager
-async def _parts(**url: str) -> AsyncIterator[Parts]:
-    async with parts_of(load_settings(**url), within_this_process()) as parts:
+async def _parts(setting: str, value: str) -> AsyncIterator[Parts]:
+    async with parts_of(load_settings(**{setting: value}), within_this_process()) as parts:
         yield parts
+
+
+def _setting(variable: str, group: str, which: str) -> str:
+    """The setting that names it: an extension where there is one of the name, else a URL."""
+    off = load_settings().extensions_off
+    return variable if which in {each.name for each in installed(group, off)} else f"{variable}_url"
 
 
 def _made(which: str, methods: tuple[str, ...]) -> Any:

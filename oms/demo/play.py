@@ -17,6 +17,7 @@ import structlog
 
 from oms.api_client import ApiClient, Document, Refused
 from oms.audit import audit, sources_of
+from oms.audit.installed import installed_of
 from oms.demo.results import Course, Level, Money, Result
 from oms.demo.sample_orders import COMPLETED, STOCK, End, stories
 from oms.demo.view import DemoView, view_for
@@ -110,7 +111,7 @@ async def _play(api: ApiClient, running: Running, view: DemoView) -> Result:
     levels = await _levels(api, before, orders)
     money = await _money(api, orders)
     view.say("auditing every order and every product ...")
-    report = await audit(sources_of(running.settings))
+    report = await audit(sources_of(running.settings, installed_of(running.settings)))
     return Result(courses, levels, money, report, took_s)
 
 

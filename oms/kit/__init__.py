@@ -19,6 +19,7 @@ from contracts.events import CompensationOutcome, Effect, Event, OutcomeEvent, R
 from contracts.limits import Amount, Code, Line, Name, Quantity, Reference, Text
 from contracts.orders import SENSITIVE
 from messaging.errors import PermanentFailure, TransientFailure
+from oms.setting_files import InvalidSettingFile, read_variable
 from orchestrator.core.definition import (
     Announcement,
     Compensation,
@@ -36,10 +37,13 @@ from orchestrator.core.definition import (
     no_arguments,
 )
 from orchestrator.core.soundness import InvalidDefinition
-from participants.kit.participant import InvalidParticipant, Participant
-from participants.kit.work import Work
+from participants.kit.declaring import InvalidParticipant
+from participants.kit.errands import Errand
+from participants.kit.participant import Bench, Participant
+from participants.kit.storage import SqlKitTransaction
+from participants.kit.work import Held, Work
 
-KIT_VERSION: Final = "1.0"
+KIT_VERSION: Final = "1.1"
 """Of what this package promises; the second number rises with what is added."""
 
 __all__ = [
@@ -48,18 +52,22 @@ __all__ = [
     "Amount",
     "Announcement",
     "BaseModel",
+    "Bench",
     "Code",
     "Command",
     "Compensation",
     "CompensationOutcome",
     "ConfigDict",
     "Effect",
+    "Errand",
     "Event",
     "Field",
     "ForEach",
     "Group",
+    "Held",
     "InvalidDefinition",
     "InvalidParticipant",
+    "InvalidSettingFile",
     "Labels",
     "Line",
     "Name",
@@ -73,6 +81,7 @@ __all__ = [
     "Results",
     "SagaDefinition",
     "SignalBody",
+    "SqlKitTransaction",
     "Step",
     "StepKind",
     "StepPolicy",
@@ -81,4 +90,5 @@ __all__ = [
     "Wait",
     "Work",
     "no_arguments",
+    "read_variable",
 ]

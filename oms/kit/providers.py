@@ -4,6 +4,12 @@ An entry point in the group ``oms.payment_gateways`` or ``oms.carriers`` names a
 with `ProviderLimits` and returns a `PaymentGateway`, or a `Carrier`. Settings of its own it reads from the
 environment; its name is what ``OMS_PAYMENT_GATEWAY`` or ``OMS_CARRIER`` says. A method ``close`` is awaited
 at the end.
+
+A provider step of one's own participant (`oms.kit.Participant.provider_step`) may have any client. What it
+answers is an object with a ``reference`` (`Took`), one with ``code`` and ``message`` (`Declined`), or None
+for nothing found; where there is no answer it raises `ProviderUnavailable` (silence, a time-out, an error
+of the server), `CallUnderWay`, or `ProviderMisuse` where the request itself is refused. `HttpExchange` is a
+way to one over HTTP which knows these already.
 """
 
 from __future__ import annotations
@@ -16,6 +22,8 @@ from participants.payment.gateway import (
     PaymentGateway,
     Refunded,
 )
+from participants.provider_http import Call, HttpExchange, InvalidProviderUrl, Reply, answer_of
+from participants.provider_plan import Took
 from participants.provider_terms import (
     CallUnderWay,
     ProviderLimits,
@@ -28,6 +36,7 @@ from participants.provider_terms import (
 from participants.shipping.carrier import Carrier, FoundShipment, ShipmentRejected, Shipped
 
 __all__ = [
+    "Call",
     "CallUnderWay",
     "Carrier",
     "Charged",
@@ -35,14 +44,19 @@ __all__ = [
     "FoundCharge",
     "FoundRefund",
     "FoundShipment",
+    "HttpExchange",
+    "InvalidProviderUrl",
     "PaymentGateway",
     "ProviderLimits",
     "ProviderMisuse",
     "ProviderTraits",
     "ProviderUnavailable",
     "Refunded",
+    "Reply",
     "ShipmentRejected",
     "Shipped",
+    "Took",
     "VoidNotOffered",
     "Voided",
+    "answer_of",
 ]

@@ -10,7 +10,7 @@ from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY
 from messaging.arrays import array_literal
 from participants.inventory.stock import Reduction, StockLevel
-from participants.postgresql import SqlLedgerTransaction
+from participants.kit.storage import SqlKitTransaction
 from participants.retention import LEAST_AGE, Mark, Page
 
 _LOCK_STOCK: Final = """
@@ -48,7 +48,7 @@ SELECT count(*), max(movement_id), bool_and(recorded_at > %s), (SELECT count(*) 
 """
 
 
-class SqlInventoryTransaction(SqlLedgerTransaction):
+class SqlInventoryTransaction(SqlKitTransaction):
     """An `InventoryTransaction` in schema `inventory`."""
 
     schema = INVENTORY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -29,14 +30,16 @@ class MemoryUnitOfWork:
                 participant.tables.create_all(connection)
         self._rows: dict[Key, LedgerRow] = {}
         self._mark: UUID | None = None
+        self._turn = asyncio.Lock()
 
     async def run(self, work: Callable[[MemoryTransaction], Awaitable[R]]) -> R:
         """See `messaging.unit_of_work.UnitOfWork.run`."""
-        with self._engine.begin() as connection:
-            transaction = MemoryTransaction(connection, self._rows, self._mark)
-            result = await work(transaction)
-        self._rows, self._mark = transaction.rows, transaction.low_water_mark
-        return result
+        async with self._turn:
+            with self._engine.begin() as connection:
+                transaction = MemoryTransaction(connection, self._rows, self._mark)
+                result = await work(transaction)
+            self._rows, self._mark = transaction.rows, transaction.low_water_mark
+            return result
 
     def close(self) -> None:
         """Forget everything."""

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
-from uuid import UUID
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from sqlalchemy import MetaData
 
 from contracts.commands import COMMANDS, Command
-from contracts.envelope import Direction
-from contracts.events import (
-    OUTCOMES,
-    CompensationOutcome,
-    Effect,
-    OutcomeEvent,
-    Rejection,
-    StepRefused,
-    StepSettled,
-)
-from contracts.works import problems_of
+from contracts.events import OUTCOMES, OutcomeEvent, StepRefused, StepSettled
 from participants.commands import Work as KindOfWork
 from participants.commands import Works
+from participants.kit.declaring import (
+    InvalidParticipant,
+    command_problems,
+    event_problems,
+    events_of,
+    own_work,
+    provider_work,
+)
+from participants.kit.storage import SqlKitTransaction
+from participants.kit.work import Work
+from participants.provider_terms import ProviderLimits
+from participants.retention import WALKS, Walk
 
 C = TypeVar("C", bound=type)
+
+Connect = Callable[[ProviderLimits], Any]
+"""Makes the client of a provider; what is made is closed by its ``close`` at the end, where it has one."""
 
 RESERVED: Final = frozenset(
     {"orchestrator", "inventory", "payment", "shipping", "sandbox", "audit", "public", "information_schema"}
@@ -35,38 +38,55 @@ RESERVED: Final = frozenset(
 """Names of schemas, queues and variables that are taken."""
 
 _NAME: Final = re.compile(r"(?!pg_)[a-z][a-z0-9_]{0,39}")
-_KEY: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 _OWN_TABLES: Final = frozenset({"ledger", "retention", "outbox", "schema_version", "own_schema_version"})
 
 
-class InvalidParticipant(Exception):
-    """A participant that must not run; the message says what is wrong with it."""
+class Bench(Protocol):
+    """What the commands of one batch decide upon together, one after the other, in memory."""
+
+    @classmethod
+    async def opened(cls, transaction: Any, works: Sequence[Work]) -> Self:
+        """Lock and read at once whatever these commands may need, always in the same order (S18)."""
+
+    async def save(self, transaction: Any, works: Sequence[Work]) -> None:
+        """Write what has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredStep:
-    """A kind of step: what its author wrote, and what that says of its commands and answers."""
+    """A kind of step: what its author wrote, and what that says of its commands and answers.
+
+    Attributes:
+        effects: the author's object; of a step at a provider the class, made with the provider's client.
+        bench: what its batches decide upon; None where every command is on its own.
+    """
 
     effects: Any
     work: KindOfWork
+    bench: type[Bench] | None = None
+    at_provider: bool = False
 
 
 @dataclass
 class Participant:
-    """Somebody's participant, whose effects stand in its own database.
+    """Somebody's participant: its effects stand in its own database, or at a provider.
 
-    The kit does the rest: each command once (P1, P2), its undoing (P3-P5), pruning (P7), verdicts (S19), the
-    outbox, retries and dead letters.
+    The kit does the rest: each command once (P1, P2), its undoing (P3-P5), intents and finding out (P6),
+    pruning (P7), the circuit breaker (P9), verdicts (S19), the outbox, retries and dead letters.
 
     Attributes:
         name: of its queue and of its schema; small letters, digits and underscores.
         tables: its own tables, in the schema of its name, if it has any.
         migrations: the folder of Alembic revisions that make them; needed where there are tables.
+        provider: makes the client of the provider that its provider steps call.
+        transaction: its transactions, where benches want more of them than `SqlKitTransaction` offers.
     """
 
     name: str
     tables: MetaData | None = None
     migrations: Path | None = None
+    provider: Connect | None = None
+    transaction: type[SqlKitTransaction] = SqlKitTransaction
     _steps: dict[str, DeclaredStep] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,32 +94,68 @@ class Participant:
         if problems:
             raise InvalidParticipant(f"participant {str(self.name)[:60]!r}: " + "; ".join(problems))
 
-    def step(self, command: type[Command], undo: type[Command] | None = None) -> Callable[[C], C]:
-        """Declares a class to be the effects of a kind of step.
+    def step(
+        self, command: type[Command], undo: type[Command] | None = None, bench: type[Bench] | None = None
+    ) -> Callable[[C], C]:
+        """Declares a class to be the effects of a kind of step, in the participant's own database.
 
         ``async do(self, work, command)`` has the effect and returns its answer: the success, or a rejection,
         after which nothing that it wrote stands. ``async undo(self, work, command, done)`` takes back what
         ``done``, the success, tells of. Which events these are is taken from the types that they say they
         return.
 
+        With a bench the commands of a batch are decided together: it is opened once for all, both methods
+        get it before the work, change it only once they know that they succeed, and write nothing
+        themselves; it is saved once at the end.
+
         Args:
             command: asks for the effect.
             undo: asks for its undoing; None where it cannot be undone.
+            bench: what the commands of a batch decide upon.
 
         Raises:
             InvalidParticipant: the class does not fit.
         """
 
         def declare(cls: C) -> C:
-            where = f"participant {self.name!r}: {cls.__name__}"
-            work = _work_of(cls, command, undo, where)
-            problems = [*_command_problems(self.name, command, undo), *_event_problems(work)]
-            problems += [
-                f"{name} is done by {self._steps[name].effects}" for name in {work.name} & {*self._steps}
-            ]
-            if problems:
-                raise InvalidParticipant(f"{where}: " + "; ".join(problems))
-            self._steps[work.name] = DeclaredStep(cls(), work)
+            where = self._where(cls)
+            work = own_work(cls, command, undo, where)
+            if bench is not None and not (hasattr(bench, "opened") and hasattr(bench, "save")):
+                raise InvalidParticipant(f"{where}: its bench {bench.__name__} needs opened and save")
+            self._enter(where, DeclaredStep(cls(), work, bench))
+            return cls
+
+        return declare
+
+    def provider_step(self, command: type[Command], undo: type[Command] | None = None) -> Callable[[C], C]:
+        """Declares a class to be the effects of a kind of step at a provider (P6).
+
+        It is made with the provider's client, and asks it with ``errand.key``, which is the same however
+        often it asks. Its methods say what the client answered: an object with a ``reference`` for what took
+        effect, one with ``code`` and ``message`` for a refusal, None for nothing found; they raise
+        `ProviderUnavailable` or `ProviderMisuse` where there is no answer.
+
+        - ``async call(errand, command)``: do it; ``async close(errand)``, where the provider can: see to it
+          that nothing happens under the key any more, `Voided`, or say what has.
+        - ``async find(errand)``: what is known of the key. ``async recall(errand)``: all that took effect
+          for the subject, each with its ``key``, however old; or what `find` would say.
+        - ``success(errand, took)``: the event that tells of it. ``rejection``: the class of the event that
+          tells of a refusal; without it the provider never refuses.
+        - With ``undo``: ``async undo(errand, done)``, ``async find_undo(errand)``, ``async
+          recall_undo(errand)`` and ``undone(errand, took)`` are the same of the effect's reversal.
+        - ``keeps``: names of the command's fields that stay in the ledger, as ``errand.kept``; by default
+          those that are not marked as sensitive. All others are gone once the provider has answered.
+          ``without``: those that no call needs and that are not stored at all, with what stands for them.
+        - ``traits``: what the provider promises; by default what its client says it does.
+
+        Raises:
+            InvalidParticipant: the class does not fit.
+        """
+
+        def declare(cls: C) -> C:
+            where = self._where(cls)
+            work = provider_work(cls, command, undo, where)
+            self._enter(where, DeclaredStep(cls, work, at_provider=True))
             return cls
 
         return declare
@@ -114,6 +170,16 @@ class Participant:
         """The kinds of steps in the order in which they were declared."""
         return tuple(self._steps.values())
 
+    @property
+    def at_provider(self) -> tuple[DeclaredStep, ...]:
+        """Those of them whose effects are at a provider."""
+        return tuple(each for each in self._steps.values() if each.at_provider)
+
+    @property
+    def walks(self) -> Mapping[str, Walk]:
+        """What is removed behind the low-water mark (P7)."""
+        return WALKS
+
     def declared(self, command: str) -> DeclaredStep:
         """The step of a forward command's type. Raises KeyError."""
         return self._steps[command]
@@ -121,13 +187,38 @@ class Participant:
     @property
     def outcomes(self) -> dict[str, type[OutcomeEvent]]:
         """Every event that it may answer with, by its type."""
-        own = {event.__name__: event for each in self.steps for event in _events(each.work)}
+        own = {event.__name__: event for each in self.steps for event in events_of(each.work)}
         return {**own, StepRefused.__name__: StepRefused, StepSettled.__name__: StepSettled}
+
+    def _where(self, cls: type) -> str:
+        return f"participant {self.name!r}: {cls.__name__}"
+
+    def _enter(self, where: str, step: DeclaredStep) -> None:
+        problems = [*self._claimed(step.work), *event_problems(step.work)]
+        name = getattr(step.work.command, "__name__", "")
+        if name in self._steps:
+            problems.append(f"{name} is done by {self._steps[name].effects}")
+        if problems:
+            raise InvalidParticipant(f"{where}: " + "; ".join(problems))
+        self._steps[name] = step
+
+    def _claimed(self, work: KindOfWork) -> Iterator[str]:
+        """Names of commands and events that are somebody else's."""
+        commands = [each for each in (work.command, work.compensation) if each is not None]
+        yield from command_problems(self.name, *commands)
+        yield from (
+            f"there is a command {each.__name__} already" for each in commands if _is_in(COMMANDS, each)
+        )
+        events = [each for each in events_of(work) if _is_in(OUTCOMES, each)]
+        yield from (f"there is an event {each.__name__} already" for each in events)
+
+    def _is_taken(self, name: str) -> bool:
+        return name in RESERVED
 
     def _problems(self) -> Iterator[str]:
         if _NAME.fullmatch(str(self.name)) is None:
             yield "its name must be a small letter and up to 39 more, digits or underscores; not pg_..."
-        elif self.name in RESERVED:
+        elif self._is_taken(self.name):
             yield "its name is taken"
         tables = self.tables.sorted_tables if self.tables is not None else []
         for table in tables:
@@ -141,67 +232,26 @@ class Participant:
             yield f"there is no folder {self.migrations}"
 
 
-def _work_of(cls: type, command: type[Command], undo: type[Command] | None, where: str) -> KindOfWork:
-    """What the types that its methods return say."""
-    answers = _returned(cls, "do", where)
-    rejections = [each for each in answers if issubclass(each, Rejection)]
-    successes = [each for each in answers if each not in rejections]
-    if len(successes) != 1 or len(rejections) > 1 or issubclass(successes[0], CompensationOutcome):
-        raise InvalidParticipant(
-            f"{where}.do must return one success, or one and a Rejection; see its annotation"
-        )
-    if undo is None:
-        if hasattr(cls, "undo"):
-            raise InvalidParticipant(f"{where} has undo, but its step is declared without the command for it")
-        return KindOfWork(command, successes[0], rejections[0] if rejections else None)
-    undone = _returned(cls, "undo", where)
-    if len(undone) != 1 or not issubclass(undone[0], CompensationOutcome):
-        raise InvalidParticipant(f"{where}.undo must return one CompensationOutcome; see its annotation")
-    return KindOfWork(command, successes[0], rejections[0] if rejections else None, undo, undone[0])
+@dataclass
+class HouseParticipant(Participant):
+    """One of our own three: its name, commands and events are those that nobody else may have.
+
+    Its schema has one history, so its tables are none of the kit's business.
+    """
+
+    pruning: Mapping[str, Walk] = field(default_factory=lambda: WALKS)
+
+    @property
+    def walks(self) -> Mapping[str, Walk]:
+        """See `Participant.walks`."""
+        return self.pruning
+
+    def _is_taken(self, name: str) -> bool:
+        return False
+
+    def _claimed(self, work: KindOfWork) -> Iterator[str]:
+        return iter(())
 
 
-def _returned(cls: type, method: str, where: str) -> list[type[OutcomeEvent]]:
-    function = getattr(cls, method, None)
-    if function is None:
-        raise InvalidParticipant(f"{where} has no method {method}")
-    try:
-        said = get_type_hints(function).get("return")
-    except Exception as error:
-        raise InvalidParticipant(f"{where}.{method}: its annotations cannot be read: {error}") from None
-    kinds = get_args(said) if get_origin(said) in (Union, UnionType) else (said,)
-    if not all(isinstance(kind, type) and issubclass(kind, OutcomeEvent) for kind in kinds):
-        raise InvalidParticipant(
-            f"{where}.{method} must say which events it returns, such as SeatTaken | NoSeat"
-        )
-    return list(kinds)
-
-
-def _command_problems(name: str, *commands: Any) -> Iterator[str]:
-    for each in commands:
-        if each is None:
-            continue
-        if not (isinstance(each, type) and issubclass(each, Command)):
-            yield f"{each!r} is no Command"
-        elif each.participant != name:
-            yield f"{each.__name__} is not its command: it must say participant = {name!r}"
-        elif each.__name__ in COMMANDS:
-            yield f"there is a command {each.__name__} already"
-
-
-def _event_problems(work: KindOfWork) -> Iterator[str]:
-    for event in _events(work):
-        key = getattr(event, "key", None)
-        if not isinstance(key, str) or _KEY.fullmatch(key) is None or len(key) > 200:
-            yield f"{event.__name__} needs a routing key such as key = 'registrar.seat_taken'"
-        if event.__name__ in OUTCOMES:
-            yield f"there is an event {event.__name__} already"
-    if work.undone is not None:
-        identity = {"saga_id": UUID(int=1), "order_id": UUID(int=1), "step": "step"}
-        nothing = {**identity, "direction": Direction.COMPENSATING, "effect": Effect.NOTHING}
-        for problem in problems_of(work.undone, nothing):
-            told = f"{work.undone.__name__} also tells that there was nothing to undo"
-            yield f"{told}, so its fields need defaults: {problem}"
-
-
-def _events(work: KindOfWork) -> Iterator[type[OutcomeEvent]]:
-    yield from (each for each in (work.success, work.rejection, work.undone) if each is not None)
+def _is_in(known: Collection[str], kind: object) -> bool:
+    return getattr(kind, "__name__", "") in known

@@ -7,13 +7,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import CursorResult, Executable
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging.outbox import Outbox
-from messaging.postgresql import SqlUnitOfWork, quoted_name
+from messaging.postgresql import quoted_name
 from participants.ledger import LedgerTransaction
 from participants.postgresql import SqlLedgerTransaction
-from participants.service import Storage
 
 
 class Savepoint(Protocol):
@@ -34,7 +31,11 @@ class KitTransaction(LedgerTransaction, Protocol):
 
 
 class SqlKitTransaction(SqlLedgerTransaction):
-    """A `KitTransaction` in the schema of one participant."""
+    """A `KitTransaction` in the schema of one participant.
+
+    Who counts round trips gives it methods of its own, in a subclass: `fetch` asks at once, `write` is
+    sent together with the commit.
+    """
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """See `KitTransaction.execute`."""
@@ -49,17 +50,7 @@ class SqlKitTransaction(SqlLedgerTransaction):
             await nested.commit()
 
 
-def transaction_in(schema: str) -> type[SqlKitTransaction]:
+def transaction_in(schema: str, base: type[SqlKitTransaction] = SqlKitTransaction) -> type[SqlKitTransaction]:
     """The transactions of the participant of this name."""
     quoted = quoted_name(schema)
-    return type("SqlKitTransaction", (SqlKitTransaction,), {"schema": quoted})
-
-
-def kit_storage(name: str, database: AsyncEngine, rng: Any) -> Storage:
-    """The storage of a kit participant in its schema of a PostgreSQL database."""
-    transaction = transaction_in(name)
-
-    def storage(outbox: Outbox) -> SqlUnitOfWork[SqlKitTransaction]:
-        return SqlUnitOfWork(database, transaction, outbox, rng)
-
-    return storage
+    return type(base.__name__, (base,), {"schema": quoted})

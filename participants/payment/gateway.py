@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from participants import provider_reply as said
 from participants.provider_http import Call, ProviderExchange, answer_of
+from participants.provider_plan import Declined as Declined
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
 _NOT_OFFERED: Final = frozenset({404, 405, 501})
@@ -21,14 +22,6 @@ class Charged:
     """The money was taken, once; ``reference`` is the gateway's name for it."""
 
     reference: str
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """The gateway said no for a business reason; no money moved, and the key will always say so."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

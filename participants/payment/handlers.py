@@ -1,128 +1,76 @@
-"""Payment's work: charge an order's total, give it back. The money is at the gateway."""
+"""Payment: charge an order's total, give it back. The money is at the gateway."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from contracts.commands import ChargePayment, Command, RefundPayment
-from contracts.envelope import Direction
-from contracts.events import OutcomeEvent, PaymentDeclinedEvent, PaymentRefundedEvent, PaymentSuccessfulEvent
-from contracts.sensitive import without_sensitive
-from participants.commands import Work
-from participants.ledger import LedgerRow
-from participants.payment import gateway
-from participants.payment.gateway import PaymentGateway
-from participants.provider_plan import Declined, NoEffect, NotFound, Took
-from participants.provider_terms import ProviderTraits, Voided, VoidNotOffered
-from participants.replies import step_of
-
-CHARGE: Final = Work(
-    ChargePayment, PaymentSuccessfulEvent, PaymentDeclinedEvent, RefundPayment, PaymentRefundedEvent
+from contracts.commands import ChargePayment, RefundPayment
+from contracts.events import PaymentDeclinedEvent, PaymentRefundedEvent, PaymentSuccessfulEvent
+from contracts.routing import PAYMENT
+from participants.kit.errands import Errand
+from participants.kit.participant import HouseParticipant
+from participants.payment.gateway import (
+    Charged,
+    Declined,
+    FoundCharge,
+    FoundRefund,
+    PaymentGateway,
+    Refunded,
 )
+from participants.provider_plan import Took
+from participants.provider_terms import Voided, VoidNotOffered
+
+payment: Final = HouseParticipant(PAYMENT)
 
 
-class PaymentWork:
-    """Charges and refunds through a `PaymentGateway`; a `participants.provider_work.ProviderWork`."""
+@payment.provider_step(ChargePayment, undo=RefundPayment)
+class Charge:
+    """Takes the total; a refund gives back what the ledger says was taken, whatever its message says."""
 
-    work = CHARGE
+    rejection = PaymentDeclinedEvent
+    keeps = ("amount", "currency")
+    without: Final = {"customer_id": "not stored"}
 
     def __init__(self, gateway: PaymentGateway) -> None:
         self._gateway = gateway
-        self.reversal = Refund(gateway)
 
-    @property
-    def traits(self) -> ProviderTraits:
-        """What the gateway promises."""
-        return self._gateway.traits
-
-    def details(self, command: Command) -> Mapping[str, Any]:
-        """Amount and currency: what a refund gives back, whatever its message says."""
-        assert isinstance(command, ChargePayment)
-        return {"amount": command.amount, "currency": command.currency}
-
-    def request(self, command: Command) -> Mapping[str, Any]:
-        """The payment method; sensitive."""
-        assert isinstance(command, ChargePayment)
-        return {"payment_method": command.payment_method}
-
-    def success(self, row: LedgerRow, took: Took) -> OutcomeEvent:
-        """The total was taken."""
-        return PaymentSuccessfulEvent(
-            **step_of(row, Direction.FORWARD),
-            amount=row.details["amount"],
-            currency=row.details["currency"],
-            reference=took.reference,
-        )
-
-    def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
-        """The gateway said no."""
-        message = without_sensitive(declined.message, row.request)
-        return PaymentDeclinedEvent(**step_of(row, Direction.FORWARD), code=declined.code, message=message)
-
-    async def act(self, key: str, row: LedgerRow) -> Took | Declined:
+    async def call(self, errand: Errand, command: ChargePayment) -> Charged | Declined:
         """Charge."""
-        assert row.request is not None
-        answer = await self._gateway.charge(
-            key,
-            str(row.order_id),
-            row.details["amount"],
-            row.details["currency"],
-            row.request["payment_method"],
-        )
-        return _known(answer)
+        asked = (command.amount, command.currency, command.payment_method)
+        return await self._gateway.charge(errand.key, str(errand.subject_id), *asked)
 
-    async def close(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | VoidNotOffered:
+    async def close(self, errand: Errand) -> Voided | Charged | Declined | VoidNotOffered:
         """Void the charge's key."""
-        answer = await self._gateway.void(key)
-        if isinstance(answer, VoidNotOffered):
-            return answer
-        return NoEffect() if isinstance(answer, Voided) else _known(answer)
+        return await self._gateway.void(errand.key)
 
-    async def find(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | NotFound:
+    async def find(self, errand: Errand) -> Charged | Declined | Voided | None:
         """Look the charge up by its key."""
-        answer = await self._gateway.find_charge(key)
-        if answer is None:
-            return NotFound()
-        return NoEffect() if isinstance(answer, Voided) else _known(answer)
+        return await self._gateway.find_charge(errand.key)
 
-    async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
+    async def recall(self, errand: Errand) -> tuple[FoundCharge, ...]:
         """Look the charge up among those of the order."""
-        for charge in await self._gateway.charges_of(str(row.order_id)):
-            if charge.key == key:
-                return Took(charge.reference)
-        return NotFound()
+        return await self._gateway.charges_of(str(errand.subject_id))
 
+    def success(self, errand: Errand, took: Took) -> PaymentSuccessfulEvent:
+        """The total was taken."""
+        amount, currency = errand.kept["amount"], errand.kept["currency"]
+        return errand.answer(
+            PaymentSuccessfulEvent, amount=amount, currency=currency, reference=took.reference
+        )
 
-class Refund:
-    """Gives a charge back; the `participants.provider_plan.Reversal` of `PaymentWork`."""
-
-    def __init__(self, gateway: PaymentGateway) -> None:
-        self._gateway = gateway
-
-    def told(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
-        """What was given back."""
-        return {"amount": row.details.get("amount", 0), "reference": took.reference}
-
-    async def act(self, key: str, row: LedgerRow) -> Took:
+    async def undo(self, errand: Errand, done: PaymentSuccessfulEvent) -> Refunded:
         """Refund all of it."""
-        refunded = await self._gateway.refund(key, row.details["reference"], row.details["amount"])
-        return Took(refunded.reference)
+        return await self._gateway.refund(errand.key, done.reference, done.amount)
 
-    async def find(self, key: str, row: LedgerRow) -> Took | NotFound:
+    async def find_undo(self, errand: Errand) -> Refunded | None:
         """Look the refund up by its key."""
-        refunded = await self._gateway.find_refund(key)
-        return NotFound() if refunded is None else Took(refunded.reference)
+        return await self._gateway.find_refund(errand.key)
 
-    async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
+    async def recall_undo(self, errand: Errand) -> tuple[FoundRefund, ...]:
         """Look the refund up among those of the order."""
-        for refund in await self._gateway.refunds_of(str(row.order_id)):
-            if refund.key == key:
-                return Took(refund.reference)
-        return NotFound()
+        return await self._gateway.refunds_of(str(errand.subject_id))
 
-
-def _known(answer: gateway.Charged | gateway.Declined) -> Took | Declined:
-    if isinstance(answer, gateway.Charged):
-        return Took(answer.reference)
-    return Declined(answer.code, answer.message)
+    def undone(self, errand: Errand, took: Took) -> PaymentRefundedEvent:
+        """What was given back."""
+        amount = errand.kept.get("amount", 0)
+        return errand.answer(PaymentRefundedEvent, amount=amount, reference=took.reference)

@@ -18,10 +18,10 @@ from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector, replay
 from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
-from participants import own_effects, provider_consumer, provider_work, replies
+from participants import own_effects, provider_decisions, provider_work, replies
 from participants.fence import Move
-from participants.inventory import handlers
 from participants.inventory.stock import Shelf, StockLevel
+from participants.kit.work import Work
 from participants.provider_plan import Patience, Planner
 from simulation.mutations import message_mutants, mutants, settings
 from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
@@ -210,14 +210,14 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "a command without a row is new work, however old its saga is",
         (
             Patch(own_effects, "check_not_expired", mutants.always(value=None)),
-            Patch(provider_consumer, "check_not_expired", mutants.always(value=None)),
+            Patch(provider_decisions, "check_not_expired", mutants.always(value=None)),
         ),
         adjust=settings.with_days_that_go_by,
     ),
     Mutation(
         "P11 consumed",
         "a reduced reservation is kept",
-        (Patch(handlers.InventoryHandler, "_reduce", mutants.not_consumed),),
+        (Patch(Work, "consume", mutants.not_consumed),),
     ),
     Mutation(
         "P11 stock code and CHECK",

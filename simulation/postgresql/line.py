@@ -11,23 +11,19 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from psycopg.rows import TupleRow
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
-from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
 from messaging.postgresql import SqlTransaction
 from messaging.round_trip import Connection, Statement
 from orchestrator.core.registry import Registry
 from orchestrator.saga_cache import SagaCache
 from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
-from participants.postgresql import (
-    SqlLedgerTransaction,
-    SqlPaymentTransaction,
-    SqlShippingTransaction,
-)
+from participants.postgresql import SqlLedgerTransaction
 from simulation.postgresql.database import microseconds, search_path
 from simulation.postgresql.stand_ins import schema_of
 from simulation.process import Host
@@ -84,31 +80,15 @@ class _Inventory(OverTheLine, SqlInventoryTransaction):
     pass
 
 
-class _Payment(OverTheLine, SqlPaymentTransaction):
-    pass
-
-
-class _Shipping(OverTheLine, SqlShippingTransaction):
-    pass
-
-
-KINDS: Final[dict[str, Callable[..., OverTheLine]]] = {
-    INVENTORY: _Inventory,
-    PAYMENT: _Payment,
-    SHIPPING: _Shipping,
-}
-
-
 def kind_of(service: str) -> Callable[..., OverTheLine]:
-    """The transactions of a participant: its own, or a stand-in's ledger alone."""
-    known = KINDS.get(service)
-    if known is not None:
-        return known
+    """The transactions of a participant: inventory's own, or a ledger alone."""
+    if service == INVENTORY:
+        return _Inventory
 
-    class _StandIn(OverTheLine, SqlLedgerTransaction):
-        schema = schema_of(service)
+    class _Ledger(OverTheLine, SqlLedgerTransaction):
+        schema = service if service in PARTICIPANTS else schema_of(service)
 
-    return _StandIn
+    return _Ledger
 
 
 class PostgresLine(Line):

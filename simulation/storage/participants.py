@@ -140,7 +140,7 @@ class MemoryLedgerTransaction(MemoryTransaction):
 
 
 class MemoryInventoryTransaction(MemoryLedgerTransaction):
-    """An `participants.inventory.storage.InventoryTransaction`."""
+    """An `participants.inventory.handlers.InventoryTransaction`."""
 
     holding = ReserveInventory.__name__
 

@@ -15,7 +15,6 @@ LEAVES: Final = {
     "orchestrator.http.admin.audit": "the routes of one thing, as all its siblings are",
     "orchestrator.http.console.health": "one page, as all its siblings are",
     "orchestrator.http.timing": "a middleware, as all its siblings are",
-    "participants.kit.service": "the kit as a process, beside what it is within one",
     "simulation.effects": "what the ledgers tell of effects, beside the facts that it makes",
     "orchestrator.queries.reads": "all that is read, put together; the package itself tells what it is",
 }

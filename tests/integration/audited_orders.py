@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ from sqlalchemy import Table, create_engine, insert
 from sqlalchemy.engine import Connection
 
 from messaging.identifiers import time_ordered_ids
-from oms.audit.reading import LEDGERS
+from oms.audit.reading import ledger_of
 from oms.sandbox.tables import CHARGES, REFUNDS, SHIPMENTS
 from orchestrator.tables import orders, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
@@ -54,7 +54,13 @@ class Books:
                 recorded_at=self.now,
             )
 
-    def saga(self, status: str, order_status: str) -> tuple[UUID, UUID]:
+    def saga(
+        self,
+        status: str,
+        order_status: str,
+        definition: str = "order_fulfillment",
+        steps: Sequence[Mapping[str, str]] = (),
+    ) -> tuple[UUID, UUID]:
         """A saga and its order, without any trace at the participants."""
         order_id, saga_id = self.new_id(), self.new_id()
         ended = status in ("completed", "compensated")
@@ -80,7 +86,7 @@ class Books:
                 sagas,
                 saga_id=saga_id,
                 order_id=order_id,
-                definition="order_fulfillment",
+                definition=definition,
                 definition_version=1,
                 status=status,
                 order_status=order_status,
@@ -91,7 +97,7 @@ class Books:
                 updated_at=self.now,
                 ended_at=self.now if ended else None,
                 ended_as=order_status if ended else None,
-                state={},
+                state={"steps": [*steps]} if steps else {},
             )
         return saga_id, order_id
 
@@ -126,13 +132,13 @@ class Books:
         verdict: Mapping[str, Any] | None = None,
     ) -> None:
         """One row of a ledger with the outcomes that belong to its state."""
-        command, body = _WORK[step]
+        command, body = _WORK.get(step, ("Work", {}))
         answered = state not in ("intent", "tombstone")
         undone = state == "undone"
         with self.engine.begin() as connection:
             _put(
                 connection,
-                LEDGERS[participant],
+                ledger_of(participant),
                 saga_id=saga_id,
                 step=step,
                 order_id=order_id,

@@ -19,8 +19,9 @@ from messaging.consumer import Failed
 from messaging.errors import PermanentFailure
 from messaging.postgresql import create_engine
 from messaging.transport import Delivery
-from participants.inventory.handlers import InventoryHandler
+from participants.inventory import handlers
 from participants.inventory.postgresql import SqlInventoryTransaction
+from participants.kit.handler import KitHandler
 from tests.support.participants import Case, Sent, delivered, new_id, unit_of_work
 
 
@@ -31,7 +32,7 @@ class Inventory:
         self.engine = engine
         self.sent = Sent()
         self._unit_of_work = unit_of_work(engine, SqlInventoryTransaction, self.sent)
-        self._handler = InventoryHandler(new_id)
+        self._handler = KitHandler(handlers.inventory, new_id)
 
     async def put(self, **levels: int) -> None:
         async with self.engine.begin() as connection:
@@ -366,7 +367,7 @@ async def test_a_crash_after_the_commit_loses_no_answer(inventory: Inventory) ->
     await inventory.put(A=5)
     case = Case()
     silent = unit_of_work(inventory.engine, SqlInventoryTransaction)
-    handler = InventoryHandler(new_id)
+    handler = KitHandler(handlers.inventory, new_id)
     await silent.run(lambda transaction: handler(transaction, [delivered(case.reserve(A=2))]))
     [(kind, body)] = await inventory.serve(case.reserve(A=2))
     assert (kind, body["lines"]) == ("InventoryReservedEvent", [{"sku": "A", "quantity": 2}])

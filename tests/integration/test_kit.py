@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from random import Random
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -20,9 +19,6 @@ from messaging.postgresql import create_engine
 from migrations.run import histories_of_kit, migrate_async, pending
 from oms.kit import Command, CompensationOutcome, OutcomeEvent, Participant, Rejection, Work
 from participants.http import LedgerReader
-from participants.kit.service import kit_service
-from participants.kit.storage import kit_storage
-from participants.service import Deployment, ParticipantService, Storage
 from tests.support.participant_stage import Stage
 from tests.support.participants import NOW, new_id
 
@@ -109,10 +105,7 @@ async def engine(notebook: Participant, database_url: str) -> AsyncIterator[Asyn
 
 @pytest.fixture
 async def stage(notebook: Participant, engine: AsyncEngine) -> AsyncIterator[Stage]:
-    def make(deployment: Deployment, storage: Storage) -> ParticipantService:
-        return kit_service(deployment, kit_storage(NAME, engine, Random(6)), notebook)
-
-    async with Stage(NAME, engine, make) as stage:
+    async with Stage(notebook, engine) as stage:
         yield stage
 
 

@@ -12,11 +12,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.routing import PAYMENT
 from messaging.postgresql import create_engine
 from participants.fence import State
 from participants.ledger import LedgerRow, StoredOutcome
-from participants.postgresql import SqlPaymentTransaction
+from participants.postgresql import SqlLedgerTransaction
 from tests.support.participants import NOW, new_id, unit_of_work
+
+
+class SqlPaymentTransaction(SqlLedgerTransaction):
+    schema = PAYMENT
 
 
 @pytest.fixture

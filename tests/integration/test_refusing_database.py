@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from messaging.postgresql import create_engine
-from participants.service import inventory_service
+from participants.inventory.handlers import inventory
 from tests.support.participant_stage import Stage, payment_stage, until
 from tests.support.participants import Case
 from tests.support.providers import Gateway
@@ -35,7 +35,7 @@ async def refusing(stage: Stage, loop: str) -> AsyncIterator[None]:
 
 
 async def test_commands_are_served_when_the_database_takes_answers_again(engine: AsyncEngine) -> None:
-    async with Stage("inventory", engine, inventory_service) as stage:
+    async with Stage(inventory, engine) as stage:
         await stage.replica()
         async with refusing(stage, "consumer of"):
             stage.send(*(Case().reserve(TEA=1) for _ in range(3)))

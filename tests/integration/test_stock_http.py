@@ -18,10 +18,11 @@ from contracts.problems import PROBLEM_JSON, ProblemError
 from messaging.postgresql import create_engine
 from messaging.unit_of_work import StorageUnavailable
 from participants.http import ledger_router
-from participants.inventory.handlers import InventoryHandler
+from participants.inventory import handlers
 from participants.inventory.http import inventory_router
 from participants.inventory.postgresql import SqlInventoryTransaction
 from participants.inventory.stockroom import Stockroom
+from participants.kit.handler import KitHandler
 from tests.support.participants import Case, delivered, new_id, unit_of_work
 
 TOKEN = {"Authorization": "Bearer secret"}
@@ -56,7 +57,7 @@ async def put(client: httpx.AsyncClient, sku: str, **change: Any) -> httpx.Respo
 
 
 async def reserve(engine: AsyncEngine, case: Case, **lines: int) -> None:
-    handler = InventoryHandler(new_id)
+    handler = KitHandler(handlers.inventory, new_id)
     unit = unit_of_work(engine, SqlInventoryTransaction)
     await unit.run(lambda transaction: handler(transaction, [delivered(case.reserve(**lines))]))
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ from contracts import events
 from contracts.commands import Command
 from contracts.envelope import INSTALLATION
 from contracts.orders import Order
-from contracts.routing import INVENTORY, PARTICIPANTS, PAYMENT
+from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from messaging.compose import command_message
 from messaging.errors import ForeignMessage, PermanentFailure
 from messaging.identifiers import time_ordered_ids
@@ -27,6 +28,7 @@ from messaging.unit_of_work import StorageUnavailable
 from migrations.installation import MEMBERS, identify
 from oms.audit import Sources, audit
 from oms.audit.sources import NEEDED, SANDBOX
+from oms.installed_participants import OUR_OWN
 from orchestrator.core.definition import StepPolicy
 from orchestrator.core.inputs import Actor
 from orchestrator.core.registry import Registry
@@ -37,7 +39,7 @@ from orchestrator.sagas.order_fulfillment import NAME, order_fulfillment
 from orchestrator.service import Deployment, Front, OrchestratorService
 from orchestrator.service import Pace as OrchestratorPace
 from participants import service as participant
-from participants.service import inventory_service, payment_service, postgresql_storage, shipping_service
+from participants.kit.service import kit_service, kit_storage
 from tests.integration.test_orchestrator import World, a_deployment, an_order
 from tests.support.participant_stage import PACE, payment_stage
 from tests.support.participants import NOW, Case, new_id
@@ -95,13 +97,14 @@ class Installation:
 
     async def start(self) -> None:
         made = participant.Deployment(self._transport(), self.new_id, random.Random(5), RETRIES, PACE)
-        storages = {name: postgresql_storage(name, self._engine, random.Random(6)) for name in PARTICIPANTS}
+        providers: dict[str, Any] = {PAYMENT: self.gateway, SHIPPING: self.carrier}
         self.services: list[OrchestratorService | participant.ParticipantService] = [
             OrchestratorService(self.deployment, self._progress),
-            inventory_service(made, storages["inventory"]),
-            payment_service(replace(made, transport=self._transport()), storages["payment"], self.gateway),
-            shipping_service(replace(made, transport=self._transport()), storages["shipping"], self.carrier),
         ]
+        for name, each in OUR_OWN.items():
+            storage = kit_storage(each, self._engine, random.Random(6))
+            own = replace(made, transport=self._transport())
+            self.services.append(kit_service(own, storage, each, providers.get(name)))
         for service in self.services:
             await service.start()
         await self.front.start()

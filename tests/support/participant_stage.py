@@ -21,15 +21,11 @@ from messaging.retries import RetryPolicy
 from messaging.topology import EXCHANGES, participant_topology
 from messaging.transport import Binding, Delivery, Message, Queue, Topology
 from participants.breaker import BreakerPolicy
-from participants.service import (
-    Deployment,
-    Pace,
-    ParticipantService,
-    Storage,
-    payment_service,
-    postgresql_storage,
-    shipping_service,
-)
+from participants.kit.participant import Participant
+from participants.kit.service import kit_service, kit_storage
+from participants.payment.handlers import payment
+from participants.service import Deployment, Pace, ParticipantService
+from participants.shipping.handlers import shipping
 from tests.support.participants import NOW, new_id
 from tests.support.providers import Carrier, Gateway
 
@@ -39,8 +35,6 @@ CALM = BreakerPolicy(minimum_calls=1_000_000)
 """A breaker that never opens."""
 
 PACE = Pace(longest_call_s=5.0, finish_within_s=5.0, relay_s=0.05, sweep_s=0.05)
-
-MakeService = Callable[[Deployment, Storage], ParticipantService]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +55,21 @@ async def until(condition: Callable[[], bool]) -> None:
 class Stage:
     """One participant, any number of replicas of it, and everything that it says."""
 
-    def __init__(self, name: str, engine: AsyncEngine, make: MakeService, pace: Pace = PACE) -> None:
-        self.name = name
+    def __init__(
+        self,
+        participant: Participant,
+        engine: AsyncEngine,
+        provider: Any = None,
+        breaker: BreakerPolicy = CALM,
+        pace: Pace = PACE,
+    ) -> None:
+        self.name = participant.name
         self.engine = engine
         self.broker = InProcessBroker()
         self.pace = pace
-        self._make = make
+        self._participant = participant
+        self._provider = provider
+        self._breaker = breaker
         self._transport = InProcessTransport(self.broker)
         self._services: list[ParticipantService] = []
         self._observer: InProcessSubscription | None = None
@@ -87,8 +90,8 @@ class Stage:
     async def replica(self) -> ParticipantService:
         """Start one more process of the participant."""
         deployment = Deployment(InProcessTransport(self.broker), new_id, random.Random(5), RETRIES, self.pace)
-        storage = postgresql_storage(self.name, self.engine, random.Random(6))
-        service = self._make(deployment, storage)
+        storage = kit_storage(self._participant, self.engine, random.Random(6))
+        service = kit_service(deployment, storage, self._participant, self._provider, self._breaker)
         await service.start()
         self._services.append(service)
         return service
@@ -166,11 +169,9 @@ def payment_stage(
     engine: AsyncEngine, gateway: Gateway, breaker: BreakerPolicy = CALM, pace: Pace = PACE
 ) -> Stage:
     """Payment with a gateway."""
-    return Stage(
-        "payment", engine, lambda made, storage: payment_service(made, storage, gateway, breaker), pace
-    )
+    return Stage(payment, engine, gateway, breaker, pace)
 
 
 def shipping_stage(engine: AsyncEngine, carrier: Carrier, breaker: BreakerPolicy = CALM) -> Stage:
     """Shipping with a carrier."""
-    return Stage("shipping", engine, lambda made, storage: shipping_service(made, storage, carrier, breaker))
+    return Stage(shipping, engine, carrier, breaker)

@@ -97,6 +97,11 @@ NOT_RUN: Final = {
         'psql "$WAREHOUSE_DATABASE_URL" -f audit.sql',
     ): "there, too",
     (
+        "docs/stripe.md",
+        "pip install ./examples/oms_stripe",
+    ): "needs a key of Stripe's; tests/unit/conformance/test_stripe.py does the same against the stand-in",
+    ("docs/stripe.md", "oms stock set SKU-1 10"): "the same order as the README's, which is run",
+    (
         "docs/sagas.md",
         "curl -i http://127.0.0.1:8000/sagas/enrolment -H 'Content-Type: application/json' \\",
     ): "a saga of the reader's own; tests/integration/test_http_sagas.py starts one in the same way",

@@ -13,6 +13,7 @@ from tests.support.wheels import Environment, build_wheel, new_environment
 
 THROUGH = Path(__file__).with_name("a_saga_through.py")
 ENROLMENT = PROJECT / "examples/enrolment"
+STRIPE = PROJECT / "examples/oms_stripe"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,12 @@ def enrolling(environment: Environment) -> Environment:
     return environment
 
 
+@pytest.fixture(scope="module")
+def paying(enrolling: Environment) -> Environment:
+    enrolling.install(STRIPE)
+    return enrolling
+
+
 def through(environment: Environment, url: str, within: Path, definition: str, **document: object) -> str:
     """With which label one saga of this input ends."""
     more = {"OMS_DATABASE_URL": url}
@@ -37,7 +44,10 @@ def through(environment: Environment, url: str, within: Path, definition: str, *
     return done.stdout.strip().splitlines()[-1]
 
 
-def test_the_examples_own_tests_pass_where_it_is_installed(enrolling: Environment, tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", [ENROLMENT, STRIPE], ids=lambda path: path.name)
+def test_the_examples_own_tests_pass_where_it_is_installed(
+    paying: Environment, tmp_path: Path, example: Path
+) -> None:
     command = (
         "python",
         "-m",
@@ -46,16 +56,17 @@ def test_the_examples_own_tests_pass_where_it_is_installed(enrolling: Environmen
         "-p",
         "no:cacheprovider",
         "-c",
-        str(ENROLMENT / "pyproject.toml"),
+        str(example / "pyproject.toml"),
     )
-    done = enrolling.run(*command, str(ENROLMENT / "tests"), within=tmp_path)
+    done = paying.run(*command, str(example / "tests"), within=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_example_is_typed_and_so_is_the_kit(enrolling: Environment, tmp_path: Path) -> None:
-    python = ("--python-executable", str(enrolling.folder / "bin/python"))
-    command = (str(Path(sys.executable).with_name("mypy")), "--strict", *python, "-p", "enrolment")
-    done = enrolling.run(*command, within=tmp_path)
+@pytest.mark.parametrize("package", ["enrolment", "oms_stripe"])
+def test_the_example_is_typed_and_so_is_the_kit(paying: Environment, tmp_path: Path, package: str) -> None:
+    python = ("--python-executable", str(paying.folder / "bin/python"))
+    command = (str(Path(sys.executable).with_name("mypy")), "--strict", *python, "-p", package)
+    done = paying.run(*command, within=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

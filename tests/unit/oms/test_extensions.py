@@ -49,7 +49,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 def _forget() -> None:
     extensions.everything_installed.cache_clear()
-    installed_participants.kit_participant.cache_clear()
+    installed_participants.participant_named.cache_clear()
 
 
 SAGA = """
@@ -149,7 +149,7 @@ def test_a_participant_that_cannot_be_used_names_its_distribution(
     with pytest.raises(
         Failure, match=r"^wine 1\.2 \(oms\.participants: .*OMS_EXTENSIONS_OFF=wine switches"
     ) as told:
-        installed_participants.kit_participant(name)
+        installed_participants.participant_named(name)
     assert reason in str(told.value)
 
 

@@ -177,6 +177,7 @@ def test_every_variable_that_a_page_names_is_read() -> None:
         for variable in variables_in(text)
     }
     read |= {f"OMS_{name.upper()}_DATABASE_URL" for name in EXAMPLES}
+    read |= {each for block in BLOCKS if block.language == "python" for each in variables_in(block.text)}
     unread = {f"{page.name}: {each}" for page in PAGES for each in variables_in(page.text) - read}
     assert sorted(each for each in unread if not is_secret_file(each.partition(": ")[2])) == []
 
@@ -273,7 +274,15 @@ def test_a_shell_example_is_sound(block: Block) -> None:
     assert parsed.stderr == ""
 
 
-@pytest.mark.parametrize("block", [each for each in BLOCKS if each.language == "python"], ids=named)
+def is_a_file(block: Block) -> bool:
+    """One of the files of a whole example: tests/unit/participants/test_participants_page.py runs them."""
+    return block.page == "docs/participants.md" and block.text.startswith("# ")
+
+
+ALONE: Final = [each for each in BLOCKS if each.language == "python" and not is_a_file(each)]
+
+
+@pytest.mark.parametrize("block", ALONE, ids=named)
 def test_a_python_example_runs_as_it_stands(block: Block) -> None:
     names: dict[str, Any] = {"__name__": "an_example"}
     source = "from __future__ import annotations\n" + block.text

@@ -6,21 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.commands import Command
 from contracts.envelope import Direction
 from messaging.errors import PermanentFailure
 from participants.commands import Received, payload_hash
 from participants.fence import TABLE, Move, State, allowed
 from participants.gate import move_for, opened
-from participants.inventory.handlers import COMMIT, RESERVE, WORKS
+from participants.inventory.handlers import inventory
 from participants.ledger import LedgerRow, StoredOutcome
 from tests.support.participants import NOW, Case, delivered, new_id
+
+RESERVE, COMMIT = (each.work for each in inventory.steps)
+WORKS = inventory.works
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
 OUTCOME = StoredOutcome("InventoryReservedEvent", new_id(), b"{}")
 
 
-def received(command: object) -> Received:
-    return WORKS.decode(delivered(command))  # type: ignore[arg-type]
+def received(command: Command) -> Received:
+    return WORKS.decode(delivered(command))
 
 
 def row_of(case: Case, state: State, **changes: object) -> LedgerRow:

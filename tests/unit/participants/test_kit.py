@@ -163,6 +163,31 @@ class UndoneWrongly:
     async def undo(self, work: Work, command: Dig, done: Planted) -> Planted: ...  # type: ignore[empty-body]
 
 
+class AtProvider:
+    keeps = ("plant",)
+
+    async def call(self, errand: Any, command: Plant) -> object: ...
+    async def find(self, errand: Any) -> object: ...
+    async def recall(self, errand: Any) -> object: ...
+    def success(self, errand: Any, took: Any) -> Planted: ...  # type: ignore[empty-body]
+
+
+class Unanswered(AtProvider):
+    def success(self, errand: Any, took: Any) -> object: ...  # type: ignore[override]
+
+
+class RejectedWrongly(AtProvider):
+    rejection = Planted
+
+
+class KeepsMore(AtProvider):
+    keeps = ("plant", "pot")  # type: ignore[assignment]
+
+
+def _provider_step(declared: type, command: Any = Plant, undo: Any = None) -> Callable[[], object]:
+    return lambda: Participant("garden").provider_step(command, undo=undo)(declared)
+
+
 def _step(declared: type, command: Any = Plant, undo: Any = None) -> Callable[[], object]:
     return lambda: Participant("garden").step(command, undo=undo)(declared)
 
@@ -182,6 +207,16 @@ def _step(declared: type, command: Any = Plant, undo: Any = None) -> Callable[[]
             "Foreign is not its command: it must say participant = 'garden'",
         ),
         (_step(Planting, str, undo=Dig), "is no Command"),
+        (_provider_step(NoMethods), "has no method call, find, recall, success"),
+        (_provider_step(AtProvider, undo=Dig), "has no method undo, find_undo, recall_undo, undone"),
+        (_provider_step(Unanswered), "success must say which events it returns"),
+        (_provider_step(RejectedWrongly), "rejection must be a Rejection"),
+        (_provider_step(KeepsMore), "keeps names fields that Plant does not have: {'pot'}"),
+        (_provider_step(AtProvider, Foreign), "keeps names fields that Foreign does not have"),
+        (
+            lambda: Participant("garden").step(Plant, undo=Dig, bench=NoMethods)(Planting),  # type: ignore[arg-type]
+            "its bench NoMethods needs opened and save",
+        ),
         (lambda: Participant("Garden"), "its name must be"),
         (lambda: Participant("pg_garden"), "its name must be"),
         (lambda: Participant("payment"), "its name is taken"),

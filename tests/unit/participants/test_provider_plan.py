@@ -12,8 +12,9 @@ from contracts.commands import Command
 from messaging.errors import PermanentFailure, TransientFailure
 from participants.commands import Received, Works
 from participants.fence import State
+from participants.kit.errands import StepAtProvider
 from participants.ledger import LedgerRow
-from participants.payment.handlers import CHARGE, PaymentWork
+from participants.payment.handlers import payment
 from participants.provider_plan import (
     Ask,
     Declined,
@@ -29,9 +30,10 @@ from participants.provider_terms import ProviderMisuse, ProviderTraits, Provider
 from tests.support.participants import NOW, Case, delivered, new_id
 from tests.support.providers import Gateway
 
-WORKS: Final = Works((CHARGE,))
+[STEP] = payment.steps
+WORKS: Final = Works((STEP.work,))
 TRAITS: Final = ProviderTraits(key_lifetime_s=3600, settling_time_s=120)
-PLANNER: Final = Planner(PaymentWork(Gateway(TRAITS)), new_id, longest_call_s=10)
+PLANNER: Final = Planner(StepAtProvider(STEP, Gateway(TRAITS)), new_id, longest_call_s=10)
 PROVEN: Final = NOW + timedelta(seconds=2 * 10 + 120)
 NO_ANSWER: Final = ProviderUnavailable("503")
 

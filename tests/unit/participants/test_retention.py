@@ -21,13 +21,15 @@ from messaging.unit_of_work import PatientUnitOfWork
 from participants.commands import Advance
 from participants.fence import State
 from participants.gate import check_not_expired
-from participants.inventory.handlers import WORKS
+from participants.inventory.handlers import inventory
 from participants.inventory.stock import Reduction
 from participants.ledger import LedgerRow
 from participants.retention import INVENTORY_WALKS, LEAST_AGE, Pruner, check_mark
 from simulation.storage.database import Database
 from simulation.storage.participants import LEDGER, MOVEMENTS, MemoryInventoryTransaction
 from tests.support.participants import Case, Sent, delivered, delivery_of
+
+WORKS = inventory.works
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -11,16 +11,18 @@ from contracts.commands import SettleStep, Verdict
 from contracts.envelope import Direction
 from participants.commands import Works
 from participants.fence import State
+from participants.kit.errands import StepAtProvider
 from participants.ledger import LedgerRow
-from participants.payment.handlers import CHARGE, PaymentWork
+from participants.payment.handlers import payment
 from participants.provider_plan import Declined, Planner
 from participants.provider_verdicts import Asked, Judge
 from participants.replies import stored
 from tests.support.participants import NOW, Case, delivered, new_id
 from tests.support.providers import Gateway
 
-WORKS: Final = Works((CHARGE,))
-PLANNER: Final = Planner(PaymentWork(Gateway()), new_id, longest_call_s=10)
+[STEP] = payment.steps
+WORKS: Final = Works((STEP.work,))
+PLANNER: Final = Planner(StepAtProvider(STEP, Gateway()), new_id, longest_call_s=10)
 
 
 def buried(case: Case) -> LedgerRow:

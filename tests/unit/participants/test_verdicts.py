@@ -7,7 +7,7 @@ import pytest
 from contracts.commands import Verdict
 from contracts.envelope import Direction
 from participants.fence import State
-from participants.inventory.handlers import RESERVE, WORKS
+from participants.inventory.handlers import inventory
 from participants.ledger import LedgerRow
 from participants.own_effects import OWN_RULINGS
 from participants.verdicts import (
@@ -21,6 +21,9 @@ from participants.verdicts import (
     ruling_on,
 )
 from tests.support.participants import NOW, Case, delivered, new_id
+
+RESERVE = inventory.steps[0].work
+WORKS = inventory.works
 
 STATES: list[State | None] = [None, *State]
 PROVIDERS_ALONE = {State.INTENT, State.UNDOING, State.REVERSING}

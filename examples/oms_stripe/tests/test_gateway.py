@@ -1,0 +1,213 @@
+"""The gateway against a stand-in that answers as Stripe's documentation says Stripe does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from oms_stripe.gateway import KEY, URL, InvalidStripeSettings, StripeGateway, gateway
+from oms_stripe.money import from_stripe, to_stripe
+from oms_stripe.stand_in import FAILS, SLOW, TAKES_AND_FAILS, Books, serving
+
+from oms.kit.providers import (
+    CallUnderWay,
+    Charged,
+    Declined,
+    FoundCharge,
+    FoundRefund,
+    ProviderLimits,
+    ProviderMisuse,
+    ProviderUnavailable,
+    Refunded,
+    Voided,
+)
+
+VISA = "pm_card_visa"
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+@pytest.fixture
+def url(books: Books) -> Iterator[str]:
+    with serving(books) as url:
+        yield url
+
+
+@pytest.fixture
+async def stripe(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StripeGateway]:
+    monkeypatch.setenv(KEY, "sk_test_123")
+    monkeypatch.setenv(URL, url)
+    made = gateway(ProviderLimits(timeout_s=10, concurrency=20))
+    yield made
+    await made.close()
+
+
+def a_key(direction: str = "forward") -> str:
+    return f"{uuid4()}:charge:{direction}"
+
+
+async def test_a_charge_is_made_once_and_found_by_its_key_and_its_order(
+    stripe: StripeGateway, books: Books
+) -> None:
+    key, order = a_key(), str(uuid4())
+    charged = await stripe.charge(key, order, 1299, "EUR", VISA)
+    assert isinstance(charged, Charged)
+    assert await stripe.charge(key, order, 1299, "EUR", VISA) == charged
+    assert await stripe.find_charge(key) == charged
+    assert await stripe.charges_of(order) == (FoundCharge(key, charged.reference, 1299, "EUR", 0),)
+    assert len(books.charges) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [
+        ("pm_card_chargeDeclined", "generic_decline"),
+        ("pm_card_chargeDeclinedInsufficientFunds", "insufficient_funds"),
+        ("pm_card_authenticationRequired", "authentication_required"),
+    ],
+)
+async def test_a_refused_card_is_a_decline_with_its_code_and_stays_one(
+    stripe: StripeGateway, method: str, code: str
+) -> None:
+    key, order = a_key(), str(uuid4())
+    declined = await stripe.charge(key, order, 1299, "EUR", method)
+    assert isinstance(declined, Declined)
+    assert declined.code == code
+    assert await stripe.charge(key, order, 1299, "EUR", method) == declined
+    assert await stripe.find_charge(key) == declined
+    assert await stripe.void(key) == declined
+    assert await stripe.charges_of(order) == ()
+
+
+async def test_another_request_under_a_key_is_refused_as_such(stripe: StripeGateway) -> None:
+    key, order = a_key(), str(uuid4())
+    await stripe.charge(key, order, 1299, "EUR", VISA)
+    with pytest.raises(ProviderMisuse):
+        await stripe.charge(key, order, 1300, "EUR", VISA)
+
+
+async def test_an_error_that_stripe_repeats_for_ever_is_settled_by_its_books(
+    stripe: StripeGateway, books: Books
+) -> None:
+    key, order = a_key(), str(uuid4())
+    charged = await stripe.charge(key, order, 1299, "EUR", TAKES_AND_FAILS)
+    assert isinstance(charged, Charged)
+    assert len(books.charges) == 1
+
+
+async def test_an_error_without_anything_in_the_books_is_no_answer(stripe: StripeGateway) -> None:
+    key, order = a_key(), str(uuid4())
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable):
+            await stripe.charge(key, order, 1299, "EUR", FAILS)
+    with pytest.raises(ProviderUnavailable):
+        await stripe.void(key)
+
+
+async def test_a_payment_whose_answer_was_not_awaited_is_found(
+    url: str, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "sk_test_123")
+    monkeypatch.setenv(URL, url)
+    hasty = gateway(ProviderLimits(timeout_s=0.5, concurrency=5))
+    key, order = a_key(), str(uuid4())
+    assert isinstance(await hasty.charge(key, order, 1299, "EUR", SLOW), Charged)
+    with pytest.raises(CallUnderWay):
+        await hasty.charge(key, order, 1299, "EUR", SLOW)
+    assert len(books.charges) == 1
+    await hasty.close()
+
+
+async def test_a_closed_key_never_charges(stripe: StripeGateway, books: Books) -> None:
+    key = a_key()
+    for _ in range(2):
+        assert await stripe.void(key) == Voided()
+    with pytest.raises(ProviderMisuse):
+        await stripe.charge(key, str(uuid4()), 1299, "EUR", VISA)
+    assert await stripe.find_charge(key) == Voided()
+    assert books.charges == {}
+    assert {intent["status"] for intent in books.intents.values()} == {"canceled"}
+
+
+async def test_a_key_that_has_charged_is_not_closed(stripe: StripeGateway) -> None:
+    key = a_key()
+    charged = await stripe.charge(key, str(uuid4()), 1299, "EUR", VISA)
+    assert await stripe.void(key) == charged
+
+
+async def test_refunds_in_parts_are_made_once_each_and_never_exceed_the_charge(
+    stripe: StripeGateway,
+) -> None:
+    key, order = a_key(), str(uuid4())
+    charged = await stripe.charge(key, order, 1000, "EUR", VISA)
+    assert isinstance(charged, Charged)
+    back = key.replace("forward", "compensating")
+    refunded = await stripe.refund(back, charged.reference, 400)
+    assert isinstance(refunded, Refunded)
+    assert await stripe.refund(back, charged.reference, 400) == refunded
+    assert await stripe.find_refund(back) == refunded
+    with pytest.raises(ProviderMisuse):
+        await stripe.refund(a_key("compensating"), charged.reference, 601)
+    await stripe.refund(a_key("compensating"), charged.reference, 600)
+    assert [found.refunded for found in await stripe.charges_of(order)] == [1000]
+    refunds = await stripe.refunds_of(order)
+    assert FoundRefund(back, refunded.reference, charged.reference, 400) in refunds
+    assert sum(refund.amount for refund in refunds) == 1000
+
+
+async def test_what_is_authorised_is_captured_in_part_or_let_go(stripe: StripeGateway) -> None:
+    order = str(uuid4())
+    held = await stripe.authorize(a_key(), order, 1000, "EUR", VISA)
+    assert isinstance(held, Charged)
+    assert await stripe.charges_of(order) == ()
+    assert await stripe.capture(a_key(), held.reference, 700, "EUR") == held
+    assert [found.amount for found in await stripe.charges_of(order)] == [700]
+    with pytest.raises(ProviderMisuse):
+        await stripe.cancel(a_key(), held.reference)
+    other = await stripe.authorize(a_key(), str(uuid4()), 1000, "EUR", VISA)
+    assert isinstance(other, Charged)
+    assert await stripe.cancel(a_key(), other.reference) == Voided()
+    with pytest.raises(ProviderMisuse):
+        await stripe.capture(a_key(), other.reference, 700, "EUR")
+
+
+async def test_lists_of_several_pages_are_looked_through(stripe: StripeGateway) -> None:
+    order = str(uuid4())
+    keys = [a_key() for _ in range(130)]
+    for key in keys:
+        await stripe.charge(key, order, 100, "EUR", VISA)
+    assert {found.key for found in await stripe.charges_of(order)} == {*keys}
+
+
+async def test_a_key_of_the_account_that_stripe_refuses_is_misuse(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "sk_live_123")
+    monkeypatch.setenv(URL, url)
+    stripe = gateway(ProviderLimits(10, 5))
+    with pytest.raises(ProviderMisuse) as refused:
+        await stripe.charge(a_key(), str(uuid4()), 1299, "EUR", VISA)
+    assert "sk_live" not in str(refused.value)
+    await stripe.close()
+
+
+@pytest.mark.parametrize("secret", ["", "pk_test_123", "sk_test_", "sk_test_1 2"])
+def test_a_key_that_is_none_is_refused_without_being_repeated(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, secret)
+    with pytest.raises(InvalidStripeSettings, match=f"{KEY} or {KEY}_FILE must be") as refused:
+        gateway(ProviderLimits(10, 5))
+    assert not secret or secret not in str(refused.value)
+
+
+def test_the_few_units_that_differ_are_converted() -> None:
+    assert to_stripe(1299, "EUR") == 1299
+    assert (to_stripe(1299, "ISK"), from_stripe(129900, "ISK")) == (129900, 1299)
+    assert (to_stripe(1300, "MGA"), from_stripe(13, "MGA")) == (13, 1300)
+    with pytest.raises(ProviderMisuse):
+        to_stripe(1299, "MGA")

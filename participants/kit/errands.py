@@ -1,0 +1,213 @@
+"""Steps at a provider: what their author wrote, as questions to it and as answers (P6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from pydantic_core import to_jsonable_python
+
+from contracts.commands import Command
+from contracts.envelope import Direction
+from contracts.events import OutcomeEvent
+from contracts.sensitive import SENSITIVE_NAMES, sensitive_names, without_sensitive
+from participants.kit.participant import DeclaredStep
+from participants.kit.work import answer
+from participants.ledger import LedgerRow
+from participants.provider_plan import Declined, NoEffect, NotFound, Took
+from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
+
+E = TypeVar("E", bound=OutcomeEvent)
+
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_IDENTITY: Final = {"saga_id", "order_id", "step", "direction"}
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One piece of work at a provider.
+
+    Attributes:
+        key: names it towards the provider, the same however often it is asked for.
+        direction: of the effect, or of its undoing.
+    """
+
+    key: str
+    direction: Direction
+    _row: LedgerRow
+
+    @property
+    def saga_id(self) -> UUID:
+        """The saga that asks."""
+        return self._row.saga_id
+
+    @property
+    def subject_id(self) -> UUID:
+        """What the saga is about, such as an order."""
+        return self._row.order_id
+
+    @property
+    def step(self) -> str:
+        """The piece of work within its saga."""
+        return self._row.step
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """The fields of the command that the ledger keeps, as JSON; empty where no command ever came."""
+        return self._row.details
+
+    def answer(self, event: type[E], **fields: Any) -> E:
+        """The event that answers the command, with its identities filled in."""
+        return answer(event, (self.saga_id, self.subject_id, self.step, self.direction), fields)
+
+
+class StepAtProvider:
+    """A `participants.provider_work.ProviderWork` made of an author's class and the provider's client."""
+
+    def __init__(self, step: DeclaredStep, provider: Any) -> None:
+        self._effects = step.effects(provider)
+        self.work = step.work
+        traits = getattr(self._effects, "traits", None) or getattr(provider, "traits", None)
+        self.traits: ProviderTraits = traits or ProviderTraits()
+        self.reversal = None if step.work.undone is None else _Reversal(step, self._effects)
+        own = sensitive_names([step.work.command])
+        self._hidden = SENSITIVE_NAMES | own
+        fields = {*step.work.command.model_fields} - _IDENTITY
+        self._kept: list[str] = sorted(getattr(self._effects, "keeps", fields - own))
+        self._without: Mapping[str, Any] = getattr(self._effects, "without", {})
+        self._asked = sorted(fields - {*self._kept} - {*self._without})
+
+    def details(self, command: Command) -> Mapping[str, Any]:
+        """See `ExternalWork.details`."""
+        return {name: _json(getattr(command, name)) for name in self._kept}
+
+    def request(self, command: Command) -> Mapping[str, Any]:
+        """See `ExternalWork.request`."""
+        asked = _Request((name, _json(getattr(command, name))) for name in self._asked)
+        asked.command = command
+        return asked
+
+    def success(self, row: LedgerRow, took: Took) -> OutcomeEvent:
+        """See `ExternalWork.success`."""
+        event: OutcomeEvent = self._effects.success(_forward("", row), took)
+        return event
+
+    def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
+        """See `ExternalWork.rejection`."""
+        assert self.work.rejection is not None
+        message = without_sensitive(declined.message, row.request, self._hidden)
+        return _forward("", row).answer(self.work.rejection, code=declined.code, message=message)
+
+    async def act(self, key: str, row: LedgerRow) -> Took | Declined:
+        """See `ProviderWork.act`."""
+        found = self._found(await self._effects.call(_forward(key, row), self._command(row)))
+        if isinstance(found, Took | Declined):
+            return found
+        raise ProviderMisuse(f"{self.work.name}: its client says of a call that {found}")
+
+    async def close(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | VoidNotOffered:
+        """See `ProviderWork.close`."""
+        close = getattr(self._effects, "close", None)
+        answered = VoidNotOffered() if close is None else await close(_forward(key, row))
+        if isinstance(answered, VoidNotOffered):
+            return answered
+        found = self._found(answered)
+        if isinstance(found, NotFound):
+            raise ProviderMisuse(f"{self.work.name}: its client says nothing of a key that it was to close")
+        return found
+
+    async def find(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | NotFound:
+        """See `ProviderWork.find`."""
+        return self._found(await self._effects.find(_forward(key, row)))
+
+    async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
+        """See `ProviderWork.recall`."""
+        return _recalled(key, await self._effects.recall(_forward(key, row)))
+
+    def _found(self, answered: object) -> Took | Declined | NoEffect | NotFound:
+        found = _finding(answered)
+        if isinstance(found, Declined) and self.work.rejection is None:
+            raise ProviderMisuse(f"{self.work.name}: it refuses, and the step has no rejection: {found.code}")
+        return found
+
+    def _command(self, row: LedgerRow) -> Command:
+        """The command as it was asked for; only while its effect is not known."""
+        assert row.request is not None
+        if isinstance(row.request, _Request):
+            return row.request.command
+        identity = {"saga_id": row.saga_id, "order_id": row.order_id, "step": row.step}
+        said = {**self._without, **row.details, **row.request, **identity, "direction": Direction.FORWARD}
+        return self.work.command.model_validate(said)
+
+
+class _Reversal:
+    """A `participants.provider_plan.Reversal`."""
+
+    def __init__(self, step: DeclaredStep, effects: Any) -> None:
+        self._work = step.work
+        self._effects = effects
+
+    def told(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
+        """See `Reversal.told`."""
+        event: OutcomeEvent = self._effects.undone(_back("", row), took)
+        return event.model_dump(exclude=_IDENTITY)
+
+    async def act(self, key: str, row: LedgerRow) -> Took:
+        """See `Reversal.act`."""
+        assert row.forward is not None
+        done = self._work.success.model_validate_json(row.forward.body)
+        found = _finding(await self._effects.undo(_back(key, row), done))
+        if isinstance(found, Took):
+            return found
+        raise ProviderMisuse(f"{self._work.name}: its client says of an undoing that {found}")
+
+    async def find(self, key: str, row: LedgerRow) -> Took | NotFound:
+        """See `Reversal.find`."""
+        return _recalled(key, await self._effects.find_undo(_back(key, row)))
+
+    async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
+        """See `Reversal.recall`."""
+        return _recalled(key, await self._effects.recall_undo(_back(key, row)))
+
+
+class _Request(dict[str, Any]):
+    """What is asked, and, until the row is read again, the command that asks it."""
+
+    command: Command
+
+
+def _json(value: object) -> Any:
+    return value if type(value) in _PLAIN else to_jsonable_python(value)
+
+
+def _forward(key: str, row: LedgerRow) -> Errand:
+    return Errand(key, Direction.FORWARD, row)
+
+
+def _back(key: str, row: LedgerRow) -> Errand:
+    return Errand(key, Direction.COMPENSATING, row)
+
+
+def _finding(answered: object) -> Took | Declined | NoEffect | NotFound:
+    """What a client's answer means. Raises ProviderMisuse where it means nothing."""
+    reference = getattr(answered, "reference", None)
+    if isinstance(reference, str):
+        return Took(reference)
+    match answered:
+        case None | NotFound():
+            return NotFound()
+        case Voided() | NoEffect():
+            return NoEffect()
+        case object(code=str(code), message=str(message)):
+            return Declined(code, message)
+    raise ProviderMisuse(f"its client answered {type(answered).__name__}, which is no answer")
+
+
+def _recalled(key: str, answered: object) -> Took | NotFound:
+    """Of all that took effect for a subject, what did so under the key; a refusal is no effect."""
+    if isinstance(answered, list | tuple):
+        answered = next((each for each in answered if each.key == key), None)
+    found = _finding(answered)
+    return found if isinstance(found, Took) else NotFound()
