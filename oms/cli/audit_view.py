@@ -50,7 +50,9 @@ def show(report: Report) -> None:
             f"orders below the low-water mark {report.mark} may have been pruned and are not looked at"
         )
     for definition, count in report.unaudited.items():
-        output.note(f"{count} ended sagas of {definition}: their steps agree or not, no more is checked here")
+        output.note(
+            f"of {count} ended sagas of {definition} the steps were compared with the ledgers, no more"
+        )
     for participant in report.unread:
         output.note(f"the ledger of {participant} was not read: its database was not given, or has no schema")
     if report.findings:

@@ -16,9 +16,12 @@ from contracts.envelope import Direction
 from contracts.events import StepRefused, StepSettled
 from messaging.compose import instruction_message
 from messaging.identifiers import first_id_at
+from messaging.postgresql import create_engine
+from migrations.run import histories_of_kit, migrate_async
 from oms.kit import Effect, PermanentFailure
 from oms.kit.providers import CallUnderWay, Declined, ProviderUnavailable
 from oms.kit.testing import FakeProvider, Stage, StagedSaga, Trouble, in_memory, on_postgresql
+from participants.breaker import BreakerPolicy, BreakerState
 from tests.support.loyalty import (
     NAME,
     POINTS,
@@ -38,6 +41,8 @@ from tests.support.loyalty import (
     TooFew,
     loyalty,
 )
+from tests.support.participant_stage import Stage as Process
+from tests.support.participant_stage import until
 from tests.support.participants import NOW, new_id
 
 pytestmark = pytest.mark.postgresql
@@ -184,6 +189,18 @@ async def test_of_a_bench_only_the_command_that_cannot_be_served_fails(scene: Sc
     assert await points(scene.stage) == {"ann": 6, "bob": 1}
 
 
+async def test_whatever_an_effect_raises_is_its_commands_alone(scene: Scene) -> None:
+    sagas = [scene.stage.saga() for _ in range(3)]
+    with pytest.raises(RuntimeError, match="out of ink"):
+        await scene.stage.serve_all(
+            sagas[0].command(Hold, member="ann", points=4),
+            sagas[1].command(Hold, member="crash", points=1),
+            sagas[2].command(Order, **GIFT),
+        )
+    assert await points(scene.stage) == {"ann": 6, "bob": 1}
+    assert len(scene.shop.effects) == 1
+
+
 async def test_what_was_done_before_a_wrong_answer_does_not_stand(scene: Scene) -> None:
     await scene.stage.execute(POINTS.update().values(points=20))
     with pytest.raises(PermanentFailure, match="it returned Told"):
@@ -263,6 +280,38 @@ async def test_behind_the_low_water_mark_unknown_work_fails_for_good(
     with pytest.raises(PermanentFailure, match="ended long ago"):
         await late.ask(command, **fields)
     assert scene.shop.calls == []
+
+
+async def test_while_the_breaker_is_open_nothing_is_taken_from_the_queue_and_no_attempt_is_used_up(
+    tmp_path: Path, database_url: str
+) -> None:
+    participant, shop = loyalty(tmp_path), FakeProvider()
+    for history in histories_of_kit(NAME, tmp_path):
+        await migrate_async(history, database_url)
+    engine = create_engine(database_url)
+    trips = BreakerPolicy(minimum_calls=3, window_s=60, cool_down_s=0.05, probe_patience_s=60)
+    shop.next(*[Trouble.SILENT] * 12)
+    try:
+        async with Process(participant, engine, shop, trips) as process:
+            service = await process.replica()
+            process.send(*(order() for _ in range(8)))
+            await until(lambda: service.breaker is not BreakerState.CLOSED)
+            process.send(tell())
+            assert sorted(await process.types(9)) == ["Ordered"] * 8 + ["Told"]
+            assert service.breaker is BreakerState.CLOSED
+            assert len(shop.effects) == 9
+    finally:
+        await engine.dispose()
+
+
+def order() -> Order:
+    identity = {"saga_id": new_id(), "order_id": new_id(), "step": "gift"}
+    return Order(**identity, direction=Direction.FORWARD, **GIFT)
+
+
+def tell() -> Tell:
+    identity = {"saga_id": new_id(), "order_id": new_id(), "step": "tell"}
+    return Tell(**identity, direction=Direction.FORWARD, text="hello")
 
 
 async def test_the_ledger_forgets_what_is_sensitive_once_the_answer_is_there(

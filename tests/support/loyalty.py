@@ -128,6 +128,8 @@ class Holding:
     async def do(self, counter: Counter, work: Work, command: Hold) -> PointsHeld | TooFew:
         if command.member == "unknown":
             raise PermanentFailure("unknown_member", "there is no such member")
+        if command.member == "crash":
+            raise RuntimeError("out of ink")
         if counter.points.get(command.member, 0) < command.points:
             return work.answer(TooFew, code="too_few")
         counter.points[command.member] -= command.points

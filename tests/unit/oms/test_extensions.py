@@ -75,6 +75,32 @@ idle = Participant("idle")
 """
 
 
+POST = """
+from oms.kit import Command, Errand, OutcomeEvent, Participant
+closed = []
+class Client:
+    def __init__(self, limits):
+        self.limits = limits
+    async def close(self):
+        closed.append(self.limits)
+class Send(Command):
+    participant = "post"
+class Sent(OutcomeEvent):
+    key = "post.sent"
+def broken(limits):
+    raise KeyError("OMS_POST_URL")
+post = Participant("post", provider=Client)
+@post.provider_step(Send)
+class Sending:
+    def __init__(self, client):
+        self.client = client
+    async def call(self, errand: Errand, command: Send): ...
+    async def find(self, errand: Errand): ...
+    async def recall(self, errand: Errand): ...
+    def success(self, errand: Errand, took) -> Sent: ...
+"""
+
+
 def test_several_versions_of_a_saga_stand_side_by_side(install: Install) -> None:
     install("wine", {SAGAS: {"two": "wine_saga:second", "three": "wine_saga:third"}}, wine_saga=SAGA)
     known = registry(Settings()).known
@@ -151,6 +177,36 @@ def test_a_participant_that_cannot_be_used_names_its_distribution(
     ) as told:
         installed_participants.participant_named(name)
     assert reason in str(told.value)
+
+
+def test_who_has_provider_steps_must_say_who_makes_the_client(install: Install) -> None:
+    source = POST.replace(", provider=Client", "")
+    install("mail", {KIT_PARTICIPANTS: {"post": "mail_post:post"}}, mail_post=source)
+    with pytest.raises(
+        Failure, match=r"^mail 1\.2 .* must say who makes the client: provider=\.\.\.; OMS_EXT"
+    ):
+        installed_participants.participant_named("post")
+
+
+async def test_the_client_of_a_provider_is_made_with_its_limits_and_closed_at_the_end(
+    install: Install,
+) -> None:
+    install("mail", {KIT_PARTICIPANTS: {"post": "mail_post:post"}}, mail_post=POST)
+    post = installed_participants.participant_named("post")
+    settings = load_settings(provider_timeout_s=3, provider_concurrency=7)
+    async with parts_of(settings, within_this_process()) as parts:
+        client = parts.provider_of(post)
+        assert (client.limits.timeout_s, client.limits.concurrency) == (3, 7)
+    assert sys.modules["mail_post"].closed == [client.limits]
+
+
+async def test_a_client_that_cannot_be_made_names_its_participant(install: Install) -> None:
+    source = POST.replace("provider=Client", "provider=broken")
+    install("mail", {KIT_PARTICIPANTS: {"post": "mail_post:post"}}, mail_post=source)
+    post = installed_participants.participant_named("post")
+    async with parts_of(load_settings(), within_this_process()) as parts:
+        with pytest.raises(Failure, match=r"participant post: the client .* made: KeyError: 'OMS_POST_URL'"):
+            parts.provider_of(post)
 
 
 def test_a_participant_cannot_take_the_name_of_one_of_ours(install: Install) -> None:
