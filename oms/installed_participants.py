@@ -44,6 +44,14 @@ def kit_participant(name: str) -> Participant:
     raise Failure(f"there is no participant {name!r}; there are {', '.join(participant_names(()))}")
 
 
+def takes_batches(name: str) -> bool:
+    """Whether a participant of this name takes commands by the batch (M5). Unknown are foreign ones."""
+    if name in PARTICIPANTS:
+        return True
+    known = [each.name for each in everything_installed() if each.group == KIT_PARTICIPANTS]
+    return name in known and kit_participant(name).takes_batches
+
+
 def _participant(extension: Extension) -> Participant:
     try:
         found = load(extension)

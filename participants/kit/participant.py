@@ -62,11 +62,14 @@ class Participant:
         name: of its queue and of its schema; small letters, digits and underscores.
         tables: its own tables, in the schema of its name, if it has any.
         migrations: the folder of Alembic revisions that make them; needed where there are tables.
+        takes_batches: whether its queue asks for commands in batches; to be switched on when all of its
+            replicas run a release of the kit that takes them apart (M5).
     """
 
     name: str
     tables: MetaData | None = None
     migrations: Path | None = None
+    takes_batches: bool = False
     _steps: dict[str, DeclaredStep] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from messaging.consumer import Consumer, Hops
 from messaging.installation import Identity
-from messaging.transport import Subscription
+from messaging.topology import batches_of_commands
+from messaging.transport import Subscription, Topology
 from messaging.unit_of_work import UnitOfWork
 from participants.kit.handler import KitHandler
 from participants.kit.participant import Participant
@@ -22,4 +23,6 @@ def kit_service(deployment: Deployment, storage: Storage, participant: Participa
         limit, tracing = deployment.pace.batch_limit, deployment.tracing
         return Consumer(subscription, unit_of_work, handler, hops, limit, tracing, identity)
 
-    return ParticipantService(participant.name, deployment, storage, worker)
+    asked = (batches_of_commands(participant.name),) if participant.takes_batches else ()
+    asking = Topology(bindings=asked)
+    return ParticipantService(participant.name, deployment, storage, worker, asking=asking)
