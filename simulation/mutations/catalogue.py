@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from messaging import compose, consumer, postgresql, relay, retries
+from messaging import batches, compose, consumer, postgresql, relay, retries
 from messaging.consumer import Consumer
 from messaging.installation import Identity
 from messaging.outbox import Outbox
+from messaging.parts import InHand
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator import intake, store
@@ -244,6 +245,18 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "its messages are taken for our own",
         (Patch(Identity, "foreign_sender", mutants.always(value=None)),),
         adjust=settings.with_strangers,
+    ),
+    Mutation(
+        "M5 all of its parts",
+        "the broker hears of a batch when one of its parts is done",
+        (Patch(InHand, "done", message_mutants.done_with_its_first_part),),
+        adjust=settings.with_orders_at_once,
+    ),
+    Mutation(
+        "M5 parts fail by themselves",
+        "a part that cannot be read takes its neighbours with it",
+        (Patch(batches, "unpacked", message_mutants.lost_with_its_neighbour),),
+        adjust=settings.with_orders_at_once,
     ),
     Mutation(
         "M2 relay",
