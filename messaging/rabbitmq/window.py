@@ -78,8 +78,7 @@ class Window:
         return self.size
 
     def _wanted(self) -> int:
-        free = self._prefetch - self.in_hand.parts
-        return max(1, min(self._prefetch, int(free / max(1.0, self._mean))))
+        return max(1, int(self._prefetch / max(1.0, self._mean)))
 
 
 CAUTIOUS: Final = float(MAX_PARTS)
