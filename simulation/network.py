@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -27,6 +25,7 @@ from messaging.transport import (
 )
 from simulation.facts import Acknowledged, Arrived, Delivered, Fact, HandedOut, Published, Refused, TakenOff
 from simulation.process import Host
+from simulation.rotten_parts import RottenParts
 from simulation.servers import BEGINNING
 from simulation.weather import Fault
 
@@ -35,9 +34,6 @@ FULL_FOR_S = 30.0
 
 LATENCY_S = 0.15
 """Longest usual time on the way, in seconds."""
-
-ROTTEN = 0.3
-"""Of the batches in worlds with garbage, how many have a part that nobody can read."""
 
 NOTICED_AFTER_S = 8.0
 """Longest time until the broker notices that a connection is gone."""
@@ -51,18 +47,9 @@ class Wire:
         self.rng = rng
         self.tell = tell
         self.connections: dict[Connection, None] = {}
-        self.rotten: random.Random | None = None
-        """Whether a part that nobody can read gets into a batch, where that happens at all."""
+        self.rotten: RottenParts | None = None
         self.full_until: dict[tuple[str, str], float] = {}
         """Until when nothing is taken, by exchange and routing key."""
-
-    def as_it_arrives(self, parcel: Parcel) -> Message:
-        """What the broker gets: now and then a batch with a part too many, in any place."""
-        if not parcel.is_batch or self.rotten is None or self.rotten.random() > ROTTEN:
-            return parcel.message
-        batch = json.loads(parcel.message.body)
-        batch["messages"].insert(self.rotten.randrange(batch["count"] + 1), {"type": "nothing"})
-        return replace(parcel.message, body=json.dumps({**batch, "count": batch["count"] + 1}).encode())
 
     def latency_s(self) -> float:
         """How long something is on its way, in seconds."""
@@ -198,7 +185,8 @@ class SimulatedPublisher:
             return Receipt.CONFIRMED
         for part in parcel.parts:
             self._wire.tell(Arrived(part))
-        receipt = self._wire.broker.publish(self._wire.as_it_arrives(parcel))
+        rotten = self._wire.rotten
+        receipt = self._wire.broker.publish(rotten.got_into(parcel) if rotten else message)
         if self._host.strikes(Fault.MESSAGE_DUPLICATED, saga_id):
             delay_s = self._host.weather.amount(Fault.MESSAGE_DUPLICATED, 0.0, 60.0)
             self._host.loop.in_the_world(delay_s, self._wire.broker.publish, message)

@@ -43,6 +43,7 @@ from simulation.plan import (
 )
 from simulation.process import Host, Process
 from simulation.providers import Provider
+from simulation.rotten_parts import RottenParts
 from simulation.servers import DatabaseServer, MemoryServer, Tell
 from simulation.services import Wiring
 from simulation.stand_in import Outside
@@ -109,7 +110,7 @@ class World:
         self.broker = InProcessBroker()
         self.wire = Wire(self.broker, self.chance.stream("network"), self.tell)
         if plan.garbage:
-            self.wire.rotten = self.chance.stream("rotten parts")
+            self.wire.rotten = RottenParts(self.chance.stream("rotten parts"))
         self.cast = plan.cast
         self.cast.edition.edited = False
         self.servers = storage.begin(self.cast, loop, self.tell)
