@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -66,6 +67,16 @@ def with_batches(batches: Batches) -> Contender:
         return [_ours(name, servers, url, workload, OMS_BENCH_BATCHES=batches) for name in names]
 
     return Contender(f"ours-batches-{batches}", "ours", _prepare_ours, programs, audited=True)
+
+
+def noting(folder: Path) -> Contender:
+    """The project, whose processes note in a folder what an order waits for."""
+
+    def programs(servers: Servers, url: str, workload: str) -> list[Program]:
+        names = ("intake", *PARTICIPANTS)
+        return [_ours(name, servers, url, workload, OMS_BENCH_TIMELINE=str(folder)) for name in names]
+
+    return Contender("ours-noting", "ours", _prepare_ours, programs, audited=True)
 
 
 def _ours_over_http(servers: Servers, url: str, workload: str) -> list[Program]:

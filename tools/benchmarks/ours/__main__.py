@@ -40,6 +40,7 @@ from participants.service import ParticipantService
 from participants.shipping.carrier import Carrier
 from tools.benchmarks.closed_loop import ClosedLoop, drive, stay
 from tools.benchmarks.ours.providers import InstantCarrier, InstantGateway
+from tools.benchmarks.ours.recorder import recorded
 from tools.benchmarks.workload import WORKLOADS
 
 PORT_VARIABLE = "OMS_BENCH_PORT"
@@ -101,7 +102,7 @@ async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> Non
     await agree(driver.transport, Batches(os.environ.get(BATCHES_VARIABLE, Batches.COMMANDS)), parts.settings)
     await driver.front.start()
     collect_seldom()
-    with profiled("intake"):
+    with profiled("intake"), recorded("orchestrator"):
         await drive(driver.loop)
     await driver.front.stop()
     await driver.service.stop()
@@ -111,7 +112,7 @@ async def serve(name: str, service: OrchestratorService | ParticipantService) ->
     """The orchestrator or a participant, left to itself."""
     await service.start()
     collect_seldom()
-    with profiled(name):
+    with profiled(name), recorded(name):
         await stay()
     await service.stop()
 
