@@ -198,7 +198,7 @@ class Transport(Protocol):
     async def subscribe(self, queue: str, prefetch: int) -> Subscription:
         """Start consuming ``queue`` with about ``prefetch`` unacknowledged deliveries at most.
 
-        Exactly so many where none is part of a batch; at most twice as many, and a batch, where some are.
+        Exactly so many where none is part of a batch; where some are, seldom more than twice as many.
         """
 
     async def depth(self, queue: str) -> QueueDepth:

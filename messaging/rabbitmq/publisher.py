@@ -174,17 +174,13 @@ class RabbitMqPublisher:
 
     def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         """See `Publisher.publish`."""
-        self._publish_each([(message, confirm) for message in messages])
-
-    def _publish_each(self, messages: Sequence[tuple[Message, Confirm]]) -> None:
-        """Send what there is room for, each message with the one who is told of it."""
         room = self.room
-        batch = messages[:room]
+        batch = [(message, confirm) for message in messages[:room]]
         if self._channel is None:
             self._waiting += batch
         elif batch:
             self._send(self._channel, batch)
-        for message, confirm in messages[room:]:
+        for message in messages[room:]:
             self._loop.call_soon(confirm, message.message_id, Receipt.UNKNOWN)
 
     async def close(self) -> None:
@@ -198,9 +194,12 @@ class RabbitMqPublisher:
             await close_quietly(channel)
 
     def _send(self, channel: Channel, batch: Sequence[tuple[Message, Confirm]]) -> None:
-        written: list[bytes] = []
         confirms = {message.message_id: confirm for message, confirm in batch}
-        for parcel in parcels([message for message, _ in batch], self._takes):
+        self._write(channel, parcels([message for message, _ in batch], self._takes), confirms)
+
+    def _write(self, channel: Channel, together: Sequence[Parcel], confirms: Mapping[UUID, Confirm]) -> None:
+        written: list[bytes] = []
+        for parcel in together:
             message = parcel.message
             confirm = (
                 self._told_of_each(parcel, confirms) if parcel.is_batch else confirms[message.message_id]
@@ -219,18 +218,17 @@ class RabbitMqPublisher:
 
     def _told_of_each(self, parcel: Parcel, confirms: Mapping[UUID, Confirm]) -> Confirm:
         """Hands the broker's word on a batch to its parts; what came back goes again, one by one."""
-        own = [(part, confirms[part.message_id]) for part in parcel.parts]
         self._offered.add(str(parcel.message.message_id))
 
         def told(message_id: UUID, receipt: Receipt) -> None:
             self._offered.discard(str(message_id))
-            if receipt is not Receipt.RETURNED:
-                for part, confirm in own:
-                    confirm(part.message_id, receipt)
+            if receipt is Receipt.RETURNED and self._channel is not None:
+                address = Address(parcel.message.exchange, parcel.message.routing_key)
+                self._declined[address] = self._loop.time() + ASKED_AGAIN_S
+                self._write(self._channel, [Parcel(part, (part,)) for part in parcel.parts], confirms)
                 return
-            address = Address(parcel.message.exchange, parcel.message.routing_key)
-            self._declined[address] = self._loop.time() + ASKED_AGAIN_S
-            self._publish_each(own)
+            for part in parcel.parts:
+                confirms[part.message_id](part.message_id, receipt)
 
         return told
 

@@ -14,6 +14,7 @@ from messaging.parts import InHand
 _SINGLE: Final = 1.2
 """Up to this mean, messages count as single ones."""
 
+_GROWS: Final = 4
 _FOLLOWS: Final = 0.1
 """How much of the mean size the newest message makes up."""
 
@@ -30,6 +31,7 @@ class Window:
         self.in_hand: InHand[int] = InHand()
         self._prefetch = prefetch
         self._mean = mean
+        self._is_guess = True
         self._own: dict[int, int] = {}
         """Messages that the present consumer holds, with their parts."""
         self._held = 0
@@ -41,7 +43,8 @@ class Window:
         self.in_hand.arrived(tag, parts)
         self._own[tag] = parts
         self._held += parts
-        self._mean += (parts - self._mean) * _FOLLOWS
+        self._mean = parts if self._is_guess else self._mean + (parts - self._mean) * _FOLLOWS
+        self._is_guess = False
 
     def done(self, tag: int, place: int) -> bool:
         """One part is done; whether the whole is to be acknowledged."""
@@ -72,13 +75,15 @@ class Window:
         return self._wanted() >= 2 * self.size or 4 * self.in_hand.parts <= self._held
 
     def renew(self) -> int:
-        """The size for a new consumer, which holds nothing yet."""
+        """The size for a new consumer, which holds nothing yet. It grows step by step: what comes next may be
+        larger than what came."""
         self._own, self._held = {}, 0
-        self.size = self._wanted()
+        self.size = self._wanted() if self._is_guess else min(self._wanted(), _GROWS * self.size)
         return self.size
 
     def _wanted(self) -> int:
-        return max(1, int(self._prefetch / max(1.0, self._mean)))
+        free = self._prefetch - self.in_hand.parts
+        return max(1, int(free / max(1.0, self._mean)))
 
 
 CAUTIOUS: Final = float(MAX_PARTS)

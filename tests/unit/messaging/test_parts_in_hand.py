@@ -52,6 +52,19 @@ def test_it_grows_as_soon_as_messages_turn_out_to_be_single(prefetch: int) -> No
     assert 2 * window.size >= prefetch
 
 
+@pytest.mark.parametrize("prefetch", [1, 5, 100, 500])
+def test_single_messages_that_nobody_is_done_with_are_handed_out_up_to_the_prefetch(prefetch: int) -> None:
+    window = Window(prefetch, CAUTIOUS)
+    tag = room = 0
+    while window.is_outgrown or tag < window.size + room:
+        if window.is_outgrown:
+            room = tag
+            window.renew()
+        window.arrived(tag, 1)
+        tag += 1
+    assert prefetch / 2 <= tag <= prefetch
+
+
 def test_full_batches_where_single_messages_were_expected_stop_it_until_there_is_room() -> None:
     window = Window(128)
     tag = 0
