@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -254,6 +254,11 @@ class Topology:
     """Made where their queue is made, never for one that exists: who consumes it may be older than they."""
     installation: UUID | None = None
     """Whose it is: nothing of it is declared where another installation has been before (M4)."""
+
+    @property
+    def unasked(self) -> Topology:
+        """The same for somebody who consumes none of its queues, and so asks for nothing on their behalf."""
+        return replace(self, first_bindings=())
 
     def __add__(self, other: Topology) -> Topology:
         return Topology(

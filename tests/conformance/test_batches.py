@@ -142,6 +142,15 @@ async def test_a_queue_that_stood_before_it_could_ask_gets_single_messages(conne
     assert await wholes(transport) == 5
 
 
+async def test_who_consumes_none_of_its_queues_asks_for_nothing(connect: Connect) -> None:
+    transport = connect()
+    await transport.declare(ASKING.unasked)
+
+    await send(transport.publisher(), *commands(5))
+
+    assert await wholes(transport) == 5
+
+
 async def test_a_queue_may_begin_to_ask(connect: Connect) -> None:
     transport = connect()
     await transport.declare(FOREIGN + Topology(bindings=(batches_of_commands("registrar"),)))
