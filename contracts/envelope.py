@@ -27,6 +27,9 @@ TRACEPARENT: Final = "traceparent"
 
 CONTENT_TYPE: Final = "application/json"
 
+BATCH_CONTENT_TYPE: Final = "application/vnd.oms.batch+json"
+"""Of a message that holds several, each with its own properties, headers and body (M5)."""
+
 
 class Direction(StrEnum):
     """Which way a saga is going, and so which of a step's two messages is meant."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 COMMANDS_EXCHANGE: Final = "oms.commands"
@@ -25,6 +26,18 @@ ORCHESTRATOR: Final = "orchestrator"
 PARTICIPANTS: Final = (INVENTORY, PAYMENT, SHIPPING)
 
 
+_BATCHES: Final = ".batches"
+
+
+class Batches(StrEnum):
+    """Which messages may travel several in one (M5)."""
+
+    NONE = "none"
+    COMMANDS = "commands"
+    ALL = "all"
+    """Outcomes as well: whoever else listens to them does not hear of those that travel so."""
+
+
 def installation_exchange(installation: object) -> str:
     """What the alternate exchange of `INSTALLATION_EXCHANGE` is called where that installation owns it.
 
@@ -36,6 +49,20 @@ def installation_exchange(installation: object) -> str:
 def command_queue(participant: str) -> str:
     """The queue from which a participant takes its commands."""
     return f"{participant}.commands"
+
+
+def batch_key(name: str) -> str:
+    """The routing key of batches for a participant's commands, or for the orchestrator's outcomes (M5).
+
+    A queue asks for batches by being bound with it: for commands to the exchange of commands, for outcomes to
+    the `failure_exchange` of each participant that is to send them, to which nobody else binds anything.
+    """
+    return name + _BATCHES
+
+
+def is_batch_key(key: str) -> bool:
+    """Whether it is a `batch_key`."""
+    return key.endswith(_BATCHES)
 
 
 def retry_queue(queue: str, delay_s: float) -> str:

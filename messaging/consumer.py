@@ -29,6 +29,7 @@ from structlog.contextvars import bound_contextvars
 
 from contracts.routing import dead_letter_queue
 from messaging.background import finished
+from messaging.errors import Poison
 from messaging.identifiers import NewId
 from messaging.installation import Identity
 from messaging.log_context import ids_of
@@ -53,16 +54,17 @@ class Failed:
 
 
 def sorted_out(identity: Identity, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Failed]]:
-    """What may be served, and what is refused because it is another installation's (M4)."""
+    """What may be served, and what is refused: another installation's (M4), or of no sound batch (M5)."""
     ours: list[Delivery] = []
-    foreign: list[Failed] = []
+    refused: list[Failed] = []
     for delivery in deliveries:
-        refusal = identity.refusal(delivery)
-        if refusal is None:
-            ours.append(delivery)
+        if delivery.flaw is not None:
+            refused.append(Failed(delivery, Poison("bad_batch", delivery.flaw)))
+        elif (refusal := identity.refusal(delivery)) is not None:
+            refused.append(Failed(delivery, refusal))
         else:
-            foreign.append(Failed(delivery, refusal))
-    return ours, foreign
+            ours.append(delivery)
+    return ours, refused
 
 
 class Handler(Protocol[T_contra]):

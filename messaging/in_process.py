@@ -15,7 +15,9 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from contracts.routing import DEFAULT_EXCHANGE
+from messaging.batches import Address, Parcel, delivered, ids_of, parcels
 from messaging.batching import Arrivals
+from messaging.parts import InHand
 from messaging.transport import (
     Binding,
     Confirm,
@@ -65,6 +67,11 @@ class Stored:
     died_of: str | None = None
     failures: int = 0
     """How often it was delivered and came back without an acknowledgement."""
+
+    def delivered(self, queue: str, tag: tuple[object, int]) -> list[Delivery]:
+        """What a consumer gets of it: its parts, where it is a batch."""
+        redelivered = self.failures > 0
+        return delivered(self.message, queue, self.exchange, self.routing_key, redelivered, tag, self.died_of)
 
 
 class QueueConsumer(Protocol):
@@ -172,6 +179,7 @@ class InProcessBroker:
     def declare(self, topology: Topology) -> list[str]:
         """See `Transport.declare`."""
         created = self._claim(topology.installation)
+        asking = [each for each in topology.first_bindings if each.queue not in self._queues]
         for exchange in topology.exchanges:
             if _is_new("exchange", exchange, self._exchanges.get(exchange.name)):
                 self._exchanges[exchange.name] = exchange
@@ -182,7 +190,7 @@ class InProcessBroker:
             if _is_new("queue", queue, existing.properties if existing is not None else None):
                 self._queues[queue.name] = _Queue(queue, self.consumers(queue.name), self)
                 created.append(f"queue {queue.name}")
-        for binding in topology.bindings:
+        for binding in (*topology.bindings, *asking):
             if binding not in self._bindings[binding.exchange]:
                 self._bindings[binding.exchange].append(binding)
         return created
@@ -202,6 +210,11 @@ class InProcessBroker:
         if routed is None:
             return Receipt.UNKNOWN
         return Receipt.CONFIRMED if routed or not message.mandatory else Receipt.RETURNED
+
+    def takes(self, address: Address) -> bool:
+        """Whether a queue asks for batches there."""
+        exchange = self._exchanges.get(address.exchange)
+        return exchange is not None and bool(self._targets(exchange, address.routing_key))
 
     def route(
         self, message: Message, exchange: str, routing_key: str, died_of: str | None = None
@@ -283,7 +296,12 @@ class InProcessPublisher:
 
     def publish(self, messages: Sequence[Message], confirm: Confirm) -> None:
         """See `Publisher.publish`."""
-        receipts = [(message.message_id, self._publish(message)) for message in messages]
+        receipts = [
+            (message_id, receipt)
+            for parcel in parcels(messages, self._broker.takes)
+            for receipt in (self._publish(parcel),)
+            for message_id in ids_of(parcel)
+        ]
         self._open.append((confirm, receipts))
         asyncio.get_running_loop().call_soon(self._settle_oldest)
 
@@ -295,8 +313,8 @@ class InProcessPublisher:
             for message_id, _ in receipts:
                 confirm(message_id, Receipt.UNKNOWN)
 
-    def _publish(self, message: Message) -> Receipt:
-        return Receipt.UNKNOWN if self.closed else self._broker.publish(message)
+    def _publish(self, parcel: Parcel) -> Receipt:
+        return Receipt.UNKNOWN if self.closed else self._broker.publish(parcel.message)
 
     def _settle_oldest(self) -> None:
         if self._open:
@@ -317,6 +335,7 @@ class InProcessSubscription:
         self._prefetch = prefetch
         self._arrivals: Arrivals[Delivery] = Arrivals()
         self._unacknowledged: dict[int, Stored] = {}
+        self._in_hand: InHand[int] = InHand()
         self._last_tag = 0
         broker.consumers(queue).append(self)
         self._ask_for_more()
@@ -324,29 +343,15 @@ class InProcessSubscription:
     @property
     def has_room(self) -> bool:
         """Whether it takes one more delivery."""
-        return self.flowing and len(self._unacknowledged) < self._prefetch
+        return self.flowing and self._in_hand.parts < self._prefetch
 
     def deliver(self, stored: Stored) -> None:
         """Take one message from the queue."""
         self._last_tag += 1
         self._unacknowledged[self._last_tag] = stored
-        message = stored.message
-        correlation_id = message.correlation_id
-        self._arrivals.add(
-            Delivery(
-                queue=self._queue,
-                body=message.body,
-                message_id=str(message.message_id),
-                type=message.type,
-                correlation_id=None if correlation_id is None else str(correlation_id),
-                headers=dict(message.headers),
-                exchange=stored.exchange,
-                routing_key=stored.routing_key,
-                redelivered=stored.failures > 0,
-                tag=(self, self._last_tag),
-                died_of=stored.died_of,
-            )
-        )
+        deliveries = stored.delivered(self._queue, (self, self._last_tag))
+        self._in_hand.arrived(self._last_tag, len(deliveries))
+        self._arrivals.extend(deliveries)
 
     async def receive(self, limit: int) -> list[Delivery]:
         """See `Subscription.receive`."""
@@ -355,8 +360,8 @@ class InProcessSubscription:
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """See `Subscription.acknowledge`."""
         for delivery in deliveries:
-            owner, tag = delivery.tag
-            if owner is self:
+            owner, tag, place = delivery.tag
+            if owner is self and self._in_hand.done(tag, place):
                 self._unacknowledged.pop(tag, None)
         self._ask_for_more()
 
@@ -384,6 +389,7 @@ class InProcessSubscription:
     def forget(self) -> None:
         """Nothing that was delivered counts any more."""
         self._unacknowledged.clear()
+        self._in_hand = InHand()
         self._arrivals.clear()
 
     def _ask_for_more(self) -> None:

@@ -8,7 +8,10 @@ from typing import Final
 from contracts.routing import (
     COMMANDS_EXCHANGE,
     EVENTS_EXCHANGE,
+    ORCHESTRATOR,
     OUTCOMES_QUEUE,
+    PARTICIPANTS,
+    batch_key,
     command_queue,
     dead_letter_queue,
     failure_exchange,
@@ -47,10 +50,30 @@ def consumed_queue(name: str, retry_delays_s: Sequence[float]) -> Topology:
 
 
 def participant_topology(participant: str, retry_delays_s: Sequence[float]) -> Topology:
-    """What one participant consumes: its commands, with retries and dead letters."""
+    """What one participant consumes: its commands, with retries and dead letters.
+
+    A built-in participant's queue asks for batches from its beginning (M5).
+    """
     queue = command_queue(participant)
-    commands = Topology(EXCHANGES, bindings=(Binding(queue, COMMANDS_EXCHANGE, participant),))
+    commands = Topology(
+        EXCHANGES,
+        bindings=(Binding(queue, COMMANDS_EXCHANGE, participant),),
+        first_bindings=(batches_of_commands(participant),) if participant in PARTICIPANTS else (),
+    )
     return consumed_queue(queue, retry_delays_s) + commands
+
+
+def batches_of_commands(participant: str) -> Binding:
+    """How a participant's queue asks for commands in batches (M5)."""
+    return Binding(command_queue(participant), COMMANDS_EXCHANGE, batch_key(participant))
+
+
+def batches_of_outcomes(participant: str) -> Binding:
+    """How the orchestrator's queue asks for one participant's outcomes in batches (M5).
+
+    Whoever else has bound a queue for these outcomes does not hear of those that travel so.
+    """
+    return Binding(OUTCOMES_QUEUE, failure_exchange(command_queue(participant)), batch_key(ORCHESTRATOR))
 
 
 def orchestrator_topology(outcome_keys: Iterable[str], retry_delays_s: Sequence[float]) -> Topology:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID
+
+from contracts.envelope import CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Message:
     mandatory: bool
     """Unroutable, it comes back as `Receipt.RETURNED`; were it not mandatory, the broker would drop it."""
     headers: Mapping[str, Any] = field(default_factory=dict)
+    content_type: str = CONTENT_TYPE
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +55,8 @@ class Delivery:
     """The tracing's own handle (`messaging.tracing`)."""
     died_of: str | None = None
     """Why the broker itself moved it here from another queue, in its own word: ``expired`` for instance."""
+    flaw: str | None = None
+    """What is wrong with a batch that cannot be taken apart, or with a part that cannot be read (M5)."""
 
 
 class Receipt(StrEnum):
@@ -76,7 +81,8 @@ It is called from the event loop and never from within `Publisher.publish`; it m
 class Publisher(Protocol):
     """A way out with a channel of its own.
 
-    A message id must not be published again here while its receipt is outstanding.
+    Several messages for one queue that asks for it travel together (`messaging.batches`); each has a receipt
+    of its own even so. A message id must not be published again here while its receipt is outstanding.
     """
 
     @property
@@ -95,7 +101,11 @@ class Publisher(Protocol):
 
 
 class Subscription(Protocol):
-    """A consumer on one queue that outlives reconnects."""
+    """A consumer on one queue that outlives reconnects.
+
+    A batch is taken apart as it arrives: each part is a delivery. The broker is told of the whole when all of
+    its parts are acknowledged (M5).
+    """
 
     async def receive(self, limit: int) -> list[Delivery]:
         """Everything that has arrived, at most ``limit``; waits until there is something.
@@ -186,7 +196,10 @@ class Transport(Protocol):
         """A new publisher with a channel of its own."""
 
     async def subscribe(self, queue: str, prefetch: int) -> Subscription:
-        """Start consuming ``queue`` with at most ``prefetch`` unacknowledged deliveries."""
+        """Start consuming ``queue`` with about ``prefetch`` unacknowledged deliveries at most.
+
+        Exactly so many where none is part of a batch; where some are, seldom more than twice as many.
+        """
 
     async def depth(self, queue: str) -> QueueDepth:
         """Raises BrokerUnavailable when it cannot be known, NoSuchQueue where there is none."""
@@ -237,13 +250,25 @@ class Topology:
     exchanges: tuple[Exchange, ...] = ()
     queues: tuple[Queue, ...] = ()
     bindings: tuple[Binding, ...] = ()
+    first_bindings: tuple[Binding, ...] = ()
+    """Made where their queue is made, never for one that exists: who consumes it may be older than they."""
     installation: UUID | None = None
     """Whose it is: nothing of it is declared where another installation has been before (M4)."""
+
+    @property
+    def unasked(self) -> Topology:
+        """The same for somebody who consumes none of its queues, and so asks for nothing on their behalf."""
+        return replace(self, first_bindings=())
 
     def __add__(self, other: Topology) -> Topology:
         return Topology(
             tuple(dict.fromkeys(self.exchanges + other.exchanges)),
             tuple(dict.fromkeys(self.queues + other.queues)),
             tuple(dict.fromkeys(self.bindings + other.bindings)),
+            tuple(dict.fromkeys(self.first_bindings + other.first_bindings)),
             self.installation or other.installation,
         )
+
+
+NOTHING: Final = Topology()
+"""Nothing has to exist."""

@@ -132,10 +132,10 @@ class PatientUnitOfWork(Generic[T]):
                 result = await work(transaction)
                 with self._outbox.tracing.sending(transaction.outgoing):
                     await transaction.commit(confirmed)
+                self._outbox.publish(transaction.outgoing)  # before the connection finds back to its pool
         except BaseException:
             self._outbox.give_back(confirmed)
             raise
-        self._outbox.publish(transaction.outgoing)
         return result
 
 

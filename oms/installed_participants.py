@@ -52,6 +52,14 @@ def participant_named(name: str) -> Participant:
     raise Failure(f"there is no participant {name!r}; there are {', '.join(participant_names(()))}")
 
 
+def takes_batches(name: str) -> bool:
+    """Whether a participant of this name takes commands by the batch (M5). Unknown are foreign ones."""
+    if name in OUR_OWN:
+        return True
+    known = [each.name for each in everything_installed() if each.group == KIT_PARTICIPANTS]
+    return name in known and participant_named(name).takes_batches
+
+
 def _participant(extension: Extension) -> Participant:
     try:
         found = load(extension)

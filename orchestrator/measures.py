@@ -87,7 +87,10 @@ DEAD_LETTERS: Final = Measure(
     ("queue", "status"),
 )
 QUEUE_READY: Final = Measure(
-    "oms_queue_messages", Kind.GAUGE, "Messages ready for delivery at the broker.", ("queue",)
+    "oms_queue_messages",
+    Kind.GAUGE,
+    "Messages ready for delivery at the broker; a batch counts as one.",
+    ("queue",),
 )
 QUEUE_CONSUMERS: Final = Measure("oms_queue_consumers", Kind.GAUGE, "Consumers of a queue.", ("queue",))
 JOBS_RUNNING: Final = Measure("oms_jobs_running", Kind.GAUGE, "Jobs on dead letters that have not ended.")

@@ -183,7 +183,7 @@ class OrchestratorService:
         """
         deployment, identity = self._deployment, self.outbox.identity
         await identity.learn(self._unit_of_work)
-        wanted = topology(deployment.registry, deployment.retry_policy)
+        wanted = topology(deployment.registry, deployment.retry_policy).unasked
         await deployment.transport.declare(installation_of(identity) + wanted)
         await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops, identity)
         collector = Collector(self.engine, deployment.new_id, identity)

@@ -19,7 +19,7 @@ from messaging.relay import Relay
 from messaging.retries import RetryPolicy
 from messaging.topology import installation_of, participant_topology
 from messaging.tracing import UNTRACED, Tracing
-from messaging.transport import Subscription, Transport, let_nothing_in
+from messaging.transport import NOTHING, Subscription, Topology, Transport, let_nothing_in
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import BreakerState
 from participants.measures import read_calls, read_pruned
@@ -100,8 +100,14 @@ class ParticipantService:
         storage: Storage,
         worker: MakeWorker,
         walks: Mapping[str, Walk] = WALKS,
+        asking: Topology = NOTHING,
     ) -> None:
+        """
+        Args:
+            asking: what is declared beside the participant's queues.
+        """
         self.name = name
+        self._asking = asking
         self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
         self._deployment = deployment
         self._make_worker = worker
@@ -125,7 +131,7 @@ class ParticipantService:
         identity = self.outbox.identity
         await identity.learn(self._unit_of_work)
         topology = participant_topology(self.name, self._deployment.retry_policy.delays_s)
-        await transport.declare(installation_of(identity) + topology)
+        await transport.declare(installation_of(identity) + topology + self._asking)
         queue = command_queue(self.name)
         self._subscription = await transport.subscribe(queue, pace.prefetch)
         self._worker = self._make_worker(self._subscription, self._unit_of_work, self._hops, identity)

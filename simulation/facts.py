@@ -98,6 +98,16 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenOff:
+    """The broker has taken a message off its queue for good: whoever it was handed to is done with it."""
+
+    side: object
+    """To whom it was handed, as the broker knows them."""
+    tag: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class Effected:
     """A participant has done a piece of work, or a person has in its stead."""
 
@@ -235,6 +245,7 @@ Fact = (
     | HandedOut
     | Delivered
     | Acknowledged
+    | TakenOff
     | Effected
     | Reversed
     | Asked

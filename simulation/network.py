@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
+from messaging.batches import Parcel, ids_of, parcels
 from messaging.batching import Arrivals
 from messaging.in_process import InProcessBroker, Stored
+from messaging.parts import InHand
+from messaging.retries import parse_id
 from messaging.transport import (
     BrokerUnavailable,
     Confirm,
@@ -20,8 +23,10 @@ from messaging.transport import (
     Receipt,
     Topology,
 )
-from simulation.facts import Acknowledged, Arrived, Delivered, Fact, HandedOut, Published, Refused
+from simulation.facts import Acknowledged, Arrived, Delivered, Fact, HandedOut, Published, Refused, TakenOff
 from simulation.process import Host
+from simulation.rotten_parts import RottenParts
+from simulation.servers import BEGINNING
 from simulation.weather import Fault
 
 FULL_FOR_S = 30.0
@@ -42,6 +47,7 @@ class Wire:
         self.rng = rng
         self.tell = tell
         self.connections: dict[Connection, None] = {}
+        self.rotten: RottenParts | None = None
         self.full_until: dict[tuple[str, str], float] = {}
         """Until when nothing is taken, by exchange and routing key."""
 
@@ -144,47 +150,54 @@ class SimulatedPublisher:
         self._tell(list(self._outstanding), Receipt.UNKNOWN)
 
     def _travel(self, messages: Sequence[Message]) -> None:
-        together: list[Message] = []
-        for message in messages:
-            if self._host.strikes(Fault.MESSAGE_DELAYED, message.correlation_id):
+        together: list[Parcel] = []
+        for parcel in parcels(messages, self._wire.broker.takes):
+            if self._host.strikes(Fault.MESSAGE_DELAYED, _saga_of(parcel)):
                 delay_s = self._host.weather.amount(Fault.MESSAGE_DELAYED, 0.1, 90.0)
-                self._host.loop.in_the_world(delay_s, self._arrive, [message], self._connection.generation)
+                self._host.loop.in_the_world(delay_s, self._arrive, [parcel], self._connection.generation)
             else:
-                together.append(message)
+                together.append(parcel)
         if together:
             delay_s = self._wire.latency_s()
             self._host.loop.in_the_world(delay_s, self._arrive, together, self._connection.generation)
 
-    def _arrive(self, messages: Sequence[Message], generation: int) -> None:
+    def _arrive(self, together: Sequence[Parcel], generation: int) -> None:
         """The broker reads. What was on its way when the connection broke may or may not have got through."""
         if generation != self._connection.generation and self._wire.rng.random() < 0.5:
             return
-        receipts = [(message.message_id, self._route(message)) for message in messages]
-        if self._host.strikes(Fault.CONFIRM_LOST, messages[0].correlation_id):
+        receipts: list[tuple[UUID, Receipt]] = []
+        for parcel in together:
+            receipt = self._route(parcel)
+            receipts += [(message_id, receipt) for message_id in ids_of(parcel)]
+        if self._host.strikes(Fault.CONFIRM_LOST, _saga_of(together[0])):
             down_s = self._host.weather.amount(Fault.CONFIRM_LOST, 0.1, 5.0)
             self._host.loop.in_the_world(self._wire.rng.random() * 3.0, self._connection.cut, down_s)
             return
         self._host.loop.in_the_world(self._wire.latency_s(), self._confirm, receipts, generation)
 
-    def _route(self, message: Message) -> Receipt:
-        if self._is_full(message):
-            self._wire.tell(Refused(message))
+    def _route(self, parcel: Parcel) -> Receipt:
+        message, saga_id = parcel.message, _saga_of(parcel)
+        if self._is_full(message, saga_id):
+            for part in parcel.parts:
+                self._wire.tell(Refused(part))
             return Receipt.REFUSED
-        if self._host.strikes(Fault.MESSAGE_FORGOTTEN, message.correlation_id):
+        if self._host.strikes(Fault.MESSAGE_FORGOTTEN, saga_id):
             return Receipt.CONFIRMED
-        self._wire.tell(Arrived(message))
-        receipt = self._wire.broker.publish(message)
-        if self._host.strikes(Fault.MESSAGE_DUPLICATED, message.correlation_id):
+        for part in parcel.parts:
+            self._wire.tell(Arrived(part))
+        rotten = self._wire.rotten
+        receipt = self._wire.broker.publish(rotten.got_into(parcel) if rotten else message)
+        if self._host.strikes(Fault.MESSAGE_DUPLICATED, saga_id):
             delay_s = self._host.weather.amount(Fault.MESSAGE_DUPLICATED, 0.0, 60.0)
             self._host.loop.in_the_world(delay_s, self._wire.broker.publish, message)
         return receipt
 
-    def _is_full(self, message: Message) -> bool:
+    def _is_full(self, message: Message, saga_id: UUID | None) -> bool:
         """Whether its queue takes nothing; one that has struck stays full for a while."""
         destination, now = (message.exchange, message.routing_key), self._host.loop.time()
         if now < self._wire.full_until.get(destination, 0.0):
             return True
-        if not self._host.strikes(Fault.MESSAGE_REFUSED, message.correlation_id):
+        if not self._host.strikes(Fault.MESSAGE_REFUSED, saga_id):
             return False
         full_for_s = self._host.weather.amount(Fault.MESSAGE_REFUSED, 0.0, FULL_FOR_S)
         self._wire.full_until[destination] = now + full_for_s
@@ -219,6 +232,8 @@ class BrokerSide:
     def __init__(self, subscription: SimulatedSubscription, generation: int) -> None:
         self.flowing = True
         self.unacknowledged: dict[int, Stored] = {}
+        self.in_hand: InHand[int] = InHand()
+        """Of which parts the process has not said that they are done."""
         self.generation = generation
         self._subscription = subscription
         self._last_tag = 0
@@ -226,17 +241,28 @@ class BrokerSide:
     @property
     def has_room(self) -> bool:
         """See `QueueConsumer.has_room`."""
-        return self.flowing and len(self.unacknowledged) < self._subscription.prefetch
+        return self.flowing and self.in_hand.parts < self._subscription.prefetch
 
     def deliver(self, stored: Stored) -> None:
         """See `QueueConsumer.deliver`."""
         self._last_tag += 1
         self.unacknowledged[self._last_tag] = stored
-        self._subscription.send(stored, (self, self._last_tag))
+        parts = stored.delivered(self._subscription.queue, (self, self._last_tag))
+        self.in_hand.arrived(self._last_tag, len(parts))
+        self._subscription.send(parts)
+
+    def done(self, tag: int, place: int) -> bool:
+        """One part is done; whether the whole is to be acknowledged."""
+        return self.in_hand.done(tag, place)
+
+    def acknowledged(self, tag: int) -> Stored | None:
+        """The broker hears that a message, with all of its parts, is done; None where it does not hold it."""
+        return self.unacknowledged.pop(tag, None)
 
     def forget(self) -> None:
         """See `QueueConsumer.forget`."""
         self.unacknowledged.clear()
+        self.in_hand = InHand()
 
 
 class SimulatedSubscription:
@@ -275,7 +301,9 @@ class SimulatedSubscription:
             return
         for delivery in deliveries:
             self._wire.tell(Acknowledged(self._host.name, delivery))
-        tags = [delivery.tag for delivery in deliveries]
+        tags = [
+            (side, tag) for side, tag, place in (each.tag for each in deliveries) if side.done(tag, place)
+        ]
         self._host.loop.in_the_world(self._wire.latency_s(), self._acknowledged, tags)
         self._host.dies(Fault.CRASH_AFTER_ACK, deliveries[0].correlation_id)
 
@@ -293,24 +321,27 @@ class SimulatedSubscription:
         self._detach()
         self._arrivals.clear()
 
-    def send(self, stored: Stored, tag: tuple[BrokerSide, int]) -> None:
+    def send(self, parts: Sequence[Delivery]) -> None:
         """Put one message on its way to the process."""
-        self._wire.tell(HandedOut(self.queue, stored.message))
+        for each in parts:
+            if each.flaw is None:
+                self._wire.tell(HandedOut(self.queue, _read(each)))
         delay_s = LATENCY_S
-        correlation_id = stored.message.correlation_id
-        if self._host.strikes(Fault.REORDERED, correlation_id):
+        if self._host.strikes(Fault.REORDERED, parse_id(parts[0].correlation_id)):
             delay_s = self._host.weather.amount(Fault.REORDERED, 0.0, 5.0)
-        self._host.loop.in_the_world(delay_s, self._arrive, stored, tag)
+        self._host.loop.in_the_world(delay_s, self._arrive, parts)
 
-    def _arrive(self, stored: Stored, tag: tuple[BrokerSide, int]) -> None:
-        if self._host.alive and tag[0].generation == self._connection.generation and not self._closed:
-            delivery = _delivery(self.queue, stored, tag)
-            self._host.soon(lambda: self._arrivals.add(delivery))
+    def _arrive(self, parts: Sequence[Delivery]) -> None:
+        side: BrokerSide = parts[0].tag[0]
+        if self._host.alive and side.generation == self._connection.generation and not self._closed:
+            self._host.soon(lambda: self._arrivals.extend(parts))
 
     def _acknowledged(self, tags: Sequence[tuple[BrokerSide, int]]) -> None:
         for side, tag in tags:
             if side is self._side:
-                side.unacknowledged.pop(tag, None)
+                stored = side.acknowledged(tag)
+                if stored is not None:
+                    self._wire.tell(TakenOff(side, tag, stored.message))
         self._ask_for_more()
 
     def _flow(self, *, flowing: bool) -> None:
@@ -354,21 +385,25 @@ class SimulatedSubscription:
             queue.hand_out()
 
 
-def _delivery(queue: str, stored: Stored, tag: tuple[BrokerSide, int]) -> Delivery:
-    message = stored.message
-    return Delivery(
-        queue=queue,
-        body=message.body,
-        message_id=str(message.message_id),
-        type=message.type,
-        correlation_id=None if message.correlation_id is None else str(message.correlation_id),
-        headers=dict(message.headers),
-        exchange=stored.exchange,
-        routing_key=stored.routing_key,
-        redelivered=stored.failures > 0,
-        tag=tag,
-        died_of=stored.died_of,
+def _read(delivery: Delivery) -> Message:
+    """A message as it came, for whoever watches."""
+    return Message(
+        message_id=UUID(delivery.message_id),
+        type=delivery.type or "",
+        exchange=delivery.exchange,
+        routing_key=delivery.routing_key,
+        body=delivery.body,
+        correlation_id=parse_id(delivery.correlation_id),
+        app_id="",
+        timestamp=BEGINNING,
+        mandatory=False,
+        headers=delivery.headers,
     )
+
+
+def _saga_of(parcel: Parcel) -> UUID | None:
+    """The saga that a fault is written down to: its own, or that of a batch's first part."""
+    return parcel.parts[0].correlation_id
 
 
 class SimulatedTransport:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.orders import Order, OrderLine, ShippingAddress
-from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
+from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS, Batches
 from messaging.retries import RetryPolicy
 from simulation.cast import ORDERS, STOCK, Cast
 from simulation.courses.intentions import StartPlan
@@ -133,7 +133,14 @@ class Plan:
     """Sagas that are started beside orders."""
     edited_at_s: float | None = None
     """When the functions of the definitions are edited without a new version; None for never (S22)."""
+    batches: Batches = Batches.ALL
+    """What may travel several in one message (M5)."""
     faults: frozenset[Fault] = field(default_factory=frozenset)
+
+
+def batches_of(seed: int) -> Batches:
+    """What may travel several in one in the world of a seed."""
+    return Chance(seed).stream("batches").choice((Batches.NONE, Batches.COMMANDS, Batches.ALL, Batches.ALL))
 
 
 def plan_of(seed: int) -> Plan:
@@ -172,6 +179,7 @@ def plan_of(seed: int) -> Plan:
         is_pruned=rng.random() < 0.2,
         spoils=spoils,
         deployment_lasts_s=rng.choice((20.0, 20.0, 65.0)),
+        batches=batches_of(seed),
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
     )
 

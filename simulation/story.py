@@ -34,6 +34,7 @@ from simulation.facts import (
     Started,
     Struck,
     Submitted,
+    TakenOff,
 )
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS
 from simulation.storage.participants import LEDGER
@@ -190,6 +191,7 @@ _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Refused: _message("broker refuses"),
     Delivered: _delivery("receives"),
     Acknowledged: _delivery("acknowledges"),
+    TakenOff: lambda fact: iter(()),
     Effected: _effected,
     Reversed: _reversed,
     Asked: lambda fact: iter(()),

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 from contracts.commands import AdvanceLowWaterMark
-from contracts.routing import OUTCOMES_QUEUE, command_queue
+from contracts.routing import OUTCOMES_QUEUE, Batches, command_queue
 from messaging.compose import instruction_message
 from messaging.identifiers import first_id_at
 from messaging.in_process import InProcessBroker
-from messaging.topology import orchestrator_topology, participant_topology
+from messaging.topology import (
+    batches_of_commands,
+    batches_of_outcomes,
+    orchestrator_topology,
+    participant_topology,
+)
+from messaging.transport import Binding, Topology
 from orchestrator.core.state import ENDED, Saga
 from orchestrator.storage import DeadLetter
 from simulation.cast import Cast
@@ -36,6 +43,7 @@ from simulation.plan import (
 )
 from simulation.process import Host, Process
 from simulation.providers import Provider
+from simulation.rotten_parts import RottenParts
 from simulation.servers import DatabaseServer, MemoryServer, Tell
 from simulation.services import Wiring
 from simulation.stand_in import Outside
@@ -101,6 +109,8 @@ class World:
         self.weather = Weather(self.chance, plan.rates, self._struck)
         self.broker = InProcessBroker()
         self.wire = Wire(self.broker, self.chance.stream("network"), self.tell)
+        if plan.garbage:
+            self.wire.rotten = RottenParts(self.chance.stream("rotten parts"))
         self.cast = plan.cast
         self.cast.edition.edited = False
         self.servers = storage.begin(self.cast, loop, self.tell)
@@ -281,9 +291,18 @@ class World:
 
     def _declare(self) -> None:
         outcomes = self.cast.registry.outcome_keys
-        self.broker.declare(orchestrator_topology(outcomes, RETRIES.delays_s))
-        for name in self.cast.participants:
-            self.broker.declare(participant_topology(name, RETRIES.delays_s))
+        declared = [orchestrator_topology(outcomes, RETRIES.delays_s)]
+        declared += [participant_topology(name, RETRIES.delays_s) for name in self.cast.participants]
+        for each in declared:
+            self.broker.declare(replace(each, first_bindings=()))
+        asked: dict[Batches, tuple[Callable[[str], Binding], ...]] = {
+            Batches.NONE: (),
+            Batches.COMMANDS: (batches_of_commands,),
+            Batches.ALL: (batches_of_commands, batches_of_outcomes),
+        }
+        for ask in asked[self.plan.batches]:
+            bindings = tuple(ask(name) for name in self.cast.participants)
+            self.broker.declare(Topology(bindings=bindings))
 
     async def _stock_up(self) -> None:
         for sku, count in self.cast.stock.items():

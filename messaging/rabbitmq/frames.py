@@ -80,12 +80,12 @@ def publish_method(channel: int, exchange: str, routing_key: str, mandatory: boo
 
 
 def content(channel: int, message: Message, frame_max: int) -> list[bytes]:
-    """Header frame and body frames of one message: JSON, persistent, the properties of `docs/broker.md`."""
+    """Header frame and body frames of one message: persistent, the properties of `docs/broker.md`."""
     body = message.body
     correlation_id = message.correlation_id
     properties = b"".join(
         (
-            _JSON,
+            _short_text_once(message.content_type),
             _table(message.headers),
             _PERSISTENT,
             _identity(correlation_id) if correlation_id is not None else b"",
@@ -148,6 +148,11 @@ def _names(type_name: str, app_id: str) -> bytes:
     return _short_text(type_name) + _short_text(app_id)
 
 
+@lru_cache(maxsize=16)
+def _short_text_once(text: str) -> bytes:
+    return _short_text(text)
+
+
 @lru_cache(maxsize=1024)
 def _text_entry(name: str) -> bytes:
     return _short_text(name) + b"S"
@@ -156,9 +161,6 @@ def _text_entry(name: str) -> bytes:
 @lru_cache(maxsize=1024)
 def _number_entry(name: str, value: int) -> bytes:
     return _short_text(name) + encode.encode_table_value(value)
-
-
-_JSON: Final = _short_text("application/json")
 
 
 # ------------------------------------------------------------------------------------------------ incoming
@@ -187,6 +189,7 @@ class Properties(NamedTuple):
     type: str | None
     correlation_id: str | None
     headers: dict[str, Any]
+    content_type: str | None
 
 
 def read_confirm(arguments: bytes) -> Confirm:
@@ -208,16 +211,17 @@ def read_properties(data: bytes) -> Properties:
     """Read the flags and properties of a content header; see the module's word on unreadable ones."""
     flags = data[0] << 8 | data[1]
     at = 2
-    for flag in (_CONTENT_TYPE, _CONTENT_ENCODING):
-        if flags & flag:
-            at += 1 + data[at]
+    correlation_id = message_id = type_ = content_type = None
+    if flags & _CONTENT_TYPE:
+        content_type, at = _read_short_text(data, at)
+    if flags & _CONTENT_ENCODING:
+        at += 1 + data[at]
     headers: dict[str, Any] = {}
     if flags & _HEADERS:
         end = at + 4 + _LENGTH.unpack_from(data, at)[0]
         headers = _read_table(data, at + 4, end)
         at = end
     at += (flags & _DELIVERY_MODE != 0) + (flags & _PRIORITY != 0)  # an octet each
-    correlation_id = message_id = type_ = None
     if flags & _CORRELATION_ID:
         correlation_id, at = _read_short_text(data, at)
     for flag in (_REPLY_TO, _EXPIRATION):
@@ -229,7 +233,7 @@ def read_properties(data: bytes) -> Properties:
         at += 8
     if flags & _TYPE:
         type_, at = _read_short_text(data, at)
-    return Properties(message_id, type_, correlation_id, headers)
+    return Properties(message_id, type_, correlation_id, headers, content_type)
 
 
 def latest_death(headers: Mapping[str, Any]) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from messaging.backoff import Pauses
+from messaging.batches import Address, Parcel, parcels
 from messaging.rabbitmq import frames
 from messaging.rabbitmq.connection import (
     BrokerConnection,
@@ -37,6 +38,9 @@ when the policy that limited the queue is taken away (rabbitmq-server issue 1220
 REFUSAL_HOLDS_S: Final = 60.0
 """Longer than until a relay tries again."""
 
+ASKED_AGAIN_S: Final = 60.0
+"""After so long a queue is offered a batch again that did not ask for any."""
+
 Restore = Callable[[BrokerConnection], Awaitable[None]]
 
 
@@ -44,17 +48,19 @@ class Unconfirmed:
     """Messages of one channel whose fate is open, by delivery tag in order of publishing."""
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[UUID, Confirm]] = {}
+        self._open: dict[int, tuple[UUID, Confirm, int]] = {}
+        self._messages = 0
         self._oldest = 1
         self._next = 1
         self._returned: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return self._messages
 
-    def add(self, message_id: UUID, confirm: Confirm) -> None:
-        """The next message was sent."""
-        self._open[self._next] = (message_id, confirm)
+    def add(self, message_id: UUID, confirm: Confirm, parts: int = 1) -> None:
+        """The next message was sent, or a batch with so many."""
+        self._open[self._next] = (message_id, confirm, parts)
+        self._messages += parts
         self._next += 1
 
     def returned(self, message_id: str | None) -> None:
@@ -73,15 +79,16 @@ class Unconfirmed:
 
     def give_up(self) -> None:
         """Say of everything that nothing is known of it: no word will come any more."""
-        left, self._open = self._open, {}
-        for message_id, confirm in left.values():
+        left, self._open, self._messages = self._open, {}, 0
+        for message_id, confirm, _ in left.values():
             confirm(message_id, Receipt.UNKNOWN)
 
     def _confirm(self, tag: int, receipt: Receipt) -> None:
         entry = self._open.pop(tag, None)
         if entry is None:
             return
-        message_id, confirm = entry
+        message_id, confirm, parts = entry
+        self._messages -= parts
         if self._returned and str(message_id) in self._returned:
             self._returned.discard(str(message_id))
             receipt = Receipt.RETURNED
@@ -104,14 +111,21 @@ class RabbitMqPublisher:
         on_returned: Callable[[], None],
         log: Any,
         is_foreign: Callable[[], bool] = lambda: False,
+        has_exchange: Callable[[str], bool] = lambda name: False,
     ) -> None:
         """
         Args:
+            has_exchange: whether an exchange has been declared; to no other one a batch is offered (M5).
             on_returned: called whenever a message comes back.
             is_foreign: whether the virtual host is another installation's, where nothing may be sent (M4).
         """
         self.closed = False
         self._is_foreign = is_foreign
+        self._has_exchange = has_exchange
+        self._declined: dict[Address, float] = {}
+        """Which queues have not asked for batches, and until when none is offered, by the loop's clock."""
+        self._offered: set[str] = set()
+        """The message ids of batches that are on their way."""
         self._link = link
         self._names = names
         self._pauses = pauses
@@ -180,15 +194,43 @@ class RabbitMqPublisher:
             await close_quietly(channel)
 
     def _send(self, channel: Channel, batch: Sequence[tuple[Message, Confirm]]) -> None:
-        parts: list[bytes] = []
-        for message, confirm in batch:
+        confirms = {message.message_id: confirm for message, confirm in batch}
+        self._write(channel, parcels([message for message, _ in batch], self._takes), confirms)
+
+    def _write(self, channel: Channel, together: Sequence[Parcel], confirms: Mapping[UUID, Confirm]) -> None:
+        written: list[bytes] = []
+        for parcel in together:
+            message = parcel.message
+            confirm = (
+                self._told_of_each(parcel, confirms) if parcel.is_batch else confirms[message.message_id]
+            )
             try:
-                parts += self._frames(channel.number, message)
+                written += self._frames(channel.number, message)
             except (TypeError, ValueError, OverflowError, struct.error) as error:
                 self._refuse(message, confirm, error)
             else:
-                self._unconfirmed.add(message.message_id, confirm)
-        channel.write(b"".join(parts))
+                self._unconfirmed.add(message.message_id, confirm, len(parcel.parts))
+        channel.write(b"".join(written))
+
+    def _takes(self, address: Address) -> bool:
+        """Whether a batch is worth offering. One that no queue has asked for comes back."""
+        return self._has_exchange(address.exchange) and self._declined.get(address, 0) <= self._loop.time()
+
+    def _told_of_each(self, parcel: Parcel, confirms: Mapping[UUID, Confirm]) -> Confirm:
+        """Hands the broker's word on a batch to its parts; what came back goes again, one by one."""
+        self._offered.add(str(parcel.message.message_id))
+
+        def told(message_id: UUID, receipt: Receipt) -> None:
+            self._offered.discard(str(message_id))
+            if receipt is Receipt.RETURNED and self._channel is not None:
+                address = Address(parcel.message.exchange, parcel.message.routing_key)
+                self._declined[address] = self._loop.time() + ASKED_AGAIN_S
+                self._write(self._channel, [Parcel(part, (part,)) for part in parcel.parts], confirms)
+                return
+            for part in parcel.parts:
+                confirms[part.message_id](part.message_id, receipt)
+
+        return told
 
     def _frames(self, number: int, message: Message) -> list[bytes]:
         exchange = self._names.exchange(message.exchange)
@@ -218,8 +260,10 @@ class RabbitMqPublisher:
     def content(self, index: int, arguments: bytes, properties: bytes, body: bytes) -> None:
         """A returned message; its confirm follows."""
         if index == frames.RETURN:
-            self._unconfirmed.returned(frames.read_properties(properties).message_id)
-            self._on_returned()
+            message_id = frames.read_properties(properties).message_id
+            self._unconfirmed.returned(message_id)
+            if message_id not in self._offered:
+                self._on_returned()
 
     def ended(self) -> None:
         """The channel is gone, and with it every word on what was sent."""

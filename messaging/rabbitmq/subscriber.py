@@ -9,7 +9,9 @@ from typing import Any
 
 from aiormq.abc import DeliveredMessage
 
+from contracts.envelope import BATCH_CONTENT_TYPE
 from messaging.backoff import Pauses
+from messaging.batches import unpacked
 from messaging.batching import Arrivals
 from messaging.rabbitmq import frames
 from messaging.rabbitmq.acknowledging import Owed
@@ -22,6 +24,7 @@ from messaging.rabbitmq.connection import (
     for_ever,
 )
 from messaging.rabbitmq.topology import Names
+from messaging.rabbitmq.window import Window
 from messaging.rabbitmq.wire import Channel
 from messaging.transport import Delivery
 
@@ -40,7 +43,12 @@ class RabbitMqSubscription:
         pauses: Pauses,
         restore: Restore,
         log: Any,
+        mean: float = 1.0,
     ) -> None:
+        """
+        Args:
+            mean: how many parts a message is taken to have until some have come.
+        """
         self.trouble: str | None = None
         """Why the queue cannot be consumed although the broker is there."""
         self.closed = False
@@ -48,6 +56,9 @@ class RabbitMqSubscription:
         self._names = names
         self._queue = queue
         self._prefetch = prefetch
+        self._mean = mean
+        self._window = Window(prefetch, mean)
+        self._refitting: asyncio.Task[None] | None = None
         self._pauses = pauses
         self._restore = restore
         self._log = log.bind(queue=queue)
@@ -73,9 +84,12 @@ class RabbitMqSubscription:
         channel = self._channel
         if channel is None:
             return
-        tags = self._owed.acknowledge(each.tag[1] for each in deliveries if each.tag[0] is channel)
+        done = self._window.done
+        own = (each.tag for each in deliveries if each.tag[0] is channel)
+        tags = self._owed.acknowledge([tag for _, tag, place in own if done(tag, place)])
         if tags:
             channel.write(frames.acknowledgements(channel.number, tags))
+        self._fit()
 
     async def pause(self) -> None:
         """See `Subscription.pause`. A channel that fails at this is given up, so nothing flows either."""
@@ -89,8 +103,10 @@ class RabbitMqSubscription:
 
     async def close(self) -> None:
         """See `Subscription.close`."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._refitting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.trouble = None
         self.closed = True
 
@@ -108,22 +124,26 @@ class RabbitMqSubscription:
         """One delivery."""
         deliver = frames.read_deliver(arguments)
         exchange, routing_key = self._names.read(deliver.exchange, deliver.routing_key)
-        message_id, type_, correlation_id, headers = frames.read_properties(properties)
-        self._arrivals.add(
-            Delivery(
-                self._queue,
-                body,
-                message_id,
-                type_,
-                correlation_id,
-                headers,
-                exchange,
-                routing_key,
-                deliver.redelivered,
-                (self._channel, deliver.tag),
-                died_of=frames.latest_death(headers),
-            )
+        message_id, type_, correlation_id, headers, content_type = frames.read_properties(properties)
+        is_batch = content_type == BATCH_CONTENT_TYPE
+        tag = (self._channel, deliver.tag)
+        delivery = Delivery(
+            self._queue,
+            body,
+            message_id,
+            type_,
+            correlation_id,
+            headers,
+            exchange,
+            routing_key,
+            deliver.redelivered,
+            tag if is_batch else (*tag, 0),
+            died_of=frames.latest_death(headers),
         )
+        parts = unpacked(delivery) if is_batch else [delivery]
+        self._window.arrived(deliver.tag, len(parts))
+        self._arrivals.extend(parts)
+        self._fit()
 
     def ended(self) -> None:
         """The channel is gone: what it brought and nobody took yet will be delivered again."""
@@ -152,9 +172,7 @@ class RabbitMqSubscription:
             await self._restore(connection)
 
     async def _consume(self, channel: Channel) -> None:
-        async with asking(channel):
-            await channel.rpc.basic_qos(prefetch_count=self._prefetch)
-        self._owed = Owed()
+        self._owed, self._window = Owed(), Window(self._prefetch, self._mean)
         self._channel = channel
         await self._follow()
         self.trouble = None
@@ -167,27 +185,41 @@ class RabbitMqSubscription:
             await self._follow()
 
     async def _follow(self) -> None:
-        """Make the broker's side agree with whether deliveries are to flow."""
+        """Make the broker's side agree with whether deliveries are to flow, and how many at once."""
         async with self._changing:
-            channel = self._channel
-            if channel is None or self._flowing == (self._consumer is not None):
-                return
-            try:
-                async with asking(channel):
-                    consumer = await self._start_or_stop(channel)
-            except BaseException:
-                channel.end()  # the library has given it up: a new one follows what is wanted by then
-                raise
-            self._consumer = consumer
+            while (channel := self._channel) is not None and not self._agrees:
+                try:
+                    async with asking(channel):
+                        consumer = await self._another(channel)
+                except BaseException:
+                    channel.end()  # the library has given it up: a new one follows what is wanted by then
+                    raise
+                self._consumer = consumer
 
-    async def _start_or_stop(self, channel: Channel) -> str | None:
-        """The consumer that there is now, if any."""
+    @property
+    def _agrees(self) -> bool:
+        """Whether the broker's side is as it is to be."""
         if self._consumer is None:
-            queue = self._names.queue(self._queue)
-            answer = await channel.rpc.basic_consume(queue, _library_sees_none)
-            return answer.consumer_tag
-        await channel.rpc.basic_cancel(self._consumer)
-        return None
+            return not self._flowing or not self._window.has_room
+        return self._flowing and not self._window.is_overfull and not self._window.is_outgrown
+
+    async def _another(self, channel: Channel) -> str | None:
+        """The consumer that there is from now on, if any; it begins before the former one ends."""
+        consumer: str | None = None
+        if self._flowing and not self._window.is_overfull:
+            await channel.rpc.basic_qos(prefetch_count=self._window.renew())
+            answer = await channel.rpc.basic_consume(self._names.queue(self._queue), _library_sees_none)
+            consumer = answer.consumer_tag
+        if self._consumer is not None:
+            await channel.rpc.basic_cancel(self._consumer)
+        return consumer
+
+    def _fit(self) -> None:
+        """See to it, beside everything else, that what is in hand stays about the prefetch."""
+        if self._channel is None or self._agrees or self._changing.locked():
+            return
+        if self._refitting is None or self._refitting.done():
+            self._refitting = asyncio.get_running_loop().create_task(self._ask_to_follow())
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:

@@ -111,8 +111,9 @@ async def declare(connection: Channels, topology: Topology, names: Names) -> Dec
     """
     missing = await _missing(connection, topology, names)
     mark = await _mark(connection, topology, names)
+    asking = [binding for binding in topology.first_bindings if f"queue {binding.queue}" in missing]
     try:
-        return Declared(missing, await _declare_all(connection, topology, names), mark)
+        return Declared(missing, await _declare_all(connection, topology, asking, names), mark)
     except BrokerError as error:
         if error.code != _ACCESS_REFUSED:
             raise
@@ -173,7 +174,9 @@ async def _exists(channel: AbstractChannel, wanted: Exchange | Queue, names: Nam
     return True
 
 
-async def _declare_all(connection: Channels, topology: Topology, names: Names) -> list[str]:
+async def _declare_all(
+    connection: Channels, topology: Topology, first_bindings: Sequence[Binding], names: Names
+) -> list[str]:
     """Returns the queues that are as an earlier release has declared them."""
     channel = await connection.plain_channel()
     former: list[str] = []
@@ -188,7 +191,7 @@ async def _declare_all(connection: Channels, topology: Topology, names: Names) -
                 channel = await connection.plain_channel()
                 await _declared_formerly(channel, queue, names, mismatch)
                 former.append(queue.name)
-        for binding in topology.bindings:
+        for binding in (*topology.bindings, *first_bindings):
             await _declared("binding of queue", binding.queue, _bind(channel, binding, names))
     finally:
         await close_quietly(channel)
@@ -218,6 +221,23 @@ async def _declare_queue(channel: AbstractChannel, queue: Queue, names: Names) -
 
 async def _bind(channel: AbstractChannel, binding: Binding, names: Names) -> None:
     await channel.queue_bind(names.queue(binding.queue), names.exchange(binding.exchange), binding.key)
+
+
+async def rebind(
+    connection: Channels, bindings: Sequence[Binding], no_bindings: Sequence[Binding], names: Names
+) -> None:
+    """Make some bindings, and see to it that others are gone. Raises BrokerError."""
+    channel = await connection.plain_channel()
+    try:
+        for binding in no_bindings:
+            async with asking():
+                await channel.queue_unbind(
+                    names.queue(binding.queue), names.exchange(binding.exchange), binding.key
+                )
+        for binding in bindings:
+            await _declared("binding of queue", binding.queue, _bind(channel, binding, names))
+    finally:
+        await close_quietly(channel)
 
 
 async def _declared(what: str, name: str, answer: Awaitable[object]) -> None:

@@ -11,6 +11,7 @@ import structlog
 from aiormq.abc import AbstractChannel
 from tenacity import AsyncRetrying, retry_if_exception_type
 
+from contracts.routing import is_batch_key
 from messaging.backoff import Pauses
 from messaging.rabbitmq.connection import (
     BrokerConnection,
@@ -23,8 +24,10 @@ from messaging.rabbitmq.connection import (
 from messaging.rabbitmq.ownership import disclaim
 from messaging.rabbitmq.publisher import RabbitMqPublisher
 from messaging.rabbitmq.subscriber import RabbitMqSubscription
-from messaging.rabbitmq.topology import NOT_FOUND, Declared, Names, declare
+from messaging.rabbitmq.topology import NOT_FOUND, Declared, Names, declare, rebind
+from messaging.rabbitmq.window import CAUTIOUS
 from messaging.transport import (
+    Binding,
     BrokerUnavailable,
     ForeignBroker,
     NoSuchQueue,
@@ -122,6 +125,7 @@ class RabbitMqTransport:
             self._look_after_return,
             self._log,
             lambda: self._is_foreign,
+            self._has_exchange,
         )
         self._publishers = [*(each for each in self._publishers if not each.closed), publisher]
         return publisher
@@ -137,6 +141,17 @@ class RabbitMqTransport:
         except BrokerError as error:
             raise BrokerUnavailable(f"the mark of the installation cannot be deleted: {error}") from error
 
+    async def rebind(self, bindings: Sequence[Binding], no_bindings: Sequence[Binding]) -> None:
+        """Make some bindings of queues that exist, and see to it that others are gone.
+
+        Raises:
+            BrokerUnavailable: the broker cannot be asked, or this user may not.
+        """
+        try:
+            await rebind(await self._consuming.connected(), bindings, no_bindings, self._names)
+        except BrokerError as error:
+            raise BrokerUnavailable(f"bindings cannot be changed: {error}") from error
+
     async def subscribe(self, queue: str, prefetch: int) -> RabbitMqSubscription:
         """See `Transport.subscribe`. Waits until the broker has accepted the consumer."""
         subscription = RabbitMqSubscription(
@@ -147,6 +162,7 @@ class RabbitMqTransport:
             Pauses(broker_backoff(self._rng)),
             self.restore,
             self._log,
+            CAUTIOUS if self._may_hold_batches(queue) else 1.0,
         )
         self._subscriptions = [*(each for each in self._subscriptions if not each.closed), subscription]
         await subscription.started()
@@ -165,6 +181,17 @@ class RabbitMqTransport:
                     raise NoSuchQueue(f"queue {queue} does not exist") from error
                 raise BrokerUnavailable(f"queue {queue} cannot be asked about: {error}") from error
             return QueueDepth(answer.message_count or 0, answer.consumer_count or 0)
+
+    def _has_exchange(self, name: str) -> bool:
+        return any(exchange.name == name for exchange in self._topology.exchanges)
+
+    def _may_hold_batches(self, queue: str) -> bool:
+        """Whether we ourselves have it ask for them, so that the first look at it may meet full ones (M5)."""
+        topology = self._topology
+        return any(
+            binding.queue == queue and is_batch_key(binding.key)
+            for binding in topology.bindings + topology.first_bindings
+        )
 
     @property
     def trouble(self) -> str | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from contracts.routing import PARTICIPANTS
+from contracts.routing import PARTICIPANTS, Batches
 from oms.cli import output
 from oms.cli.options import AsJson, example
 
@@ -132,6 +132,10 @@ def setup(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Also where it is marked as another installation's.")
     ] = False,
+    batches: Annotated[
+        Batches | None,
+        typer.Option("--batches", help="What may travel in batches from now on; without it that stays."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Declare exchanges, queues and bindings; tells what was changed. Doing it again changes nothing.
@@ -141,7 +145,7 @@ def setup(
     from oms import broker_setup
 
     work = broker_setup.take_over if take_over else broker_setup.set_up
-    changes = _serve(lambda settings: work(settings, installation))
+    changes = _serve(lambda settings: work(settings, installation, batches))
     if as_json:
         output.show_json({"changes": changes})
         return

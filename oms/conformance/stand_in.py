@@ -143,7 +143,8 @@ class StandIn:
         ours = Queue(answers_queue(self.participant), DELIVERY_LIMIT)
         everything = Binding(ours.name, EVENTS_EXCHANGE, "#")
         await self._transport.declare(
-            participant_topology(self.participant, self._delays_s) + Topology((), (ours,), (everything,))
+            participant_topology(self.participant, self._delays_s).unasked
+            + Topology((), (ours,), (everything,))
         )
         if not over_leftovers:
             await self._require_empty(self.queue, dead_letter_queue(self.queue))

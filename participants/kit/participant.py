@@ -80,6 +80,8 @@ class Participant:
         migrations: the folder of Alembic revisions that make them; needed where there are tables.
         provider: makes the client of the provider that its provider steps call.
         transaction: its transactions, where benches want more of them than `SqlKitTransaction` offers.
+        takes_batches: whether its queue asks for commands in batches; to be switched on when all of its
+            replicas run a release of the kit that takes them apart (M5).
     """
 
     name: str
@@ -87,6 +89,7 @@ class Participant:
     migrations: Path | None = None
     provider: Connect | None = None
     transaction: type[SqlKitTransaction] = SqlKitTransaction
+    takes_batches: bool = False
     _steps: dict[str, DeclaredStep] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

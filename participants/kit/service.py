@@ -12,7 +12,8 @@ from messaging.consumer import Consumer, Hops
 from messaging.installation import Identity
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
-from messaging.transport import Subscription
+from messaging.topology import batches_of_commands
+from messaging.transport import Subscription, Topology
 from messaging.unit_of_work import UnitOfWork
 from participants.breaker import BreakerPolicy, CircuitBreaker
 from participants.kit.errands import StepAtProvider
@@ -43,7 +44,9 @@ def kit_service(
             deployment, participant, provider, breaker_policy, subscription, unit_of_work, hops, identity
         )
 
-    return ParticipantService(participant.name, deployment, storage, worker, participant.walks)
+    asked = (batches_of_commands(participant.name),) if participant.takes_batches else ()
+    asking = Topology(bindings=asked)
+    return ParticipantService(participant.name, deployment, storage, worker, participant.walks, asking)
 
 
 def worker_of(

@@ -10,6 +10,7 @@ from typing import Final
 
 from simulation.checkers import (
     audit,
+    batches,
     effects,
     messages,
     patience,
@@ -28,6 +29,7 @@ OF_ANY_SAGA: Final[tuple[type[Checker], ...]] = (
     *waits.ALL,
     *patience.ALL,
     *messages.ALL,
+    *batches.ALL,
     *strangers.ALL,
     *retention.ALL,
 )

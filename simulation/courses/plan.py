@@ -14,7 +14,7 @@ from simulation.cast import NEW_POLICY, POLICY, Cast, Edition, skus_in
 from simulation.courses.generator import definition_of, job_of, second_version_of, with_policy
 from simulation.courses.intentions import SignalPlan, StartPlan
 from simulation.courses.trades import Approval
-from simulation.plan import API, ORDERS_COME_WITHIN_S, RATES, STORMS, Plan, spoils_of, storms_of
+from simulation.plan import API, ORDERS_COME_WITHIN_S, RATES, STORMS, Plan, batches_of, spoils_of, storms_of
 from simulation.weather import Chance, Fault
 
 COURSES: Final = "courses"
@@ -99,6 +99,7 @@ def _plan(seed: int, rng: random.Random, cast: Cast, starts: tuple[StartPlan, ..
     spoilt = {Fault.ROW_SPOILT} if spoils else set()
     return Plan(
         seed=seed,
+        batches=batches_of(seed),
         orders=(),
         replicas=replicas,
         rates=rates,

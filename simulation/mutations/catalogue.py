@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from messaging import compose, consumer, postgresql, relay, retries
+from messaging import batches, compose, consumer, postgresql, relay, retries
 from messaging.consumer import Consumer
 from messaging.installation import Identity
 from messaging.outbox import Outbox
+from messaging.parts import InHand
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
 from orchestrator import intake, store
@@ -40,7 +41,6 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
             Patch(Saga, "awaits", lambda original: lambda self, step, direction: bool(self.awaited)),
             Patch(Saga, "awaited_without", lambda original: lambda self, step, direction: self.awaited[1:]),
         ),
-        known=6,
     ),
     Mutation(
         "S2 outbox",
@@ -189,7 +189,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "P6 settle before undo",
         "a compensation that finds an intent buries it",
         (mutants.fence_with(intent_compensating=Move.BURY, undoing_compensating=Move.BURY),),
-        known=44,
+        known=14,
     ),
     Mutation(
         "P6 old keys are looked up",
@@ -244,6 +244,18 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "its messages are taken for our own",
         (Patch(Identity, "foreign_sender", mutants.always(value=None)),),
         adjust=settings.with_strangers,
+    ),
+    Mutation(
+        "M5 all of its parts",
+        "the broker hears of a batch when one of its parts is done",
+        (Patch(InHand, "done", message_mutants.done_with_its_first_part),),
+        adjust=settings.with_orders_at_once,
+    ),
+    Mutation(
+        "M5 parts fail by themselves",
+        "a part that cannot be read takes its neighbours with it",
+        (Patch(batches, "unpacked", message_mutants.lost_with_its_neighbour),),
+        adjust=settings.with_orders_at_once,
     ),
     Mutation(
         "M2 relay",

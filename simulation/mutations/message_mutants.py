@@ -9,7 +9,8 @@ from contracts.envelope import ATTEMPT, EVENT_ID
 from contracts.routing import retry_queue
 from messaging.consumer import Consumer
 from messaging.errors import PermanentFailure, Poison
-from messaging.transport import Message
+from messaging.parts import InHand
+from messaging.transport import Delivery, Message
 from messaging.unit_of_work import PatientUnitOfWork
 from participants.inventory.stock import Shelf
 
@@ -110,6 +111,27 @@ def without_its_story(original: Any) -> Any:
         return {}
 
     return failure_headers
+
+
+def done_with_its_first_part(original: Any) -> Any:
+    """M5: the broker hears of a batch when one of its parts is done."""
+
+    def done(self: InHand[Any], key: Any, place: int) -> bool:
+        left = self._open.pop(key, set())
+        self.parts -= len(left)
+        return bool(left)
+
+    return done
+
+
+def lost_with_its_neighbour(original: Any) -> Any:
+    """M5: of a batch with a part that cannot be read, nothing else is handed on."""
+
+    def unpacked(whole: Delivery) -> list[Delivery]:
+        parts: list[Delivery] = original(whole)
+        return [part for part in parts if part.flaw] or parts
+
+    return unpacked
 
 
 def sent_as_it_was(original: Any) -> Any:

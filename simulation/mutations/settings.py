@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from contracts.routing import Batches
 from orchestrator.reconciler import Reconciler
 from simulation.mutations import mutants
 from simulation.mutations.trial import Adjust
@@ -73,6 +74,12 @@ def with_people_at_once(plan: WorldPlan) -> WorldPlan:
     """Providers refuse for good, and somebody acts every other second."""
     broken = tuple(Storm(float(at), Fault.PROVIDER_MISUSE, 1.0, everywhere=False) for at in range(5, 60, 6))
     return replace(plan, meddling=40, storms=(*plan.storms, *broken))
+
+
+def with_orders_at_once(plan: WorldPlan) -> WorldPlan:
+    """All orders come in the same moment, everything may travel in batches, and some get a rotten part."""
+    orders = tuple(replace(each, at_s=1.0) for each in plan.orders)
+    return replace(plan, orders=orders, batches=Batches.ALL, garbage=5)
 
 
 def with_strangers(plan: WorldPlan) -> WorldPlan:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from contracts.envelope import CONTENT_TYPE
 from contracts.routing import DEFAULT_EXCHANGE
 from messaging.transport import Delivery, Message, Publisher, Queue, Receipt, Subscription, Topology
 
@@ -26,6 +27,8 @@ def message(
     mandatory: bool = True,
     headers: Mapping[str, Any] | None = None,
     correlation_id: UUID | None = None,
+    app_id: str = "tests",
+    content_type: str = CONTENT_TYPE,
 ) -> Message:
     """One message with a fresh id."""
     return Message(
@@ -35,10 +38,11 @@ def message(
         routing_key=routing_key,
         body=body,
         correlation_id=correlation_id,
-        app_id="tests",
+        app_id=app_id,
         timestamp=datetime.now(UTC),
         mandatory=mandatory,
         headers=headers or {},
+        content_type=content_type,
     )
 
 

@@ -13,12 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.commands import AdvanceLowWaterMark
 from contracts.envelope import Direction
-from messaging.compose import instruction_message
+from contracts.routing import COMMANDS_EXCHANGE, batch_key
+from messaging.batches import Address
+from messaging.compose import command_message, instruction_message
 from messaging.identifiers import first_id_at
+from messaging.in_process import InProcessTransport
 from messaging.postgresql import create_engine
 from migrations.run import histories_of_kit, migrate_async, pending
 from oms.kit import Command, CompensationOutcome, OutcomeEvent, Participant, Rejection, Work
 from participants.http import LedgerReader
+from tests.conformance.correspondence import send
 from tests.support.participant_stage import Stage
 from tests.support.participants import NOW, new_id
 
@@ -123,6 +127,23 @@ async def test_of_a_batch_only_the_culprit_fails_and_leaves_nothing(
     assert await notes(engine) == ["one", "two"]
     dead = await stage.dead_letter()
     assert "the pencil broke" in dead.headers["error-message"]
+    assert await notes(engine) == ["one", "two"]
+
+
+@pytest.mark.parametrize("takes_batches", [False, True])
+async def test_m5_its_queue_asks_for_batches_where_that_is_declared_and_parts_fail_by_themselves(
+    notebook: Participant, stage: Stage, engine: AsyncEngine, takes_batches: bool
+) -> None:
+    notebook.takes_batches = takes_batches
+    await stage.replica()
+    assert stage.broker.takes(Address(COMMANDS_EXCHANGE, batch_key(NAME))) is takes_batches
+
+    asked = [write(note) for note in ("one", "bad", "two")]
+    messages = [command_message(each, NAME, new_id(), NOW, "orchestrator") for each in asked]
+    await send(InProcessTransport(stage.broker).publisher(), *messages)
+
+    assert sorted(each.type for each in await stage.seen(2)) == ["Written", "Written"]
+    assert "the pencil broke" in (await stage.dead_letter()).headers["error-message"]
     assert await notes(engine) == ["one", "two"]
 
 

@@ -20,12 +20,14 @@ import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 
 from contracts.commands import RefundPayment, ReserveInventory
+from contracts.envelope import BATCH_CONTENT_TYPE
 from contracts.events import InventoryReservedEvent
 from contracts.routing import (
     COMMANDS_EXCHANGE,
     EVENTS_EXCHANGE,
     OUTCOMES_QUEUE,
     PARTICIPANTS,
+    batch_key,
     command_queue,
     dead_letter_queue,
 )
@@ -40,6 +42,14 @@ EACH: Final = int(os.environ.get("OMS_TEST_HOSTILE_MESSAGES", "150"))
 
 WITHIN_S: Final = 180 + EACH // 4
 """Seconds that queues get to drain, orders to end, and the collector to catch up."""
+
+OF_BATCHES: Final = """
+SELECT queue, count(*) FROM orchestrator.dead_letters WHERE error_type = 'bad_batch' GROUP BY queue
+"""
+OF_GOOD_PARTS: Final = """
+SELECT queue, count(*) FROM orchestrator.dead_letters
+WHERE type = 'DropTable' AND error_type <> 'bad_batch' AND body = '{}'::bytea GROUP BY queue
+"""
 
 pytestmark = [
     pytest.mark.rabbitmq,
@@ -213,6 +223,51 @@ async def test_s16_a_body_of_16_megabytes_is_a_dead_letter(
         await all_completed(client, await accepted(client, 5))
 
 
+def a_part(queue: str, **fields: Any) -> dict[str, Any]:
+    """A part of a batch as it is to be, though nobody knows its type."""
+    participant = queue.partition(".")[0]
+    to_participant = {"exchange": COMMANDS_EXCHANGE, "routing_key": participant}
+    outcome = {"exchange": EVENTS_EXCHANGE, "routing_key": "inventory.reserved"}
+    place = outcome if queue == OUTCOMES_QUEUE else to_participant
+    return {"message_id": str(uuid4()), "type": "DropTable", "body": "{}", **place, **fields}
+
+
+def batches(queue: str) -> Iterator[bytes]:
+    """Batches that no writer of ours would send: eight dead letters, six of them for the batch's sake."""
+    good = a_part(queue)
+    nested = json.dumps({"count": 1, "messages": [a_part(queue)]})
+    elsewhere = a_part(queue, exchange=COMMANDS_EXCHANGE, routing_key="nobody")
+    yield json.dumps({"count": 3, "messages": [good]}).encode()
+    yield json.dumps({"count": 10_000, "messages": [good] * 10_000}).encode()
+    yield b"x" * LARGE
+    yield as_a_batch(a_part(queue, content_type=BATCH_CONTENT_TYPE, body=nested))
+    yield as_a_batch(elsewhere)
+    yield as_a_batch(a_part(queue), 7, a_part(queue))
+
+
+def as_a_batch(*parts: Any) -> bytes:
+    return json.dumps({"count": len(parts), "messages": parts}).encode()
+
+
+async def test_s16_m5_batches_that_nobody_would_send_are_dead_letters_part_by_part(
+    deployment: Deployment, client: httpx.AsyncClient
+) -> None:
+    async with channel_of(deployment) as channel:
+        for queue in WORK_QUEUES:
+            for body in batches(queue):
+                batch = aio_pika.Message(body, content_type=BATCH_CONTENT_TYPE, delivery_mode=2)
+                await channel.default_exchange.publish(batch, queue)
+        await drained(channel)
+        await all_completed(client, await accepted(client, 20))
+
+    async with asyncio.timeout(WITHIN_S):
+        while dict(await deployment.rows(OF_BATCHES)) != dict.fromkeys(WORK_QUEUES, 6):
+            await asyncio.sleep(0.5)
+        while dict(await deployment.rows(OF_GOOD_PARTS)) != dict.fromkeys(WORK_QUEUES, 2):
+            await asyncio.sleep(0.5)
+    await clean_audit(deployment)
+
+
 async def test_s1_p2_real_messages_again_and_out_of_order_change_nothing(
     deployment: Deployment, client: httpx.AsyncClient
 ) -> None:
@@ -222,10 +277,11 @@ async def test_s1_p2_real_messages_again_and_out_of_order_change_nothing(
         await tap.bind(EVENTS_EXCHANGE, "#")
         for participant in PARTICIPANTS:
             await tap.bind(COMMANDS_EXCHANGE, participant)
+            await tap.bind(COMMANDS_EXCHANGE, batch_key(participant))
         order_ids = await accepted(client)
         await all_completed(client, order_ids)
         seen = [each async for each in taken(tap)]
-        assert len(seen) >= 8 * ORDERS
+        assert sum(map(parts_in, seen)) >= 8 * ORDERS
         rng.shuffle(seen)
         fresh = await accepted(client)
         for each in seen:
@@ -243,6 +299,11 @@ async def test_s1_p2_real_messages_again_and_out_of_order_change_nothing(
         await all_completed(client, fresh)
         await drained(channel)
     await clean_audit(deployment)
+
+
+def parts_in(message: aio_pika.abc.AbstractIncomingMessage) -> int:
+    is_batch = message.content_type == BATCH_CONTENT_TYPE
+    return int(json.loads(message.body)["count"]) if is_batch else 1
 
 
 async def taken(queue: aio_pika.abc.AbstractQueue) -> AsyncIterator[aio_pika.abc.AbstractIncomingMessage]:

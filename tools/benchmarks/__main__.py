@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -16,12 +16,16 @@ from rich.console import Console
 
 from oms.embedded.child import ServerError
 from tools.benchmarks.children import ContenderFailed
+from tools.benchmarks.contenders import noting
 from tools.benchmarks.environment import PEERS, NoEnvironment
 from tools.benchmarks.memory import Memory, watch_memory
 from tools.benchmarks.report import as_json, show
 from tools.benchmarks.running import FULL, QUICK, Pace, Runner
-from tools.benchmarks.scenarios import NAMES, comparisons, curves
+from tools.benchmarks.scenarios import NAMES, ONE_LINE, Side, comparisons, curves
 from tools.benchmarks.servers import servers
+from tools.benchmarks.timeline import orders, read_notes, table
+
+TellMore = Callable[[Runner, Path, Console], Coroutine[None, None, None]]
 
 SCENARIOS: Final = (*NAMES, "memory", "curves")
 QUICKLY: Final = ("dbos", "floor", "alone", "hot", "intake", "failing")
@@ -37,6 +41,9 @@ def bench(
     measure_s: Annotated[float | None, typer.Option(min=1, help="Seconds of each window.")] = None,
     past_sagas: Annotated[int | None, typer.Option(min=1000, help="Ended sagas of a past.")] = None,
     memory_sagas: Annotated[int | None, typer.Option(min=1000, help="Sagas while memory is watched.")] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Beside that: what one order alone waits for, leg by leg.")
+    ] = False,
     broker_url: Annotated[str | None, typer.Option(help="A RabbitMQ; else a private one is started.")] = None,
     database_url: Annotated[
         str | None, typer.Option(help="A PostgreSQL whose role may create databases; else a private one.")
@@ -60,7 +67,8 @@ def bench(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(SCENARIOS)}")
     try:
-        sound = _measure(wanted, pace, broker_url, database_url, to)
+        tell_more = show_timeline if timeline else nothing_more
+        sound = _measure(wanted, pace, broker_url, database_url, to, tell_more)
     except (NoEnvironment, ServerError, ContenderFailed) as error:
         typer.echo(f"oms bench: {error}", err=True)
         raise typer.Exit(1) from None
@@ -69,7 +77,12 @@ def bench(
 
 
 def _measure(
-    wanted: Sequence[str], pace: Pace, broker_url: str | None, database_url: str | None, to: Path
+    wanted: Sequence[str],
+    pace: Pace,
+    broker_url: str | None,
+    database_url: str | None,
+    to: Path,
+    tell_more: TellMore,
 ) -> bool:
     """Measure, tell, and say whether the audit had no objection."""
     PEERS.make()
@@ -82,7 +95,22 @@ def _measure(
         runner = Runner(running, to / "logs", pace, lambda text: console.print(text, style="dim"))
         memory = asyncio.run(_run(runner, wanted))
         _tell(runner, wanted, memory, to, console)
+        asyncio.run(tell_more(runner, to, console))
     return not runner.objections
+
+
+async def nothing_more(_: Runner, __: Path, ___: Console) -> None:
+    """Without `--timeline`."""
+
+
+async def show_timeline(runner: Runner, folder: Path, console: Console) -> None:
+    """`--timeline`: run once more with one order in flight, its processes taking notes."""
+    notes = folder / "timeline"
+    for former in notes.glob("*.jsonl"):
+        former.unlink()
+    await runner.run([Side(noting(notes.resolve()), ONE_LINE, 1)])
+    for line in table(list(orders(read_notes(notes)))):
+        console.print(line, highlight=False)
 
 
 async def _run(runner: Runner, wanted: Sequence[str]) -> Memory | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import psycopg
 
-from contracts.routing import PARTICIPANTS
+from contracts.routing import PARTICIPANTS, Batches
 from migrations.run import SERVICES, migrate
 from oms.embedded.ports import free_ports
 from tools.benchmarks.children import Program
@@ -56,6 +57,26 @@ def _ours(service: str, servers: Servers, url: str, workload: str, **environment
 
 def _ours_from_intake(servers: Servers, url: str, workload: str) -> list[Program]:
     return [_ours(name, servers, url, workload) for name in ("intake", *PARTICIPANTS)]
+
+
+def with_batches(batches: Batches) -> Contender:
+    """The project where such messages, and no others, travel in batches."""
+
+    def programs(servers: Servers, url: str, workload: str) -> list[Program]:
+        names = ("intake", *PARTICIPANTS)
+        return [_ours(name, servers, url, workload, OMS_BENCH_BATCHES=batches) for name in names]
+
+    return Contender(f"ours-batches-{batches}", "ours", _prepare_ours, programs, audited=True)
+
+
+def noting(folder: Path) -> Contender:
+    """The project, whose processes note in a folder what an order waits for."""
+
+    def programs(servers: Servers, url: str, workload: str) -> list[Program]:
+        names = ("intake", *PARTICIPANTS)
+        return [_ours(name, servers, url, workload, OMS_BENCH_TIMELINE=str(folder)) for name in names]
+
+    return Contender("ours-noting", "ours", _prepare_ours, programs, audited=True)
 
 
 def _ours_over_http(servers: Servers, url: str, workload: str) -> list[Program]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from contracts.routing import Batches
 from tools.benchmarks import contenders
 from tools.benchmarks.measuring import Contender, Footprint, Measurement
 
@@ -190,6 +191,7 @@ def comparisons() -> tuple[Comparison, ...]:
             1.2,
             True,
         ),
+        *_batches(),
         Comparison("hot", "one hot SKU / spread SKUs", _ours("hot"), (ours,), _throughput, rate, 0.9),
         Comparison("history", "with a past / empty tables", PAST, (ours,), _throughput, rate, 0.95),
         *_intake(),
@@ -202,6 +204,18 @@ def comparisons() -> tuple[Comparison, ...]:
             "messages/s",
             0.9,
         ),
+    )
+
+
+def _batches() -> Sequence[Comparison]:
+    sides = {each: Side(contenders.with_batches(each), ONE_LINE, BUSY) for each in Batches}
+    singly = (sides[Batches.NONE],)
+    return tuple(
+        Comparison(
+            "batches", f"{title} in batches / singly", sides[each], singly, metric, unit, None, smaller
+        )
+        for each, title in ((Batches.COMMANDS, "commands"), (Batches.ALL, "commands and outcomes"))
+        for metric, unit, smaller in ((_throughput, "sagas/s", False), (_cpu, "ms", True))
     )
 
 

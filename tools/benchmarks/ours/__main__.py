@@ -22,7 +22,9 @@ import uvloop
 from pydantic import SecretStr
 
 from contracts.orders import Order
-from contracts.routing import PARTICIPANTS
+from contracts.routing import PARTICIPANTS, Batches
+from messaging.rabbitmq import RabbitMqTransport
+from oms.broker_setup import agree
 from oms.garbage import collect_seldom
 from oms.http_api import Notifying
 from oms.observing.logs import configure_logs
@@ -38,9 +40,13 @@ from participants.service import ParticipantService
 from participants.shipping.carrier import Carrier
 from tools.benchmarks.closed_loop import ClosedLoop, drive, stay
 from tools.benchmarks.ours.providers import InstantCarrier, InstantGateway
+from tools.benchmarks.ours.recorder import recorded
 from tools.benchmarks.workload import WORKLOADS
 
 PORT_VARIABLE = "OMS_BENCH_PORT"
+BATCHES_VARIABLE = "OMS_BENCH_BATCHES"
+"""Which messages travel in batches; see `Batches`."""
+
 PROFILE_VARIABLE = "OMS_BENCH_PROFILE"
 """A folder; each process leaves its profile there."""
 
@@ -63,6 +69,8 @@ class IntakeDriver:
     def __init__(self, parts: Parts, notifying: Notifying, orders: Sequence[Order]) -> None:
         self.loop = ClosedLoop(self._launch)
         made_with = deployment(parts)
+        assert isinstance(made_with.transport, RabbitMqTransport)
+        self.transport = made_with.transport
         self._notifying = notifying
         self.service = OrchestratorService(made_with, self._note_progress)
         self.front = Front(made_with)
@@ -91,9 +99,10 @@ async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> Non
     orders = [Order.model_validate(order) for order in WORKLOADS[workload].orders(1000, seed=1)]
     driver = IntakeDriver(parts, notifying, orders)
     await driver.service.start()
+    await agree(driver.transport, Batches(os.environ.get(BATCHES_VARIABLE, Batches.COMMANDS)), parts.settings)
     await driver.front.start()
     collect_seldom()
-    with profiled("intake"):
+    with profiled("intake"), recorded("orchestrator"):
         await drive(driver.loop)
     await driver.front.stop()
     await driver.service.stop()
@@ -103,7 +112,7 @@ async def serve(name: str, service: OrchestratorService | ParticipantService) ->
     """The orchestrator or a participant, left to itself."""
     await service.start()
     collect_seldom()
-    with profiled(name):
+    with profiled(name), recorded(name):
         await stay()
     await service.stop()
 
