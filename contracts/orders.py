@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from contracts.currencies import Currency
+from contracts.findable import Findable, MerchantReference, Metadata, absent
 from contracts.limits import (
     MAX_AMOUNT,
     MAX_LINES,
@@ -88,9 +89,11 @@ def _at_least_one(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
     return lines
 
 
-class AcceptedOrder(Accepted):
+class AcceptedOrder(Accepted, Findable):
     """An order as it was accepted: a shape from which every command can be built, and a total to hold."""
 
+    reference: Annotated[Text | None, Field(exclude_if=absent)] = None
+    metadata: Annotated[dict[str, Text], Field(exclude_if=absent)] = {}
     customer_id: Text
     currency: Text
     lines: Annotated[tuple[AcceptedLine, ...], Field(min_length=1)]
@@ -114,6 +117,13 @@ class Order(AcceptedOrder):
 
     model_config = ConfigDict(extra="forbid")
 
+    reference: Annotated[
+        MerchantReference | None,
+        Field(exclude_if=absent, description="The merchant's own order number; unique for a customer"),
+    ] = None
+    metadata: Annotated[
+        Metadata, Field(exclude_if=absent, description="Short strings by key, by which orders are found")
+    ] = {}
     customer_id: CustomerId
     currency: Currency
     lines: Annotated[

@@ -67,6 +67,28 @@ idempotency_keys: Final = Table(
     Column("created_at", _moment(), nullable=False),
 )
 
+saga_references: Final = Table(
+    "saga_references",
+    METADATA,
+    Column("definition", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("reference", Text, primary_key=True),
+    Column("saga_id", Uuid, nullable=False),
+    Column("subject_id", Uuid, nullable=False),
+    Index("saga_references_by_reference", "reference", "saga_id"),
+    Index("saga_references_by_saga", "saga_id"),
+)
+"""What its owner calls a saga; only of sagas that were given a reference (S26)."""
+
+saga_metadata: Final = Table(
+    "saga_metadata",
+    METADATA,
+    Column("saga_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("saga_metadata_by_value", "key", "value", "saga_id"),
+)
+
 sagas: Final = Table(
     "sagas",
     METADATA,

@@ -16,9 +16,12 @@ from oms.cli.options import (
     AsJson,
     Cursor,
     Limit,
+    MetadataPairs,
+    References,
     Url,
     Yes,
     example,
+    found_by,
     group,
 )
 
@@ -109,7 +112,13 @@ def show(
 
 
 @commands.command(
-    "list", epilog=example("oms orders list --customer c-42", "oms orders list --status pending")
+    "list",
+    epilog=example(
+        "oms orders list --customer c-42",
+        "oms orders list --status pending",
+        "oms orders list --reference A-1001",
+        "oms orders list --metadata channel=web",
+    ),
 )
 def list_orders(
     customer: Annotated[
@@ -118,6 +127,8 @@ def list_orders(
     status: Annotated[
         list[str] | None, typer.Option("--status", metavar="STATUS", help="In this status; may be repeated.")
     ] = None,
+    reference: References = None,
+    metadata: MetadataPairs = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     url: Url = DEFAULT_URL,
@@ -126,6 +137,7 @@ def list_orders(
 ) -> None:
     """List orders, newest first."""
     filters = {"customer_id": customer or None, "status": status or None, "cursor": cursor}
+    filters |= found_by(reference, metadata)
     page = session.listed(url, token, "/orders", filters, limit)
     if as_json:
         output.show_json(page)

@@ -16,11 +16,14 @@ from oms.cli.options import (
     Cursor,
     ExpectedVersion,
     Limit,
+    MetadataPairs,
     Reason,
+    References,
     Token,
     Url,
     Yes,
     example,
+    found_by,
     group,
 )
 from oms.cli.rehearse import rehearse
@@ -62,6 +65,8 @@ commands.command("signal", epilog=saga_starts.SIGNAL)(saga_starts.signal)
         "oms sagas list --status compensating",
         "oms sagas list --incident any",
         "oms sagas list --definition enrolment",
+        "oms sagas list --reference A-1001",
+        "oms sagas list --metadata channel=web",
     ),
 )
 def list_sagas(
@@ -87,6 +92,8 @@ def list_sagas(
     created_before: Annotated[
         str | None, typer.Option("--created-before", metavar="TIME", help="RFC 3339.")
     ] = None,
+    reference: References = None,
+    metadata: MetadataPairs = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     url: Url = DEFAULT_URL,
@@ -103,6 +110,7 @@ def list_sagas(
         "created_after": created_after,
         "created_before": created_before,
         "cursor": cursor,
+        **found_by(reference, metadata),
     }
     page = session.listed(url, token, "/admin/sagas", filters, limit)
     if as_json:

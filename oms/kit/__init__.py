@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, Effect, Event, OutcomeEvent, Rejection
+from contracts.findable import Findable
 from contracts.limits import Amount, Code, Line, Name, Quantity, Reference, Text
 from contracts.orders import SENSITIVE
 from messaging.errors import PermanentFailure, TransientFailure
@@ -39,7 +40,7 @@ from orchestrator.core.soundness import InvalidDefinition
 from participants.kit.participant import InvalidParticipant, Participant
 from participants.kit.work import Work
 
-KIT_VERSION: Final = "1.0"
+KIT_VERSION: Final = "1.1"
 """Of what this package promises; the second number rises with what is added."""
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Effect",
     "Event",
     "Field",
+    "Findable",
     "ForEach",
     "Group",
     "InvalidDefinition",

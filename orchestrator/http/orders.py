@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,6 +22,7 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import Turns
 from orchestrator.http.faces import OrderFace
 from orchestrator.http.fields import Cursor
+from orchestrator.http.finding import MAX_FILTER_VALUES, FindingQuery
 from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, problems, success, takes
 from orchestrator.http.reception import (
     LAST_EVENT_ID,
@@ -38,13 +39,9 @@ from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
 from orchestrator.queries.views import OrderList, OrderView
 from orchestrator.sagas.order_fulfillment import NAME, OrderStatus
 
-MAX_FILTER_VALUES: Final = 20
 
-
-class OrderListQuery(BaseModel):
+class OrderListQuery(FindingQuery, BaseModel):
     """Filters of the list of orders; a repeated one means "or"."""
-
-    model_config = ConfigDict(extra="forbid")
 
     customer_id: Annotated[list[CustomerId], Field(max_length=MAX_FILTER_VALUES)] = []
     status: Annotated[list[OrderStatus], Field(max_length=MAX_FILTER_VALUES)] = []
@@ -77,7 +74,7 @@ class OrderEndpoints:
     async def page(self, request: Request, wanted: Annotated[OrderListQuery, Query()]) -> Response:
         """Orders, newest first."""
         await self._access.admit(request, Permission.ORDERS)
-        chosen = OrderFilter(tuple(wanted.customer_id), tuple(wanted.status))
+        chosen = OrderFilter(tuple(wanted.customer_id), tuple(wanted.status), wanted.found_by)
         return answer(await self._orders.page(chosen, Page(wanted.limit, wanted.cursor)))
 
     async def events(self, request: Request) -> Response:
@@ -112,7 +109,7 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         methods=["POST"],
         status_code=202,
         summary="Submit an order",
-        responses=submitted(OrderView) | problems(400, 413, 415, 422, 429, *always),
+        responses=submitted(OrderView) | problems(400, 409, 413, 415, 422, 429, *always),
         openapi_extra={**takes(Order), "parameters": SUBMISSION_HEADERS, **token},
         **common,
     )

@@ -181,7 +181,7 @@ def saga_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
             status_code=202,
             summary=f"Start {name}",
             description=f"Version {definition.version} of it. Also while the broker is down.",
-            responses=submitted(SagaView) | problems(400, 413, 415, 422, 429, *_ALWAYS),
+            responses=submitted(SagaView) | problems(400, 409, 413, 415, 422, 429, *_ALWAYS),
             openapi_extra={**_body(known.input), "parameters": SUBMISSION_HEADERS, **_MAYBE_TOKEN},
             **common,
         )

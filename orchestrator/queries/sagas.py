@@ -8,21 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    Row,
-    Select,
-    Text,
-    and_,
-    cast,
-    func,
-    literal_column,
-    or_,
-    select,
-)
+from sqlalchemy import Row, Select, Text, cast, func, select
 
-from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at
+from contracts.findable import Findable
 from orchestrator.codec import Unreadable, check_fits, read_saga
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
@@ -43,16 +31,14 @@ from orchestrator.queries.views import (
     SagaSummary,
     SagaView,
 )
-from orchestrator.tables import history, orders, sagas
+from orchestrator.selection import SagaFilter, conditions
+from orchestrator.tables import history, orders, saga_metadata, saga_references, sagas
 
 MAX_HISTORY: Final = 1000
 """Entries of one saga's history that are read at once, and of the latest that are shown with the saga."""
 
 _MOST_ENTRIES: Final = 2**31 - 1
 """Versions are no larger than the database's integers."""
-
-ANY, NONE = "any", "none"
-"""Of the incident filter: at least one, or none at all."""
 
 SAGA_COLUMNS: Final = (
     sagas.c.saga_id,
@@ -78,23 +64,20 @@ WHOLE_SAGA: Final = (
 """Columns from which `saga_of` makes a saga."""
 
 
-@dataclass(frozen=True, slots=True)
-class SagaFilter:
-    """Which sagas are wanted; several values of one filter mean "or", an empty filter means all.
-
-    Attributes:
-        incidents: kinds of open incidents, or `ANY`, or `NONE`.
-        created_after: this moment or later.
-        created_before: earlier than this moment.
-    """
-
-    statuses: tuple[Status, ...] = ()
-    steps: tuple[str, ...] = ()
-    incidents: tuple[str, ...] = ()
-    order_ids: tuple[UUID, ...] = ()
-    definitions: tuple[str, ...] = ()
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+REFERENCE: Final = (
+    select(saga_references.c.reference)
+    .where(saga_references.c.saga_id == sagas.c.saga_id)
+    .limit(1)
+    .scalar_subquery()
+    .label("reference")
+)
+METADATA: Final = (
+    select(func.json_object_agg(saga_metadata.c.key, saga_metadata.c.value))
+    .where(saga_metadata.c.saga_id == sagas.c.saga_id)
+    .scalar_subquery()
+    .label("metadata")
+)
+"""What a saga is found by (S26); null where it was given nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +237,7 @@ class SagaQueries:
             definition=saga.definition,
             definition_version=saga.definition_version,
             owner=owner,
+            **_found_as(saga.input),
             input=input_of(saga, self.masking),
             status=saga.status,
             order_status=saga.label,
@@ -297,6 +281,13 @@ class SagaQueries:
                 direction=saga.direction,
                 sent=(),
             )
+
+
+def _found_as(given: Any) -> dict[str, Any]:
+    """What a saga is found by, as its input says it (S26)."""
+    if not isinstance(given, Findable):
+        return {}
+    return {"reference": given.reference, "metadata": given.metadata}
 
 
 async def every_entry(sagas: SagaQueries, saga_id: UUID, after: int = 0) -> list[HistoryRow]:
@@ -370,7 +361,7 @@ _FIELDS: Final = {"order_id": "subject_id", "order_status": "label"}
 
 def _branches(wanted: SagaFilter, registry: Registry) -> Iterator[Select[Any]]:
     """One selection for the active sagas and one a result of ended ones: each has an index of its own."""
-    base = _summaries().where(*_conditions(wanted))
+    base = _summaries().where(*conditions(wanted))
     statuses = tuple(dict.fromkeys(wanted.statuses))
     active = [status for status in statuses if status not in ENDED]
     if not statuses:
@@ -382,45 +373,10 @@ def _branches(wanted: SagaFilter, registry: Registry) -> Iterator[Select[Any]]:
             yield base.where(sagas.c.ended_as == result, sagas.c.status == status)
 
 
-def _conditions(wanted: SagaFilter) -> Iterator[ColumnElement[bool]]:
-    if wanted.steps:
-        # An ended saga awaits no step, and the active ones have an index.
-        awaited = or_(sagas.c.step.in_(wanted.steps), _STEP_OF_BRANCH.in_(wanted.steps))
-        yield and_(sagas.c.ended_as.is_(None), awaited)
-    if wanted.incidents:
-        yield or_(*_incident_conditions(wanted.incidents))
-    if wanted.order_ids:
-        yield sagas.c.order_id.in_(wanted.order_ids)
-    if wanted.definitions:
-        yield sagas.c.definition.in_(wanted.definitions)
-    if wanted.created_after is not None:
-        yield sagas.c.created_at >= wanted.created_after
-        yield sagas.c.saga_id >= first_id_at(wanted.created_after - CLOCKS_AGREE_WITHIN)
-    if wanted.created_before is not None:
-        yield sagas.c.created_at < wanted.created_before
-        yield sagas.c.saga_id < first_id_at(wanted.created_before + CLOCKS_AGREE_WITHIN)
-
-
-_STEP_OF_BRANCH: Final = func.split_part(sagas.c.step, "[", 1)
-"""``ship`` of ``ship[2]``."""
-
-SOME_INCIDENT: Final = literal_column("sagas.incident_kinds <> '{}'::text[]", Boolean)
-NO_INCIDENT: Final = literal_column("sagas.incident_kinds = '{}'::text[]", Boolean)
-"""Literal, because the planner must see that the first is the condition of an index."""
-
-
-def _incident_conditions(incidents: tuple[str, ...]) -> Iterator[ColumnElement[bool]]:
-    kinds = [kind for kind in incidents if kind not in (ANY, NONE)]
-    if ANY in incidents:
-        yield SOME_INCIDENT
-    if NONE in incidents:
-        yield NO_INCIDENT
-    if kinds:
-        yield and_(SOME_INCIDENT, sagas.c.incident_kinds.overlap(kinds))
-
-
 def _summaries() -> Select[Any]:
-    return select(*SAGA_COLUMNS, sagas.c.step, sagas.c.incident_kinds, sagas.c.saga_id.label(KEY))
+    return select(
+        *SAGA_COLUMNS, sagas.c.step, sagas.c.incident_kinds, REFERENCE, METADATA, sagas.c.saga_id.label(KEY)
+    )
 
 
 def _summary(row: Row[Any]) -> SagaSummary:

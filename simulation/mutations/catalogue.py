@@ -134,6 +134,12 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         (Patch(intake, "fingerprint", mutants.always(b"")),),
     ),
     Mutation(
+        "S26 references",
+        "a reference never stands in the way",
+        (Patch(MemoryOrchestratorTransaction, "claim_references", mutants.references_never_stand),),
+        known=4,
+    ),
+    Mutation(
         "S17 patience with the database",
         "a unit of work is run once",
         (Patch(PatientUnitOfWork, "run", mutants.never_again),),

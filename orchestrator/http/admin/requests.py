@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -16,16 +16,15 @@ from contracts.problems import ProblemError
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.http.fields import Cursor, Reason
+from orchestrator.http.finding import MAX_FILTER_VALUES, FindingQuery
 from orchestrator.http.headers import if_match
 from orchestrator.jobs.job import DEFAULT_RATE, HIGHEST_RATE, LOWEST_RATE, ItemResult, JobKind, JobState
 from orchestrator.jobs.operations import Assignment
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.jobs import JobFilter
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
-from orchestrator.queries.sagas import SagaFilter
+from orchestrator.selection import SagaFilter
 from orchestrator.storage import DeadLetterStatus
-
-MAX_FILTER_VALUES: Final = 20
 
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)
 
@@ -51,8 +50,8 @@ class ListQuery(BaseModel):
         return Page(self.limit, self.cursor)
 
 
-class SagaListQuery(ListQuery):
-    """Filters of the list of sagas."""
+class SagaFilters(FindingQuery, BaseModel):
+    """Filters of sagas."""
 
     status: Annotated[list[Status], Field(max_length=MAX_FILTER_VALUES)] = []
     step: Annotated[list[StepName], Field(max_length=MAX_FILTER_VALUES)] = []
@@ -73,7 +72,12 @@ class SagaListQuery(ListQuery):
             definitions=tuple(self.definition),
             created_after=self.created_after,
             created_before=self.created_before,
+            found_by=self.found_by,
         )
+
+
+class SagaListQuery(SagaFilters, ListQuery):
+    """Filters of the list of sagas."""
 
 
 class DeadLetterMarks(BaseModel):
