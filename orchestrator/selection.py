@@ -24,6 +24,9 @@ SOME_INCIDENT: Final = literal_column("sagas.incident_kinds <> '{}'::text[]", Bo
 NO_INCIDENT: Final = literal_column("sagas.incident_kinds = '{}'::text[]", Boolean)
 """Literal, because the planner must see that the first is the condition of an index."""
 
+STILL_GOING: Final = (Status.RUNNING, Status.COMPENSATING)
+"""What a job acts on, unless it is told otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundBy:

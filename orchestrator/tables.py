@@ -223,6 +223,7 @@ jobs: Final = Table(
     Column("created_at", _moment(), nullable=False),
     Column("updated_at", _moment(), nullable=False),
     Column("finished_at", _moment()),
+    Column("details", JSON),
     CheckConstraint(_one_of("kind", JobKind), name="job_kind_known"),
     CheckConstraint(_one_of("state", JobState), name="job_state_known"),
     CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="job_ended_has_time"),
@@ -231,6 +232,7 @@ jobs: Final = Table(
     postgresql_with={"fillfactor": "50"},
 )
 
+# The id of an item is called as it was when every job was on dead letters; it may be a saga's.
 job_items: Final = Table(
     "job_items",
     METADATA,

@@ -28,6 +28,16 @@ Reason = Annotated[
     str,
     typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is kept in the audit log."),
 ]
+MaybeReason = Annotated[
+    str | None,
+    typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed unless it is a dry run."),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", metavar="N", help="Of a job: so many a second at most (0.1 to 1000)."),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Begin the job and leave it to itself.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 ExpectedVersion = Annotated[
     int | None,

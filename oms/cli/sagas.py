@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
 
-from oms.cli import actions, output, saga_starts, saga_view, session
+from oms.cli import actions, output, saga_jobs, saga_starts, saga_view, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -27,6 +26,7 @@ from oms.cli.options import (
     group,
 )
 from oms.cli.rehearse import rehearse
+from oms.cli.verdicts import Verdict
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
@@ -47,16 +47,9 @@ commands = group(
 SagaId = Annotated[UUID, typer.Argument(metavar="ID", help="The saga's id, or its order's.")]
 
 
-class Verdict(StrEnum):
-    """What a person found out about a stuck piece of work."""
-
-    TOOK_EFFECT = "took_effect"
-    NO_EFFECT = "no_effect"
-    SETTLED_OUTSIDE = "settled_outside"
-
-
 commands.command("start", epilog=saga_starts.START)(saga_starts.start)
 commands.command("signal", epilog=saga_starts.SIGNAL)(saga_starts.signal)
+commands.command("each", epilog=saga_jobs.EACH)(saga_jobs.each)
 
 
 @commands.command(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.commands import Verdict
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.http.admin.requests import ListQuery, SagaListQuery
 from orchestrator.http.answers import id_in_path, not_found
@@ -75,6 +76,7 @@ class SagaPages:
             statuses=list(Status),
             incidents=["any", "none", *IncidentKind],
             steps=sorted(pieces),
+            verdicts=list(Verdict),
             definitions=sorted({each.name for each in self._registry}),
         )
 
