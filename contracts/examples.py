@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from contracts import commands, events
 from contracts.commands import ItemQuantity, Verdict
 from contracts.envelope import ATTEMPT, CAUSATION_ID, EVENT_ID, SCHEMA_VERSION_HEADER, Direction
-from contracts.orders import Order, OrderLine, ShippingAddress
+from contracts.orders import HoldableOrder, Order, OrderLine, ShippingAddress
 
 ORDER: Final = Order(
     customer_id="c-42",
@@ -36,6 +36,12 @@ ORDER_OF_MANY: Final = Order(
     ),
 )
 """Another one, with what the first one lacks."""
+
+HOLDABLE_ORDERS: Final = (
+    HoldableOrder.model_validate({**ORDER.model_dump(), "hold": {"reason": "a new customer"}}),
+    HoldableOrder.model_validate(ORDER_OF_MANY.model_dump()),
+)
+"""The same where orders can be put on hold, which the first one asks for."""
 
 COMMAND_HEADERS: Final[dict[str, str | int]] = {
     ATTEMPT: 1,

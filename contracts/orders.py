@@ -112,6 +112,28 @@ class AcceptedOrder(Accepted, Findable):
         return self
 
 
+class Hold(BaseModel):
+    """Why an order is to be looked at by a person before it is paid."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    reason: Text
+
+
+class HoldAsked(Hold):
+    """Why an order is to be looked at by a person before it is paid; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Line
+
+
+class AcceptedHoldableOrder(AcceptedOrder):
+    """An order that may have been put on hold, as it was accepted."""
+
+    hold: Annotated[Hold | None, Field(exclude_if=absent)] = None
+
+
 class Order(AcceptedOrder):
     """A valid order: each SKU once, and a total that every reader can hold."""
 
@@ -142,3 +164,21 @@ class Order(AcceptedOrder):
                 raise PydanticCustomError("duplicate_sku", "each SKU may stand on one line only")
             seen.add(line.sku)
         return self
+
+
+class HoldableOrder(Order, AcceptedHoldableOrder):
+    """A valid order, where orders can be put on hold."""
+
+    hold: Annotated[
+        HoldAsked | None,
+        Field(exclude_if=absent, description="Ask a person before anything is paid, and why"),
+    ] = None
+
+
+class HoldDecision(BaseModel):
+    """What a person says of an order that is on hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    approved: Annotated[bool, Field(strict=True, description="false: the order is rejected and undone")]
+    reason: Line

@@ -10,7 +10,8 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_valid
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from contracts.limits import IDENTIFIER
+from contracts.currencies import MINOR_UNIT_EXPONENTS
+from contracts.limits import IDENTIFIER, MAX_AMOUNT
 from messaging.retries import RetryPolicy
 from oms.database_url import database_url
 from oms.extensions import KIT_PARTICIPANTS, check_off, everything_installed, normalised
@@ -20,6 +21,8 @@ from oms.variables import PREFIX
 from orchestrator.core.definition import StepPolicy
 
 SANDBOX: Final = "sandbox"
+NO_LIMIT: Final = "none"
+"""Of `OMS_HOLD_ABOVE`: orders are held on request alone."""
 
 HTTP: Final = "http"
 
@@ -63,6 +66,7 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
     saga_tokens: Annotated[dict[str, SecretStr], NoDecode] = {}
+    hold_above: Annotated[dict[str, int] | None, NoDecode] = None
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}
@@ -193,6 +197,22 @@ class Settings(BaseSettings):
             tokens[name] = token
         return tokens
 
+    @field_validator("hold_above", mode="before")
+    @classmethod
+    def _hold_above(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        above: dict[str, int] = {}
+        for part in () if value.strip() == NO_LIMIT else value.split(","):
+            currency, _, amount = (each.strip() for each in part.partition("="))
+            if currency not in MINOR_UNIT_EXPONENTS or currency in above or not _is_amount(amount):
+                raise ValueError(
+                    "allowed is CURRENCY=AMOUNT in minor units, as EUR=100000 (several with commas between, "
+                    f"each currency once), or {NO_LIMIT}: then orders are held on request alone"
+                )
+            above[currency] = int(amount)
+        return above
+
     @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
         """A token says who somebody is, so it stands for one alone."""
@@ -303,6 +323,10 @@ def _require(url: str, schemes: tuple[str, ...], example: str) -> None:
         sound = False
     if not sound:
         raise ValueError(f"allowed is a URL such as {example}")
+
+
+def _is_amount(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) <= MAX_AMOUNT
 
 
 def _is_token(text: str) -> bool:

@@ -148,7 +148,7 @@ def plan_of(seed: int) -> Plan:
     kinds = [fault for fault in STORMS if rng.random() < eagerness]
     storms = storms_of(rng, kinds)
     orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
-    orders = named(orders, Chance(seed).stream("references"))
+    orders = named(orders, Chance(seed).stream("titles"))
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
     if rng.random() < LIARS:
         rates |= {Fault.VOID_LIES: 1.0, Fault.EFFECT_LATE: 0.4, Fault.PROVIDER_UNREACHED: 0.2}

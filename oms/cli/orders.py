@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from oms.cli import order_view, output, session
+from oms.cli import holds, order_view, output, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -34,6 +34,9 @@ commands = group(
     "oms orders submit order.json --wait",
     "oms orders list --status rejected",
 )
+
+commands.command("approve", epilog=holds.APPROVE)(holds.approve)
+commands.command("deny", epilog=holds.DENY)(holds.deny)
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
 OrderToken = Annotated[

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from oms.cli import actions, output, saga_jobs, saga_starts, saga_view, session
+from oms.cli import actions, holds, output, saga_jobs, saga_starts, saga_view, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -49,6 +49,7 @@ SagaId = Annotated[UUID, typer.Argument(metavar="ID", help="The saga's id, or it
 
 commands.command("start", epilog=saga_starts.START)(saga_starts.start)
 commands.command("signal", epilog=saga_starts.SIGNAL)(saga_starts.signal)
+commands.command("waiting", epilog=holds.WAITING)(holds.waiting)
 commands.command("each", epilog=saga_jobs.EACH)(saga_jobs.each)
 
 

@@ -59,6 +59,7 @@ from orchestrator.queries.views import (
     SagaMessageList,
     SagaView,
 )
+from orchestrator.queries.waiting import WaitingList
 
 _INPUTS: Final = (
     Order,
@@ -77,6 +78,7 @@ _OUTPUTS: Final = (
     OrderList,
     SagaView,
     SagaList,
+    WaitingList,
     SagaDetail,
     HistoryList,
     Explanation,

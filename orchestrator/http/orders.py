@@ -56,6 +56,7 @@ class OrderEndpoints:
         self._access: Access = dependencies.access
         self._orders = dependencies.queries.orders
         self._new_id = dependencies.new_id
+        self._input = order_input(dependencies)
         self._reception = Reception(dependencies, OrderFace(dependencies.queries), turns)
 
     async def submit(self, request: Request) -> Response:
@@ -63,7 +64,7 @@ class OrderEndpoints:
         await self._access.admit(request, Permission.ORDERS)
         key, trace = headers.idempotency_key(request.headers), self._reception.trace(request)
         headers.preferred_wait_s(request.headers)  # what is wrong with it is said before the body is read
-        order = await json_of(request, Order)
+        order = await json_of(request, self._input)
         submission = Submission(NAME, order, order.customer_id, self._new_id(), self._new_id(), key, trace)
         return await self._reception.submit(request, submission)
 
@@ -97,6 +98,12 @@ class OrderEndpoints:
         return id_in_path(request, "order_id", "order")
 
 
+def order_input(dependencies: Dependencies) -> type[Order]:
+    """What an order may say here: as the definition has it that new orders start on."""
+    definition = dependencies.registry.started_here.get(NAME)
+    return definition.input if definition is not None and issubclass(definition.input, Order) else Order
+
+
 def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
     """All routes under `/orders`."""
     endpoints, access = OrderEndpoints(dependencies, turns), dependencies.access
@@ -110,7 +117,7 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         status_code=202,
         summary="Submit an order",
         responses=submitted(OrderView) | problems(400, 409, 413, 415, 422, 429, *always),
-        openapi_extra={**takes(Order), "parameters": SUBMISSION_HEADERS, **token},
+        openapi_extra={**takes(order_input(dependencies)), "parameters": SUBMISSION_HEADERS, **token},
         **common,
     )
     yield APIRoute(

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from contracts.envelope import Direction
-from orchestrator.core.definition import OnDeadline, StepKind
+from orchestrator.core.definition import OnDeadline, SignalledBy, StepKind
 from orchestrator.core.state import End, IncidentKind, Status
 from orchestrator.queries.paging import Listing
 from orchestrator.sagas.order_fulfillment import OrderStatus
@@ -189,6 +189,9 @@ class WaitView(View):
     deadline_at: Time | None = Field(description="null while it is not waited for")
     on_deadline: OnDeadline
     signal: str | None = Field(description="What the signal is called; null where only time is waited for")
+    signalled_by: SignalledBy = Field(
+        SignalledBy.CALLERS, description="Whose word it is: operators alone, or whoever may cancel it"
+    )
     signal_schema: dict[str, Any] | None = Field(description="JSON Schema of the signal's body")
     received: SignalView | None
 

@@ -137,7 +137,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "S26 references",
         "a reference never stands in the way",
         (Patch(MemoryOrchestratorTransaction, "claim_references", mutants.references_never_stand),),
-        known=4,
+        known=10,
     ),
     Mutation(
         "S17 patience with the database",

@@ -27,6 +27,7 @@ PAGES = (
     "/console",
     "/console/sagas",
     "/console/sagas?status=running&incident=any",
+    "/console/waiting",
     "/console/dead-letters",
     "/console/dead-letters/messages",
     "/console/jobs",

@@ -37,6 +37,8 @@ RUN: Final = (
 """Page and first line of each block that is run, in this order."""
 
 NOT_RUN: Final = {
+    ("docs/sagas.md", "oms sagas waiting"): "no holds there; tests/integration/test_holds.py and "
+    "tests/unit/cli/test_holds.py do all of it",
     ("docs/console.md", "oms sagas each retry --incident overdue --dry-run"): "nothing is stuck there; "
     "tests/integration/test_saga_jobs.py and tests/unit/cli/test_saga_jobs.py do both",
     ("README.md", "make demo"): "CI does both: all there is, and this test itself",
