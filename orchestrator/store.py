@@ -147,10 +147,11 @@ JOIN unnest(%s::text[], %s::text[]) AS c (customer_id, key) USING (customer_id, 
 """
 
 GIVE_UP_KEYS: Final = """
-DELETE FROM orchestrator.idempotency_keys k
-USING unnest(%s::text[], %s::text[], %s::uuid[]) AS c (customer_id, key, order_id)
+UPDATE orchestrator.idempotency_keys k SET created_at = to_timestamp(0)
+FROM unnest(%s::text[], %s::text[], %s::uuid[]) AS c (customer_id, key, order_id)
 WHERE k.customer_id = c.customer_id AND k.key = c.key AND k.order_id = c.order_id
 """
+"""They have expired: the services that face the network may take no row away."""
 
 CLAIM_REFERENCES: Final = """
 INSERT INTO orchestrator.saga_references (definition, owner, reference, saga_id, subject_id)
