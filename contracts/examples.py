@@ -18,7 +18,7 @@ from contracts.envelope import (
     TRACEPARENT,
     Direction,
 )
-from contracts.orders import Order, OrderLine, ShippingAddress
+from contracts.orders import HoldableOrder, Order, OrderLine, ShippingAddress
 
 ORDER: Final = Order(
     customer_id="c-42",
@@ -47,6 +47,11 @@ ORDER_OF_MANY: Final = Order(
 
 _TRACE: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 _OURS: Final = "019aa7b2-0000-7000-8000-00000000000f"
+HOLDABLE_ORDERS: Final = (
+    HoldableOrder.model_validate({**ORDER.model_dump(), "hold": {"reason": "a new customer"}}),
+    HoldableOrder.model_validate(ORDER_OF_MANY.model_dump()),
+)
+"""The same where orders can be put on hold, which the first one asks for."""
 
 COMMAND_HEADERS: Final[dict[str, str | int]] = {
     ATTEMPT: 1,

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from contracts.currencies import Currency
+from contracts.findable import Findable, MerchantReference, Metadata, absent
 from contracts.limits import (
     MAX_AMOUNT,
     MAX_LINES,
@@ -88,9 +89,11 @@ def _at_least_one(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
     return lines
 
 
-class AcceptedOrder(Accepted):
+class AcceptedOrder(Accepted, Findable):
     """An order as it was accepted: a shape from which every command can be built, and a total to hold."""
 
+    reference: Annotated[Text | None, Field(exclude_if=absent)] = None
+    metadata: Annotated[dict[str, Text], Field(exclude_if=absent)] = {}
     customer_id: Text
     currency: Text
     lines: Annotated[tuple[AcceptedLine, ...], Field(min_length=1)]
@@ -109,11 +112,40 @@ class AcceptedOrder(Accepted):
         return self
 
 
+class Hold(BaseModel):
+    """Why an order is to be looked at by a person before it is paid."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    reason: Text
+
+
+class HoldAsked(Hold):
+    """Why an order is to be looked at by a person before it is paid; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Line
+
+
+class AcceptedHoldableOrder(AcceptedOrder):
+    """An order that may have been put on hold, as it was accepted."""
+
+    hold: Annotated[Hold | None, Field(exclude_if=absent)] = None
+
+
 class Order(AcceptedOrder):
     """A valid order: each SKU once, and a total that every reader can hold."""
 
     model_config = ConfigDict(extra="forbid")
 
+    reference: Annotated[
+        MerchantReference | None,
+        Field(exclude_if=absent, description="The merchant's own order number; unique for a customer"),
+    ] = None
+    metadata: Annotated[
+        Metadata, Field(exclude_if=absent, description="Short strings by key, by which orders are found")
+    ] = {}
     customer_id: CustomerId
     currency: Currency
     lines: Annotated[
@@ -132,3 +164,21 @@ class Order(AcceptedOrder):
                 raise PydanticCustomError("duplicate_sku", "each SKU may stand on one line only")
             seen.add(line.sku)
         return self
+
+
+class HoldableOrder(Order, AcceptedHoldableOrder):
+    """A valid order, where orders can be put on hold."""
+
+    hold: Annotated[
+        HoldAsked | None,
+        Field(exclude_if=absent, description="Ask a person before anything is paid, and why"),
+    ] = None
+
+
+class HoldDecision(BaseModel):
+    """What a person says of an order that is on hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    approved: Annotated[bool, Field(strict=True, description="false: the order is rejected and undone")]
+    reason: Line

@@ -10,7 +10,6 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final
 
 from contracts.commands import Command
 from contracts.events import Event
@@ -24,12 +23,16 @@ from oms.variables import PREFIX
 from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.core.soundness import InvalidDefinition, validate
-from orchestrator.sagas.order_fulfillment import order_fulfillment
+from orchestrator.sagas.order_fulfillment import Holds, held_order_fulfillment, order_fulfillment
 
 Define = Callable[[StepPolicy], SagaDefinition]
 
-OWN: Final[tuple[Define, ...]] = (order_fulfillment,)
-"""What this program defines itself."""
+
+def own(settings: Settings) -> tuple[SagaDefinition, ...]:
+    """What this program defines itself."""
+    policy, above = settings.step_policy, settings.hold_above
+    holds = None if above is None else Holds(above)
+    return order_fulfillment(policy), held_order_fulfillment(policy, holds)
 
 
 def registry(settings: Settings) -> Registry:
@@ -39,7 +42,7 @@ def registry(settings: Settings) -> Registry:
         Failure: a definition that is installed, or that the settings name, is not there or must not run.
         InvalidDefinition: one of our own must not run.
     """
-    found = [define(settings.step_policy) for define in OWN]
+    found = list(own(settings))
     for fail, given in _given(settings):
         found.append(_sound(given, settings.step_policy, fail, found))
     return Registry(found)

@@ -11,7 +11,8 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_valid
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from contracts.limits import IDENTIFIER
+from contracts.currencies import MINOR_UNIT_EXPONENTS
+from contracts.limits import IDENTIFIER, MAX_AMOUNT
 from messaging.retries import RetryPolicy
 from oms.configuration_file import DATABASE_OF_OTHERS, ConfigurationFile, configured, origin
 from oms.database_url import database_url
@@ -25,6 +26,8 @@ from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
 from orchestrator.tokens import Role
 
 SANDBOX: Final = "sandbox"
+NO_LIMIT: Final = "none"
+"""Of `OMS_HOLD_ABOVE`: orders are held on request alone."""
 
 HTTP: Final = "http"
 
@@ -78,6 +81,7 @@ class Settings(BaseSettings):
     oidc_scopes: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$", max_length=1000)] = "openid profile"
     oidc_session_s: Annotated[float, Field(ge=300, le=43_200)] = 28_800
     public_url: Url | None = None
+    hold_above: Annotated[dict[str, int] | None, NoDecode] = None
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}
@@ -226,6 +230,22 @@ class Settings(BaseSettings):
             tokens[name] = token
         return tokens
 
+    @field_validator("hold_above", mode="before")
+    @classmethod
+    def _hold_above(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        above: dict[str, int] = {}
+        for part in () if value.strip() == NO_LIMIT else value.split(","):
+            currency, _, amount = (each.strip() for each in part.partition("="))
+            if currency not in MINOR_UNIT_EXPONENTS or currency in above or not _is_amount(amount):
+                raise ValueError(
+                    "allowed is CURRENCY=AMOUNT in minor units, as EUR=100000 (several with commas between, "
+                    f"each currency once), or {NO_LIMIT}: then orders are held on request alone"
+                )
+            above[currency] = int(amount)
+        return above
+
     @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
         """A token says who somebody is, so it stands for one alone."""
@@ -356,6 +376,10 @@ def _require(url: str, schemes: tuple[str, ...], example: str) -> None:
         sound = False
     if not sound:
         raise ValueError(f"allowed is a URL such as {example}")
+
+
+def _is_amount(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) <= MAX_AMOUNT
 
 
 def _is_token(text: str) -> bool:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from contracts.findable import Findable
 from messaging.batching import Arrivals
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, time_of
 from messaging.measures import MESSAGES, Distribution
@@ -22,7 +23,7 @@ from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Transition
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
-from orchestrator.storage import KeyClaim, OrchestratorTransaction
+from orchestrator.storage import KeyClaim, OrchestratorTransaction, ReferenceClaim
 
 GROUP_LIMIT: Final = 200
 """Submissions that share one transaction at most."""
@@ -58,6 +59,19 @@ class Submission:
         """Whose idempotency key it is (S14, S24)."""
         return self.scope if self.scope is not None else self.owner
 
+    @property
+    def reference(self) -> ReferenceClaim | None:
+        """What its owner calls it, where it has a name (S26)."""
+        name = self.given.reference if isinstance(self.given, Findable) else None
+        if name is None:
+            return None
+        return ReferenceClaim(self.definition, self.owner, name, self.saga_id, self.subject_id)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """By what else it is found."""
+        return self.given.metadata if isinstance(self.given, Findable) else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -79,6 +93,17 @@ class KeyReused:
     subject_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceTaken:
+    """Its owner calls another saga by its reference already (S26).
+
+    Attributes:
+        subject_id: what that one is about.
+    """
+
+    subject_id: UUID
+
+
 class NotStarted(Exception):
     """The definition failed on this input: a fault of the definition's, which the message names (S25)."""
 
@@ -87,7 +112,7 @@ class Overloaded(Exception):
     """Too many submissions are waiting; come back later."""
 
 
-Answer = Accepted | KeyReused
+Answer = Accepted | KeyReused | ReferenceTaken
 
 
 @dataclass(slots=True)
@@ -196,6 +221,7 @@ class Intake:
         for claim in claims:
             standing.setdefault((claim.customer_id, claim.key), claim)
         answers = [_answer(submission, standing, committed) for submission in submissions]
+        answers = await self._named(transaction, submissions, answers, claims, committed)
         started = [
             (self._started(s, now), s.owner, s.traceparent)
             for s, answer in zip(submissions, answers, strict=True)
@@ -205,6 +231,48 @@ class Intake:
             self._engine.start(transaction, started, now)
         stored = {transition.saga.subject_id: transition.saga for transition, _, _ in started}
         return [_with_saga(answer, stored) for answer in answers]
+
+    async def _named(
+        self,
+        transaction: OrchestratorTransaction,
+        submissions: Sequence[Submission],
+        answers: list[Answer],
+        keys: Sequence[KeyClaim],
+        committed: set[UUID],
+    ) -> list[Answer]:
+        """The answers once every new saga has what it is found by, or is refused for its reference (S26)."""
+        new = [
+            submission
+            for submission, answer in zip(submissions, answers, strict=True)
+            if answer == Accepted(submission.subject_id, replayed=False)
+            and submission.subject_id not in committed
+            and isinstance(submission.given, Findable)
+        ]
+        refused = await self._claim_references(transaction, new)
+        if refused:
+            given_up = [key for key in keys if key.order_id in refused]
+            if given_up:
+                transaction.give_up_keys(given_up)
+        metadata = {s.saga_id: marks for s in new if s.subject_id not in refused and (marks := s.metadata)}
+        if metadata:
+            transaction.add_metadata(metadata)
+        return [refused.get(answer.subject_id, answer) for answer in answers] if refused else answers
+
+    async def _claim_references(
+        self, transaction: OrchestratorTransaction, new: Iterable[Submission]
+    ) -> Mapping[UUID, ReferenceTaken]:
+        """Those of new submissions whose reference another saga has, by what they would be about."""
+        wanted = [claim for submission in new if (claim := submission.reference)]
+        if not wanted:
+            return {}
+        leading = {claim.name: claim for claim in reversed(wanted)}
+        standing = await transaction.claim_references([leading[name] for name in sorted(leading)])
+        first = {**leading, **standing}
+        return {
+            claim.subject_id: ReferenceTaken(first[claim.name].subject_id)
+            for claim in wanted
+            if first[claim.name].subject_id != claim.subject_id
+        }
 
     def _started(self, submission: Submission, now: datetime) -> Transition:
         """The saga as it starts. Raises NotStarted where its definition fails on this input."""
@@ -272,6 +340,6 @@ def _answer(
 
 def _with_saga(answer: Answer, stored: Mapping[UUID, Saga]) -> Answer:
     """The answer, with the saga where it was stored just now."""
-    if isinstance(answer, KeyReused) or answer.replayed:
+    if not isinstance(answer, Accepted) or answer.replayed:
         return answer
     return Accepted(answer.subject_id, replayed=False, saga=stored.get(answer.subject_id))

@@ -93,11 +93,11 @@ QUEUE_READY: Final = Measure(
     ("queue",),
 )
 QUEUE_CONSUMERS: Final = Measure("oms_queue_consumers", Kind.GAUGE, "Consumers of a queue.", ("queue",))
-JOBS_RUNNING: Final = Measure("oms_jobs_running", Kind.GAUGE, "Jobs on dead letters that have not ended.")
+JOBS_RUNNING: Final = Measure("oms_jobs_running", Kind.GAUGE, "Jobs that have not ended.")
 JOB_ITEMS: Final = Measure(
     "oms_job_items_total",
     Kind.COUNTER,
-    "Dead letters that jobs have worked through: succeeded, or refused with a reason.",
+    "Items that jobs have worked through: succeeded, or refused with a reason.",
     ("kind", "result"),
 )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -71,6 +71,27 @@ class Done:
     changed: bool
 
 
+def nothing_to_check(saga: Saga) -> None:
+    """Whatever the saga has become, it is still wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What somebody wants done to a saga.
+
+    Attributes:
+        still_wanted: raises where the saga, once it is locked, is not what was meant.
+        details: what the audit entry says beside it.
+    """
+
+    action: str
+    actor: Actor
+    asked: Input
+    audit_id: UUID
+    still_wanted: Callable[[Saga], None] = nothing_to_check
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Operations:
     """Actions of people on sagas."""
 
@@ -114,27 +135,44 @@ class Operations:
     async def _act(
         self, action: str, saga_id: UUID, actor: Actor, asked: Input, expected_version: int | None
     ) -> Done:
-        audit_id = self._new_id()
-
-        async def work(transaction: OrchestratorTransaction) -> Done:
-            locked = await self._engine.lock(transaction, {saga_id})
-            saga = locked.sagas.get(saga_id)
-            if saga_id in locked.unreadable:
-                raise unreadable(locked.unreadable[saga_id])
-            if saga is None:
-                raise NotFound(f"there is no saga {saga_id}")
-            if await transaction.audit_entry(audit_id) is not None:
-                return Done(saga, changed=True)
-            if expected_version is not None and expected_version != saga.version:
+        def is_the_version(saga: Saga) -> None:
+            if expected_version not in (None, saga.version):
                 raise StaleVersion(saga.version)
-            done = self.fold(locked, saga, asked)
-            if done.changed:
-                entry = audit(audit_id, locked, actor, f"saga.{action}", saga, done.saga, details_of(asked))
-                transaction.add_audit([entry])
-                self._engine.write(transaction, locked)
-            return done
 
-        return await self._unit_of_work.run(work)
+        errand = Errand(action, actor, asked, self._new_id(), is_the_version)
+        return await self._unit_of_work.run(lambda transaction: self.act_within(transaction, saga_id, errand))
+
+    async def act_within(self, transaction: OrchestratorTransaction, saga_id: UUID, errand: Errand) -> Done:
+        """Do it in a transaction that does more than that. Raises NotFound, NotAllowed and what it checks."""
+        locked = await self._engine.lock(transaction, {saga_id})
+        saga = _of(locked, saga_id)
+        if await transaction.audit_entry(errand.audit_id) is not None:
+            return Done(saga, changed=True)
+        errand.still_wanted(saga)
+        done = self.fold(locked, saga, errand.asked)
+        if done.changed:
+            action, details = f"saga.{errand.action}", {**details_of(errand.asked), **errand.details}
+            entry = audit(errand.audit_id, locked, errand.actor, action, saga, done.saga, details)
+            transaction.add_audit([entry])
+            self._engine.write(transaction, locked)
+        return done
+
+    async def refusals_within(
+        self, transaction: OrchestratorTransaction, saga_ids: Sequence[UUID], asked: Input
+    ) -> Mapping[UUID, NotAllowed]:
+        """Those of these sagas to which it may not be done now, and why. Changes nothing."""
+        locked = await self._engine.lock(transaction, set(saga_ids))
+        found: dict[UUID, NotAllowed] = {}
+        for saga_id in saga_ids:
+            own = {saga_id: locked.sagas[saga_id]} if saga_id in locked.sagas else {}
+            try:
+                saga = _of(locked, saga_id)
+                self.fold(self._engine.work_on(own, locked.now, locked.unreadable), saga, asked)
+            except NotAllowed as refused:
+                found[saga_id] = refused
+            except NotFound as gone:
+                found[saga_id] = NotAllowed("gone", str(gone))
+        return found
 
     def fold(self, work: Work, saga: Saga, asked: Input) -> Done:
         """Apply a person's input to a locked saga; raises NotAllowed where the machine refuses it."""
@@ -159,6 +197,15 @@ class Operations:
         definition = self._engine.registry.find(saga.definition, saga.definition_version)
         known = definition is not None and definition.has_all(step.name for step in saga.steps)
         return allowed_actions(definition, saga) if definition is not None and known else ()
+
+
+def _of(work: Work, saga_id: UUID) -> Saga:
+    if saga_id in work.unreadable:
+        raise unreadable(work.unreadable[saga_id])
+    saga = work.sagas.get(saga_id)
+    if saga is None:
+        raise NotFound(f"there is no saga {saga_id}")
+    return saga
 
 
 def audit(

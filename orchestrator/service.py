@@ -37,6 +37,7 @@ from orchestrator.jobs.operations import JobOperations
 from orchestrator.jobs.runner import JobRunner
 from orchestrator.jobs.storage import JobTransaction
 from orchestrator.jobs.store import JobPostgresTransaction
+from orchestrator.jobs.tasks import Tasks
 from orchestrator.operations import Operations
 from orchestrator.outcomes import OutcomeHandler
 from orchestrator.reconciler import Reconciler
@@ -130,7 +131,8 @@ class Front:
         self.operations = Operations(unit_of_work, self.engine, new_id)
         self.dead_letters = DeadLetterOperations(unit_of_work, self.engine, self.operations, new_id)
         jobs = deployment.job_unit_of_work(self.outbox, deployment.patience_s)
-        self.jobs = JobOperations(IdentifiedUnitOfWork(jobs, identify), self.dead_letters, new_id)
+        tasks = Tasks(self.dead_letters, self.operations)
+        self.jobs = JobOperations(IdentifiedUnitOfWork(jobs, identify), tasks, new_id)
         self.disclosures = Disclosures(unit_of_work, new_id)
         self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
 
@@ -230,4 +232,5 @@ class OrchestratorService:
         new_id = self._deployment.new_id
         operations = Operations(self._unit_of_work, self.engine, new_id)
         dead_letters = DeadLetterOperations(self._unit_of_work, self.engine, operations, new_id)
-        return JobRunner(self._deployment.job_unit_of_work(self.outbox, None), dead_letters, new_id)
+        tasks = Tasks(dead_letters, operations)
+        return JobRunner(self._deployment.job_unit_of_work(self.outbox, None), tasks, new_id)

@@ -1,7 +1,7 @@
 """What the orchestrator needs of its storage: a port with two forms, PostgreSQL (`store`) and in memory.
 
 Every method belongs to one open transaction. Locks are taken in the order of S18: idempotency keys
-sorted, sagas by id, dead letters by id, the rest.
+sorted, references sorted, sagas by id, dead letters by id, the rest.
 """
 
 from __future__ import annotations
@@ -63,6 +63,22 @@ class KeyClaim:
     key: str
     fingerprint: bytes
     order_id: UUID
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReferenceClaim:
+    """What an owner calls a saga of a definition; no second one may have the name (S26)."""
+
+    definition: str
+    owner: str
+    reference: str
+    saga_id: UUID
+    subject_id: UUID
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What is claimed."""
+        return self.definition, self.owner, self.reference
 
 
 class DeadLetterStatus(StrEnum):
@@ -178,6 +194,17 @@ class OrchestratorTransaction(Protocol):
         self, claims: Sequence[KeyClaim], now: datetime, expired_before: datetime
     ) -> Mapping[tuple[str, str], KeyClaim]:
         """Take idempotency keys, sorted and distinct; returns the claims that stand in the way (S14)."""
+
+    def give_up_keys(self, claims: Sequence[KeyClaim]) -> None:
+        """Let go of keys that this transaction has taken: what they were to stand for is refused."""
+
+    async def claim_references(
+        self, claims: Sequence[ReferenceClaim]
+    ) -> Mapping[tuple[str, str, str], ReferenceClaim]:
+        """Take references, sorted and distinct; returns those that stand in the way, by name (S26)."""
+
+    def add_metadata(self, metadata: Mapping[UUID, Mapping[str, str]]) -> None:
+        """Write by what sagas are found, by saga."""
 
     async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these orders have been committed (S17)."""

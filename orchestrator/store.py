@@ -35,6 +35,7 @@ from orchestrator.storage import (
     KeyClaim,
     Locked,
     NewSaga,
+    ReferenceClaim,
     SagaChange,
     WorkEnded,
 )
@@ -143,6 +144,26 @@ RETURNING customer_id, key
 FIND_KEYS: Final = """
 SELECT k.customer_id, k.key, k.fingerprint, k.order_id FROM orchestrator.idempotency_keys k
 JOIN unnest(%s::text[], %s::text[]) AS c (customer_id, key) USING (customer_id, key)
+"""
+
+GIVE_UP_KEYS: Final = """
+UPDATE orchestrator.idempotency_keys k SET created_at = to_timestamp(0)
+FROM unnest(%s::text[], %s::text[], %s::uuid[]) AS c (customer_id, key, order_id)
+WHERE k.customer_id = c.customer_id AND k.key = c.key AND k.order_id = c.order_id
+"""
+"""They have expired: the services that face the network may take no row away."""
+
+CLAIM_REFERENCES: Final = """
+INSERT INTO orchestrator.saga_references (definition, owner, reference, saga_id, subject_id)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::uuid[])
+ON CONFLICT (definition, owner, reference) DO UPDATE SET reference = excluded.reference
+RETURNING definition, owner, reference, saga_id, subject_id
+"""
+"""A reference that stands is written as it is: so its row cannot be pruned meanwhile."""
+
+INSERT_METADATA: Final = """
+INSERT INTO orchestrator.saga_metadata (saga_id, key, value)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[])
 """
 
 INSERT_AUDIT: Final = """
@@ -310,6 +331,25 @@ class PostgresTransaction(SqlTransaction):
             for claim in found
             if (claim.customer_id, claim.key) not in ours
         }
+
+    def give_up_keys(self, claims: Sequence[KeyClaim]) -> None:
+        """See the port."""
+        names = [[claim.customer_id for claim in claims], [claim.key for claim in claims]]
+        self.write(GIVE_UP_KEYS, [*names, [claim.order_id for claim in claims]], len(claims))
+
+    async def claim_references(
+        self, claims: Sequence[ReferenceClaim]
+    ) -> Mapping[tuple[str, str, str], ReferenceClaim]:
+        """See the port."""
+        columns = [[getattr(claim, field.name) for claim in claims] for field in fields(ReferenceClaim)]
+        found = [ReferenceClaim(*row) for row in await self.fetch(CLAIM_REFERENCES, columns)]
+        ours = set(claims)
+        return {claim.name: claim for claim in found if claim not in ours}
+
+    def add_metadata(self, metadata: Mapping[UUID, Mapping[str, str]]) -> None:
+        """See the port."""
+        rows = [(saga_id, key, value) for saga_id, each in metadata.items() for key, value in each.items()]
+        self.write(INSERT_METADATA, [list(column) for column in zip(*rows, strict=True)], len(rows))
 
     async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
         """See the port."""

@@ -67,6 +67,28 @@ idempotency_keys: Final = Table(
     Column("created_at", _moment(), nullable=False),
 )
 
+saga_references: Final = Table(
+    "saga_references",
+    METADATA,
+    Column("definition", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("reference", Text, primary_key=True),
+    Column("saga_id", Uuid, nullable=False),
+    Column("subject_id", Uuid, nullable=False),
+    Index("saga_references_by_reference", "reference", "saga_id"),
+    Index("saga_references_by_saga", "saga_id"),
+)
+"""What its owner calls a saga; only of sagas that were given a reference (S26)."""
+
+saga_metadata: Final = Table(
+    "saga_metadata",
+    METADATA,
+    Column("saga_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("saga_metadata_by_value", "key", "value", "saga_id"),
+)
+
 sagas: Final = Table(
     "sagas",
     METADATA,
@@ -202,6 +224,7 @@ jobs: Final = Table(
     Column("created_at", _moment(), nullable=False),
     Column("updated_at", _moment(), nullable=False),
     Column("finished_at", _moment()),
+    Column("details", JSON),
     CheckConstraint(_one_of("kind", JobKind), name="job_kind_known"),
     CheckConstraint(_one_of("state", JobState), name="job_state_known"),
     CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="job_ended_has_time"),
@@ -210,6 +233,7 @@ jobs: Final = Table(
     postgresql_with={"fillfactor": "50"},
 )
 
+# The id of an item is called as it was when every job was on dead letters; it may be a saga's.
 job_items: Final = Table(
     "job_items",
     METADATA,

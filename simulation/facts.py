@@ -200,6 +200,16 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedBefore:
+    """A customer was told that another order has the reference."""
+
+    customer_id: str
+    reference: str
+    order_id: UUID
+    """The order that has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acted:
     """A person did something, and what came of it."""
 
@@ -255,6 +265,7 @@ Fact = (
     | Refunded
     | Shipped
     | Submitted
+    | NamedBefore
     | Acted
     | Blundered
     | Struck

@@ -17,14 +17,22 @@ from messaging.identifiers import NewId
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.core.state import ENDED, IncidentKind, Saga
-from orchestrator.intake import Accepted, Answer, KeyReused, Overloaded, Submission, fingerprint
+from orchestrator.intake import (
+    Accepted,
+    Answer,
+    KeyReused,
+    Overloaded,
+    ReferenceTaken,
+    Submission,
+    fingerprint,
+)
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.sagas.order_fulfillment import NAME
 from orchestrator.service import Front
 from orchestrator.storage import DeadLetter, DeadLetterStatus
 from participants.provider_terms import idempotency_key
 from simulation.cast import Cast
-from simulation.facts import Acted, Blundered, Fact, Submitted
+from simulation.facts import Acted, Blundered, Fact, NamedBefore, Submitted
 from simulation.plan import OrderPlan
 from simulation.process import ConnectionLost, Process
 from simulation.providers import Provider
@@ -145,6 +153,9 @@ class Customer(Person):
                     return None
                 await asyncio.sleep(self.rng.uniform(0.1, 5.0))
                 continue
+            if isinstance(answer, ReferenceTaken):
+                self.office.tell(NamedBefore(order.customer_id, order.reference or "", answer.subject_id))
+                return answer
             told = None if isinstance(answer, KeyReused) else answer.subject_id
             self.office.tell(Submitted(order.customer_id, key, fingerprint(order), told))
             return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from contracts.orders import Order, OrderLine, ShippingAddress
@@ -59,6 +59,9 @@ LIARS: Final = 0.08
 
 SPOILS: Final = 0.12
 """The share of seeds in which somebody spoils what is stored of an order."""
+
+NAMED: Final = 0.1
+"""The share of seeds in which orders have references."""
 
 STORMS: Final = (
     Fault.BROKER_CUT_OFF,
@@ -152,6 +155,7 @@ def plan_of(seed: int) -> Plan:
     kinds = [fault for fault in STORMS if rng.random() < eagerness]
     storms = storms_of(rng, kinds)
     orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
+    orders = named(orders, Chance(seed).stream("titles"))
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
     if rng.random() < LIARS:
         rates |= {Fault.VOID_LIES: 1.0, Fault.EFFECT_LATE: 0.4, Fault.PROVIDER_UNREACHED: 0.2}
@@ -181,6 +185,16 @@ def plan_of(seed: int) -> Plan:
         deployment_lasts_s=rng.choice((20.0, 20.0, 65.0)),
         batches=batches_of(seed),
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
+    )
+
+
+def named(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan, ...]:
+    """In some seeds the customers call their orders something, and two of them the same (S26)."""
+    if rng.random() >= NAMED:
+        return orders
+    return tuple(
+        replace(plan, order=plan.order.model_copy(update={"reference": f"R-{rng.randrange(2)}"}))
+        for plan in orders
     )
 
 

@@ -25,6 +25,7 @@ from simulation.facts import (
     Effected,
     Fact,
     HandedOut,
+    NamedBefore,
     Published,
     Refunded,
     Refused,
@@ -161,6 +162,13 @@ def _shipped(fact: Shipped) -> Told:
     yield fact.order_id, "CARRIER    takes the parcel"
 
 
+def _named_before(fact: NamedBefore) -> Told:
+    yield (
+        str(fact.order_id),
+        f"customer   {fact.customer_id} is told that it is called {fact.reference} already",
+    )
+
+
 def _submitted(fact: Submitted) -> Told:
     yield str(fact.order_id) if fact.order_id else None, f"customer   {fact.customer_id} is answered"
 
@@ -201,6 +209,7 @@ _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Refunded: _refunded,
     Shipped: _shipped,
     Submitted: _submitted,
+    NamedBefore: _named_before,
     Acted: _acted,
     Blundered: _blundered,
     Struck: _struck,

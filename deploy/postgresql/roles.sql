@@ -108,6 +108,9 @@ BEGIN
     GRANT SELECT, DELETE ON orchestrator.sagas, orchestrator.orders, orchestrator.history,
         orchestrator.dead_letters, orchestrator.idempotency_keys, orchestrator.jobs,
         orchestrator.job_items TO oms_prune;
+    IF to_regclass('orchestrator.saga_references') IS NOT NULL THEN
+        GRANT SELECT, DELETE ON orchestrator.saga_references, orchestrator.saga_metadata TO oms_prune;
+    END IF;
     -- FOR UPDATE, by which it holds the rows that are about to go, asks for the right to update a column of each.
     GRANT UPDATE (saga_id) ON orchestrator.sagas TO oms_prune;
     GRANT UPDATE (dead_letter_id) ON orchestrator.dead_letters TO oms_prune;

@@ -1,9 +1,9 @@
-"""The same action on many dead letters: dry run, question, job, bar."""
+"""The same action on many dead letters or sagas: dry run, question, job, bar."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -13,26 +13,35 @@ from oms.failures import Failure
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
 
+NOTHING: Final = {"dead letters": "no open dead letter is like this", "sagas": "no saga is like this"}
+
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """What is to be done to which dead letters.
+    """What is to be done to which of them.
 
     Attributes:
-        kind: replay or discard.
+        path: where the API takes it.
+        kind: what is done, in a word.
+        things: to what, in the plural.
         selected: the filter as the API takes it.
-        rate: dead letters a second; None leaves it to the API.
+        rate: so many a second; None leaves it to the API.
+        details: what the action itself says.
     """
 
+    path: str
     kind: str
+    things: str
     selected: dict[str, Any]
     reason: str | None
     rate: float | None
+    details: dict[str, Any] = field(default_factory=dict)
 
     def body(self, **more: Any) -> dict[str, Any]:
         """The request."""
         rate = {} if self.rate is None else {"rate_per_second": self.rate}
-        return {"filter": self.selected, "reason": self.reason or "dry run", **rate, **more}
+        said = {"filter": self.selected, "reason": self.reason or "dry run"}
+        return {**said, **self.details, **rate, **more}
 
 
 def foretell(url: str, token: str | None, many: Many, as_json: bool) -> None:
@@ -55,12 +64,12 @@ def carry_out(url: str, token: str | None, many: Many, yes: bool, detach: bool, 
         raise typer.BadParameter("say why with --reason, or try --dry-run")
     told = _preview(url, token, many)
     if not told["total"]:
-        raise Failure("no open dead letter is like this")
+        raise Failure(NOTHING[many.things])
     for line in (job_view.foretold(told), *map(_refusal, told.get("refusals", ()))):
         output.note(line)
-    session.confirm(f"{many.kind} {told['total']} dead letters", yes)
+    session.confirm(f"{many.kind} {told['total']} {many.things}", yes)
     body = many.body(expected_count=told["total"])
-    job = session.ask(url, token, lambda api: api.post(f"/admin/dead-letters/{many.kind}", body))
+    job = session.ask(url, token, lambda api: api.post(many.path, body))
     if not detach:
         job = following.followed(url, token, job["job_id"])
     if as_json:
@@ -72,7 +81,7 @@ def carry_out(url: str, token: str | None, many: Many, yes: bool, detach: bool, 
 
 def _preview(url: str, token: str | None, many: Many) -> Document:
     async def asked(api: ApiClient) -> Document:
-        return await api.post(f"/admin/dead-letters/{many.kind}", many.body(dry_run=True))
+        return await api.post(many.path, many.body(dry_run=True))
 
     return session.ask(url, token, asked)
 

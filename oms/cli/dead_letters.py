@@ -12,8 +12,12 @@ from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
     Cursor,
+    Detach,
+    DryRun,
     ExpectedVersion,
     Limit,
+    MaybeReason,
+    Rate,
     Token,
     Url,
     Yes,
@@ -52,19 +56,9 @@ CreatedBefore = Annotated[str | None, typer.Option("--created-before", metavar="
 MaybeDeadLetterId = Annotated[
     UUID | None, typer.Argument(metavar="[ID]", help="The dead letter's id; or give --all.")
 ]
-MaybeReason = Annotated[
-    str | None,
-    typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed unless it is a dry run."),
-]
 Every = Annotated[
     bool, typer.Option("--all", help="Every open dead letter that the filters select, as a job.")
 ]
-Rate = Annotated[
-    float | None,
-    typer.Option("--rate", metavar="N", help="With --all: so many a second at most (0.1 to 1000)."),
-]
-Detach = Annotated[bool, typer.Option("--detach", help="With --all: begin the job and leave it to itself.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")]
 
 
 @commands.command("list", epilog=example("oms dead-letters list --status open --queue payment.commands"))
@@ -170,7 +164,7 @@ def replay(
     """Send a dead letter's work once more, if its saga still awaits it; with --all as a job on many."""
     selected = _selected(queue, error_type, step, saga_status, created_after, created_before)
     if _is_about_many(dead_letter_id, every, selected):
-        many = bulk.Many("replay", selected, reason, rate)
+        many = bulk.Many(f"{_PATH}/replay", "replay", "dead letters", selected, reason, rate)
         _do_many(url, token, many, dry_run, yes, detach, as_json)
         return
     if reason is None and not dry_run:
@@ -208,7 +202,7 @@ def discard(
     """Close a dead letter without sending anything; with --all as a job on many."""
     selected = _selected(queue, error_type, step, saga_status, created_after, created_before)
     if _is_about_many(dead_letter_id, every, selected):
-        many = bulk.Many("discard", selected, reason, rate)
+        many = bulk.Many(f"{_PATH}/discard", "discard", "dead letters", selected, reason, rate)
         _do_many(url, token, many, dry_run, yes, detach, as_json)
         return
     if dry_run:

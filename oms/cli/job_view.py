@@ -41,6 +41,7 @@ def show(job: Document) -> None:
                 "does": output.plain(job.get("kind")),
                 "state": output.status(job.get("state")),
                 "of": output.plain(selection(job)),
+                "says": output.marks(job.get("details")),
                 "done": output.plain(f"{job.get('done')} of {job.get('total')}"),
                 "succeeded": output.plain(job.get("succeeded")),
                 "refused": output.plain(job.get("refused")),
@@ -60,7 +61,7 @@ def show(job: Document) -> None:
 
 
 def refusals(found: Iterable[Document]) -> Table:
-    """Why dead letters were refused, or would be."""
+    """Why items were refused, or would be."""
     rows = [
         (output.plain(each.get("count")), output.plain(each.get("code")), output.plain(each.get("example")))
         for each in found
@@ -69,18 +70,18 @@ def refusals(found: Iterable[Document]) -> Table:
 
 
 def items(found: Iterable[Document]) -> Table:
-    """Dead letters of a job, one a row."""
+    """Dead letters or sagas of a job, one a row."""
     rows = [
         (
-            output.plain(item.get("dead_letter_id")),
+            output.plain(item.get("dead_letter_id") or item.get("saga_id")),
             output.status(item.get("result")),
             output.plain(item.get("explanation")),
-            output.plain(item.get("queue")),
+            output.plain(item.get("queue") or item.get("definition")),
             output.status(item.get("status")),
         )
         for item in found
     ]
-    return output.table(("dead letter", "result", "why", "queue", "is now"), rows)
+    return output.table(("item", "result", "why", "of", "is now"), rows)
 
 
 def preview(told: Document) -> None:
@@ -93,7 +94,7 @@ def preview(told: Document) -> None:
 def foretold(told: Document) -> str:
     """The same in one line."""
     total, examined, refused = told.get("total"), told.get("examined"), told.get("would_be_refused")
-    line = f"would {told.get('kind')} {total} dead letters"
+    line = f"would {told.get('kind')} {total} {things(told)}"
     if not refused:
         return line
     of = "" if examined == total else f" of the {examined} oldest"
@@ -111,10 +112,21 @@ def intention(job: Document, action: str) -> Text:
 def selection(job: Document) -> str:
     """What a job was to select, in words."""
     marks = {name: value for name, value in job.get("filter", {}).items() if name != "status"}
-    return ", ".join(f"{name} {_words(value)}" for name, value in marks.items()) or "everything open"
+    return ", ".join(f"{name} {_words(value)}" for name, value in marks.items()) or _everything(job)
+
+
+def things(job: Document) -> str:
+    """What a job acts on, in the plural."""
+    return "sagas" if job.get("kind") in ("retry", "cancel", "resolve") else "dead letters"
+
+
+def _everything(job: Document) -> str:
+    return "everything that goes on" if things(job) == "sagas" else "everything open"
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, Mapping) and any(isinstance(each, list) for each in value.values()):
+        return " and ".join(f"{key}={_words(each)}" for key, each in value.items())
     if isinstance(value, Mapping):
         return " ".join(map(str, value.values()))
     return " or ".join(map(_words, value)) if isinstance(value, list) else str(value)

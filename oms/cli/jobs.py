@@ -1,4 +1,4 @@
-"""`oms jobs`: what was begun on many dead letters at once, and how far it is."""
+"""`oms jobs`: what was begun on many dead letters or sagas at once, and how far it is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFUSED_SHOWN: Final = 20
 
 commands = group(
     "jobs",
-    "Jobs on many dead letters: how far each is; follow it, cancel it.",
+    "Jobs on many dead letters or sagas: how far each is; follow it, cancel it.",
     "oms jobs list --state running",
     "oms jobs watch ID",
 )
@@ -46,7 +46,10 @@ def list_jobs(
             "--state", metavar="STATE", help="running, finished, cancelled, failed; may be repeated."
         ),
     ] = None,
-    kind: Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="replay, discard.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help="replay, discard, retry, cancel, resolve."),
+    ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     url: Url = DEFAULT_URL,

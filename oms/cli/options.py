@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -28,11 +28,41 @@ Reason = Annotated[
     str,
     typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is kept in the audit log."),
 ]
+MaybeReason = Annotated[
+    str | None,
+    typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed unless it is a dry run."),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", metavar="N", help="Of a job: so many a second at most (0.1 to 1000)."),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Begin the job and leave it to itself.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 ExpectedVersion = Annotated[
     int | None,
     typer.Option("--expected-version", min=1, help="Act only on this version; default: the one shown now."),
 ]
+
+References = Annotated[
+    list[str] | None,
+    typer.Option("--reference", metavar="TEXT", help="What its owner calls it; may be repeated."),
+]
+MetadataPairs = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="KEY=VALUE", help="Given this string; may be repeated."),
+]
+
+
+def found_by(references: list[str] | None, metadata: list[str] | None) -> dict[str, Any]:
+    """Filters by reference and metadata, as the API takes them. Raises typer.BadParameter."""
+    filters: dict[str, Any] = {"reference": references or None}
+    for pair in metadata or ():
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value):
+            raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint="--metadata")
+        filters.setdefault(f"metadata.{key}", []).append(value)
+    return filters
 
 
 def example(*commands: str) -> str:

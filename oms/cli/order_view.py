@@ -19,9 +19,11 @@ def show(order: Order) -> None:
         output.pairs(
             {
                 "order": output.plain(order.get("order_id"), "bold"),
+                "reference": output.plain(order.get("reference")),
                 "status": _status(order),
                 "customer": output.plain(order.get("customer_id")),
                 "total": output.money(order.get("total"), order.get("currency")),
+                "metadata": output.marks(order.get("metadata")),
                 "failure": failure(order),
                 "created": output.age(order.get("created_at")),
                 "cancel asked for": output.age(order.get("cancel_requested_at")),
@@ -38,6 +40,7 @@ def table(orders: Iterable[Order]) -> Table:
     rows = [
         (
             output.plain(order.get("order_id")),
+            output.plain(order.get("reference")),
             _status(order),
             output.plain(order.get("customer_id")),
             output.money(order.get("total"), order.get("currency")),
@@ -46,7 +49,7 @@ def table(orders: Iterable[Order]) -> Table:
         )
         for order in orders
     ]
-    return output.table(("order", "status", "customer", "#total", "created", "failure"), rows)
+    return output.table(("order", "reference", "status", "customer", "#total", "created", "failure"), rows)
 
 
 def show_event(order: Order) -> None:

@@ -10,15 +10,18 @@ from uuid import UUID
 
 import typer
 
-from oms.cli import order_view, output, session
+from oms.cli import holds, order_view, output, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
     Cursor,
     Limit,
+    MetadataPairs,
+    References,
     Url,
     Yes,
     example,
+    found_by,
     group,
 )
 
@@ -31,6 +34,9 @@ commands = group(
     "oms orders submit order.json --wait",
     "oms orders list --status rejected",
 )
+
+commands.command("approve", epilog=holds.APPROVE)(holds.approve)
+commands.command("deny", epilog=holds.DENY)(holds.deny)
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
 OrderToken = Annotated[
@@ -109,7 +115,13 @@ def show(
 
 
 @commands.command(
-    "list", epilog=example("oms orders list --customer c-42", "oms orders list --status pending")
+    "list",
+    epilog=example(
+        "oms orders list --customer c-42",
+        "oms orders list --status pending",
+        "oms orders list --reference A-1001",
+        "oms orders list --metadata channel=web",
+    ),
 )
 def list_orders(
     customer: Annotated[
@@ -118,6 +130,8 @@ def list_orders(
     status: Annotated[
         list[str] | None, typer.Option("--status", metavar="STATUS", help="In this status; may be repeated.")
     ] = None,
+    reference: References = None,
+    metadata: MetadataPairs = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     url: Url = DEFAULT_URL,
@@ -126,6 +140,7 @@ def list_orders(
 ) -> None:
     """List orders, newest first."""
     filters = {"customer_id": customer or None, "status": status or None, "cursor": cursor}
+    filters |= found_by(reference, metadata)
     page = session.listed(url, token, "/orders", filters, limit)
     if as_json:
         output.show_json(page)

@@ -198,3 +198,9 @@ def _box() -> Any:
     from rich import box
 
     return box.SIMPLE_HEAD
+
+
+def marks(metadata: Any) -> Text:
+    """Short strings by key, in one line."""
+    pairs = metadata.items() if isinstance(metadata, dict) else ()
+    return plain(", ".join(f"{key}={value}" for key, value in pairs) or None)

@@ -27,6 +27,7 @@ def table(sagas: Iterable[Document]) -> Table:
         (
             output.plain(saga.get("saga_id")),
             output.plain(saga.get("definition")),
+            output.plain(saga.get("reference")),
             output.status(saga.get("status")),
             output.status(_label(saga)),
             _awaited(saga),
@@ -36,9 +37,8 @@ def table(sagas: Iterable[Document]) -> Table:
         )
         for saga in sagas
     ]
-    return output.table(
-        ("saga", "definition", "status", "stands at", "awaits", "incidents", "created", "changed"), rows
-    )
+    titles = ("saga", "definition", "reference", "status", "stands at", "awaits", "incidents", "created")
+    return output.table((*titles, "changed"), rows)
 
 
 def show(saga: Document) -> None:
@@ -50,6 +50,8 @@ def show(saga: Document) -> None:
                 "about": output.plain(_about(saga)),
                 "definition": output.plain(f"{saga.get('definition')} {saga.get('definition_version')}"),
                 "started by": output.plain(saga.get("owner")),
+                "reference": output.plain(saga.get("reference")),
+                "metadata": output.marks(saga.get("metadata")),
                 "status": _statuses(saga),
                 "awaits": _awaited(saga),
                 "version": output.plain(saga.get("version")),

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
 
-from oms.cli import actions, output, saga_starts, saga_view, session
+from oms.cli import actions, holds, output, saga_jobs, saga_starts, saga_view, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
     Cursor,
     ExpectedVersion,
     Limit,
+    MetadataPairs,
     Reason,
+    References,
     Token,
     Url,
     Yes,
     example,
+    found_by,
     group,
 )
 from oms.cli.rehearse import rehearse
+from oms.cli.verdicts import Verdict
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
@@ -44,16 +47,10 @@ commands = group(
 SagaId = Annotated[UUID, typer.Argument(metavar="ID", help="The saga's id, or its order's.")]
 
 
-class Verdict(StrEnum):
-    """What a person found out about a stuck piece of work."""
-
-    TOOK_EFFECT = "took_effect"
-    NO_EFFECT = "no_effect"
-    SETTLED_OUTSIDE = "settled_outside"
-
-
 commands.command("start", epilog=saga_starts.START)(saga_starts.start)
 commands.command("signal", epilog=saga_starts.SIGNAL)(saga_starts.signal)
+commands.command("waiting", epilog=holds.WAITING)(holds.waiting)
+commands.command("each", epilog=saga_jobs.EACH)(saga_jobs.each)
 
 
 @commands.command(
@@ -62,6 +59,8 @@ commands.command("signal", epilog=saga_starts.SIGNAL)(saga_starts.signal)
         "oms sagas list --status compensating",
         "oms sagas list --incident any",
         "oms sagas list --definition enrolment",
+        "oms sagas list --reference A-1001",
+        "oms sagas list --metadata channel=web",
     ),
 )
 def list_sagas(
@@ -87,6 +86,8 @@ def list_sagas(
     created_before: Annotated[
         str | None, typer.Option("--created-before", metavar="TIME", help="RFC 3339.")
     ] = None,
+    reference: References = None,
+    metadata: MetadataPairs = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     url: Url = DEFAULT_URL,
@@ -103,6 +104,7 @@ def list_sagas(
         "created_after": created_after,
         "created_before": created_before,
         "cursor": cursor,
+        **found_by(reference, metadata),
     }
     page = session.listed(url, token, "/admin/sagas", filters, limit)
     if as_json:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, Effect, Event, OutcomeEvent, Rejection
+from contracts.findable import Findable
 from contracts.limits import Amount, Code, Line, Name, Quantity, Reference, Text
 from contracts.orders import SENSITIVE
 from messaging.errors import PermanentFailure, TransientFailure
@@ -30,6 +31,7 @@ from orchestrator.core.definition import (
     Results,
     SagaDefinition,
     SignalBody,
+    SignalledBy,
     Step,
     StepKind,
     StepPolicy,
@@ -62,6 +64,7 @@ __all__ = [
     "Errand",
     "Event",
     "Field",
+    "Findable",
     "ForEach",
     "Group",
     "Held",
@@ -81,6 +84,7 @@ __all__ = [
     "Results",
     "SagaDefinition",
     "SignalBody",
+    "SignalledBy",
     "SqlKitTransaction",
     "Step",
     "StepKind",

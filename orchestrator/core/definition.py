@@ -176,6 +176,15 @@ class SignalBody(Model):
     """Base of what comes from outside for a wait."""
 
 
+class SignalledBy(StrEnum):
+    """Who may say what a wait waits for."""
+
+    CALLERS = "callers"
+    """Whoever may cancel the saga."""
+    OPERATORS = "operators"
+    """A person who may act on any saga, and never the one who started it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Waits for something from outside, or only for time; burns nothing meanwhile (S23).
@@ -187,6 +196,7 @@ class Wait:
         refuses: of a signal's body, why it says no: then the saga turns round. None where it says yes.
         milestone: the saga's label once it has been waited for; None leaves it.
         waiting: the saga's label while it waits; None leaves it.
+        signalled_by: whose word it is.
     """
 
     name: str
@@ -197,6 +207,7 @@ class Wait:
     refuses: Callable[[Mapping[str, Any]], str | None] | None = None
     milestone: str | None = None
     waiting: str | None = None
+    signalled_by: SignalledBy = SignalledBy.CALLERS
 
 
 Stage = Step | Group | ForEach | Wait

@@ -18,7 +18,16 @@ from orchestrator.http.admin.audit import add_audit_routes
 from orchestrator.http.admin.bodies import add_body_routes
 from orchestrator.http.admin.dead_letters import ReplayAnswer, add_dead_letter_routes
 from orchestrator.http.admin.jobs import JobPreview, add_job_routes
-from orchestrator.http.admin.requests import Action, BulkAction, ReplayAction, Resolution, Retry
+from orchestrator.http.admin.requests import (
+    Action,
+    BulkAction,
+    ReplayAction,
+    Resolution,
+    Retry,
+    SagaBulkAction,
+    SagaBulkResolution,
+    SagaBulkRetry,
+)
 from orchestrator.http.admin.sagas import add_saga_routes
 from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
@@ -50,13 +59,26 @@ from orchestrator.queries.views import (
     SagaMessageList,
     SagaView,
 )
+from orchestrator.queries.waiting import WaitingList
 
-_INPUTS: Final = (Order, Cancellation, Action, Retry, Resolution, ReplayAction, BulkAction)
+_INPUTS: Final = (
+    Order,
+    Cancellation,
+    Action,
+    Retry,
+    Resolution,
+    ReplayAction,
+    BulkAction,
+    SagaBulkAction,
+    SagaBulkRetry,
+    SagaBulkResolution,
+)
 _OUTPUTS: Final = (
     OrderView,
     OrderList,
     SagaView,
     SagaList,
+    WaitingList,
     SagaDetail,
     HistoryList,
     Explanation,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,6 +22,7 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import Turns
 from orchestrator.http.faces import OrderFace
 from orchestrator.http.fields import Cursor
+from orchestrator.http.finding import MAX_FILTER_VALUES, FindingQuery
 from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, problems, success, takes
 from orchestrator.http.reception import (
     LAST_EVENT_ID,
@@ -38,13 +39,9 @@ from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
 from orchestrator.queries.views import OrderList, OrderView
 from orchestrator.sagas.order_fulfillment import NAME, OrderStatus
 
-MAX_FILTER_VALUES: Final = 20
 
-
-class OrderListQuery(BaseModel):
+class OrderListQuery(FindingQuery, BaseModel):
     """Filters of the list of orders; a repeated one means "or"."""
-
-    model_config = ConfigDict(extra="forbid")
 
     customer_id: Annotated[list[CustomerId], Field(max_length=MAX_FILTER_VALUES)] = []
     status: Annotated[list[OrderStatus], Field(max_length=MAX_FILTER_VALUES)] = []
@@ -59,6 +56,7 @@ class OrderEndpoints:
         self._access: Access = dependencies.access
         self._orders = dependencies.queries.orders
         self._new_id = dependencies.new_id
+        self._input = order_input(dependencies)
         self._reception = Reception(dependencies, OrderFace(dependencies.queries), turns)
 
     async def submit(self, request: Request) -> Response:
@@ -66,7 +64,7 @@ class OrderEndpoints:
         await self._access.admit(request, Permission.ORDERS)
         key, trace = headers.idempotency_key(request.headers), self._reception.trace(request)
         headers.preferred_wait_s(request.headers)  # what is wrong with it is said before the body is read
-        order = await json_of(request, Order)
+        order = await json_of(request, self._input)
         submission = Submission(NAME, order, order.customer_id, self._new_id(), self._new_id(), key, trace)
         return await self._reception.submit(request, submission)
 
@@ -77,7 +75,7 @@ class OrderEndpoints:
     async def page(self, request: Request, wanted: Annotated[OrderListQuery, Query()]) -> Response:
         """Orders, newest first."""
         await self._access.admit(request, Permission.ORDERS)
-        chosen = OrderFilter(tuple(wanted.customer_id), tuple(wanted.status))
+        chosen = OrderFilter(tuple(wanted.customer_id), tuple(wanted.status), wanted.found_by)
         return answer(await self._orders.page(chosen, Page(wanted.limit, wanted.cursor)))
 
     async def events(self, request: Request) -> Response:
@@ -100,6 +98,12 @@ class OrderEndpoints:
         return id_in_path(request, "order_id", "order")
 
 
+def order_input(dependencies: Dependencies) -> type[Order]:
+    """What an order may say here: as the definition has it that new orders start on."""
+    definition = dependencies.registry.started_here.get(NAME)
+    return definition.input if definition is not None and issubclass(definition.input, Order) else Order
+
+
 def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
     """All routes under `/orders`."""
     endpoints, access = OrderEndpoints(dependencies, turns), dependencies.access
@@ -112,8 +116,8 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         methods=["POST"],
         status_code=202,
         summary="Submit an order",
-        responses=submitted(OrderView) | problems(400, 413, 415, 422, 429, *always),
-        openapi_extra={**takes(Order), "parameters": SUBMISSION_HEADERS, **token},
+        responses=submitted(OrderView) | problems(400, 409, 413, 415, 422, 429, *always),
+        openapi_extra={**takes(order_input(dependencies)), "parameters": SUBMISSION_HEADERS, **token},
         **common,
     )
     yield APIRoute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Generic
+from typing import Any, Final, Generic
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -20,7 +20,7 @@ from orchestrator.http.events import EventStream, Progress, Turns
 from orchestrator.http.faces import Face, V
 from orchestrator.http.fields import Reason
 from orchestrator.http.openapi import Description, Responses, header, success
-from orchestrator.intake import Accepted, KeyReused, Submission
+from orchestrator.intake import Accepted, KeyReused, ReferenceTaken, Submission
 from orchestrator.operations import NotAllowed, UnknownHere
 from orchestrator.progress import Interest, TooManyWatches
 
@@ -57,7 +57,7 @@ class Reception(Generic[V]):
         """Start a saga; also while the broker is down (S14).
 
         Raises:
-            ProblemError: its idempotency key stands for another input.
+            ProblemError: its idempotency key stands for another input, its reference for another one.
             NotStarted, Overloaded, StorageUnavailable
         """
         wait_s = headers.preferred_wait_s(request.headers)
@@ -65,7 +65,17 @@ class Reception(Generic[V]):
         if isinstance(accepted, KeyReused):
             detail = f"This Idempotency-Key stands for another {self._face.what} already."
             raise ProblemError(422, "idempotency_key_reused", detail)
+        if isinstance(accepted, ReferenceTaken):
+            raise await self._taken(accepted)
         return await self._accepted(accepted, wait_s)
+
+    async def _taken(self, refused: ReferenceTaken) -> ProblemError:
+        """What a submission is told whose owner calls another one the same (S26)."""
+        what = self._face.what
+        identity = await self._face.id_of(Accepted(refused.subject_id, replayed=True))
+        detail = f"The {what} {identity} has this reference already. Nothing was done."
+        members: dict[str, Any] = {f"{what}_id": str(identity)}
+        return ProblemError(409, "reference_taken", detail, **members)
 
     async def found(self, identity: UUID) -> V:
         """What there is. Raises ProblemError (404) and StorageUnavailable."""

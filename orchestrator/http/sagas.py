@@ -19,9 +19,10 @@ from starlette.responses import Response
 from contracts.limits import IDENTIFIER
 from contracts.media_types import JSON, require
 from contracts.problems import ProblemError, parsed
-from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.definition import SagaDefinition, SignalledBy
 from orchestrator.core.inputs import Actor, SignalReceived
 from orchestrator.http import headers
+from orchestrator.http.access import Permission
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.definition_schemas import DefinitionSchemas
 from orchestrator.http.dependencies import Dependencies
@@ -61,6 +62,7 @@ class SagaEndpoints:
     """What those do who start sagas."""
 
     def __init__(self, dependencies: Dependencies, turns: Turns) -> None:
+        self._access = dependencies.access
         self._sagas = dependencies.queries.sagas
         self._operations = dependencies.operations
         self._registry = dependencies.registry
@@ -111,9 +113,11 @@ class SagaEndpoints:
         saga = await self._sagas.saga(saga_id)
         if saga is None:
             raise not_found("saga")
-        definition = self._registry.find(saga.definition, saga.definition_version)
+        definition = definition_of(saga, self._registry.find(saga.definition, saga.definition_version))
         name = request.path_params["name"]
-        model = signal_model(definition_of(saga, definition), name)
+        model = signal_model(definition, name)
+        if definition.waits[name].signalled_by is SignalledBy.OPERATORS:
+            caller = (await self._access.admit(request, Permission.OPERATE)).name
         body = await request.body()
         require(JSON, request.headers)
         signal = SignalReceived(actor=Actor(caller, said.reason), wait=name, body=signal_body(model, body))
@@ -181,7 +185,7 @@ def saga_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
             status_code=202,
             summary=f"Start {name}",
             description=f"Version {definition.version} of it. Also while the broker is down.",
-            responses=submitted(SagaView) | problems(400, 413, 415, 422, 429, *_ALWAYS),
+            responses=submitted(SagaView) | problems(400, 409, 413, 415, 422, 429, *_ALWAYS),
             openapi_extra={**_body(known.input), "parameters": SUBMISSION_HEADERS, **_MAYBE_TOKEN},
             **common,
         )

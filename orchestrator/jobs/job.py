@@ -1,8 +1,8 @@
 """A job as a value: what it is to do, how far it is, and how fast it may go (D5).
 
-The dead letters of a job are chosen when it is created, and worked through in the order of their ids. How far
-it is stands in its row, and moves in the transaction that acts on the next one: whoever goes on after a crash
-goes on exactly there.
+The dead letters or sagas of a job are chosen when it is created, and worked through in the order of their
+ids. How far it is stands in its row, and moves in the transaction that acts on the next one: whoever goes on
+after a crash goes on exactly there.
 """
 
 from __future__ import annotations
@@ -18,23 +18,31 @@ from uuid import UUID
 from orchestrator.storage import DeadLetter, DeadLetterStatus
 
 DEFAULT_RATE: Final = 50.0
-"""Dead letters a second, unless a job says otherwise."""
+"""Items a second, unless a job says otherwise."""
 
 LOWEST_RATE: Final = 0.1
 HIGHEST_RATE: Final = 1000.0
 
 LARGEST_TURN: Final = 100
-"""Dead letters that are worked through before the next job has its turn."""
+"""Items that are worked through before the next job has its turn."""
 
 CREDIT_S: Final = 2.0
 """Seconds by which a job that was held up may go faster than its rate to catch up."""
 
 
 class JobKind(StrEnum):
-    """What is done to every dead letter of a job."""
+    """What is done to every item of a job: the first two to dead letters, the others to sagas."""
 
     REPLAY = "replay"
     DISCARD = "discard"
+    RETRY = "retry"
+    CANCEL = "cancel"
+    RESOLVE = "resolve"
+
+    @property
+    def is_about_sagas(self) -> bool:
+        """Whether the items are sagas."""
+        return self in (JobKind.RETRY, JobKind.CANCEL, JobKind.RESOLVE)
 
 
 class JobState(StrEnum):
@@ -47,7 +55,7 @@ class JobState(StrEnum):
 
 
 class ItemResult(StrEnum):
-    """What became of one dead letter of a job."""
+    """What became of one item of a job."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -56,9 +64,9 @@ class ItemResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A dead letter as it was when the job chose it."""
+    """A dead letter or a saga as it was when the job chose it."""
 
-    dead_letter_id: UUID
+    item_id: UUID
     seen_version: int
 
 
@@ -88,14 +96,15 @@ class Job:
 
     Attributes:
         filter: what it was to select, as the API writes it; for people.
-        rate_per_second: dead letters a second, at most.
+        rate_per_second: items a second, at most.
         total: how many were selected.
         refusals: code → how many, and an example.
-        position: the last dead letter that is done with; None before the first.
+        position: the last item that is done with; None before the first.
         next_at: when it may go on.
         failure: why it could not go on.
         end_reason: why somebody cancelled it.
         version: changes with the state, not with the progress.
+        details: what the action itself says, such as a verdict.
     """
 
     job_id: UUID
@@ -117,10 +126,11 @@ class Job:
     end_reason: str | None = None
     version: int = 1
     finished_at: datetime | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
-        """Dead letters that are done with."""
+        """Items that are done with."""
         return self.succeeded + self.refused
 
 
@@ -138,7 +148,7 @@ def after(job: Job, item: Item, outcome: Outcome, now: datetime) -> Job:
     refused = outcome.result is ItemResult.REFUSED
     moved = replace(
         job,
-        position=item.dead_letter_id,
+        position=item.item_id,
         succeeded=job.succeeded + (not refused),
         refused=job.refused + refused,
         refusals=_with(job.refusals, outcome) if refused else job.refusals,
@@ -175,12 +185,12 @@ def counted(outcomes: Iterable[Outcome]) -> Mapping[str, Refusals]:
 
 
 def turn_size(rate_per_second: float) -> int:
-    """How many dead letters a turn may take: about a second's worth."""
+    """How many items a turn may take: about a second's worth."""
     return max(1, min(LARGEST_TURN, math.ceil(rate_per_second)))
 
 
 def next_turn_at(planned: datetime, began: datetime, count: int, rate_per_second: float) -> datetime:
-    """When the turn after one of ``count`` dead letters may begin.
+    """When the turn after one of ``count`` items may begin.
 
     Args:
         planned: when this turn might have begun; looking late costs no speed within `CREDIT_S`.

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from messaging.identifiers import NewId
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor
-from orchestrator.dead_letters.replay import DeadLetterOperations
-from orchestrator.dead_letters.selection import DeadLetterFilter
-from orchestrator.jobs.job import ItemResult, Job, JobKind, JobState, Outcome, Refusals, counted, ended
-from orchestrator.jobs.storage import JobTransaction
+from orchestrator.jobs.job import DEFAULT_RATE, Job, JobKind, JobState, Outcome, Refusals, counted, ended
+from orchestrator.jobs.storage import JobTransaction, Selected
+from orchestrator.jobs.tasks import Examined, Tasks
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.storage import AuditEntry
 
 EXAMINED: Final = 1000
-"""Dead letters that a dry run looks at one by one; the others it counts."""
+"""Items that a dry run looks at one by one; the others it counts."""
 
 _AT_ONCE: Final = 100
 
 
 class CountChanged(Exception):
-    """There are not as many dead letters as the caller expected.
+    """There are not as many items as the caller expected.
 
     Attributes:
         current: how many there are.
@@ -53,7 +52,7 @@ class Preview:
     """What a job would do now.
 
     Attributes:
-        total: dead letters that it would choose.
+        total: items that it would choose.
         examined: how many of them were looked at, the oldest first.
         refusals: of those examined, by code.
     """
@@ -68,43 +67,43 @@ class Assignment:
     """What a job is to do, and how fast.
 
     Attributes:
-        expected_count: how many dead letters the caller has seen; None takes whatever there is.
+        expected_count: how many items the caller has seen; None takes whatever there is.
         form_id: of the form that asks for it, which begins one job at most; time-ordered.
+        details: what the action itself says, such as a verdict.
     """
 
     kind: JobKind
-    selected: DeadLetterFilter
-    rate_per_second: float
+    selected: Selected
+    rate_per_second: float = DEFAULT_RATE
     expected_count: int | None = None
     form_id: UUID | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class JobOperations:
     """Actions of people on jobs."""
 
-    def __init__(
-        self, unit_of_work: UnitOfWork[JobTransaction], dead_letters: DeadLetterOperations, new_id: NewId
-    ) -> None:
+    def __init__(self, unit_of_work: UnitOfWork[JobTransaction], tasks: Tasks, new_id: NewId) -> None:
         self._unit_of_work = unit_of_work
-        self._dead_letters = dead_letters
+        self._tasks = tasks
         self._new_id = new_id
 
-    async def preview(self, kind: JobKind, selected: DeadLetterFilter) -> Preview:
+    async def preview(self, wanted: Assignment) -> Preview:
         """What a job would do now. Changes nothing; holds no lock for longer than a moment."""
-        total = await self._unit_of_work.run(lambda transaction: transaction.count_dead_letters(selected))
-        if kind is JobKind.DISCARD:
+        total = await self._unit_of_work.run(lambda transaction: transaction.count_selected(wanted.selected))
+        if wanted.kind is JobKind.DISCARD:
             return Preview(total, total, {})
         outcomes: list[Outcome] = []
         last: UUID | None = None
         while len(outcomes) < EXAMINED:
-            last, some = await self._examined(selected, last)
+            last, some = await self._examined(wanted, last)
             if last is None:
                 break
             outcomes += some
         return Preview(max(total, len(outcomes)), len(outcomes), counted(outcomes))
 
     async def start(self, assignment: Assignment, actor: Actor) -> Job:
-        """Begin a job on every dead letter that is like this now, and on no later one.
+        """Begin a job on every dead letter or saga that is like this now, and on no later one.
 
         Raises:
             BegunBefore: the same form has begun one.
@@ -123,7 +122,7 @@ class JobOperations:
             if assignment.expected_count not in (None, total):
                 raise CountChanged(total)
             if total == 0:
-                raise NotAllowed("nothing_selected", "no open dead letter is like this")
+                raise NotAllowed("nothing_selected", _nothing_like_this(assignment.kind))
             job = _new_job(job_id, assignment, actor, total, await transaction.now())
             transaction.add_job(job)
             entry = _entry(audit_id, job.created_at, actor, "job.start", None, job, assignment.form_id)
@@ -167,25 +166,16 @@ class JobOperations:
         if job is not None:
             raise BegunBefore(job)
 
-    async def _examined(
-        self, selected: DeadLetterFilter, after: UUID | None
-    ) -> tuple[UUID | None, list[Outcome]]:
+    async def _examined(self, wanted: Assignment, after: UUID | None) -> Examined:
         """The outcomes of the next few, and the last of them; None where there is none."""
-
-        async def work(transaction: JobTransaction) -> tuple[UUID | None, list[Outcome]]:
-            seen = await transaction.first_dead_letters(selected, after, _AT_ONCE)
-            refused = await self._dead_letters.refusals_within(transaction, seen)
-            outcomes = [outcome_of(refused.get(dead.dead_letter_id)) for dead in seen]
-            return (seen[-1].dead_letter_id if seen else None), outcomes
-
-        return await self._unit_of_work.run(work)
+        task = self._tasks.of(wanted.kind)
+        return await self._unit_of_work.run(
+            lambda transaction: task.examine(transaction, wanted, after, _AT_ONCE)
+        )
 
 
-def outcome_of(refused: NotAllowed | None) -> Outcome:
-    """What an item's refusal, or its absence, is."""
-    if refused is None:
-        return Outcome(ItemResult.SUCCEEDED)
-    return Outcome(ItemResult.REFUSED, refused.code, str(refused))
+def _nothing_like_this(kind: JobKind) -> str:
+    return "no saga is like this" if kind.is_about_sagas else "no open dead letter is like this"
 
 
 def _new_job(job_id: UUID, assignment: Assignment, actor: Actor, total: int, now: datetime) -> Job:
@@ -199,6 +189,7 @@ def _new_job(job_id: UUID, assignment: Assignment, actor: Actor, total: int, now
         created_at=now,
         next_at=now,
         total=total,
+        details=assignment.details,
     )
 
 
@@ -222,6 +213,7 @@ def _view(job: Job) -> dict[str, object]:
         "version": job.version,
         "kind": job.kind.value,
         "filter": dict(job.filter),
+        **({"details": dict(job.details)} if job.details else {}),
         "total": job.total,
         "succeeded": job.succeeded,
         "refused": job.refused,

@@ -1,6 +1,6 @@
-"""Works jobs through, dead letter by dead letter, and goes on where a crash has left them (D5).
+"""Works jobs through, item by item, and goes on where a crash has left them (D5).
 
-What is done to a dead letter, its result, its audit entry and the job's progress are one transaction. The
+What is done to an item, its result, its audit entry and the job's progress are one transaction. The
 progress is guarded: it is written only by whoever holds the job's lease, from where the job stood, while the
 job runs. Of two replicas that both believe a job theirs only one gets anything done, and a cancel is exact.
 """
@@ -19,8 +19,6 @@ from messaging.identifiers import NewId
 from messaging.measures import Reading
 from messaging.postgresql import LostUpdate
 from messaging.unit_of_work import UnitOfWork
-from orchestrator.core.inputs import Actor
-from orchestrator.dead_letters.replay import DeadLetterOperations, Mandate
 from orchestrator.jobs.job import (
     Item,
     ItemResult,
@@ -31,13 +29,11 @@ from orchestrator.jobs.job import (
     after,
     ended,
     next_turn_at,
-    why_changed,
 )
-from orchestrator.jobs.operations import outcome_of
 from orchestrator.jobs.storage import JobTransaction, Turn
+from orchestrator.jobs.tasks import Tasks, outcome_of
 from orchestrator.measures import JOB_ITEMS
 from orchestrator.operations import NotAllowed, NotFound
-from orchestrator.storage import DeadLetter
 
 log = structlog.get_logger(__name__)
 
@@ -45,16 +41,14 @@ log = structlog.get_logger(__name__)
 class JobRunner:
     """Runs whatever job may go on, a turn at a time, so that several jobs go on side by side."""
 
-    def __init__(
-        self, unit_of_work: UnitOfWork[JobTransaction], dead_letters: DeadLetterOperations, new_id: NewId
-    ) -> None:
+    def __init__(self, unit_of_work: UnitOfWork[JobTransaction], tasks: Tasks, new_id: NewId) -> None:
         self.counts: Counter[tuple[JobKind, ItemResult]] = Counter()
         self._unit_of_work = unit_of_work
-        self._dead_letters = dead_letters
+        self._tasks = tasks
         self._new_id = new_id
 
     async def run_once(self) -> int:
-        """Work through one turn of one job; returns how many dead letters it had."""
+        """Work through one turn of one job; returns how many items it had."""
         lease = self._new_id()
 
         async def take(transaction: JobTransaction) -> Turn | None:
@@ -84,14 +78,14 @@ class JobRunner:
         elif turn.items:
             await self._end_turn(turn)
         else:
-            await self._fail(job, "the list of its dead letters is not whole")
+            await self._fail(job, "the list of its items is not whole")
 
     async def _do(self, turn: Turn, job: Job, item: Item) -> Job:
-        """Act on one dead letter; the job after it. Raises LostUpdate where the job is not ours to move."""
+        """Act on one item; the job after it. Raises LostUpdate where the job is not ours to move."""
         audit_id = self._new_id()
 
         async def work(transaction: JobTransaction) -> tuple[Job, Outcome]:
-            committed = await transaction.outcome_of(job.job_id, item.dead_letter_id)
+            committed = await transaction.outcome_of(job.job_id, item.item_id)
             now = await transaction.now()
             if committed is not None:
                 return after(job, item, committed, now), committed
@@ -105,22 +99,14 @@ class JobRunner:
         except LostUpdate:
             raise
         except Exception as error:
-            log.error("a job cannot act on a dead letter, going on", exc_info=error, job_id=str(job.job_id))
+            log.error("a job cannot act on an item, going on", exc_info=error, job_id=str(job.job_id))
             moved, outcome = await self._give_up(turn, job, item, error)
         self.counts[job.kind, outcome.result] += 1
         return moved
 
     async def _act(self, transaction: JobTransaction, job: Job, item: Item, audit_id: UUID) -> Outcome:
-        def still_wanted(dead: DeadLetter) -> None:
-            if (changed := why_changed(item, dead)) is not None:
-                raise NotAllowed("replayed_meanwhile", changed)
-
-        mandate = Mandate(Actor(job.actor, job.reason), audit_id, still_wanted, job.job_id)
         try:
-            if job.kind is JobKind.REPLAY:
-                await self._dead_letters.replay_within(transaction, item.dead_letter_id, mandate)
-            else:
-                await self._dead_letters.discard_within(transaction, item.dead_letter_id, mandate)
+            await self._tasks.of(job.kind).act(transaction, job, item, audit_id)
         except NotAllowed as refused:
             return outcome_of(refused)
         except NotFound as gone:
@@ -128,13 +114,13 @@ class JobRunner:
         return outcome_of(None)
 
     async def _give_up(self, turn: Turn, job: Job, item: Item, error: Exception) -> tuple[Job, Outcome]:
-        """What nobody foresaw refuses this dead letter alone; the log says more."""
+        """What nobody foresaw refuses this item alone; the log says more."""
         outcome = Outcome(ItemResult.REFUSED, "unexpected_error", type(error).__name__)
 
         async def work(transaction: JobTransaction) -> Job:
             now = await transaction.now()
             moved = after(job, item, outcome, now)
-            if await transaction.outcome_of(job.job_id, item.dead_letter_id) is None:
+            if await transaction.outcome_of(job.job_id, item.item_id) is None:
                 transaction.finish_item(turn, item, outcome, moved, now)
             return moved
 

@@ -10,7 +10,11 @@ from uuid import UUID
 
 from orchestrator.dead_letters.selection import DeadLetterFilter
 from orchestrator.jobs.job import Item, Job, Outcome
+from orchestrator.selection import SagaFilter
 from orchestrator.storage import DeadLetter, OrchestratorTransaction
+
+Selected = DeadLetterFilter | SagaFilter
+"""Which dead letters, or which sagas, a job is to choose."""
 
 LEASE_S: Final = 15.0
 """Seconds after which a job whose replica says nothing is somebody else's. Every item renews it."""
@@ -37,19 +41,22 @@ class JobTransaction(OrchestratorTransaction, Protocol):
     Rows of jobs are locked last (S18).
     """
 
-    async def choose_items(self, job_id: UUID, selected: DeadLetterFilter) -> int:
-        """Write an item for every dead letter that is like this now; returns how many there are."""
+    async def choose_items(self, job_id: UUID, selected: Selected) -> int:
+        """Write an item for everything that is like this now; returns how many there are."""
 
     def add_job(self, job: Job) -> None:
         """Write a new job."""
 
-    async def count_dead_letters(self, selected: DeadLetterFilter) -> int:
-        """How many dead letters are like this now."""
+    async def count_selected(self, selected: Selected) -> int:
+        """How many dead letters or sagas are like this now."""
 
     async def first_dead_letters(
         self, selected: DeadLetterFilter, after: UUID | None, limit: int
     ) -> Sequence[DeadLetter]:
         """Dead letters that are like this now, in the order of their ids, behind ``after``; not locked."""
+
+    async def first_selected(self, selected: Selected, after: UUID | None, limit: int) -> Sequence[UUID]:
+        """What is like this now, in the order of the ids, behind ``after``; not locked."""
 
     async def read_job(self, job_id: UUID) -> Job | None:
         """A job, not locked."""
@@ -69,7 +76,7 @@ class JobTransaction(OrchestratorTransaction, Protocol):
     def end_turn(self, turn: Turn, now: datetime, next_at: datetime) -> None:
         """Give the lease back, if it is still ours."""
 
-    async def outcome_of(self, job_id: UUID, dead_letter_id: UUID) -> Outcome | None:
+    async def outcome_of(self, job_id: UUID, item_id: UUID) -> Outcome | None:
         """What an earlier run of this transaction has committed for an item (S17)."""
 
     def finish_item(self, turn: Turn, item: Item, outcome: Outcome, after: Job, now: datetime) -> None:

@@ -9,25 +9,27 @@ from typing import Final
 from uuid import UUID
 
 from psycopg.rows import TupleRow
-from sqlalchemy import ColumnElement, func, insert, literal, select
+from sqlalchemy import Column, ColumnElement, func, insert, literal, select
 
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at, time_of
+from orchestrator import selection
 from orchestrator.codec import dump_json
 from orchestrator.dead_letters.rows import SELECT_DEAD_LETTERS, dead_letter_of
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
 from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, refusals_of, turn_size
-from orchestrator.jobs.storage import LEASE_S, Turn
+from orchestrator.jobs.storage import LEASE_S, Selected, Turn
+from orchestrator.selection import STILL_GOING, SagaFilter
 from orchestrator.storage import DeadLetter
 from orchestrator.store import PostgresTransaction
-from orchestrator.tables import dead_letters, job_items
+from orchestrator.tables import dead_letters, job_items, sagas
 
 _COLUMNS: Final = tuple(each.name for each in fields(Job))
 _LISTED: Final = ", ".join(_COLUMNS)
 
 INSERT_JOB: Final = """
 INSERT INTO orchestrator.jobs (job_id, kind, filter, reason, actor, rate_per_second, state, total, succeeded,
-    refused, refusals, next_at, leased_until, version, created_at, updated_at)
-VALUES (%s, %s, %s::json, %s, %s, %s, 'running', %s, 0, 0, '{}', %s, %s, 1, %s, %s)
+    refused, refusals, next_at, leased_until, version, created_at, updated_at, details)
+VALUES (%s, %s, %s::json, %s, %s, %s, 'running', %s, 0, 0, '{}', %s, %s, 1, %s, %s, %s::json)
 """
 
 SELECT_JOB: Final = f"SELECT {_LISTED} FROM orchestrator.jobs WHERE job_id = %s"  # noqa: S608
@@ -86,10 +88,10 @@ _BEFORE_ALL: Final = UUID(int=0)
 class JobPostgresTransaction(PostgresTransaction):
     """`orchestrator.jobs.storage.JobTransaction` on PostgreSQL."""
 
-    async def choose_items(self, job_id: UUID, selected: DeadLetterFilter) -> int:
+    async def choose_items(self, job_id: UUID, selected: Selected) -> int:
         """See the port."""
-        dead = dead_letters.c
-        values = (literal(job_id), dead.dead_letter_id, dead.version, literal(ItemResult.PENDING.value))
+        key, version = _key_and_version(selected)
+        values = (literal(job_id), key, version, literal(ItemResult.PENDING.value))
         columns = ("job_id", "dead_letter_id", "seen_version", "result")
         chosen = select(*values).where(*_conditions(selected))
         insertion = insert(job_items).from_select(columns, chosen).execution_options(preserve_rowcount=True)
@@ -98,11 +100,12 @@ class JobPostgresTransaction(PostgresTransaction):
     def add_job(self, job: Job) -> None:
         """See the port."""
         what = [job.job_id, job.kind.value, dump_json(job.filter), job.reason, job.actor, job.rate_per_second]
-        self.write(INSERT_JOB, [*what, job.total, job.next_at, *[job.created_at] * 3], 1)
+        self.write(INSERT_JOB, [*what, job.total, job.next_at, *[job.created_at] * 3, _details(job)], 1)
 
-    async def count_dead_letters(self, selected: DeadLetterFilter) -> int:
+    async def count_selected(self, selected: Selected) -> int:
         """See the port."""
-        counted = select(func.count()).select_from(dead_letters).where(*_conditions(selected))
+        table = _key_and_version(selected)[0].table
+        counted = select(func.count()).select_from(table).where(*_conditions(selected))
         count: int = (await self.connection.execute(counted)).scalar_one()
         return count
 
@@ -110,11 +113,15 @@ class JobPostgresTransaction(PostgresTransaction):
         self, selected: DeadLetterFilter, after: UUID | None, limit: int
     ) -> Sequence[DeadLetter]:
         """See the port."""
-        key = dead_letters.c.dead_letter_id
-        chosen = select(key).where(key > (after or _BEFORE_ALL), *_conditions(selected))
-        found = (await self.connection.execute(chosen.order_by(key).limit(limit))).scalars().all()
+        found = await self.first_selected(selected, after, limit)
         query = f"{SELECT_DEAD_LETTERS} WHERE dead_letter_id = ANY(%s) ORDER BY dead_letter_id"
         return [dead_letter_of(row) for row in await self.fetch(query, [list(found)])]
+
+    async def first_selected(self, selected: Selected, after: UUID | None, limit: int) -> Sequence[UUID]:
+        """See the port."""
+        key, _ = _key_and_version(selected)
+        chosen = select(key).where(key > (after or _BEFORE_ALL), *_conditions(selected))
+        return (await self.connection.execute(chosen.order_by(key).limit(limit))).scalars().all()
 
     async def read_job(self, job_id: UUID) -> Job | None:
         """See the port."""
@@ -151,23 +158,38 @@ class JobPostgresTransaction(PostgresTransaction):
         """See the port."""
         self.write(END_TURN, [now, next_at, turn.job.job_id, turn.lease])
 
-    async def outcome_of(self, job_id: UUID, dead_letter_id: UUID) -> Outcome | None:
+    async def outcome_of(self, job_id: UUID, item_id: UUID) -> Outcome | None:
         """See the port."""
-        rows = await self.fetch(SELECT_OUTCOME, [job_id, dead_letter_id])
+        rows = await self.fetch(SELECT_OUTCOME, [job_id, item_id])
         return Outcome(ItemResult(rows[0][0]), *rows[0][1:]) if rows else None
 
     def finish_item(self, turn: Turn, item: Item, outcome: Outcome, after: Job, now: datetime) -> None:
         """See the port."""
         result = [outcome.result.value, outcome.code, outcome.explanation, now]
-        self.write(FINISH_ITEM, [*result, after.job_id, item.dead_letter_id], 1)
+        self.write(FINISH_ITEM, [*result, after.job_id, item.item_id], 1)
         moved = [after.position, after.succeeded, after.refused, _refusals(after), after.state.value]
         end = [after.version, after.finished_at, now, now, LEASE_S]
         self.write(MOVE_JOB, [*moved, *end, after.job_id, turn.lease, after.done - 1], 1)
 
 
-def _conditions(selected: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
-    yield dead_letters.c.status.in_(selected.statuses or STILL_OPEN)
-    yield from conditions(selected)
+def _key_and_version(selected: Selected) -> tuple[Column[UUID], Column[int]]:
+    """The columns by which what is selected is known."""
+    if isinstance(selected, SagaFilter):
+        return sagas.c.saga_id, sagas.c.version
+    return dead_letters.c.dead_letter_id, dead_letters.c.version
+
+
+def _conditions(selected: Selected) -> Iterator[ColumnElement[bool]]:
+    if isinstance(selected, SagaFilter):
+        yield sagas.c.status.in_(selected.statuses or STILL_GOING)
+        yield from selection.conditions(selected)
+    else:
+        yield dead_letters.c.status.in_(selected.statuses or STILL_OPEN)
+        yield from conditions(selected)
+
+
+def _details(job: Job) -> str | None:
+    return dump_json(job.details) if job.details else None
 
 
 def _refusals(job: Job) -> str:
@@ -178,4 +200,4 @@ def _job(row: TupleRow) -> Job:
     columns = dict(zip(_COLUMNS, row, strict=True))
     refusals = refusals_of(columns["refusals"])
     known = {"kind": JobKind(columns["kind"]), "state": JobState(columns["state"]), "refusals": refusals}
-    return Job(**{**columns, **known})
+    return Job(**{**columns, **known, "details": columns["details"] or {}})

@@ -18,7 +18,7 @@ from orchestrator.measures import ACTIVE, DEAD_LETTERS, JOBS_RUNNING, OPEN_INCID
 from orchestrator.queries import retention
 from orchestrator.queries.dead_letters import kinds_of
 from orchestrator.queries.reader import Reader
-from orchestrator.queries.saga_filter import SOME_INCIDENT
+from orchestrator.selection import SOME_INCIDENT
 from orchestrator.storage import DeadLetterStatus
 from orchestrator.tables import dead_letters, jobs, outbox, sagas
 

@@ -1,4 +1,4 @@
-"""Reads of jobs: list, one, and what became of each of its dead letters."""
+"""Reads of jobs: list, one, and what became of each of its items."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import Row, Select, select
 
+from orchestrator.core.state import Status
 from orchestrator.jobs.job import ItemResult, JobKind, JobState, refusals_of
 from orchestrator.queries.paging import KEY, Listing, Page, read_page, shown
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import Time, View
 from orchestrator.storage import DeadLetterStatus
-from orchestrator.tables import dead_letters, job_items, jobs
+from orchestrator.tables import dead_letters, job_items, jobs, sagas
 
 
 class RefusalView(View):
-    """How many dead letters were refused for one reason."""
+    """How many items were refused for one reason."""
 
     code: str
     count: int
@@ -27,16 +28,19 @@ class RefusalView(View):
 
 
 class JobView(View):
-    """A job on many dead letters: what it is to do, and how far it is."""
+    """A job on many dead letters or sagas: what it is to do, and how far it is."""
 
     job_id: UUID
     kind: JobKind
     state: JobState
     filter: dict[str, Any] = Field(description="What it was to select, as it was asked for")
+    details: dict[str, Any] = Field({}, description="What the action itself says, such as a verdict")
     reason: str
     actor: str
-    rate_per_second: float = Field(description="Dead letters a second, at most")
-    total: int = Field(description="Dead letters that it chose when it began; later ones are none of it")
+    rate_per_second: float = Field(description="Items a second, at most")
+    total: int = Field(
+        description="Dead letters or sagas that it chose when it began; later ones are none of it"
+    )
     done: int
     succeeded: int
     refused: int
@@ -56,14 +60,17 @@ class JobList(Listing[JobView]):
 
 
 class JobItemView(View):
-    """A dead letter of a job, and what became of it."""
+    """A dead letter or saga of a job, and what became of it."""
 
-    dead_letter_id: UUID
+    dead_letter_id: UUID | None = Field(description="null where the job is on sagas")
     result: ItemResult
     code: str | None = Field(description="Why it was refused, for programs")
     explanation: str | None = Field(description="Why it was refused, for people")
     at: Time | None = Field(description="When it was done with")
-    status: DeadLetterStatus | None = Field(description="Of the dead letter, as it is now")
+    status: DeadLetterStatus | Status | None = Field(
+        description="Of the dead letter or the saga, as it is now; null where it is gone"
+    )
+    definition: str | None = Field(None, description="Of the saga, where the job is on sagas")
     type: str | None
     queue: str | None
     error_type: str | None
@@ -71,7 +78,7 @@ class JobItemView(View):
 
 
 class JobItemList(Listing[JobItemView]):
-    """One page of a job's dead letters."""
+    """One page of a job's items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +110,28 @@ class JobQueries:
         items, following = await read_page(self._reader, [statement], page, "j", view)
         return JobList(items=items, next_cursor=following)
 
-    async def items(self, job_id: UUID, results: tuple[ItemResult, ...], page: Page) -> JobItemList:
-        """A job's dead letters, newest first. Raises InvalidCursor and StorageUnavailable."""
+    async def items(self, job: JobView, results: tuple[ItemResult, ...], page: Page) -> JobItemList:
+        """What a job acts on, newest first. Raises InvalidCursor and StorageUnavailable."""
         view = shown(self._reader, JobItemView, _item)
-        found = await read_page(self._reader, list(_branches(job_id, results)), page, "i", view)
+        base = (_on_sagas if job.kind.is_about_sagas else _on_dead_letters)(job.job_id)
+        found = await read_page(self._reader, list(_branches(base, results)), page, "i", view)
         return JobItemList(items=found[0], next_cursor=found[1])
 
 
 _OF_THE_LETTER: Final = ("status", "type", "queue", "error_type", "saga_id")
 
 
-def _branches(job_id: UUID, results: tuple[ItemResult, ...]) -> Iterator[Select[Any]]:
-    """One selection a result: what was refused has an index of its own."""
-    base = (
+def _on_sagas(job_id: UUID) -> Select[Any]:
+    item = job_items.c
+    own = (item.result, item.code, item.explanation, item.at)
+    saga = (sagas.c.status, sagas.c.definition)
+    chosen = select(*own, *saga, item.dead_letter_id.label("saga_id"), item.dead_letter_id.label(KEY))
+    joined = chosen.join_from(job_items, sagas, sagas.c.saga_id == item.dead_letter_id, isouter=True)
+    return joined.where(item.job_id == job_id)
+
+
+def _on_dead_letters(job_id: UUID) -> Select[Any]:
+    return (
         select(
             job_items,
             *(dead_letters.c[name] for name in _OF_THE_LETTER),
@@ -129,6 +145,10 @@ def _branches(job_id: UUID, results: tuple[ItemResult, ...]) -> Iterator[Select[
         )
         .where(job_items.c.job_id == job_id)
     )
+
+
+def _branches(base: Select[Any], results: tuple[ItemResult, ...]) -> Iterator[Select[Any]]:
+    """One selection a result: what was refused has an index of its own."""
     if not results:
         yield base
     for result in dict.fromkeys(results):
@@ -138,6 +158,7 @@ def _branches(job_id: UUID, results: tuple[ItemResult, ...]) -> Iterator[Select[
 def _view(row: Row[Any]) -> JobView:
     columns = row._asdict()
     refusals = refusals_of(columns.pop("refusals"))
+    columns["details"] = columns["details"] or {}
     found = [
         RefusalView(code=code, count=each.count, example=each.example) for code, each in refusals.items()
     ]
@@ -150,4 +171,5 @@ def _view(row: Row[Any]) -> JobView:
 
 
 def _item(row: Row[Any]) -> JobItemView:
-    return JobItemView.model_validate(row._asdict())
+    letter = {"dead_letter_id": None, "type": None, "queue": None, "error_type": None}
+    return JobItemView.model_validate({**letter, **row._asdict()})

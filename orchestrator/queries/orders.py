@@ -22,6 +22,7 @@ from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import WHOLE_SAGA, saga_of, whole_sagas
 from orchestrator.queries.views import FailureView, LineView, OrderList, OrderView
 from orchestrator.sagas.order_fulfillment import END_STATUSES, OrderStatus
+from orchestrator.selection import NOTHING, FoundBy
 from orchestrator.tables import orders, sagas
 
 
@@ -31,6 +32,7 @@ class OrderFilter:
 
     customer_ids: tuple[str, ...] = ()
     statuses: tuple[OrderStatus, ...] = ()
+    found_by: FoundBy = NOTHING
 
 
 def is_of_orders(definition: SagaDefinition) -> bool:
@@ -97,6 +99,7 @@ class OrderQueries:
         for customer_id in tuple(dict.fromkeys(wanted.customer_ids)) or (None,):
             key = sagas.c.saga_id if customer_id is None else orders.c.order_id
             base = whole_sagas().add_columns(key.label(KEY)).where(self._are_orders)
+            base = base.where(*wanted.found_by.conditions())
             if customer_id is not None:
                 base = base.where(orders.c.customer_id == customer_id)
             yield from _by_status(base, statuses)
@@ -122,6 +125,8 @@ def _remains(row: Row[Any], reason: str) -> OrderView:
         order_id=row.order_id,
         saga_id=row.saga_id,
         customer_id=row.customer_id,
+        reference=order.reference if order else None,
+        metadata=order.metadata if order else {},
         status=_status(row.order_status),
         compensating=row.status == Status.COMPENSATING,
         currency=order.currency if order else None,
@@ -148,6 +153,8 @@ def order_view(saga: Saga) -> OrderView:
         order_id=saga.subject_id,
         saga_id=saga.saga_id,
         customer_id=order.customer_id,
+        reference=order.reference,
+        metadata=order.metadata,
         status=_status(saga.label),
         compensating=saga.status is Status.COMPENSATING,
         currency=order.currency,

@@ -62,6 +62,7 @@ def wait_views(definition: SagaDefinition | None, saga: Saga, masking: Masking) 
             deadline_at=since + timedelta(seconds=wait.deadline_s) if since is not None else None,
             on_deadline=wait.on_deadline,
             signal=wait.signal.__name__ if wait.signal is not None else None,
+            signalled_by=wait.signalled_by,
             signal_schema=signal_schema(wait),
             received=_received(saga, name, masking),
         )

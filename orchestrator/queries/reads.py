@@ -15,6 +15,7 @@ from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.orders import OrderQueries
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import SagaQueries
+from orchestrator.queries.waiting import WaitingQueries
 
 
 class Queries:
@@ -31,3 +32,4 @@ class Queries:
         self.changes = ChangeQueries(self.reader)
         self.audit_log = AuditQueries(self.reader)
         self.messages = MessageQueries(self.sagas, registry)
+        self.waiting = WaitingQueries(self.reader, registry)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import (
-    Row,
-    Select,
-    Text,
-    cast,
-    select,
-)
+from sqlalchemy import Row, Select, Text, cast, func, select
 
+from contracts.findable import Findable
 from orchestrator.codec import Unreadable, check_fits, read_saga
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, IncidentKind, Saga, Status
@@ -24,7 +19,6 @@ from orchestrator.queries.masking import masking_of
 from orchestrator.queries.paging import KEY, Page, numbered, read_page
 from orchestrator.queries.pieces import input_of, step_views, wait_views
 from orchestrator.queries.reader import Reader
-from orchestrator.queries.saga_filter import SagaFilter, selections
 from orchestrator.queries.views import (
     FailureView,
     HistoryList,
@@ -37,7 +31,8 @@ from orchestrator.queries.views import (
     SagaSummary,
     SagaView,
 )
-from orchestrator.tables import history, orders, sagas
+from orchestrator.selection import SagaFilter, conditions
+from orchestrator.tables import history, orders, saga_metadata, saga_references, sagas
 
 MAX_HISTORY: Final = 1000
 """Entries of one saga's history that are read at once, and of the latest that are shown with the saga."""
@@ -67,6 +62,22 @@ WHOLE_SAGA: Final = (
     cast(orders.c.document, Text).label("document"),
 )
 """Columns from which `saga_of` makes a saga."""
+
+
+REFERENCE: Final = (
+    select(saga_references.c.reference)
+    .where(saga_references.c.saga_id == sagas.c.saga_id)
+    .limit(1)
+    .scalar_subquery()
+    .label("reference")
+)
+METADATA: Final = (
+    select(func.json_object_agg(saga_metadata.c.key, saga_metadata.c.value))
+    .where(saga_metadata.c.saga_id == sagas.c.saga_id)
+    .scalar_subquery()
+    .label("metadata")
+)
+"""What a saga is found by (S26); null where it was given nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +205,7 @@ class SagaQueries:
     async def page(self, wanted: SagaFilter, page: Page) -> SagaList:
         """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
         items, following = await read_page(
-            self._reader, list(selections(_summaries(), wanted, self._registry)), page, "s", _summary
+            self._reader, list(_branches(wanted, self._registry)), page, "s", _summary
         )
         return SagaList(items=items, next_cursor=following)
 
@@ -226,6 +237,7 @@ class SagaQueries:
             definition=saga.definition,
             definition_version=saga.definition_version,
             owner=owner,
+            **_found_as(saga.input),
             input=input_of(saga, self.masking),
             status=saga.status,
             order_status=saga.label,
@@ -269,6 +281,13 @@ class SagaQueries:
                 direction=saga.direction,
                 sent=(),
             )
+
+
+def _found_as(given: Any) -> dict[str, Any]:
+    """What a saga is found by, as its input says it (S26)."""
+    if not isinstance(given, Findable):
+        return {}
+    return {"reference": given.reference, "metadata": given.metadata}
 
 
 async def every_entry(sagas: SagaQueries, saga_id: UUID, after: int = 0) -> list[HistoryRow]:
@@ -340,8 +359,24 @@ _FIELDS: Final = {"order_id": "subject_id", "order_status": "label"}
 """Columns that are called as they were when every saga was an order's."""
 
 
+def _branches(wanted: SagaFilter, registry: Registry) -> Iterator[Select[Any]]:
+    """One selection for the active sagas and one a result of ended ones: each has an index of its own."""
+    base = _summaries().where(*conditions(wanted))
+    statuses = tuple(dict.fromkeys(wanted.statuses))
+    active = [status for status in statuses if status not in ENDED]
+    if not statuses:
+        yield base
+    if active:
+        yield base.where(sagas.c.ended_as.is_(None), sagas.c.status.in_(active))
+    for status in statuses:
+        for result in registry.ends_as(status) if status in ENDED else ():
+            yield base.where(sagas.c.ended_as == result, sagas.c.status == status)
+
+
 def _summaries() -> Select[Any]:
-    return select(*SAGA_COLUMNS, sagas.c.step, sagas.c.incident_kinds, sagas.c.saga_id.label(KEY))
+    return select(
+        *SAGA_COLUMNS, sagas.c.step, sagas.c.incident_kinds, REFERENCE, METADATA, sagas.c.saga_id.label(KEY)
+    )
 
 
 def _summary(row: Row[Any]) -> SagaSummary:

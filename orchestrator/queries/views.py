@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from contracts.envelope import Direction
-from orchestrator.core.definition import OnDeadline, StepKind
+from orchestrator.core.definition import OnDeadline, SignalledBy, StepKind
 from orchestrator.core.state import End, IncidentKind, Status
 from orchestrator.queries.paging import Listing
 from orchestrator.sagas.order_fulfillment import OrderStatus
@@ -57,6 +57,18 @@ class FailureView(View):
     message: str
 
 
+def _or_none_at_all(metadata: Any) -> Any:
+    return {} if metadata is None else metadata
+
+
+MarkedWith = Annotated[
+    dict[str, str],
+    BeforeValidator(_or_none_at_all),
+    Field(description="Short strings by key that it was given, by which it is found"),
+]
+CALLED = Field(None, description="What its owner calls it; null where it was given no reference")
+
+
 class LineView(View):
     """So many of one product."""
 
@@ -71,6 +83,8 @@ class OrderView(View):
     order_id: UUID
     saga_id: UUID
     customer_id: str
+    reference: str | None = Field(None, description="The merchant's own order number, where it has one")
+    metadata: MarkedWith = {}
     status: OrderStatus | str = Field(description="The label of its saga")
     compensating: bool = Field(description="What was done for the order is being undone")
     currency: str | None = Field(description="null only where the stored order cannot be read")
@@ -110,6 +124,8 @@ class SagaSummary(Labelled):
     definition: str
     definition_version: int
     status: Status
+    reference: str | None = CALLED
+    metadata: MarkedWith = {}
     step: str | None = Field(description="The step whose answer is awaited; null when there is none")
     direction: Direction
     version: int
@@ -173,6 +189,9 @@ class WaitView(View):
     deadline_at: Time | None = Field(description="null while it is not waited for")
     on_deadline: OnDeadline
     signal: str | None = Field(description="What the signal is called; null where only time is waited for")
+    signalled_by: SignalledBy = Field(
+        SignalledBy.CALLERS, description="Whose word it is: operators alone, or whoever may cancel it"
+    )
     signal_schema: dict[str, Any] | None = Field(description="JSON Schema of the signal's body")
     received: SignalView | None
 
@@ -234,6 +253,8 @@ class SagaDetail(Labelled):
     definition: str
     definition_version: int
     owner: str | None = Field(None, description="Who started it: the customer of an order, else a caller")
+    reference: str | None = CALLED
+    metadata: MarkedWith = {}
     input: Any = Field(None, description="What it was started with; sensitive fields are masked")
     status: Status
     step: str | None = Field(description="The first of the pieces of work that are awaited")

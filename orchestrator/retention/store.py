@@ -57,6 +57,8 @@ WITH behind AS (
 letters AS (
     DELETE FROM orchestrator.dead_letters d USING behind b WHERE d.saga_id = b.saga_id RETURNING 1),
 entries AS (DELETE FROM orchestrator.history h USING behind b WHERE h.saga_id = b.saga_id RETURNING 1),
+named AS (DELETE FROM orchestrator.saga_references r USING behind b WHERE r.saga_id = b.saga_id),
+marked AS (DELETE FROM orchestrator.saga_metadata m USING behind b WHERE m.saga_id = b.saga_id),
 sold AS (DELETE FROM orchestrator.orders o USING behind b WHERE o.order_id = b.order_id),
 gone AS (DELETE FROM orchestrator.sagas s USING behind b WHERE s.saga_id = b.saga_id RETURNING 1)
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM entries), (SELECT count(*) FROM letters),

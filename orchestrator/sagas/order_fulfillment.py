@@ -1,4 +1,4 @@
-"""The order fulfilment saga: reserve, charge, ship, commit.
+"""The order fulfilment saga: reserve, charge, ship, commit; and the same with a hold before the charge.
 
 Inventory is reserved before payment and reduced only after fulfilment; a failure before the parcel leaves
 undoes what was done, in reverse order.
@@ -7,6 +7,7 @@ undoes what was done, in reverse order.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -35,17 +36,25 @@ from contracts.events import (
     PaymentSuccessfulEvent,
     ShipmentRejectedEvent,
 )
-from contracts.examples import ORDER, ORDER_OF_MANY
-from contracts.orders import AcceptedOrder, Order
+from contracts.examples import HOLDABLE_ORDERS, ORDER, ORDER_OF_MANY
+from contracts.orders import (
+    AcceptedHoldableOrder,
+    AcceptedOrder,
+    HoldableOrder,
+    HoldDecision,
+    Order,
+)
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from orchestrator.core.definition import (
     Announcement,
     Compensation,
     Results,
     SagaDefinition,
+    SignalledBy,
     Step,
     StepKind,
     StepPolicy,
+    Wait,
 )
 
 NAME: Final = "order_fulfillment"
@@ -56,6 +65,7 @@ class OrderStatus(StrEnum):
 
     PENDING = "pending"
     RESERVED = "reserved"
+    ON_HOLD = "on_hold"
     PAID = "paid"
     SHIPPED = "shipped"
     COMPLETED = "completed"
@@ -122,6 +132,61 @@ def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
         examples=(ORDER, ORDER_OF_MANY),
         announces=ANNOUNCES,
         course=_steps(policy),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Which orders a person looks at before they are paid.
+
+    Attributes:
+        above: by currency the total in minor units above which an order is held; others on request alone.
+        deadline_s: seconds after which nobody's word counts as a no.
+    """
+
+    above: Mapping[str, int] = field(default_factory=dict)
+    deadline_s: float = 7 * 24 * 3600
+
+    def concern(self, order: AcceptedHoldableOrder, results: Results) -> bool:
+        """Whether this order is held."""
+        limit = self.above.get(order.currency)
+        return order.hold is not None or (limit is not None and order.total > limit)
+
+
+def _denied(body: Mapping[str, Any]) -> str | None:
+    return None if body["approved"] else "hold_denied"
+
+
+HOLDING_VERSION: Final = 100
+"""Of the flow with holds: far from the versions that a deployment may have made of the flow without."""
+
+HOLD: Final = "hold"
+"""The wait in which an order is on hold, between its reservation and its charge."""
+
+
+def held_order_fulfillment(policy: StepPolicy, holds: Holds | None) -> SagaDefinition:
+    """The same with holds, known everywhere; None: no order starts on it."""
+    asked = holds or Holds()
+    hold = Wait(
+        name=HOLD,
+        signal=HoldDecision,
+        deadline_s=asked.deadline_s,
+        when=asked.concern,
+        refuses=_denied,
+        waiting=OrderStatus.ON_HOLD,
+        milestone=OrderStatus.RESERVED,
+        signalled_by=SignalledBy.OPERATORS,
+    )
+    reserve, *others = _steps(policy)
+    return SagaDefinition(
+        name=NAME,
+        version=HOLDING_VERSION,
+        input=HoldableOrder,
+        accepted=AcceptedHoldableOrder,
+        examples=HOLDABLE_ORDERS,
+        announces=ANNOUNCES,
+        course=(reserve, hold, *others),
+        starts_sagas=holds is not None,
     )
 
 

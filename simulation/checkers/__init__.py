@@ -19,6 +19,7 @@ from simulation.checkers import (
     stages,
     starts,
     strangers,
+    submissions,
     waits,
 )
 from simulation.checkers.inspection import Checker
@@ -39,7 +40,7 @@ ORDER_CHECKERS: Final[tuple[type[Checker], ...]] = (
     *effects.ALL,
     *OF_ANY_SAGA,
     *sagas.OF_ORDERS,
-    *messages.OF_ORDERS,
+    *submissions.OF_ORDERS,
     *audit.ALL,
 )
 """In the world of orders, where it is known what money, parcels and stock are."""

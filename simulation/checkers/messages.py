@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
@@ -40,9 +39,8 @@ from simulation.facts import (
     Published,
     Refused,
     Struck,
-    Submitted,
 )
-from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
+from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY
 from simulation.storage.transaction import OUTBOX
 from simulation.weather import Fault
 
@@ -147,43 +145,6 @@ class SaysTheSameAgain(Checker):
             before = self._said.setdefault((work, message.type), said)
             if before != said and str(message.correlation_id) not in self.known.lied_to:
                 yield str(message.correlation_id), f"{message.type} is told in two ways"
-
-
-class OneOrderForAKey(Checker):
-    """Same key and same order: the same order; another order: refused; never two sagas (S14)."""
-
-    rule = "one order for a key (S14)"
-
-    def __init__(self, known: Knowledge) -> None:
-        super().__init__(known)
-        self._told: dict[tuple[str, str | None], tuple[UUID, bytes]] = {}
-        self._submissions: Counter[str] = Counter()
-
-    @property
-    def reactions(self) -> Mapping[type, Reaction]:
-        """See `Checker.reactions`."""
-        return {Submitted: self._submitted, Committed: self._committed}
-
-    def _submitted(self, fact: Submitted) -> Objections:
-        if fact.idempotency_key is None:
-            return
-        name = (fact.customer_id, fact.idempotency_key)
-        if fact.order_id is None:
-            known = self._told.get(name)
-            if known is not None and known[1] == fact.fingerprint:
-                yield str(known[0]), "the same order again was refused"
-            return
-        order_id, fingerprint = self._told.setdefault(name, (fact.order_id, fact.fingerprint))
-        if (order_id, fingerprint) != (fact.order_id, fact.fingerprint):
-            yield str(fact.order_id), f"key {name} stands for {order_id} as well"
-
-    def _committed(self, fact: Committed) -> Objections:
-        for change in fact.of(SAGAS):
-            if change.before is None:
-                who = change.after.input.shipping_address.name
-                self._submissions[who] += 1
-                if self._submissions[who] > 1:
-                    yield str(change.after.saga_id), f"the order of {who} has a second saga"
 
 
 class AttemptsAreFailures(Checker):
@@ -431,4 +392,3 @@ ALL = (
     AnswersBeforeAcknowledging,
     SaysTheSameAgain,
 )
-OF_ORDERS = (OneOrderForAKey,)

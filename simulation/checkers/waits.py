@@ -19,8 +19,8 @@ from simulation.facts import Committed, Signalled
 from simulation.storage.orchestrator import HISTORY, SAGAS
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
-COME_BACK: Final = ("unknown_version",)
-"""Answers that say nothing of the signal: another replica may take it, or this one later (S13)."""
+COME_BACK: Final = ("unknown_version", "unreadable")
+"""Answers that say nothing of the signal: another replica may take it, or this one later (S13, S25)."""
 
 
 class SignalsAreTakenOnce(Checker):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from messaging import batches, compose, consumer, postgresql, relay, retries
+from messaging import batches, compose, consumer, relay, retries
 from messaging.consumer import Consumer
 from messaging.installation import Identity
 from messaging.outbox import Outbox
 from messaging.parts import InHand
-from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
-from orchestrator import intake, store
+from orchestrator import intake
 from orchestrator.core import course, machine, rules, timers
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
@@ -25,6 +24,7 @@ from participants.inventory.stock import Shelf, StockLevel
 from participants.kit.work import Work
 from participants.provider_plan import Patience, Planner
 from simulation.mutations import message_mutants, mutants, settings
+from simulation.mutations.sql_catalogue import OF_THE_SQL
 from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
 from simulation.mutations.trial import Mutation
 from simulation.patches import Patch
@@ -132,6 +132,12 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "S14 another order under the key",
         "whatever comes under a key is the same order",
         (Patch(intake, "fingerprint", mutants.always(b"")),),
+    ),
+    Mutation(
+        "S26 references",
+        "a reference never stands in the way",
+        (Patch(MemoryOrchestratorTransaction, "claim_references", mutants.references_never_stand),),
+        known=10,
     ),
     Mutation(
         "S17 patience with the database",
@@ -369,80 +375,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         (Patch(MemoryOrchestratorTransaction, "add_audit", mutants.always(value=None)),),
     ),
     # -- what lives in the SQL, or in what a real server does --------------------------------------------
-    Mutation(
-        "S2 row lock (SQL)",
-        "sagas are read without FOR UPDATE; the version guard stays",
-        (Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),),
-        on_postgresql=True,
-        within=40,
-        known=2,
-    ),
-    Mutation(
-        "S2 row lock and guards (SQL)",
-        "nor are there guards: sagas and history are written over",
-        (
-            Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),
-            Patch(store, "UPDATE_SAGAS", mutants.sql_with(mutants.VERSION_GUARD)),
-            Patch(store, "INSERT_HISTORY", lambda statement: statement + mutants.WRITTEN_OVER),
-        ),
-        on_postgresql=True,
-        within=40,
-    ),
-    Mutation(
-        "S14 idempotency keys (SQL)",
-        "a key that stands is written over",
-        (Patch(store, "CLAIM_KEYS", mutants.sql_with(("k.created_at < %s", "%s IS NOT NULL"))),),
-        on_postgresql=True,
-        within=40,
-    ),
-    Mutation(
-        "S17 patience (SQL)",
-        "a unit of work is run once",
-        (Patch(PatientUnitOfWork, "run", mutants.never_again),),
-        on_postgresql=True,
-        within=40,
-    ),
-    Mutation(
-        "S17 ambiguous commits (SQL)",
-        "a repeated submission does not look for what was committed",
-        (Patch(Intake, "_committed", mutants.nothing_was_committed),),
-        adjust=settings.with_rates(COMMIT_AMBIGUOUS=0.3),
-        on_postgresql=True,
-        within=40,
-        known=1,
-    ),
-    Mutation(
-        "M1 outbox (SQL)",
-        "what leaves is published, and not written down",
-        (Patch(SqlTransaction, "commit", message_mutants.rows_left_out),),
-        on_postgresql=True,
-        within=40,
-    ),
-    Mutation(
-        "M2 lease (SQL)",
-        "a relay takes rows whose lease is somebody else's",
-        (Patch(postgresql, "_CLAIM", mutants.sql_with(("claimed_until <= %s", "%s IS NOT NULL"))),),
-        on_postgresql=True,
-        within=40,
-    ),
-    Mutation(
-        "P11 stock code and CHECK (SQL)",
-        "whatever is asked for is reserved",
-        (
-            Patch(Shelf, "reserve", mutants.sold_whatever_is_there),
-            Patch(StockLevel, "__post_init__", mutants.always(value=None)),
-        ),
-        on_postgresql=True,
-        within=40,
-        ddl=(
-            (
-                "ALTER TABLE inventory.stock DROP CONSTRAINT ck_stock_never_oversold",
-                "ALTER TABLE inventory.stock ADD CONSTRAINT ck_stock_never_oversold"
-                " CHECK (0 <= reserved AND reserved <= on_hand)",
-            ),
-        ),
-    ),
 )
 
-MUTATIONS: Final[Sequence[Mutation]] = (*OF_ORDERS, *STAGE_MUTATIONS)
+MUTATIONS: Final[Sequence[Mutation]] = (*OF_ORDERS, *OF_THE_SQL, *STAGE_MUTATIONS)
 """All of them."""

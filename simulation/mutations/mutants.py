@@ -220,6 +220,15 @@ def keys_never_stand(original: Any) -> Any:
     return claim_keys
 
 
+def references_never_stand(original: Any) -> Any:
+    """S26: no reference ever stands in the way."""
+
+    async def claim_references(self: Any, claims: Any) -> Any:
+        return {}
+
+    return claim_references
+
+
 def nothing_was_committed(original: Any) -> Any:
     """S17: a repeated unit of work does not look for what its first run committed."""
 

@@ -21,6 +21,7 @@ from orchestrator.storage import (
     KeyClaim,
     Locked,
     NewSaga,
+    ReferenceClaim,
     SagaChange,
     WorkEnded,
 )
@@ -32,6 +33,7 @@ SPOILT: Final = "spoilt"
 
 HISTORY: Final = "history"
 KEYS: Final = "idempotency_keys"
+REFERENCES: Final = "saga_references"
 DEAD_LETTERS: Final = "dead_letters"
 AUDIT: Final = "audit_log"
 RETENTION: Final = "retention"
@@ -156,6 +158,33 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
             else:
                 refused.append(name)
         return {name: self.session.get(KEYS, name).claim for name in refused}
+
+    def give_up_keys(self, claims: Sequence[KeyClaim]) -> None:
+        """See the port."""
+
+        async def write() -> None:
+            for claim in claims:
+                self.session.put(KEYS, (claim.customer_id, claim.key), None)
+
+        self.write(write)
+
+    async def claim_references(
+        self, claims: Sequence[ReferenceClaim]
+    ) -> Mapping[tuple[str, str, str], ReferenceClaim]:
+        """See the port."""
+        await self.statement()
+        standing: dict[tuple[str, str, str], ReferenceClaim] = {}
+        for claim in claims:
+            await self.session.lock(REFERENCES, claim.name)
+            known: ReferenceClaim | None = self.session.get(REFERENCES, claim.name)
+            if known is None:
+                self.session.put(REFERENCES, claim.name, claim)
+            else:
+                standing[claim.name] = known
+        return standing
+
+    def add_metadata(self, metadata: Mapping[UUID, Mapping[str, str]]) -> None:
+        """See the port. Nothing in the simulation looks for it."""
 
     async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
         """See the port."""

@@ -22,6 +22,7 @@ ORCHESTRATOR: Final[Mapping[str, tuple[str, ...]]] = {
         "reconciler",
         "rehearsal",
         "saga_cache",
+        "selection",
         "storage",
         "store",
         "tables",

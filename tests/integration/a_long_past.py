@@ -79,6 +79,18 @@ FROM (
 ) made
 """
 
+_FOUND_BY: Final = """
+WITH named AS (
+    INSERT INTO orchestrator.saga_references (definition, owner, reference, saga_id, subject_id)
+    SELECT 'order_fulfillment', 'c-1', 'R-' || n, past_id(n, 's'), past_id(n, 'o')
+    FROM generate_series(1, {sagas}::bigint) n
+)
+INSERT INTO orchestrator.saga_metadata (saga_id, key, value)
+-- Nearly all came by one way; a few did not.
+SELECT past_id(n, 's'), 'channel', CASE WHEN n % 1000 = 1 THEN 'shop' ELSE 'web' END
+FROM generate_series(1, {sagas}::bigint) n
+"""
+
 _AUDIT: Final = """
 INSERT INTO orchestrator.audit_log (audit_id, at, actor, action, subject, reason, before, after)
 SELECT past_id(n, 'a'), now(), CASE WHEN n % 1000 = 1 THEN 'jane' ELSE 'admin' END,
@@ -113,7 +125,7 @@ def add_a_past(url: str, sagas: int, letters: int, active_every: int = 1000, ope
     plain = url.replace("postgresql+psycopg://", "postgresql://")
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(_ID)
-        for statement in (_SAGAS, _ACTIVE, _DEAD_LETTERS, _AUDIT):
+        for statement in (_SAGAS, _ACTIVE, _FOUND_BY, _DEAD_LETTERS, _AUDIT):
             connection.execute(sql.SQL(statement).format(**values))
         connection.execute("ANALYZE")
 

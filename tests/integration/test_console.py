@@ -27,6 +27,7 @@ PAGES = (
     "/console",
     "/console/sagas",
     "/console/sagas?status=running&incident=any",
+    "/console/waiting",
     "/console/dead-letters",
     "/console/dead-letters/messages",
     "/console/jobs",
@@ -530,3 +531,16 @@ async def test_health_says_what_is_in_trouble(api: Api) -> None:
     assert "degraded" in shown.words
     assert "it went away" in shown.words
     assert "order_fulfillment v1" in shown.words
+
+
+async def test_sagas_are_found_by_reference_and_metadata(api: Api) -> None:
+    named = await api.order(reference="A-1", metadata={"channel": "web"})
+    other = await api.order()
+
+    for query in ("reference=A-1", "metadata=channel%3Dweb", "metadata.channel=web"):
+        found = (await api.http.get(f"/console/sagas?{query}")).text
+        assert named["saga_id"] in found
+        assert other["saga_id"] not in found
+    shown = (await api.http.get(f"/console/sagas/{named['saga_id']}")).text
+    assert "/console/sagas?reference=A-1" in shown
+    assert "channel=web" in shown

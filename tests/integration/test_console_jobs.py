@@ -192,3 +192,34 @@ async def test_a_selection_of_nothing_offers_no_job(api: Api) -> None:
     assert "No open dead letter is like this" in shown.words
     assert "/console/jobs" not in shown.forms
     assert "Not found" in (await page(api, "/console/jobs/7", 404)).words
+
+
+async def test_sagas_are_retried_as_their_list_is_filtered(api: Api) -> None:
+    sagas = await dead_reservations(api, 2)
+    listed = await page(api, "/console/sagas?incident=dead_letter")
+    assert "Act on all of these" in listed.words
+    new = "/console/jobs/new?incident=dead_letter&kind=retry&of_step=&verdict="
+    dry = await page(api, new)
+    assert "Retry 2 sagas" in dry.words
+    assert "Would be asked for once more2" in dry.words
+    at = await begun(api, new, rate_per_second="1000")
+    await worked_through(api, a_runner(api))
+
+    assert await replays(api) == dict.fromkeys(sagas, 1)
+    ended = await page(api, at)
+    assert "finished" in ended.words
+    for saga_id in sagas:
+        assert links(ended, f"/console/sagas/{saga_id}")
+
+
+async def test_a_verdict_on_many_sagas_needs_to_be_whole(api: Api) -> None:
+    await dead_reservations(api, 1)
+    response = await api.http.get("/console/jobs/new?incident=any&kind=resolve&of_step=reserve&verdict=")
+    assert response.status_code == 422
+    assert "A verdict needs its step" in response.text
+
+    whole = "/console/jobs/new?incident=any&kind=resolve&of_step=reserve&verdict=no_effect"
+    assert "step reserve, verdict no_effect" in (await page(api, whole)).words
+    at = await begun(api, whole)
+    await worked_through(api, a_runner(api))
+    assert "Resolve 1 sagas" in (await page(api, at)).words

@@ -43,6 +43,8 @@ INSERT INTO orchestrator.jobs (job_id, kind, filter, reason, actor, rate_per_sec
 INSERT INTO orchestrator.job_items (job_id, dead_letter_id, seen_version, result)
     VALUES (gen_random_uuid(), gen_random_uuid(), 1, 'pending');
 INSERT INTO orchestrator.retention (id, mark, advanced_at) VALUES (1, gen_random_uuid(), now());
+INSERT INTO orchestrator.saga_references VALUES ('d', 'c', 'r', gen_random_uuid(), gen_random_uuid());
+INSERT INTO orchestrator.saga_metadata VALUES (gen_random_uuid(), 'k', 'v');
 """
 
 A_MESSAGE: Final = """

@@ -47,6 +47,8 @@ async def test_an_order_is_accepted_and_shown(api: Api) -> None:
         "order_id": "",
         "saga_id": "",
         "customer_id": "c-1",
+        "reference": None,
+        "metadata": {},
         "status": "pending",
         "compensating": False,
         "currency": "EUR",

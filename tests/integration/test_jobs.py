@@ -18,6 +18,7 @@ from orchestrator.dead_letters.replay import DeadLetterOperations, Mandate
 from orchestrator.http.access import Access, Principal, Token
 from orchestrator.http.app import create_app
 from orchestrator.jobs.runner import JobRunner
+from orchestrator.jobs.tasks import Tasks
 from orchestrator.service import Pace
 from orchestrator.tokens import Role
 from tests.integration.test_http_admin import store_poison
@@ -42,7 +43,8 @@ async def api(migrated_database_url: str) -> AsyncIterator[Api]:
 
 def a_runner(api: Api, dead_letters: DeadLetterOperations | None = None) -> JobRunner:
     unit_of_work = api.deployment.job_unit_of_work(api.front.outbox, None)
-    return JobRunner(unit_of_work, dead_letters or api.front.dead_letters, api.deployment.new_id)
+    tasks = Tasks(dead_letters or api.front.dead_letters, api.front.operations)
+    return JobRunner(unit_of_work, tasks, api.deployment.new_id)
 
 
 async def dead_reservations(
@@ -244,7 +246,8 @@ async def test_s17_an_item_that_was_committed_is_not_done_again(api: Api) -> Non
     sagas = await dead_reservations(api, 5)
     job = await begin(api)
     unit_of_work = Twice(api.deployment.job_unit_of_work(api.front.outbox, None))
-    await JobRunner(unit_of_work, api.front.dead_letters, api.deployment.new_id).run_once()
+    tasks = Tasks(api.front.dead_letters, api.front.operations)
+    await JobRunner(unit_of_work, tasks, api.deployment.new_id).run_once()
 
     assert (await job_now(api, job))["succeeded"] == 5
     assert await replays(api) == dict.fromkeys(sagas, 1)

@@ -28,8 +28,8 @@ from orchestrator.queries import dead_letters as dead_letter_queries
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.orders import OrderFilter
 from orchestrator.queries.paging import Page
-from orchestrator.queries.saga_filter import SagaFilter
 from orchestrator.sagas.order_fulfillment import OrderStatus
+from orchestrator.selection import FoundBy, SagaFilter
 from orchestrator.storage import DeadLetterStatus
 from tests.conftest import migrate_all
 from tests.integration.a_long_past import BEGINS_S, SPACING_S, add_a_past, saga_ids
@@ -49,7 +49,9 @@ COUNTED: Final = 1_000
 MOST_BLOCKS: Final = 4_000
 """Pages of 8 kB, of tables and indexes, found in memory or not."""
 
-GROWING: Final = frozenset({"sagas", "orders", "history", "dead_letters", "audit_log"})
+GROWING: Final = frozenset(
+    {"sagas", "orders", "history", "dead_letters", "audit_log", "saga_references", "saga_metadata"}
+)
 OPEN: Final = (DeadLetterStatus.OPEN, DeadLetterStatus.REPLAYING)
 LATER: Final = datetime(2030, 1, 1, tzinfo=UTC)
 LONG_AGO: Final = datetime(2023, 11, 15, tzinfo=UTC)
@@ -121,7 +123,21 @@ async def changes(past: Past) -> None:
 PAYMENTS: Final = {"queues": ("payment.commands",), "error_types": ("ProviderUnavailable",)}
 RARE: Final = {"queues": ("shipping.commands",), "error_types": ("CarrierRefused",)}
 
+NAMED: Final = FoundBy(("R-5002",))
+OFTEN: Final = FoundBy(metadata=(("channel", ("web",)),))
+SELDOM: Final = FoundBy(metadata=(("channel", ("shop",)),))
+NEVER: Final = FoundBy(metadata=(("channel", ("phone",)),))
+
 LISTS: Final[Mapping[str, Look]] = {
+    "sagas of a reference": sagas(found_by=NAMED),
+    "sagas with common metadata": sagas(found_by=OFTEN),
+    "sagas with rare metadata": sagas(found_by=SELDOM),
+    "sagas with metadata that none has": sagas(found_by=NEVER),
+    "completed sagas with common metadata": sagas(found_by=OFTEN, statuses=(Status.COMPLETED,)),
+    "orders of a reference": orders(found_by=NAMED),
+    "orders with common metadata": orders(found_by=OFTEN),
+    "orders with rare metadata": orders(found_by=SELDOM),
+    "orders of a customer with rare metadata": orders(customer_ids=("c-5",), found_by=SELDOM),
     "sagas": sagas(),
     "sagas, second page": second_page,
     "sagas that run": sagas(statuses=(Status.RUNNING,)),

@@ -390,3 +390,22 @@ def test_the_command_prunes_and_says_what(
 def test_a_time_that_is_none_is_refused_in_one_line(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prune", "--older-than", given]) == 2
     assert "--older-than takes a time such as 90d" in capsys.readouterr().err
+
+
+async def test_s26_a_reference_is_free_again_once_its_saga_is_pruned(
+    retention: Retention, engine: AsyncEngine, books: Books
+) -> None:
+    for number, saga_id in enumerate(sorted(await sagas(engine))):
+        books.execute(
+            "INSERT INTO orchestrator.saga_references VALUES ('any', 'c', %(name)s, %(id)s, %(id)s)",
+            name=f"R-{number}",
+            id=saga_id,
+        )
+        books.execute("INSERT INTO orchestrator.saga_metadata VALUES (%(id)s, 'a', 'b')", id=saga_id)
+    await pruned(retention)
+
+    [left] = await sagas(engine)
+    for table in ("saga_references", "saga_metadata"):
+        assert [row.saga_id for row in await rows(engine, f"SELECT saga_id FROM orchestrator.{table}")] == [
+            left
+        ]

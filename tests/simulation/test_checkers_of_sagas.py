@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from contracts.envelope import Direction
 from contracts.routing import OUTCOMES_QUEUE
@@ -26,7 +27,7 @@ from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.storage import DeadLetterStatus
 from participants.fence import State
 from simulation.cast import old_definition
-from simulation.checkers import messages, patience, retention, sagas, strangers
+from simulation.checkers import messages, patience, retention, sagas, strangers, submissions
 from simulation.checkers.messages import AFTERMATH_S, AGAIN_WITHIN_S
 from simulation.facts import (
     Acknowledged,
@@ -38,6 +39,7 @@ from simulation.facts import (
     Decided,
     Delivered,
     HandedOut,
+    NamedBefore,
     Published,
     Refused,
     Struck,
@@ -301,7 +303,7 @@ def test_an_outcome_told_in_two_ways() -> None:
 
 
 def test_two_orders_for_one_key() -> None:
-    trace = begun(messages.OneOrderForAKey)
+    trace = begun(submissions.OneOrderForAKey)
     first = Submitted("c", "key", b"order", ORDER_ID)
     assert trace.see(first) == trace.see(first) == []
     assert trace.see(Submitted("c", "key", b"order", SAGA_ID)) == [
@@ -315,8 +317,8 @@ def test_two_orders_for_one_key() -> None:
 
 
 def test_two_sagas_for_one_order() -> None:
-    trace = begun(messages.OneOrderForAKey)
-    second = Trace(messages.OneOrderForAKey).saga(replace(STARTED, saga_id=ORDER_ID))
+    trace = begun(submissions.OneOrderForAKey)
+    second = Trace(submissions.OneOrderForAKey).saga(replace(STARTED, saga_id=ORDER_ID))
     who = ORDER.shipping_address.name
     assert trace.commits("orchestrator", second) == [f"the order of {who} has a second saga"]
 
@@ -474,3 +476,14 @@ def test_something_comes_of_what_was_pruned() -> None:
     ]
     charged = Charged(str(ORDER_ID), "key", 1000, "EUR")
     assert trace.see(charged) == ["it is charged long after its end"]
+
+
+def test_two_orders_of_one_reference() -> None:
+    named = replace(STARTED, input=ORDER.model_copy(update={"reference": "R-1"}))
+    second = replace(named, saga_id=UUID(int=3), subject_id=UUID(int=4))
+    trace = Trace(submissions.OneSagaForAReference)
+    assert trace.commits("orchestrator", trace.saga(named)) == []
+    assert trace.see(NamedBefore("c-1", "R-1", ORDER_ID)) == []
+    assert trace.see(NamedBefore("c-1", "R-1", SAGA_ID)) == ["it is said to be called R-1, and is not"]
+    other = Trace(submissions.OneSagaForAReference).saga(second)
+    assert trace.commits("orchestrator", other) == ["another order is called R-1 already"]

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from contracts import events
 from messaging.background import BackgroundLoops
 from messaging.connecting import connect
+from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.explanation import Explainer
 from orchestrator.http.access import Access
@@ -44,8 +45,11 @@ class Api(World):
         routers: Sequence[APIRouter] = (),
         missing: Mapping[str, str] | None = None,
         pace: Pace | None = None,
+        registry: Registry | None = None,
     ) -> None:
-        super().__init__(replace(a_deployment(url), database=_engine(url), pace=pace or Pace()))
+        plain = a_deployment(url)
+        given = {"database": _engine(url), "pace": pace or Pace(), "registry": registry or plain.registry}
+        super().__init__(replace(plain, **given))  # type: ignore[arg-type]
         self.notifier = ProgressNotifier(connector(url))
         self.front = Front(self.deployment, self._progress)
         self.queries = Queries(self.deployment.database, self.deployment.registry)

@@ -113,6 +113,12 @@ async def test_orders_go_their_way_and_the_auditor_and_retention_do_theirs(
             "completed",
         ]
 
+        named = an_order(reference="A-1", metadata={"channel": "web"})
+        first = await client.post("/orders", json=named, headers={"Idempotency-Key": "first"})
+        second = await client.post("/orders", json=named, headers={"Idempotency-Key": "second"})
+        assert (first.status_code, second.status_code) == (202, 409)
+        assert (await client.get("/orders?reference=A-1&metadata.channel=web")).json()["items"]
+
         await _publish(broker, "oms_orchestrator", COMMANDS_EXCHANGE, "payment")
         while not (letters := (await client.get("/admin/dead-letters")).json()["items"]):
             await asyncio.sleep(0.2)

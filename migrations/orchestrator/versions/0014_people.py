@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "orchestrator_0014"
-down_revision = "orchestrator_0011"
+down_revision = "orchestrator_0013"
 branch_labels = None
 depends_on = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "orchestrator_0020"
-down_revision = "orchestrator_0011"
+down_revision = "orchestrator_0014"
 branch_labels = None
 depends_on = None
 

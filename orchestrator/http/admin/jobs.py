@@ -1,8 +1,9 @@
-"""Jobs for operators: begin one on many dead letters, follow it, cancel it (D5)."""
+"""Jobs for operators: begin one on many dead letters or sagas, follow it, cancel it (D5)."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -10,8 +11,15 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestrator.http.admin.requests import Action, BulkAction, JobItemListQuery, JobListQuery
-from orchestrator.http.admin.routes import AdminRoutes, asked, asked_of, versioned
+from orchestrator.http.admin.requests import (
+    SAGA_ACTIONS,
+    Action,
+    Bulk,
+    BulkAction,
+    JobItemListQuery,
+    JobListQuery,
+)
+from orchestrator.http.admin.routes import AdminRoutes, Endpoint, asked, asked_of, versioned
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.openapi import success
@@ -25,7 +33,7 @@ class JobPreview(BaseModel):
 
     dry_run: bool = True
     kind: JobKind
-    total: int = Field(description="Dead letters that it would choose")
+    total: int = Field(description="Dead letters or sagas that it would choose")
     examined: int = Field(description="How many of them were looked at one by one, the oldest first")
     would_succeed: int = Field(description="Of those examined")
     would_be_refused: int = Field(description="Of those examined")
@@ -42,11 +50,21 @@ class JobEndpoints:
 
     async def replay(self, request: Request) -> Response:
         """Replay every dead letter of a selection, as a job; the selection is fixed when the job begins."""
-        return await self._begin(request, JobKind.REPLAY)
+        return await self._begin(request, JobKind.REPLAY, BulkAction)
 
     async def discard(self, request: Request) -> Response:
         """Close every dead letter of a selection without sending anything, as a job."""
-        return await self._begin(request, JobKind.DISCARD)
+        return await self._begin(request, JobKind.DISCARD, BulkAction)
+
+    def of_sagas(self, kind: JobKind) -> Endpoint:
+        """The endpoint that begins jobs of one kind on sagas."""
+
+        async def begin(request: Request) -> Response:
+            return await self._begin(request, kind, SAGA_ACTIONS[kind])
+
+        begin.__doc__ = _SAID_OF_SAGAS[kind]
+        begin.__name__ = f"{kind}_sagas"
+        return begin
 
     async def page(self, wanted: Annotated[JobListQuery, Query()]) -> Response:
         """Jobs, newest first."""
@@ -58,9 +76,9 @@ class JobEndpoints:
         return versioned(job, job.version)
 
     async def items(self, request: Request, wanted: Annotated[JobItemListQuery, Query()]) -> Response:
-        """A job's dead letters and what became of each, newest first."""
-        job_id = (await self._job(id_in_path(request, "job_id", "job"))).job_id
-        return answer(await self._jobs.items(job_id, tuple(wanted.result), wanted.page))
+        """A job's dead letters or sagas and what became of each, newest first."""
+        job = await self._job(id_in_path(request, "job_id", "job"))
+        return answer(await self._jobs.items(job, tuple(wanted.result), wanted.page))
 
     async def cancel(self, request: Request) -> Response:
         """End a job; once this answers, nothing more of it is done."""
@@ -69,11 +87,12 @@ class JobEndpoints:
         job = await self._job(job_id)
         return versioned(job, job.version)
 
-    async def _begin(self, request: Request, kind: JobKind) -> Response:
-        body, actor = await asked(self._access, request, BulkAction)
+    async def _begin(self, request: Request, kind: JobKind, model: type[Bulk]) -> Response:
+        body, actor = await asked(self._access, request, model)
+        assignment = body.assignment(kind)
         if body.dry_run:
-            return answer(previewed(kind, await self._operations.preview(kind, body.filter.wanted)))
-        job = await self._operations.start(body.assignment(kind), actor)
+            return answer(previewed(kind, await self._operations.preview(assignment)))
+        job = await self._operations.start(assignment, actor)
         return answer(await self._job(job.job_id), 202, {"Location": f"/admin/jobs/{job.job_id}"})
 
     async def _job(self, job_id: UUID) -> JobView:
@@ -100,6 +119,12 @@ def previewed(kind: JobKind, preview: Preview) -> JobPreview:
     )
 
 
+_SAID_OF_SAGAS: Final[Mapping[JobKind, str]] = {
+    JobKind.RETRY: "Send what every saga of a selection awaits once more, as a job (S10).",
+    JobKind.CANCEL: "Undo every saga of a selection, as far as that is possible, as a job (S9).",
+    JobKind.RESOLVE: "Take the same verdict on a step of every saga of a selection to its participant (S19).",
+}
+
 _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "The job", "required": True}}
 
 
@@ -111,7 +136,10 @@ def add_job_routes(router: APIRouter, dependencies: Dependencies) -> None:
     replay, discard = "Replay many dead letters", "Discard many dead letters"
     routes.a_job("/dead-letters/replay", endpoints.replay, BulkAction, begun, replay)
     routes.a_job("/dead-letters/discard", endpoints.discard, BulkAction, begun, discard)
+    for kind, body in SAGA_ACTIONS.items():
+        summary = f"{kind.capitalize()} many sagas"
+        routes.a_job(f"/sagas/{kind}", endpoints.of_sagas(kind), body, begun, summary)
     routes.a_list("/jobs", endpoints.page, JobList, "List jobs")
     routes.a_versioned_look(one, endpoints.show, JobView, "See a job")
-    routes.a_list(f"{one}/items", endpoints.items, JobItemList, "List what became of a job's dead letters")
+    routes.a_list(f"{one}/items", endpoints.items, JobItemList, "List what became of a job's items")
     routes.an_action(f"{one}/cancel", endpoints.cancel, Action, JobView, "Cancel a job")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -16,16 +18,15 @@ from contracts.problems import ProblemError
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.http.fields import Cursor, Reason
+from orchestrator.http.finding import MAX_FILTER_VALUES, FindingQuery
 from orchestrator.http.headers import if_match
 from orchestrator.jobs.job import DEFAULT_RATE, HIGHEST_RATE, LOWEST_RATE, ItemResult, JobKind, JobState
 from orchestrator.jobs.operations import Assignment
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.jobs import JobFilter
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page
-from orchestrator.queries.saga_filter import SagaFilter
+from orchestrator.selection import STILL_GOING, SagaFilter
 from orchestrator.storage import DeadLetterStatus
-
-MAX_FILTER_VALUES: Final = 20
 
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)
 
@@ -51,8 +52,8 @@ class ListQuery(BaseModel):
         return Page(self.limit, self.cursor)
 
 
-class SagaListQuery(ListQuery):
-    """Filters of the list of sagas."""
+class SagaFilters(FindingQuery, BaseModel):
+    """Filters of sagas."""
 
     status: Annotated[list[Status], Field(max_length=MAX_FILTER_VALUES)] = []
     step: Annotated[list[StepName], Field(max_length=MAX_FILTER_VALUES)] = []
@@ -73,7 +74,12 @@ class SagaListQuery(ListQuery):
             definitions=tuple(self.definition),
             created_after=self.created_after,
             created_before=self.created_before,
+            found_by=self.found_by,
         )
+
+
+class SagaListQuery(SagaFilters, ListQuery):
+    """Filters of the list of sagas."""
 
 
 class DeadLetterMarks(BaseModel):
@@ -232,16 +238,82 @@ class ReplayAction(Action):
     dry_run: DryRun = False
 
 
-class BulkAction(Reasoned):
-    """The same action on every dead letter of a selection, as a job; a dry run tells what it would do."""
+class Bulk(Reasoned):
+    """Base of the same action on many things, as a job; a dry run tells what it would do."""
 
-    filter: DeadLetterSelection
     dry_run: DryRun = False
     rate_per_second: Annotated[float, Field(strict=True, ge=LOWEST_RATE, le=HIGHEST_RATE)] = DEFAULT_RATE
     expected_count: Annotated[int, Field(strict=True, ge=0, lt=2**31)] | None = Field(
         None, description="How many were seen; with any other number nothing is done (412)"
     )
 
+    @abstractmethod
     def assignment(self, kind: JobKind) -> Assignment:
         """The job that is asked for."""
+
+
+class BulkAction(Bulk):
+    """The same action on every dead letter of a selection."""
+
+    filter: DeadLetterSelection
+
+    def assignment(self, kind: JobKind) -> Assignment:
+        """See `Bulk`."""
         return Assignment(kind, self.filter.wanted, self.rate_per_second, self.expected_count)
+
+
+class SagaSelection(SagaFilters):
+    """Which sagas a job is to choose; an empty selection means every one that has not ended."""
+
+    @property
+    def wanted(self) -> SagaFilter:
+        """The filter."""
+        found = super().wanted
+        return found if found.statuses else replace(found, statuses=STILL_GOING)
+
+
+class SagaBulkAction(Bulk):
+    """The same action on every saga of a selection."""
+
+    filter: SagaSelection
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the action itself says."""
+        return {}
+
+    def assignment(self, kind: JobKind) -> Assignment:
+        """See `Bulk`."""
+        wanted, rate = self.filter.wanted, self.rate_per_second
+        return Assignment(kind, wanted, rate, self.expected_count, details=self.details)
+
+
+class SagaBulkRetry(SagaBulkAction):
+    """What each of these sagas awaits, once more; of several pieces of work one alone, where it is named."""
+
+    step: StepName | None = None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """See `SagaBulkAction`."""
+        return {} if self.step is None else {"step": self.step}
+
+
+class SagaBulkResolution(SagaBulkAction):
+    """The same verdict on the same stuck piece of work of many sagas (S19)."""
+
+    step: StepName
+    verdict: Verdict
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """See `SagaBulkAction`."""
+        return {"step": self.step, "verdict": self.verdict.value}
+
+
+SAGA_ACTIONS: Final[Mapping[JobKind, type[SagaBulkAction]]] = {
+    JobKind.RETRY: SagaBulkRetry,
+    JobKind.CANCEL: SagaBulkAction,
+    JobKind.RESOLVE: SagaBulkResolution,
+}
+"""What is sent for each kind of job on sagas."""

@@ -16,6 +16,7 @@ from orchestrator.http.admin.routes import AdminRoutes, asked_of, unless_known, 
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.views import HistoryList, SagaDetail, SagaList
+from orchestrator.queries.waiting import WaitingList
 
 A = TypeVar("A", bound=Action)
 
@@ -28,10 +29,15 @@ class SagaEndpoints:
         self._operations = dependencies.operations
         self._sagas = dependencies.queries.sagas
         self._explainer = dependencies.explainer
+        self._waiting = dependencies.queries.waiting
 
     async def page(self, wanted: Annotated[SagaListQuery, Query()]) -> Response:
         """Sagas, newest first. `created_after` includes its moment, `created_before` does not."""
         return answer(await self._sagas.page(wanted.wanted, wanted.page))
+
+    async def waiting(self, request: Request) -> Response:
+        """What waits for an operator's word, oldest first: at most two hundred of them."""
+        return answer(await self._waiting.page())
 
     async def show(self, request: Request) -> Response:
         """A saga with its steps, incidents and history."""
@@ -84,6 +90,7 @@ def add_saga_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """Everything under `/admin/sagas`."""
     endpoints, routes, one = SagaEndpoints(dependencies), AdminRoutes(router), "/sagas/{saga_id}"
     routes.a_list("/sagas", endpoints.page, SagaList, "List sagas")
+    routes.a_list("/waiting", endpoints.waiting, WaitingList, "List what waits for a person")
     routes.a_conditional_look(one, endpoints.show, SagaDetail, "See a saga")
     routes.a_list(f"{one}/history", endpoints.history, HistoryList, "List a saga's history")
     routes.a_look(f"{one}/explain", endpoints.explain, Explanation, "Why a saga stands where it stands")

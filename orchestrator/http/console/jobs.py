@@ -9,19 +9,25 @@ from typing import Any, Final
 from uuid import UUID
 
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.commands import Verdict
 from contracts.problems import ProblemError
 from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.jobs import previewed
 from orchestrator.http.admin.requests import (
+    SAGA_ACTIONS,
     Action,
+    Bulk,
     BulkAction,
     DeadLetterSelection,
     JobItemListQuery,
     JobListQuery,
+    SagaSelection,
+    StepName,
 )
 from orchestrator.http.answers import id_in_path, not_found
 from orchestrator.http.console.deeds import Deed, Deeds, done_before
@@ -31,16 +37,42 @@ from orchestrator.http.console.rendering import moment, redirect
 from orchestrator.http.console.session import Session
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.jobs.job import DEFAULT_RATE, HIGHEST_RATE, LOWEST_RATE, ItemResult, JobKind, JobState
-from orchestrator.jobs.operations import BegunBefore
+from orchestrator.jobs.operations import Assignment, BegunBefore
 
 BEGUN: Final = "The job has begun. It goes on by itself, whether anybody looks or not."
 CANCELLED: Final = "It is cancelled. What it has done stays done; nothing more is."
 
 
-class Plan(DeadLetterSelection):
-    """What the address of a new job says."""
+class Kind(BaseModel):
+    """What is to be done, whatever else is said."""
 
     kind: JobKind = JobKind.REPLAY
+
+
+class DeadLetterPlan(DeadLetterSelection, Kind):
+    """What the address of a new job on dead letters says."""
+
+
+class SagaPlan(SagaSelection, Kind):
+    """What the address of a new job on sagas says.
+
+    Attributes:
+        of_step: which step a verdict is on; `step` is the filter of the list.
+    """
+
+    of_step: StepName | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the action itself says. Raises ProblemError (422) where a verdict is not whole."""
+        said = {"step": self.of_step, "verdict": self.verdict.value if self.verdict else None}
+        if self.kind is JobKind.RESOLVE and None in said.values():
+            raise ProblemError(422, "invalid", "A verdict needs its step and what became of it.")
+        return {name: value for name, value in said.items() if value} if self.kind in _WITH_STEP else {}
+
+
+_WITH_STEP: Final = (JobKind.RETRY, JobKind.RESOLVE)
 
 
 class JobPages:
@@ -77,15 +109,20 @@ class JobPages:
 
     async def _new(self, request: Request, session: Session) -> Response:
         self._desk.sessions.require(session, Permission.OPERATE)
-        plan = query_of(request, Plan)
-        return await self._planned(session, plan.kind, plan)
+        if checked(Kind, request.query_params).kind.is_about_sagas:
+            plan = query_of(request, SagaPlan)
+            meant = Assignment(plan.kind, plan.wanted, details=plan.details)
+        else:
+            letters = query_of(request, DeadLetterPlan)
+            meant = Assignment(letters.kind, letters.wanted)
+        return await self._planned(session, meant)
 
     async def _begin(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        kind, selection = _meant(form)
+        kind, model, filled = _meant(form)
         form_id = self._desk.sessions.form_id(session, form.get("form", ""))
-        given: dict[str, object] = {"filter": selection}
+        given: dict[str, object] = {**filled}
         given |= chosen(form, ("reason", "rate_per_second", "expected_count"))
-        asked = checked(BulkAction, given)
+        asked = checked(model, given)
         assignment = replace(asked.assignment(kind), form_id=form_id)
         try:
             job, sentence = await self._operations.start(assignment, _actor(session, asked.reason)), BEGUN
@@ -95,23 +132,20 @@ class JobPages:
 
     async def _begin_again(self, _: Request, session: Session, tried: Tried) -> Response:
         """What the job would do now, and why it was not begun."""
-        return await self._planned(session, *_meant(tried.form), tried)
+        kind, model, filled = _meant(tried.form)
+        meant = checked(model, {**filled, "reason": "not yet"}).assignment(kind)
+        return await self._planned(session, meant, tried)
 
-    async def _planned(
-        self,
-        session: Session,
-        kind: JobKind,
-        selection: DeadLetterSelection,
-        tried: Tried | None = None,
-    ) -> Response:
-        wanted = selection.wanted
+    async def _planned(self, session: Session, meant: Assignment, tried: Tried | None = None) -> Response:
         return self._desk.show(
             "job_new.html",
             session,
             status=tried.status if tried else 200,
-            kind=kind,
-            preview=previewed(kind, await self._operations.preview(kind, wanted)),
-            filter=wanted.document,
+            kind=meant.kind,
+            things="sagas" if meant.kind.is_about_sagas else "dead letters",
+            details=meant.details,
+            preview=previewed(meant.kind, await self._operations.preview(meant)),
+            filter=meant.selected.document,
             rates=(LOWEST_RATE, HIGHEST_RATE),
             default_rate=f"{DEFAULT_RATE:g}",
             form=self._desk.sessions.form(session, self._new_id()),
@@ -152,7 +186,7 @@ class JobPages:
         if job is None:
             raise not_found("job")
         wanted = query_of(request, JobItemListQuery)
-        items = await self._jobs.items(job.job_id, tuple(wanted.result), wanted.page)
+        items = await self._jobs.items(job, tuple(wanted.result), wanted.page)
         return self._desk.show(
             "job.html",
             session,
@@ -167,10 +201,16 @@ class JobPages:
         )
 
 
-def _meant(form: Mapping[str, str]) -> tuple[JobKind, DeadLetterSelection]:
+def _meant(form: Mapping[str, str]) -> tuple[JobKind, type[Bulk], dict[str, Any]]:
     """What a form for a new job is about, whatever else is filled in. Raises ProblemError (422)."""
-    kind = checked(Plan, chosen(form, ["kind"])).kind
-    return kind, checked(DeadLetterSelection, _json_of(form.get("filter", "")))
+    kind = checked(Kind, chosen(form, ["kind"])).kind
+    model: type[Bulk] = SAGA_ACTIONS.get(kind, BulkAction)
+    return kind, model, {"filter": _json_of(form.get("filter", "")), **_details(model, form)}
+
+
+def _details(model: type[Bulk], form: Mapping[str, str]) -> dict[str, str]:
+    """What the action itself says, as hidden fields of the form have it."""
+    return chosen(form, [name for name in ("step", "verdict") if name in model.model_fields])
 
 
 def _id(request: Request) -> UUID:

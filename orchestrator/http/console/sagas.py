@@ -1,4 +1,4 @@
-"""The list of sagas, and what of one of them fills pages of its own: its history, its messages."""
+"""Lists of sagas, of those that wait for a person too; and a saga's history and messages, page by page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.commands import Verdict
+from contracts.currencies import format_amount
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.http.admin.requests import ListQuery, SagaListQuery
 from orchestrator.http.answers import id_in_path, not_found
@@ -53,6 +55,7 @@ class SagaPages:
     def routes(self) -> Iterator[APIRoute]:
         """Its routes."""
         yield self._desk.page("/console/sagas", self._list)
+        yield self._desk.page("/console/waiting", self._waiting)
         yield self._desk.page("/console/find", self._find)
         one = "/console/sagas/{saga_id}"
         yield self._desk.page(f"{one}/history", self._history)
@@ -75,8 +78,19 @@ class SagaPages:
             statuses=list(Status),
             incidents=["any", "none", *IncidentKind],
             steps=sorted(pieces),
+            verdicts=list(Verdict),
             definitions=sorted({each.name for each in self._registry}),
         )
+
+    async def _waiting(self, request: Request, session: Session) -> Response:
+        """Orders on hold, and whatever else takes an operator's word, oldest first."""
+        found = await self._queries.waiting.page()
+        totals = {
+            each.saga_id: format_amount(each.total, each.currency)
+            for each in found.items
+            if each.total is not None and each.currency is not None
+        }
+        return self._desk.show("waiting.html", session, waiting=found.items, totals=totals, more=found.more)
 
     async def _find(self, request: Request, session: Session) -> Response:
         """A saga by its own id or its order's."""

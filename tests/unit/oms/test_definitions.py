@@ -13,7 +13,7 @@ from oms.definitions import registry
 from oms.failures import Failure
 from oms.settings import load_settings
 from orchestrator.core.definition import SagaDefinition, StepPolicy
-from orchestrator.sagas.order_fulfillment import NAME, order_fulfillment
+from orchestrator.sagas.order_fulfillment import HOLDING_VERSION, NAME, order_fulfillment
 
 HERE = __name__
 
@@ -35,7 +35,7 @@ def unsound(policy: StepPolicy) -> SagaDefinition:
 def test_a_named_version_stands_beside_our_own_and_new_sagas_start_on_it() -> None:
     known = registry(load_settings(saga_definitions=f"{HERE}:second"))
 
-    assert known.known == ((NAME, 1), (NAME, 2))
+    assert known.known == ((NAME, 1), (NAME, 2), (NAME, HOLDING_VERSION))
     assert known.latest(NAME).version == 2
 
 

@@ -240,3 +240,17 @@ def test_what_a_file_holds_is_checked_as_what_a_variable_says(
         load_settings()
 
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["EUR", "EUR=-1", "EUR=1.5", "XXX=3", "EUR=1,EUR=2", "=3", "EUR=9007199254740992"]
+)
+def test_a_limit_that_makes_no_sense_is_named_by_its_variable(wrong: str) -> None:
+    with pytest.raises(InvalidSettings, match="OMS_HOLD_ABOVE"):
+        load_settings(hold_above=wrong)
+
+
+def test_limits_are_by_currency_or_none() -> None:
+    assert load_settings(hold_above="EUR=100000, JPY=0").hold_above == {"EUR": 100000, "JPY": 0}
+    assert load_settings(hold_above="none").hold_above == {}
+    assert load_settings().hold_above is None

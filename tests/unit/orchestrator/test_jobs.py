@@ -52,7 +52,7 @@ def a_job(total: int) -> Job:
 
 def a_dead_letter(status: DeadLetterStatus, version: int) -> DeadLetter:
     return DeadLetter(
-        dead_letter_id=ITEM.dead_letter_id,
+        dead_letter_id=ITEM.item_id,
         kind="command",
         work_key="k",
         death_id="d",
@@ -81,7 +81,7 @@ def test_a_job_moves_with_each_item_and_ends_with_its_last() -> None:
     first = after(a_job(2), ITEM, DONE, NOON)
     assert (first.done, first.position, first.state, first.version) == (
         1,
-        ITEM.dead_letter_id,
+        ITEM.item_id,
         JobState.RUNNING,
         1,
     )
