@@ -22,6 +22,7 @@ from orchestrator.core.definition import (
     Labels,
     OnDeadline,
     SagaDefinition,
+    SignalledBy,
     Step,
     StepKind,
     StepPolicy,
@@ -297,9 +298,13 @@ def _wait_problems(wait: Any) -> Iterator[str]:
         yield f"deadline_s must be above 0 and at most {LONGEST_S:,}"
     if not isinstance(wait.on_deadline, OnDeadline):
         yield f"its on_deadline {wait.on_deadline!r} is no OnDeadline"
+    if not isinstance(wait.signalled_by, SignalledBy):
+        yield f"its signalled_by {wait.signalled_by!r} is no SignalledBy"
     if wait.signal is None:
         if wait.refuses is not None:
             yield "it waits for no signal that could be refused"
+        if wait.signalled_by is SignalledBy.OPERATORS:
+            yield "it waits for no signal that operators could give"
     elif not _is_kind(wait.signal, Model):
         yield f"its signal {called(wait.signal)} is no pydantic model"
 

@@ -17,6 +17,7 @@ from orchestrator.core.definition import (
     Labels,
     OnDeadline,
     SagaDefinition,
+    SignalledBy,
     Wait,
 )
 from orchestrator.core.soundness import InvalidDefinition, validate
@@ -156,6 +157,10 @@ COMPLAINTS: dict[str, SagaDefinition] = {
     "wait 'approval': deadline_s must be above 0 and": of(A, approval(deadline_s=float("inf"))),
     "wait 'approval': its on_deadline 'turn' is no OnDeadline": of(A, approval(on_deadline="turn")),
     "wait 'approval': its signal dict is no pydantic model": of(A, approval(signal=dict)),
+    "wait 'approval': its signalled_by 'me' is no SignalledBy": of(A, approval(signalled_by="me")),
+    "wait 'approval': it waits for no signal that operators could give": of(
+        A, approval(signal=None, refuses=None, signalled_by=SignalledBy.OPERATORS)
+    ),
     "wait 'approval': it waits for no signal that could be refused": of(A, approval(signal=None)),
     "wait 'approval' may turn the saga round, but comes after 'ticket'": of(TICKETS, APPROVAL),
     "wait 'rest' may turn the saga round, but comes after 'p'": of(step("p", PIVOT), Wait("rest", 60)),
