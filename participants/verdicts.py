@@ -56,7 +56,6 @@ RULINGS: Final[Rulings] = {
     (_F, Verdict.SETTLED_OUTSIDE): {
         None: Ruling.SETTLE,
         State.INTENT: Ruling.PROVE,
-        State.REJECTED: Ruling.SETTLE,
         State.TOMBSTONE: Ruling.SETTLE,
         State.SETTLED: Ruling.AGREE,
     },
@@ -87,7 +86,8 @@ RULINGS: Final[Rulings] = {
         State.SETTLED: Ruling.AGREE,
     },
 }
-"""Whatever has no entry is denied."""
+"""Whatever has no entry is denied. A rejection has been told, and its saga turns round on it: no verdict
+makes it a success afterwards (P2)."""
 
 LEADS_TO: Final[Mapping[Ruling, State | None]] = {
     Ruling.AGREE: None,

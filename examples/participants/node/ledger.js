@@ -16,7 +16,7 @@ const FENCE = { // by direction, then the state of the row: what a command may d
 const RULINGS = { // by direction and verdict, then the state of the row: the state it leads to; else it is denied
   'forward took_effect': { done: 'done', consumed: 'consumed', settled: 'settled' },
   'forward no_effect': { none: 'tombstone', rejected: 'tombstone', tombstone: 'tombstone', undone: 'undone' },
-  'forward settled_outside': { none: 'settled', rejected: 'settled', tombstone: 'settled', settled: 'settled' },
+  'forward settled_outside': { none: 'settled', tombstone: 'settled', settled: 'settled' },
   'compensating took_effect': { undone: 'undone', settled: 'settled' },
   'compensating no_effect': { none: 'tombstone', rejected: 'tombstone', tombstone: 'tombstone' },
   'compensating settled_outside': { none: 'settled', rejected: 'settled', consumed: 'settled', settled: 'settled',

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.commands import SettleStep, Verdict
 from contracts.envelope import Direction
+from contracts.events import StepSettled
 from participants.commands import Works
 from participants.fence import State
 from participants.kit.errands import StepAtProvider
@@ -51,11 +52,16 @@ def test_a_verdict_on_a_buried_step_leaves_its_answer(verdict: Verdict, leads_to
     assert (after.state, after.compensation) == (leads_to, row.compensation)
 
 
-def test_a_verdict_on_a_rejected_step_leaves_its_answer() -> None:
+def test_a_rejection_that_was_told_is_not_made_a_success() -> None:
+    """Its saga turns round on it; whoever settled it outside is told so, instead of nobody."""
     case = Case()
     row = PLANNER.start(WORKS.decode(delivered(case.charge())), None, NOW).row
     assert row is not None
     told = stored(PLANNER.external.rejection(row, Declined("card_declined", "")), new_id())
     rejected = replace(row, state=State.REJECTED, forward=told, request=None)
-    after = judged(rejected, case.settle("charge", Direction.FORWARD, Verdict.SETTLED_OUTSIDE, "by hand"))
-    assert (after.state, after.forward) == (State.SETTLED, told)
+    command = case.settle("charge", Direction.FORWARD, Verdict.SETTLED_OUTSIDE, "by hand")
+    plan = Judge(PLANNER).start(Asked(WORKS.decode(delivered(command)), command, NOW), rejected)
+    assert plan.row is None
+    [answer] = plan.answers
+    said = StepSettled.model_validate_json(answer.body)
+    assert (said.accepted, said.reason) == (False, "the ledger disagrees: it was rejected and had no effect")
