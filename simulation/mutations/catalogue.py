@@ -256,6 +256,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "a part that cannot be read takes its neighbours with it",
         (Patch(batches, "unpacked", message_mutants.lost_with_its_neighbour),),
         adjust=settings.with_orders_at_once,
+        known=1,
     ),
     Mutation(
         "M2 relay",
@@ -269,6 +270,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         (Patch(Outbox, "take_unaccepted", mutants.always(value=[])),),
         adjust=settings.only_full_queues,
         within=40,
+        known=1,
     ),
     Mutation(
         "S4 our own backlog",
