@@ -363,7 +363,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "D4 replay",
         "a dead command is sent as it was, whatever its saga awaits",
         (Patch(replay.DeadLetterOperations, "_plan", message_mutants.sent_as_it_was),),
-        known=63,
+        known=104,
     ),
     Mutation(
         "D6 audit log",
