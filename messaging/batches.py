@@ -7,6 +7,7 @@ delivery like any other on the other side. Pure; transports say who asks and cou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -82,20 +83,17 @@ def parcels(messages: Sequence[Message], takes: Takes) -> list[Parcel]:
     """What to publish for these messages: batches where they are asked for, all else one by one."""
     if len(messages) < 2:
         return [_single(message) for message in messages]
-    found: list[Parcel] = []
+    addresses = [address_of(message) for message in messages]
+    several = {address for address, count in Counter(addresses).items() if address and count > 1}
+    asking = {address for address in several if takes(address)}
     together: dict[Address, list[Message]] = {}
-    for message in messages:
-        address = address_of(message)
-        if address is None:
-            found.append(_single(message))
-        else:
+    singles: list[Parcel] = []
+    for message, address in zip(messages, addresses, strict=True):
+        if address in asking:
             together.setdefault(address, []).append(message)
-    for address, some in together.items():
-        if len(some) > 1 and takes(address):
-            found += _packed(address, some)
         else:
-            found += [_single(message) for message in some]
-    return found
+            singles.append(_single(message))
+    return singles + [parcel for address, some in together.items() for parcel in _packed(address, some)]
 
 
 def unpacked(whole: Delivery) -> list[Delivery]:

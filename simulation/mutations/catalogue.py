@@ -262,6 +262,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "a part that cannot be read takes its neighbours with it",
         (Patch(batches, "unpacked", message_mutants.lost_with_its_neighbour),),
         adjust=settings.with_orders_at_once,
+        known=1,
     ),
     Mutation(
         "M2 relay",
@@ -275,6 +276,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         (Patch(Outbox, "take_unaccepted", mutants.always(value=[])),),
         adjust=settings.only_full_queues,
         within=40,
+        known=1,
     ),
     Mutation(
         "S4 our own backlog",
@@ -367,7 +369,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "D4 replay",
         "a dead command is sent as it was, whatever its saga awaits",
         (Patch(replay.DeadLetterOperations, "_plan", message_mutants.sent_as_it_was),),
-        known=63,
+        known=104,
     ),
     Mutation(
         "D6 audit log",

@@ -67,7 +67,8 @@ def with_a_long_outage(plan: WorldPlan) -> WorldPlan:
 
 def with_hasty_people(plan: WorldPlan) -> WorldPlan:
     """Calls take effect late, keys cannot be closed, and an operator judges what is stuck at once."""
-    return with_rates(EFFECT_LATE=0.6, PROVIDER_UNREACHED=0.3)(replace(plan, offers_void=False, meddling=40))
+    calm = replace(plan, offers_void=False, meddling=40, batches=Batches.NONE)
+    return with_rates(EFFECT_LATE=0.6, PROVIDER_UNREACHED=0.3)(calm)
 
 
 def with_people_at_once(plan: WorldPlan) -> WorldPlan:

@@ -61,6 +61,7 @@ STAGE_MUTATIONS: Final[Sequence[Mutation]] = (
         "they are worked out anew for each copy, after the function was edited too",
         (Patch(asking, "_command_for", stage_mutants.worked_out_for_each_copy),),
         adjust=settings.with_edited_functions,
+        known=6,
     ),
     _Mutation(
         "S22 items stand in the history",
