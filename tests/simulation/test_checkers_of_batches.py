@@ -1,4 +1,4 @@
-"""The checker of batches objects to a part that is forgotten with its neighbours, and to nothing before (M5)."""
+"""The checker of batches objects to a part that is forgotten with its neighbours, to nothing before (M5)."""
 
 from __future__ import annotations
 
