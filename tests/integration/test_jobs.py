@@ -276,7 +276,7 @@ async def test_a_job_whose_list_is_gone_fails_and_says_so(api: Api) -> None:
     await a_runner(api).run_once()
     failed = await job_now(api, job)
 
-    assert (failed["state"], failed["failure"]) == ("failed", "the list of its dead letters is not whole")
+    assert (failed["state"], failed["failure"]) == ("failed", "the list of its items is not whole")
 
 
 # -- cancel -----------------------------------------------------------------------------------------------

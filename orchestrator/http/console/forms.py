@@ -54,10 +54,15 @@ def checked(model: type[M], fields: Mapping[str, object]) -> M:
     try:
         return model.model_validate(fields, strict=False)
     except ValidationError as error:
-        wrong = {str(each["loc"][0]): _why(each) for each in error.errors(include_input=False)}
+        wrong = {_named(each["loc"]): _why(each) for each in error.errors(include_input=False)}
         whys = " ".join(f"{_listed([name]).capitalize()}: {why}." for name, why in sorted(wrong.items()))
         detail = f"This cannot be used: {_listed(sorted(wrong))}. {whys} Nothing was done."
         raise ProblemError(422, "invalid", detail) from None
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    """The field that is wrong, within whatever it stands in."""
+    return [str(part) for part in place if isinstance(part, str)][-1]
 
 
 def chosen(form: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
