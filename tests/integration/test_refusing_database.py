@@ -58,4 +58,4 @@ async def test_calls_are_settled_when_the_database_takes_answers_again(engine: A
             answers.set()
         assert await stage.types(3) == ["PaymentSuccessfulEvent"] * 3
         assert gateway.balance == 30
-        assert payment.calls_under_way == 0
+        await until(lambda: payment.calls_under_way == 0)

@@ -17,6 +17,7 @@ from orchestrator.oidc.remembered import AGAIN_S, FRESH_S, STALE_S, ProviderUnav
 from orchestrator.oidc.tokens import TokenUnfit, Verifier
 from orchestrator.tokens import Role
 from tests.support.issuers import AUDIENCE, MadeIssuer, SigningKey, a_made_issuer
+from tests.support.served import served
 
 
 @pytest.fixture
@@ -165,13 +166,12 @@ async def test_a_key_set_without_a_key_verifies_nothing(issuer: MadeIssuer, keys
             await bearers.identity(issuer.token())
 
 
-async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.close()
+async def _hang_up(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+    """The line is cut at once."""
 
 
-async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
-    writer.close()
 
 
 async def _drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,8 +195,6 @@ async def test_a_provider_that_hangs_or_hangs_up_is_unavailable(
     serve: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provider_module, "TIMEOUT_S", 0.2)
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, asking(MadeIssuer(url=f"http://127.0.0.1:{port}"), Clock()) as (provider, _):
+    async with served(serve) as url, asking(MadeIssuer(url=url), Clock()) as (provider, _):
         with pytest.raises(ProviderUnavailable, match=why):
             await provider.metadata()

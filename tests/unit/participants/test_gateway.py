@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +37,7 @@ from participants.provider_terms import (
     VoidNotOffered,
     idempotency_key,
 )
+from tests.support.served import Handler, served
 
 KEY = idempotency_key(UUID(int=7), "charge", "forward")
 CHARGE = (KEY, "order-1", 1299, "EUR", "pm_card_visa")
@@ -198,29 +199,6 @@ def test_a_wrong_base_url_is_refused_without_repeating_it(url: str) -> None:
     assert "s3cret" not in str(refused.value)
 
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def served(handler: Handler) -> AsyncIterator[str]:
-    """A server on loopback that does with each connection what the test says, then closes it."""
-    connections: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        with closing(writer):
-            await handler(reader, writer)
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base"
-        await asyncio.gather(*connections)
-
-
 async def request_of(reader: asyncio.StreamReader) -> tuple[str, bytes]:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     length = next((line for line in head.lower().split("\r\n") if line.startswith("content-length:")), ":0")
@@ -233,7 +211,8 @@ def response(body: bytes, status: str = "200 OK") -> bytes:
 
 @asynccontextmanager
 async def exchange_with(handler: Handler, **options: Any) -> AsyncIterator[HttpExchange]:
-    async with served(handler) as url:
+    async with served(handler) as root:
+        url = f"{root}/base"
         exchange = HttpExchange(url, **options)
         try:
             yield exchange
@@ -300,7 +279,7 @@ async def test_nobody_listening_is_no_answer() -> None:
 
     async with served(handler) as url:
         pass
-    exchange = HttpExchange(url, sleep=sleep)
+    exchange = HttpExchange(f"{url}/base", sleep=sleep)
     with pytest.raises(ProviderUnavailable, match="POST /charges"):
         await exchange.perform(Call("POST", "/charges", "k", {}))
     await exchange.close()
