@@ -23,10 +23,10 @@ _CLIENT: Final = "its URL, `sandbox`, an extension's name, or module:function"
 _FORMAT: Final = """\
 FILE for a participant (the ids, step and direction of each command are filled in):
 
-{"works": [{"step": "account", "command": "OpenAccount", "body": {"customer_id": "c-42"},
-"other_body": {"customer_id": "c-43"},
+{"works": [{"step": "account", "command": "OpenAccount", "body": {"customer": "c-{saga_id}-{step}"},
+"other_body": {"customer": "d-{saga_id}-{step}"},
 "success": {"type": "AccountOpened", "key": "loyalty.opened"},
-"rejection": {"type": "NotEligible", "key": "loyalty.refused", "body": {"customer_id": "nobody"}},
+"rejection": {"type": "NotEligible", "key": "loyalty.refused", "body": {"customer": "nobody"}},
 "compensation": {"command": "CloseAccount", "body": {},
 "answer": {"type": "AccountClosed", "key": "loyalty.closed"}}}]}
 

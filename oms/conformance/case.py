@@ -237,7 +237,8 @@ class Case:
     def _message(
         self, kind: str, direction: Direction, fields: Mapping[str, Any], changes: Mapping[str, Any]
     ) -> Message:
-        body = {**filled(fields, self.saga_id, self.order_id), **self.identity(direction), **changes}
+        identity = self.identity(direction)
+        body = {**filled(fields, identity), **identity, **changes}
         return Message(
             message_id=self._stand_in.new_id(),
             type=kind,

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeVar
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -53,8 +52,8 @@ class Example(Part):
     """A kind of work: a command that succeeds, and what belongs to it.
 
     Attributes:
-        body: the command's fields beside `IDENTITIES`. In its texts ``{saga_id}`` and ``{order_id}`` stand
-            for the ids of each saga.
+        body: the command's fields beside `IDENTITIES`. In its texts ``{saga_id}``, ``{order_id}`` and
+            ``{step}`` stand for those of each piece of work.
         other_body: the same command with another payload.
         after: steps of other works here that must have succeeded in the saga before.
         needs: what must have been prepared for the command to succeed, in a person's words.
@@ -115,13 +114,15 @@ class Repertoire(Part):
         return [each for each in self.works if each.step in example.after]
 
 
-def filled(fields: Mapping[str, Any], saga_id: UUID, order_id: UUID) -> dict[str, Any]:
-    """Fields with the ids of one saga in the places that stand for them."""
+def filled(fields: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str, Any]:
+    """Fields with the ids and the step of one piece of work in the places that stand for them."""
 
     def each(value: Any) -> Any:
         match value:
             case str():
-                return value.replace("{saga_id}", str(saga_id)).replace("{order_id}", str(order_id))
+                for name in ("saga_id", "order_id", "step"):
+                    value = value.replace(f"{{{name}}}", identity[name])
+                return value
             case dict():
                 return {name: each(part) for name, part in value.items()}
             case list():
