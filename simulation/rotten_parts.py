@@ -6,7 +6,7 @@ import json
 import random
 from dataclasses import replace
 
-from messaging.batches import MAX_PARTS, Parcel
+from messaging.batches import MAX_BYTES, MAX_PARTS, Parcel
 from messaging.transport import Message
 
 ROTTEN = 0.3
@@ -24,7 +24,8 @@ class RottenParts:
         if not parcel.is_batch or self._rng.random() > ROTTEN:
             return parcel.message
         batch = json.loads(parcel.message.body)
-        if batch["count"] == MAX_PARTS:
-            return parcel.message  # with one more it could not be taken apart at all, neighbours included
         batch["messages"].insert(self._rng.randrange(batch["count"] + 1), {"type": "nothing"})
-        return replace(parcel.message, body=json.dumps({**batch, "count": batch["count"] + 1}).encode())
+        body = json.dumps({**batch, "count": batch["count"] + 1}).encode()
+        if batch["count"] == MAX_PARTS or len(body) > MAX_BYTES:
+            return parcel.message  # a larger one could not be taken apart at all, neighbours included
+        return replace(parcel.message, body=body)
