@@ -48,10 +48,6 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-STORED_ROLES: Final = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
-"""What a token in the database may be; tokens of the shop and of definitions stand in the environment."""
-
-
 class TokenRefused(Exception):
     """A token cannot be made or revoked as asked; the message says why."""
 

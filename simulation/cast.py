@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
-from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
+from contracts.routing import ORCHESTRATOR, PARTICIPANTS
 from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.sagas.order_fulfillment import order_fulfillment
@@ -94,11 +94,6 @@ class Cast:
     def is_orders(self) -> bool:
         """Whether it is the world of the order saga, whose checkers know what money and parcels are."""
         return self.name == ORDERS_NAME
-
-    @property
-    def has_stock(self) -> bool:
-        """Whether our own inventory takes part."""
-        return INVENTORY in self.participants
 
 
 ORDERS_NAME: Final = "orders"

@@ -95,11 +95,6 @@ class Weather:
         """From now on nothing goes wrong."""
         self._rates.clear()
 
-    @property
-    def is_calm(self) -> bool:
-        """Whether nothing goes wrong any more."""
-        return not self._rates
-
     def strikes(self, fault: Fault, who: str, saga_id: Any = None) -> bool:
         """Whether the fault strikes at this opportunity."""
         rate = self._rates.get(fault)

@@ -128,18 +128,6 @@ Folded = tuple[HistoryRow, Input, Transition | None]
 """An entry, what it accepted, and what that led to; None where that cannot be told."""
 
 
-def messages_of(
-    definition: SagaDefinition, saga: Saga, entries: Sequence[HistoryRow]
-) -> Iterator[SagaMessage]:
-    """Every message of a saga, in the order of its history.
-
-    Args:
-        entries: the whole history, or nothing but the first answer comes of it.
-    """
-    for entry in folded_entries(definition, saga, entries):
-        yield from _messages_at(*entry)
-
-
 def folded_entries(definition: SagaDefinition, saga: Saga, entries: Sequence[HistoryRow]) -> Iterator[Folded]:
     """Each entry with what it led to once more (S15), up to the first of which that cannot be told."""
     state: Saga | None = None
