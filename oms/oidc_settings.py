@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from oms.variables import PREFIX
+from oms.variables import PREFIX, listed
 from orchestrator.oidc.identity import BY_RANK
 from orchestrator.tokens import Role
 
@@ -64,7 +64,7 @@ def roles_by_group(text: str) -> dict[str, Role]:
         ValueError: this is not what it says.
     """
     found: dict[str, Role] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
+    for part in listed(text):
         name, _, group = (each.strip() for each in part.partition("="))
         if name not in {role.value for role in BY_RANK} or not group or group in found:
             raise ValueError(

@@ -20,7 +20,7 @@ from oms.extensions import KIT_PARTICIPANTS, check_off, everything_installed, no
 from oms.failures import Failure
 from oms.oidc_settings import https_or_loopback, oidc_trouble, roles_by_group
 from oms.setting_files import InvalidSettingFile, SettingFiles, read_variable
-from oms.variables import PREFIX
+from oms.variables import PREFIX, listed
 from orchestrator.core.definition import StepPolicy
 from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
 from orchestrator.tokens import Role
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     def _broker_urls(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        urls = tuple(part.strip() for part in value.split(",") if part.strip())
+        urls = listed(value)
         for url in urls:
             _require(
                 url, ("amqp", "amqps"), "amqp://user:password@host:5672/vhost (several with commas between)"
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         urls: dict[str, str] = {}
-        for part in filter(None, map(str.strip, value.split(","))):
+        for part in listed(value):
             name, _, url = part.partition("=")
             _require(url.strip(), ("http", "https"), "payment=http://host:8080 (several with commas between)")
             urls[name.strip()] = url.strip()
@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     def _saga_definitions(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        names = listed(value)
         if not all(_NAMED_FUNCTION.fullmatch(name) for name in names):
             raise ValueError("allowed is package.module:function (several with commas between)")
         return names
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     def _extensions_off(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        names = listed(value)
         if not all(re.fullmatch(_EXTENSION_NAME, name) for name in names):
             raise ValueError("allowed are names of distributions (several with commas between)")
         return tuple(normalised(name) for name in names)
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         tokens: dict[str, str] = {}
-        for part in filter(None, map(str.strip, value.split(","))):
+        for part in listed(value):
             name, _, token = (each.strip() for each in part.partition("="))
             if not re.fullmatch(IDENTIFIER, name) or not _is_token(token) or name in tokens:
                 raise ValueError(

@@ -93,6 +93,11 @@ _OF_KUBERNETES: Final = re.compile(r"OMS_\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT_
 """What Kubernetes tells every container of a service that is called `oms-...`."""
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """What a variable lists with commas between, without the blanks around each; empty ones are none."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
 def doubts(environment: Mapping[str, str]) -> Iterator[str]:
     """A sentence on each variable that nobody reads, with the name that may be meant; never its value."""
     for name in sorted(environment):
