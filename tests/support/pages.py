@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).parents[2]
 _FENCED: Final = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^(#+) +(.+)$", re.MULTILINE)
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+_FILE: Final = re.compile(r"# (\S+\.py)")
 _CODE: Final = re.compile(r"`+([^`]+)`+")
 
 
@@ -43,6 +44,12 @@ class Page:
             for found in _FENCED.finditer(self.text)
         ]
         self.prose = _FENCED.sub("", self.text)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The Python files that it shows whole, by the names in their first lines, without those."""
+        shown = (block.text.partition("\n") for block in self.blocks if block.language == "python")
+        return {name[1]: text for first, _, text in shown if (name := _FILE.fullmatch(first))}
 
     @property
     def headings(self) -> list[tuple[int, str]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.servers import PROJECT
+from tests.support.pages import Page
 from tests.support.wheels import Environment, build_wheel, new_environment
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.rabbitmq]
 
-PAGE = (PROJECT / "docs/participants.md").read_text()
+PAGE = Page("docs/participants.md")
 PYPROJECT = """\
 [project]
 name = "shop-loyalty"
@@ -32,19 +31,13 @@ include = ["loyalty.py", "revisions"]
 """
 
 
-def file_of(name: str) -> str:
-    found = re.search(rf"```python\n# {re.escape(name)}\n(.*?)```", PAGE, re.DOTALL)
-    assert found, f"the page has no {name}"
-    return found[1]
-
-
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """The page's files as a package."""
     folder = tmp_path / "shop"
     (folder / "revisions").mkdir(parents=True)
     for name in ("loyalty.py", "revisions/0001_members.py"):
-        (folder / name).write_text(file_of(name))
+        (folder / name).write_text(PAGE.files[name])
     (folder / "pyproject.toml").write_text(PYPROJECT)
     return folder
 
@@ -73,9 +66,8 @@ def test_it_conforms(
     more = {"OMS_DATABASE_URL": database_url, "OMS_BROKER_URL": own_broker_url}
     migrated = environment.run("oms", "migrate", within=tmp_path, more=more)
     assert migrated.returncode == 0, migrated.stderr
-    works = re.search(r'```json\n(\{"works".*?)```', PAGE, re.DOTALL)
-    assert works
-    (tmp_path / "loyalty.json").write_text(works[1])
+    [works] = (block.text for block in PAGE.blocks if block.text.startswith('{"works"'))
+    (tmp_path / "loyalty.json").write_text(works)
     subprocess.run(["sh", str(restart)], env={"PATH": "/usr/bin:/bin", **more}, check=True)
     tried = environment.run(
         *("oms", "conformance", "loyalty", "--broker-url", own_broker_url, "--commands", "loyalty.json"),

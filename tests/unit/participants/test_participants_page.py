@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-from tests.architecture.sources import PROJECT
+from tests.support.pages import Page
 
-PAGE: Final = (PROJECT / "docs/participants.md").read_text()
-BLOCK: Final = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)
+PAGE: Final = Page("docs/participants.md")
 
 
 def test_the_examples_of_the_page_pass_their_own_tests(tmp_path: Path) -> None:
-    files = dict(BLOCK.findall(PAGE))
-    assert PAGE.count("```python") == len(files) == 7
-    for name, text in files.items():
+    assert PAGE.text.count("```python") == len(PAGE.files) == 7
+    for name, text in PAGE.files.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -29,5 +26,5 @@ def test_the_examples_of_the_page_pass_their_own_tests(tmp_path: Path) -> None:
 
 
 def test_a_participant_with_a_table_takes_at_most_forty_lines_of_its_own() -> None:
-    text = dict(BLOCK.findall(PAGE))["loyalty.py"]
+    text = PAGE.files["loyalty.py"]
     assert len([line for line in text.splitlines() if line.strip()]) <= 40
