@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -96,22 +97,37 @@ def _hang_up(connection: psycopg.Connection[Any], hung_up: threading.Event) -> N
 async def shared_between_transactions(connection: Connection, another: Callable[[], Awaitable[Any]]) -> bool:
     """Whether a pooler hands the server to others between two transactions: nothing then stays in a session.
 
-    Whoever is told the address of one server by two connections shares it, and so does who is told two
-    addresses by one. Both connections are in autocommit mode; ``another`` makes the second one.
+    A server that is ours is told us again and again, is told to nobody else, and has meanwhile done nothing
+    but what we asked; a shared one that others have just taken shows that by the last alone. What cannot be
+    seen counts as shared. Both connections are in autocommit mode; ``another`` makes the second one.
     """
     if not connection.pooled:
         return False
     try:
         async with asyncio.timeout(ADMITTED_WITHIN_S), await another() as other:
-            first, second, third = [await _backend(each) for each in (connection, connection, other)]
-            return first != second or third == first or await _backend(connection) != first
+            return any([await _passed_on(connection, other) for _ in range(_LOOKS)])
     except (TimeoutError, NotAdmitted):
         return True  # too few servers for two at once: one that stays ours would be missing to others
 
 
-async def _backend(connection: Any) -> int:
-    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
-    return int(row[0])
+_LOOKS: Final = 3
+"""How often it is looked whether a server is shared: a pooler may deal its servers out in turn."""
+
+
+async def _passed_on(connection: Connection, other: Any) -> bool:
+    """Whether the server of one connection is seen to serve another."""
+    asked = f"SELECT pg_backend_pid() /* {secrets.token_hex(8)} */"
+    (first,) = await _row(connection, asked)
+    seen = await _row(other, _SEEN.format(first))
+    (again,) = await _row(connection, asked)
+    return first != again or seen[0] == first or seen[1] != asked
+
+
+_SEEN: Final = "SELECT pg_backend_pid(), (SELECT query FROM pg_stat_activity WHERE pid = {})"
+
+
+async def _row(connection: Any, query: str) -> Any:
+    return await (await connection.execute(query)).fetchone()
 
 
 @asynccontextmanager

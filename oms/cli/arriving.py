@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Final
 
 from oms.cli.order_files import Item
@@ -45,19 +46,28 @@ class Arriving:
         return item
 
     def _read(self) -> None:
-        try:
-            for item in self._items:
-                self._hand_over(item)
-            self._hand_over(None)
-        except (CancelledError, RuntimeError):
-            return  # nobody listens any more
-        except BaseException as error:
-            self._hand_over(error)
+        with suppress(_NobodyListens):
+            try:
+                for item in self._items:
+                    self._hand_over(item)
+                self._hand_over(None)
+            except _NobodyListens:
+                raise
+            except BaseException as error:
+                self._hand_over(error)
 
     def _hand_over(self, item: Item | BaseException | None) -> None:
         handing = self._queue.put(item)
         try:
-            asyncio.run_coroutine_threadsafe(handing, self._loop).result()
-        except RuntimeError:
+            handed = asyncio.run_coroutine_threadsafe(handing, self._loop)
+        except RuntimeError:  # the loop is closed
             handing.close()
-            raise
+            raise _NobodyListens from None
+        try:
+            handed.result()
+        except CancelledError:
+            raise _NobodyListens from None
+
+
+class _NobodyListens(Exception):
+    """The command has ended, whatever is still to be read, and whether or not that can be read."""
