@@ -120,7 +120,7 @@ async def _passed_on(connection: Connection, other: Any) -> bool:
     (first,) = await _row(connection, asked)
     seen = await _row(other, _SEEN.format(first))
     (again,) = await _row(connection, asked)
-    return first != again or seen[0] == first or seen[1] != asked
+    return bool(first != again or seen[0] == first or seen[1] != asked)
 
 
 _SEEN: Final = "SELECT pg_backend_pid(), (SELECT query FROM pg_stat_activity WHERE pid = {})"
