@@ -57,6 +57,7 @@ from orchestrator.queries.views import (
     SagaDetail,
     SagaList,
     SagaMessageList,
+    SagaStanding,
     SagaView,
 )
 from orchestrator.queries.waiting import WaitingList
@@ -76,6 +77,7 @@ _INPUTS: Final = (
 _OUTPUTS: Final = (
     OrderView,
     OrderList,
+    SagaStanding,
     SagaView,
     SagaList,
     WaitingList,

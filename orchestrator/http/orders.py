@@ -143,7 +143,7 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         endpoints.events,
         methods=["GET"],
         summary="Follow an order (server-sent events)",
-        responses=followed("order", "the order") | problems(400, 404, 409, *always),
+        responses=followed("order", OrderView) | problems(400, 404, 409, *always),
         openapi_extra={"parameters": [id_parameter("order_id"), LAST_EVENT_ID], **token},
         **common,
     )

@@ -45,7 +45,7 @@ from orchestrator.http.signals import definition_failed, definition_of, signal_b
 from orchestrator.intake import Submission
 from orchestrator.operations import NotAllowed
 from orchestrator.queries.orders import is_of_orders
-from orchestrator.queries.views import SagaView
+from orchestrator.queries.views import SagaStanding, SagaView
 
 log = structlog.get_logger(__name__)
 
@@ -207,7 +207,7 @@ def saga_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
         endpoints.events,
         methods=["GET"],
         summary="Follow a saga (server-sent events)",
-        responses=followed("saga", "where it stands") | problems(400, 404, 409, *_ALWAYS),
+        responses=followed("saga", SagaStanding) | problems(400, 404, 409, *_ALWAYS),
         openapi_extra={"parameters": [one, LAST_EVENT_ID], **_MAYBE_TOKEN},
         **common,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
 from orchestrator.http import events
@@ -169,3 +170,23 @@ async def test_too_many_streams_are_sent_away(api: Api, monkeypatch: pytest.Monk
     response = await followed(api, order)
     assert (response.status_code, response.json()["code"]) == (503, "too_many_streams")
     assert int(response.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize(("path", "id_name"), [("/orders", "order_id"), ("/sagas", "saga_id")])
+async def test_each_event_is_as_it_is_described(api: Api, path: str, id_name: str) -> None:
+    """By the document's schema of an event, and its data by that of what it shows."""
+    order = await an_ended_order(api)
+    document = (await api.http.get("/openapi.json")).json()
+    described = document["paths"][f"{path}/{{{id_name}}}/events"]["get"]["responses"]["200"]["content"]
+    event = described["text/event-stream"]["schema"]
+    data = event["properties"]["data"]["contentSchema"] | {"components": document["components"]}
+    stream = (await api.http.get(f"{path}/{order[id_name]}/events")).text
+    blocks = [
+        dict(line.split(": ", 1) for line in block.splitlines())
+        for block in stream.split("\n\n")
+        if "\ndata: " in block
+    ]
+    assert len(blocks) > 2
+    for block in blocks:
+        jsonschema.Draft202012Validator(event).validate(block)
+        jsonschema.Draft202012Validator(data).validate(json.loads(block["data"]))
