@@ -36,7 +36,7 @@ from oms.settings import Settings
 from oms.wiring import over_rabbitmq
 from orchestrator.core.inputs import Actor
 from orchestrator.orphans import Compensation, OrphanOperations
-from orchestrator.store import PostgresTransaction
+from orchestrator.postgresql import PostgresTransaction
 
 PATIENCE_S: Final = 30.0
 """Seconds of trouble with database or broker after which a run gives up; it can be repeated."""

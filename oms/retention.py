@@ -14,8 +14,8 @@ from messaging.transport import Confirm, Message
 from oms.definitions import registry
 from oms.embedded.installation import ids_of, own_database
 from oms.settings import Settings
+from orchestrator.retention.postgresql import RetentionTransaction
 from orchestrator.retention.pruning import Retention
-from orchestrator.retention.store import RetentionTransaction
 
 PATIENCE_S: Final = 30.0
 """Seconds of database trouble after which a run gives up; it can be repeated."""

@@ -34,16 +34,16 @@ from orchestrator.disclosure import Disclosures
 from orchestrator.engine import Engine
 from orchestrator.intake import Intake
 from orchestrator.jobs.operations import JobOperations
+from orchestrator.jobs.postgresql import JobPostgresTransaction
 from orchestrator.jobs.runner import JobRunner
 from orchestrator.jobs.storage import JobTransaction
-from orchestrator.jobs.store import JobPostgresTransaction
 from orchestrator.jobs.tasks import Tasks
 from orchestrator.operations import Operations
 from orchestrator.outcomes import OutcomeHandler
+from orchestrator.postgresql import PostgresTransaction
 from orchestrator.reconciler import Reconciler
 from orchestrator.saga_cache import SagaCache
 from orchestrator.storage import OrchestratorTransaction
-from orchestrator.store import PostgresTransaction
 
 log = structlog.get_logger(__name__)
 

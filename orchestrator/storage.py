@@ -1,4 +1,4 @@
-"""What the orchestrator needs of its storage: a port with two forms, PostgreSQL (`store`) and in memory.
+"""What the orchestrator needs of its storage: a port with two forms, PostgreSQL (`postgresql`) and in memory.
 
 Every method belongs to one open transaction. Locks are taken in the order of S18: idempotency keys
 sorted, references sorted, sagas by id, dead letters by id, the rest.

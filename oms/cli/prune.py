@@ -19,8 +19,8 @@ from oms.cli.whole import EMBEDDED
 if TYPE_CHECKING:
     from orchestrator.core.inputs import Actor
     from orchestrator.retention.mark import Keep
+    from orchestrator.retention.postgresql import Removed
     from orchestrator.retention.pruning import Outlook, Retention
-    from orchestrator.retention.store import Removed
 
 _PANEL: Final = "Whole system"
 

@@ -42,7 +42,7 @@ from orchestrator.core.soundness import InvalidDefinition
 from participants.kit.declaring import InvalidParticipant
 from participants.kit.errands import Errand
 from participants.kit.participant import Bench, Participant
-from participants.kit.storage import SqlKitTransaction
+from participants.kit.postgresql import SqlKitTransaction
 from participants.kit.work import Held, Work
 
 KIT_VERSION: Final = "1.1"

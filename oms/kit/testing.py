@@ -20,8 +20,8 @@ from orchestrator.walk import NotAwaited, Walk
 from participants.kit.fake import FakeProvider, Trouble
 from participants.kit.memory import MemoryUnitOfWork
 from participants.kit.participant import Participant
+from participants.kit.postgresql import transaction_in
 from participants.kit.stage import Stage, StagedSaga
-from participants.kit.storage import transaction_in
 
 __all__ = [
     "FakeProvider",

@@ -1,4 +1,4 @@
-"""Dead letters as rows: the statements of `orchestrator.store` about them, and what stands in a row."""
+"""Dead letters as rows: the statements of `orchestrator.postgresql` about them, and what stands in a row."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from messaging.identifiers import NewId, first_id_at
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor
 from orchestrator.retention.mark import Keep, Rise, rise
-from orchestrator.retention.store import Batch, Behind, Removed, RetentionTransaction
+from orchestrator.retention.postgresql import Batch, Behind, Removed, RetentionTransaction
 from orchestrator.storage import AuditEntry
 
 ACTION = "retention.prune"

@@ -10,7 +10,7 @@ from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY
 from messaging.arrays import array_literal
 from participants.inventory.stock import Reduction, StockLevel
-from participants.kit.storage import SqlKitTransaction
+from participants.kit.postgresql import SqlKitTransaction
 from participants.retention import LEAST_AGE, Mark, Page
 
 _LOCK_STOCK: Final = """

@@ -22,7 +22,7 @@ from participants.kit.declaring import (
     own_work,
     provider_work,
 )
-from participants.kit.storage import SqlKitTransaction
+from participants.kit.postgresql import SqlKitTransaction
 from participants.kit.work import Work
 from participants.provider_terms import ProviderLimits
 from participants.retention import WALKS, Walk

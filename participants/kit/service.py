@@ -19,7 +19,7 @@ from participants.breaker import BreakerPolicy, CircuitBreaker
 from participants.kit.errands import StepAtProvider
 from participants.kit.handler import KitHandler
 from participants.kit.participant import Participant
-from participants.kit.storage import SqlKitTransaction, transaction_in
+from participants.kit.postgresql import SqlKitTransaction, transaction_in
 from participants.provider_consumer import ProviderConsumer
 from participants.service import Deployment, ParticipantService, Storage, Worker
 

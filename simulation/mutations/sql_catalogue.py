@@ -8,7 +8,7 @@ from typing import Final
 from messaging import postgresql
 from messaging.postgresql import SqlTransaction
 from messaging.unit_of_work import PatientUnitOfWork
-from orchestrator import store
+from orchestrator import postgresql as orchestrator_sql
 from orchestrator.intake import Intake
 from participants.inventory.stock import Shelf, StockLevel
 from simulation.mutations import message_mutants, mutants, settings
@@ -19,7 +19,7 @@ OF_THE_SQL: Final[Sequence[Mutation]] = (
     Mutation(
         "S2 row lock (SQL)",
         "sagas are read without FOR UPDATE; the version guard stays",
-        (Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),),
+        (Patch(orchestrator_sql, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),),
         on_postgresql=True,
         within=40,
         known=2,
@@ -28,9 +28,9 @@ OF_THE_SQL: Final[Sequence[Mutation]] = (
         "S2 row lock and guards (SQL)",
         "nor are there guards: sagas and history are written over",
         (
-            Patch(store, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),
-            Patch(store, "UPDATE_SAGAS", mutants.sql_with(mutants.VERSION_GUARD)),
-            Patch(store, "INSERT_HISTORY", lambda statement: statement + mutants.WRITTEN_OVER),
+            Patch(orchestrator_sql, "LOCK_SAGAS", mutants.sql_with(("FOR UPDATE OF s", ""))),
+            Patch(orchestrator_sql, "UPDATE_SAGAS", mutants.sql_with(mutants.VERSION_GUARD)),
+            Patch(orchestrator_sql, "INSERT_HISTORY", lambda statement: statement + mutants.WRITTEN_OVER),
         ),
         on_postgresql=True,
         within=40,
@@ -38,7 +38,7 @@ OF_THE_SQL: Final[Sequence[Mutation]] = (
     Mutation(
         "S14 idempotency keys (SQL)",
         "a key that stands is written over",
-        (Patch(store, "CLAIM_KEYS", mutants.sql_with(("k.created_at < %s", "%s IS NOT NULL"))),),
+        (Patch(orchestrator_sql, "CLAIM_KEYS", mutants.sql_with(("k.created_at < %s", "%s IS NOT NULL"))),),
         on_postgresql=True,
         within=40,
     ),

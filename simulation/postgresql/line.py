@@ -20,8 +20,8 @@ from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
 from messaging.postgresql import SqlTransaction
 from messaging.round_trip import Connection, Statement
 from orchestrator.core.registry import Registry
+from orchestrator.postgresql import PostgresTransaction
 from orchestrator.saga_cache import SagaCache
-from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
 from participants.postgresql import SqlLedgerTransaction
 from simulation.postgresql.database import microseconds, search_path

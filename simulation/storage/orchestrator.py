@@ -1,4 +1,4 @@
-"""The orchestrator's storage in memory; `orchestrator.store` is its counterpart on PostgreSQL."""
+"""The orchestrator's storage in memory; `orchestrator.postgresql` is its counterpart on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messaging.postgresql import SqlTransaction
 from orchestrator.core.definition import StepPolicy
 from orchestrator.core.registry import Registry
+from orchestrator.postgresql import PostgresTransaction
 from orchestrator.sagas.order_fulfillment import order_fulfillment
-from orchestrator.store import PostgresTransaction
 from participants.inventory.postgresql import SqlInventoryTransaction
 from simulation.storage.database import Database
 from simulation.storage.orchestrator import MemoryOrchestratorTransaction

@@ -23,7 +23,7 @@ from oms.orphans import take_back
 from oms.retention import LeftToTheRelay
 from orchestrator.core.inputs import Actor
 from orchestrator.orphans import OrphanOperations
-from orchestrator.store import PostgresTransaction
+from orchestrator.postgresql import PostgresTransaction
 from tests.integration.audited_orders import QUANTITY, SKU, TOTAL, Books
 from tests.integration.test_orchestrator import World, a_deployment
 

@@ -29,7 +29,7 @@ from messaging.transport import Confirm, Delivery, Message, Receipt
 from messaging.unit_of_work import StorageUnavailable
 from migrations.run import migrate_async
 from orchestrator.core.registry import Registry
-from orchestrator.store import PostgresTransaction
+from orchestrator.postgresql import PostgresTransaction
 
 pytestmark = pytest.mark.postgresql
 

@@ -40,7 +40,7 @@ from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Queue, Receipt, Topology, TopologyMismatch
 from orchestrator.core.registry import Registry
 from orchestrator.dead_letters.collector import dead_letter
-from orchestrator.store import PostgresTransaction
+from orchestrator.postgresql import PostgresTransaction
 from tests.conformance.correspondence import PATIENCE_S, message, numbered, receive, send
 from tests.conformance.leftovers import TidyTransport
 from tests.integration.rabbitmq_line import Journal, transport_to

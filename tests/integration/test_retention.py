@@ -25,8 +25,8 @@ from oms.cli import main
 from oms.retention import LeftToTheRelay
 from orchestrator.core.inputs import Actor
 from orchestrator.retention.mark import Held, Keep, Reason
+from orchestrator.retention.postgresql import Removed, RetentionTransaction
 from orchestrator.retention.pruning import Outlook, Retention
-from orchestrator.retention.store import Removed, RetentionTransaction
 from tests.integration.audited_orders import QUANTITY, Books
 
 pytestmark = pytest.mark.postgresql

@@ -34,7 +34,7 @@ from oms.retention import LeftToTheRelay
 from oms.settings import Settings
 from orchestrator import intake
 from orchestrator.core.registry import Registry
-from orchestrator.store import PostgresTransaction
+from orchestrator.postgresql import PostgresTransaction
 from participants.service import Pace
 from tests.support.orders import AN_ORDER
 

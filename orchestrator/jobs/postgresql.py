@@ -18,9 +18,9 @@ from orchestrator.dead_letters.rows import SELECT_DEAD_LETTERS, dead_letter_of
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
 from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, refusals_of, turn_size
 from orchestrator.jobs.storage import LEASE_S, Selected, Turn
+from orchestrator.postgresql import PostgresTransaction
 from orchestrator.selection import STILL_GOING, SagaFilter
 from orchestrator.storage import DeadLetter
-from orchestrator.store import PostgresTransaction
 from orchestrator.tables import dead_letters, job_items, sagas
 
 _COLUMNS: Final = tuple(each.name for each in fields(Job))

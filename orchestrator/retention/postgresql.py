@@ -10,9 +10,9 @@ from uuid import UUID
 from contracts.routing import ORCHESTRATOR
 from messaging.postgresql import SqlTransaction
 from orchestrator.codec import dump_json
+from orchestrator.postgresql import INSERT_AUDIT, READ_MARK, SELECT_AUDIT
 from orchestrator.retention.mark import Reason
 from orchestrator.storage import AuditEntry
-from orchestrator.store import INSERT_AUDIT, READ_MARK, SELECT_AUDIT
 
 _ADVANCE: Final = """
 INSERT INTO orchestrator.retention AS r (id, mark, advanced_at) VALUES (1, %s, %s)
