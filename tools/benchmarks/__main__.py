@@ -127,7 +127,7 @@ def _tell(
     """Print, write, draw, and end with the audit."""
     rows = [comparison for comparison in comparisons() if comparison.name in wanted]
     verdicts = [row.verdict(runner.samples) for row in rows]
-    show(console, verdicts, runner.samples, memory)
+    show(console, verdicts, runner, memory)
     results = folder / "results.json"
     results.write_text(json.dumps(as_json(runner, verdicts, memory), indent=1) + "\n")
     picture = folder / "picture.svg"

@@ -110,16 +110,16 @@ def _prepare_floor(url: str) -> None:
     _execute(url, *floor_storage.SCHEMA)
 
 
-def _floor(servers: Servers, url: str, workload: str) -> list[Program]:
-    command = (sys.executable, "-m", "tools.benchmarks.peers.floor")
-    return [
-        Program(
-            service,
-            (*command, service, servers.broker_url, plain(url), workload),
-            drives=service == "orchestrator",
-        )
-        for service in floor_storage.SERVICES
-    ]
+def _floor(name: str) -> Contender:
+    def programs(servers: Servers, url: str, workload: str) -> list[Program]:
+        command = (sys.executable, "-m", "tools.benchmarks.peers.floor", name)
+        places = (servers.broker_url, plain(url), workload)
+        return [
+            Program(service, (*command, service, *places), drives=service == "orchestrator")
+            for service in floor_storage.SERVICES
+        ]
+
+    return Contender(name, "floor", _prepare_floor, programs)
 
 
 OURS: Final = Contender("ours", "ours", _prepare_ours, _ours_from_intake, audited=True)
@@ -134,8 +134,11 @@ OVER_HTTP: Final = Contender("ours-http", "ours", _prepare_ours, _ours_over_http
 ACCEPTING: Final = Contender("ours-accepting", "ours", _prepare_ours, _ours_accepting)
 """One API process that accepts orders; nobody works on them."""
 
-FLOOR: Final = Contender("floor", "floor", _prepare_floor, _floor)
+FLOOR: Final = _floor("floor")
 """Four processes that do nothing but move the messages and rows."""
+
+FLOOR_IN_BATCHES: Final = _floor("floor-batches")
+"""The same, whose messages travel in batches."""
 
 
 def _prepare_dbos(url: str) -> None:

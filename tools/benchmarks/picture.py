@@ -17,9 +17,16 @@ LABELS: Final = {
     "ours": "this project",
     "ours-http": "this project over HTTP",
     "floor": "floor",
+    "floor-batches": "floor, in batches",
     "faststream": "FastStream by hand",
 }
-COLOURS: Final = {"ours": "#0b6e4f", "ours-http": "#6fb98f", "floor": "#444444", "faststream": "#c06014"}
+COLOURS: Final = {
+    "ours": "#0b6e4f",
+    "ours-http": "#6fb98f",
+    "floor": "#444444",
+    "floor-batches": "#999999",
+    "faststream": "#c06014",
+}
 PEER: Final = "#7a5195"
 ELSEWHERE: Final = ("ours-past", "ours-accepting", "fastapi-insert")
 """Contenders whose figures are none of the first two panels."""

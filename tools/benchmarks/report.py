@@ -28,18 +28,20 @@ def parts_of_cpu(samples: Samples) -> dict[str, float]:
     return parts
 
 
-def show(
-    console: Console, verdicts: list[Verdict], samples: Mapping[Side, Samples], memory: Memory | None
-) -> None:
+def show(console: Console, verdicts: list[Verdict], runner: Runner, memory: Memory | None) -> None:
     """Print the goals and, below, every side."""
     console.print(_goals(verdicts, memory))
-    console.print(_sides(samples))
+    console.print(_sides(runner.samples))
+    quickest, slowest = min(runner.drift), max(runner.drift)
+    console.print(
+        f"the machine's drift: the same work took 1 to {slowest / quickest:.2f} times its shortest time"
+    )
 
 
 def _goals(verdicts: list[Verdict], memory: Memory | None) -> Table:
     table = Table(title="Goals", title_justify="left")
     table.add_column("what")
-    for name in ("ours", "peer", "ratio", "goal"):
+    for name in ("ours", "peer", "ratio", "lowest to highest", "goal"):
         table.add_column(name, justify="right")
     table.add_column("best peer")
     for verdict in verdicts:
@@ -49,6 +51,7 @@ def _goals(verdicts: list[Verdict], memory: Memory | None) -> Table:
             f"{verdict.ours:,.1f} {comparison.unit}",
             f"{verdict.theirs:,.1f}",
             f"{verdict.ratio:.2f}",
+            f"{min(verdict.ratios):.2f} to {max(verdict.ratios):.2f}",
             _goal(comparison),
             verdict.peer.name,
             style={True: "green", False: "red", None: None}[verdict.reached],
@@ -57,7 +60,7 @@ def _goals(verdicts: list[Verdict], memory: Memory | None) -> Table:
         worst = max(memory.growth.values())
         table.add_row(
             f"memory over {memory.sagas[-1]:,} sagas, to that after a tenth",
-            *("", "", f"{worst:.2f}", f"≤ {FLAT:g}", ""),
+            *("", "", f"{worst:.2f}", "", f"≤ {FLAT:g}", ""),
             style="green" if memory.flat else "red",
         )
     return table
@@ -104,6 +107,7 @@ def as_json(runner: Runner, verdicts: list[Verdict], memory: Memory | None) -> d
             "postgresql": runner.servers.version(),
         },
         "pace": {name: getattr(runner.pace, name) for name in runner.pace.__slots__},
+        "drift_s": runner.drift,
         "goals": [_verdict(verdict) for verdict in verdicts],
         "sides": [_side(side, sample) for side, sample in runner.samples.items()],
         "memory": None
@@ -122,6 +126,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "peer": verdict.theirs,
         "unit": comparison.unit,
         "ratio": verdict.ratio,
+        "ratios": verdict.ratios,
         "goal": comparison.goal,
         "smaller_is_better": comparison.smaller_is_better,
         "reached": verdict.reached,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,8 +43,15 @@ class Pace:
     memory_sagas: int
 
 
-FULL: Final = Pace(3, 4.0, 10.0, 1_000_000, 100_000)
-QUICK: Final = Pace(1, 1.0, 3.0, 10_000, 2_000)
+FULL: Final = Pace(5, 3.0, 6.0, 1_000_000, 100_000)
+QUICK: Final = Pace(3, 1.0, 2.0, 10_000, 2_000)
+
+
+def _same_work() -> float:
+    """Seconds for something that always takes the same."""
+    began = time.perf_counter()
+    sum(number * number for number in range(200_000))
+    return time.perf_counter() - began
 
 
 @dataclass(slots=True)
@@ -58,6 +66,8 @@ class Runner:
     objections: list[str] = field(default_factory=list)
     """What audits and drains had to say: nothing, if all is well."""
     audited_sagas: int = 0
+    drift: list[float] = field(default_factory=list)
+    """Seconds that the same piece of work took before each run: how even the machine was."""
     _past: str | None = None
 
     async def run(self, sides: Iterable[Side]) -> None:
@@ -91,6 +101,7 @@ class Runner:
             await asyncio.to_thread(self.servers.drop, database)
 
     async def _measure(self, side: Side) -> None:
+        self.drift.append(min(_same_work() for _ in range(3)))
         async with self.bench(side.contender, side.workload) as bench:
             run = Run(side.in_flight, self.pace.warm_up_s, self.pace.measure_s)
             measurement = await bench.measure(run)

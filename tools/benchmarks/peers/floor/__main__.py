@@ -1,4 +1,4 @@
-"""One process of the floor: ``python -m tools.benchmarks.peers.floor SERVICE BROKER DATABASE WORKLOAD``."""
+"""One process of a floor. Arguments: which floor, service, broker, database, workload."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from oms.garbage import collect_seldom
 from tools.benchmarks.closed_loop import drive, stay
 from tools.benchmarks.peers.floor.orchestrator import Orchestrator
 from tools.benchmarks.peers.floor.participant import Inventory, Participant
-from tools.benchmarks.peers.floor.service import Places, Service
+from tools.benchmarks.peers.floor.service import IN_BATCHES, SINGLY, Places, Service
 from tools.benchmarks.workload import WORKLOADS
 
-PREFIX = "floor."
+FLOORS = {"floor": SINGLY, "floor-batches": IN_BATCHES}
+"""By name, which is also the prefix of what it has at the broker: how its messages travel."""
 
 
 async def run(name: str, places: Places, workload: str) -> None:
@@ -37,4 +38,5 @@ async def run(name: str, places: Places, workload: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(sys.argv[1], Places(sys.argv[2], sys.argv[3], PREFIX), sys.argv[4]))
+    floor, name, broker, database, workload = sys.argv[1:]
+    uvloop.run(run(name, Places(broker, database, f"{floor}.", FLOORS[floor]), workload))

@@ -10,14 +10,12 @@ from itertools import cycle
 from typing import Any, Final
 from uuid import UUID
 
+from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, OUTCOMES_QUEUE
 from messaging.batching import Arrivals
 from messaging.transport import Message
 from tools.benchmarks.closed_loop import ClosedLoop
 from tools.benchmarks.peers.floor.service import (
     BATCH,
-    COMMANDS,
-    EVENTS,
-    OUTCOMES,
     PREFETCH,
     Service,
     saga_of,
@@ -118,7 +116,7 @@ class Orchestrator:
     async def move_sagas(self) -> None:
         """For ever: receive outcomes, commit, acknowledge, publish."""
         connection = await self._service.connection()
-        subscription = await self._service.transport.subscribe(OUTCOMES, PREFETCH)
+        subscription = await self._service.transport.subscribe(OUTCOMES_QUEUE, PREFETCH)
         while True:
             deliveries = await subscription.receive(BATCH)
             now, batch = wall_clock(), Batch()
@@ -164,7 +162,7 @@ class Orchestrator:
     def _message(self, saga_id: UUID, what: str, now: datetime, to: str | None = None) -> Message:
         """A command to a participant, or an event of the order's."""
         body = self._open[saga_id].by_command[what]
-        exchange, key = (COMMANDS, to) if to else (EVENTS, "order")
+        exchange, key = (COMMANDS_EXCHANGE, to) if to else (EVENTS_EXCHANGE, "order")
         return self._service.message(saga_id, what, exchange, key, body, now)
 
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from contracts.routing import EVENTS_EXCHANGE, command_queue
 from messaging.transport import Delivery, Message
-from tools.benchmarks.peers.floor.service import BATCH, EVENTS, PREFETCH, Service, saga_of, wall_clock
+from tools.benchmarks.peers.floor.service import BATCH, PREFETCH, Service, saga_of, wall_clock
 from tools.benchmarks.peers.floor.storage import Batch
 
 REFERENCE: Final = b'{"saga_id":"%s","reference":"0192aaaa-0000-7000-8000-000000000000","amount":1000}'
@@ -48,7 +49,7 @@ class Participant:
     async def run(self) -> None:
         """For ever: receive, commit, acknowledge, publish."""
         connection = await self.service.connection()
-        subscription = await self.service.transport.subscribe(self.service.name, PREFETCH)
+        subscription = await self.service.transport.subscribe(command_queue(self.service.name), PREFETCH)
         while True:
             deliveries = await subscription.receive(BATCH)
             batch = Batch()
@@ -69,7 +70,7 @@ class Participant:
     def outcome(self, saga_id: UUID, what: str, body: bytes, now: datetime) -> Message:
         """What the orchestrator is waiting for."""
         key = f"outcome.{self.service.name}.{what}"
-        return self.service.message(saga_id, key, EVENTS, key, body, now)
+        return self.service.message(saga_id, key, EVENTS_EXCHANGE, key, body, now)
 
     def enter(
         self,

@@ -9,34 +9,54 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from contracts.routing import (
+    COMMANDS_EXCHANGE,
+    EVENTS_EXCHANGE,
+    OUTCOMES_QUEUE,
+    PARTICIPANTS,
+    command_queue,
+    failure_exchange,
+)
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.rabbitmq import RabbitMqTransport
+from messaging.topology import batches_of_commands, batches_of_outcomes
 from messaging.transport import Binding, Delivery, Exchange, Message, Publisher, Queue, Topology
 from tools.benchmarks.peers.floor.storage import Connection, Outbox
 
-COMMANDS: Final = "commands"
-EVENTS: Final = "events"
-OUTCOMES: Final = "outcomes"
 PREFETCH: Final = 500
 BATCH: Final = 200
 
-TOPOLOGY: Final = Topology(
-    (Exchange(COMMANDS, "direct"), Exchange(EVENTS, "topic")),
-    tuple(Queue(name, 100) for name in (OUTCOMES, "inventory", "payment", "shipping")),
+_QUEUES: Final = (OUTCOMES_QUEUE, *map(command_queue, PARTICIPANTS))
+
+SINGLY: Final = Topology(
+    (Exchange(COMMANDS_EXCHANGE, "direct"), Exchange(EVENTS_EXCHANGE, "topic")),
+    tuple(Queue(name, 100) for name in _QUEUES),
     (
-        Binding(OUTCOMES, EVENTS, "outcome.#"),
-        *(Binding(name, COMMANDS, name) for name in ("inventory", "payment", "shipping")),
+        Binding(OUTCOMES_QUEUE, EVENTS_EXCHANGE, "outcome.#"),
+        *(Binding(command_queue(name), COMMANDS_EXCHANGE, name) for name in PARTICIPANTS),
     ),
 )
+"""Every message by itself."""
+
+IN_BATCHES: Final = SINGLY + Topology(
+    tuple(Exchange(failure_exchange(command_queue(name)), "direct") for name in PARTICIPANTS),
+    bindings=(*map(batches_of_commands, PARTICIPANTS), *map(batches_of_outcomes, PARTICIPANTS)),
+)
+"""The queues ask for batches, of commands and of outcomes (M5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the servers are; ``prefix`` keeps the names at the broker apart from all others."""
+    """Where the servers are.
+
+    Attributes:
+        prefix: keeps the names at the broker apart from all others.
+    """
 
     broker: str
     database: str
     prefix: str
+    topology: Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +74,7 @@ class Service:
     async def open(cls, name: str, places: Places) -> Service:
         """Connect and declare what has to be there."""
         transport = RabbitMqTransport([places.broker], prefix=places.prefix, name=f"floor {name}")
-        await transport.declare(TOPOLOGY)
+        await transport.declare(places.topology)
         new_id = time_ordered_ids(random.Random())
         return cls(name, places, transport, transport.publisher(), Outbox(name), new_id)
 
