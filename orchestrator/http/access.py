@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 from uuid import UUID
 
+from fastapi import Security
 from starlette.requests import Request
 
 from contracts.problems import ProblemError
+from orchestrator.http.openapi import BEARER
 from orchestrator.oidc.identity import Identity
 from orchestrator.oidc.remembered import ProviderUnavailable
 from orchestrator.oidc.tokens import TokenUnfit, is_jwt
@@ -218,10 +220,10 @@ class Access:
             raise unauthorized()
         return principal
 
-    def guard(self, permission: Permission) -> Callable[[Request], Awaitable[Principal]]:
-        """The same as a dependency for routers, those of participants included."""
+    def guard(self, permission: Permission) -> Callable[..., Awaitable[Principal]]:
+        """The same as a dependency for routers, those of participants included; it declares the token."""
 
-        async def guard(request: Request) -> Principal:
+        async def guard(request: Request, _: Annotated[object, Security(BEARER)]) -> Principal:
             return await self.admit(request, permission)
 
         return guard

@@ -10,24 +10,12 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.orders import Order
 from contracts.problems import ProblemError
-from orchestrator.explanation import Explanation
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.audit import add_audit_routes
 from orchestrator.http.admin.bodies import add_body_routes
-from orchestrator.http.admin.dead_letters import ReplayAnswer, add_dead_letter_routes
-from orchestrator.http.admin.jobs import JobPreview, add_job_routes
-from orchestrator.http.admin.requests import (
-    Action,
-    BulkAction,
-    ReplayAction,
-    Resolution,
-    Retry,
-    SagaBulkAction,
-    SagaBulkResolution,
-    SagaBulkRetry,
-)
+from orchestrator.http.admin.dead_letters import add_dead_letter_routes
+from orchestrator.http.admin.jobs import add_job_routes
 from orchestrator.http.admin.sagas import add_saga_routes
 from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
@@ -35,69 +23,14 @@ from orchestrator.http.crowd import Crowd
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import READERS
 from orchestrator.http.head import Head
-from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
+from orchestrator.http.health import HealthEndpoints
 from orchestrator.http.openapi import describe
 from orchestrator.http.orders import order_routes
 from orchestrator.http.problems import HANDLERS, RETRY_LATER
-from orchestrator.http.reception import Cancellation
 from orchestrator.http.routing import Endpoint
-from orchestrator.http.sagas import saga_routes, saga_schemas
+from orchestrator.http.sagas import saga_routes
 from orchestrator.http.security import SecurityHeaders
 from orchestrator.http.timing import RequestTimes
-from orchestrator.queries.jobs import JobItemList, JobList, JobView
-from orchestrator.queries.views import (
-    AuditList,
-    DeadLetterDetail,
-    DeadLetterGroups,
-    DeadLetterList,
-    FullBody,
-    HistoryList,
-    OrderList,
-    OrderView,
-    SagaDetail,
-    SagaList,
-    SagaMessageList,
-    SagaStanding,
-    SagaView,
-)
-from orchestrator.queries.waiting import WaitingList
-
-_INPUTS: Final = (
-    Order,
-    Cancellation,
-    Action,
-    Retry,
-    Resolution,
-    ReplayAction,
-    BulkAction,
-    SagaBulkAction,
-    SagaBulkRetry,
-    SagaBulkResolution,
-)
-_OUTPUTS: Final = (
-    OrderView,
-    OrderList,
-    SagaStanding,
-    SagaView,
-    SagaList,
-    WaitingList,
-    SagaDetail,
-    HistoryList,
-    Explanation,
-    DeadLetterList,
-    DeadLetterGroups,
-    DeadLetterDetail,
-    FullBody,
-    SagaMessageList,
-    ReplayAnswer,
-    JobList,
-    JobView,
-    JobItemList,
-    JobPreview,
-    AuditList,
-    Liveness,
-    Readiness,
-)
 
 
 def create_app(dependencies: Dependencies) -> FastAPI:
@@ -126,8 +59,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.include_router(_admin(dependencies))
     for router in (*dependencies.routers, *_missing(dependencies)):
         app.include_router(router)
-    of_definitions = [each.components for each in saga_schemas(dependencies).values()]
-    describe(app, _INPUTS, _OUTPUTS, of_definitions)
+    describe(app)
     return app
 
 

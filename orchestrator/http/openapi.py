@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from contracts.problems import PROBLEM_JSON, Problem
 
 Description = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
 
-TOKEN: Final = "token"  # noqa: S105 (the name of a scheme)
+BEARER: Final = HTTPBearer(
+    scheme_name="token", description="A token that permits what is asked for", auto_error=False
+)
+"""Says that a token is needed; `orchestrator.http.access` is what looks at it."""
+
 _SCHEMAS: Final = "#/components/schemas/{model}"
-
-_SECURITY_SCHEMES: Final[Description] = {
-    TOKEN: {"type": "http", "scheme": "bearer", "description": "A token that permits what is asked for"}
-}
-
-NEEDS_TOKEN: Final[Description] = {"security": [{TOKEN: []}]}
 
 _PROBLEMS: Final[Mapping[int, str]] = {
     400: "Malformed JSON, header or cursor",
@@ -49,11 +49,6 @@ _HEADERS: Final[Mapping[int, Description]] = {
 }
 
 
-def ref(model: type[BaseModel]) -> Description:
-    """A reference to a model's schema, which `described` puts into the document."""
-    return {"$ref": _SCHEMAS.format(model=model.__name__)}
-
-
 def problems(*statuses: int) -> Responses:
     """Responses that are problems."""
     return {status: _problem(status) for status in statuses}
@@ -66,13 +61,40 @@ def success(
     headers: Mapping[str, Description] | None = None,
 ) -> Responses:
     """A response that is a view."""
-    content = {"application/json": {"schema": ref(model)}}
-    return {status: {"description": description, "content": content, "headers": dict(headers or {})}}
+    return {status: {"model": model, "description": description, "headers": dict(headers or {})}}
+
+
+def stream(kinds: str, id_pattern: str, model: type[BaseModel], description: str) -> Responses:
+    """A stream of events whose data are views. The schema is that of one event, as OpenAPI 3.1 is read.
+
+    Args:
+        kinds: pattern of the events' names.
+        id_pattern: of their ids.
+    """
+    reference, definitions = _schema(model, "serialization")
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": reference}
+    named = {"id": {"type": "string", "pattern": id_pattern}, "event": {"type": "string", "pattern": kinds}}
+    properties = {**named, "data": data}
+    event = {"type": "object", "properties": properties, "required": list(properties), "$defs": definitions}
+    return {200: {"description": description, "content": {"text/event-stream": {"schema": event}}}}
 
 
 def takes(model: type[BaseModel], *, required: bool = True) -> Description:
-    """A JSON body."""
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": ref(model)}}}}
+    """A JSON body that the route reads itself: only then is it known who asks."""
+    reference, definitions = _schema(model, "validation")
+    return takes_json(reference, definitions, required=required)
+
+
+def takes_json(
+    schema: Description, definitions: Mapping[str, Description], *, required: bool = True
+) -> Description:
+    """A JSON body of this schema.
+
+    Args:
+        definitions: schemas that it refers to, by their names in the document; `described` puts them there.
+    """
+    content = {"application/json": {"schema": {**schema, "$defs": definitions}}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def header(name: str, description: str, schema: Description) -> Description:
@@ -85,34 +107,23 @@ def id_parameter(name: str) -> Description:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 
 
-def describe(
-    app: FastAPI,
-    inputs: Sequence[type[BaseModel]],
-    outputs: Sequence[type[BaseModel]],
-    further: Iterable[Description] = (),
-) -> None:
-    """Complete the application's document with the models that its routes refer to.
-
-    Args:
-        further: schemas by their names, such as those of installed definitions.
-    """
+def describe(app: FastAPI) -> None:
+    """Complete the application's document with what the framework cannot say."""
     plain = app.openapi
 
     def described() -> Description:
         if app.openapi_schema is None:
-            document = plain()
+            document = deepcopy(plain())
+            schemas = document["components"]["schemas"]
+            schemas.update(_schema(Problem, "serialization")[1])
             for operation in _operations(document):
                 _complete(operation)
-            components = document.setdefault("components", {})
-            schemas = components.setdefault("schemas", {})
-            schemas.update(_schemas(inputs, outputs))
-            for named in further:
-                schemas.update(named)
+                schemas.update(_taken_out_of(operation))
             for name in _OF_THE_FRAMEWORK:
                 schemas.pop(name, None)
-            components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)
             _link(document)
-        return app.openapi_schema or {}
+            app.openapi_schema = document
+        return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
 
@@ -136,8 +147,15 @@ def _complete(operation: Description) -> None:
     for status, response in responses.items():
         if int(status) >= 400 and "content" not in response:
             responses[status] = _problem(int(status))
-    if "401" in responses:
-        operation.setdefault("security", NEEDS_TOKEN["security"])
+
+
+def _taken_out_of(operation: Description) -> Description:
+    """The definitions that its bodies brought along, sent and received."""
+    taken: Description = {}
+    for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+        for content in body.get("content", {}).values():
+            taken |= content.get("schema", {}).pop("$defs", {})
+    return taken
 
 
 def _link(document: Description) -> None:
@@ -171,20 +189,15 @@ def _properties(schema: Description, schemas: Description) -> Description:
     return properties
 
 
-def _schemas(inputs: Sequence[type[BaseModel]], outputs: Sequence[type[BaseModel]]) -> Description:
-    schemas: Description = {}
-    for mode, models in (("validation", inputs), ("serialization", (*outputs, Problem))):
-        _, document = models_json_schema(
-            [(model, mode) for model in models],  # type: ignore[misc]
-            ref_template=_SCHEMAS,
-        )
-        schemas.update(document.get("$defs", {}))
-    return schemas
+def _schema(model: type[BaseModel], mode: JsonSchemaMode) -> tuple[Description, Description]:
+    """A reference to a model's schema, and the schemas that stand behind it by their names."""
+    references, document = models_json_schema([(model, mode)], ref_template=_SCHEMAS)
+    return references[model, mode], document["$defs"]
 
 
 def _problem(status: int) -> Description:
     return {
         "description": _PROBLEMS[status],
-        "content": {PROBLEM_JSON: {"schema": ref(Problem)}},
+        "content": {PROBLEM_JSON: {"schema": {"$ref": _SCHEMAS.format(model=Problem.__name__)}}},
         "headers": _HEADERS.get(status, {}),
     }

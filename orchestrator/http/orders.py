@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Security
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -23,7 +23,7 @@ from orchestrator.http.events import Turns
 from orchestrator.http.faces import OrderFace
 from orchestrator.http.fields import Cursor
 from orchestrator.http.finding import MAX_FILTER_VALUES, FindingQuery
-from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, problems, success, takes
+from orchestrator.http.openapi import BEARER, id_parameter, problems, success, takes
 from orchestrator.http.reception import (
     LAST_EVENT_ID,
     SUBMISSION_HEADERS,
@@ -107,8 +107,8 @@ def order_input(dependencies: Dependencies) -> type[Order]:
 def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
     """All routes under `/orders`."""
     endpoints, access = OrderEndpoints(dependencies, turns), dependencies.access
-    common: dict[str, Any] = {"tags": ["orders"], "response_class": Response}
-    token = {} if access.orders_are_open else NEEDS_TOKEN
+    token = [] if access.orders_are_open else [Security(BEARER)]
+    common: dict[str, Any] = {"tags": ["orders"], "response_class": Response, "dependencies": token}
     always = (500, 503) if access.orders_are_open else (401, 403, 500, 503)
     yield DirectRoute(
         "/orders",
@@ -117,7 +117,7 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         status_code=202,
         summary="Submit an order",
         responses=submitted(OrderView) | problems(400, 409, 413, 415, 422, 429, *always),
-        openapi_extra={**takes(order_input(dependencies)), "parameters": SUBMISSION_HEADERS, **token},
+        openapi_extra={**takes(order_input(dependencies)), "parameters": SUBMISSION_HEADERS},
         **common,
     )
     yield APIRoute(
@@ -126,7 +126,6 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         methods=["GET"],
         summary="List orders",
         responses=success(200, OrderList, "One page") | problems(400, 422, *always),
-        openapi_extra=token,
         **common,
     )
     yield DirectRoute(
@@ -135,7 +134,7 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         methods=["GET"],
         summary="See an order",
         responses=success(200, OrderView, "The order") | problems(404, *always),
-        openapi_extra={"parameters": [id_parameter("order_id")], **token},
+        openapi_extra={"parameters": [id_parameter("order_id")]},
         **common,
     )
     yield DirectRoute(
@@ -144,7 +143,7 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         methods=["GET"],
         summary="Follow an order (server-sent events)",
         responses=followed("order", OrderView) | problems(400, 404, 409, *always),
-        openapi_extra={"parameters": [id_parameter("order_id"), LAST_EVENT_ID], **token},
+        openapi_extra={"parameters": [id_parameter("order_id"), LAST_EVENT_ID]},
         **common,
     )
     yield DirectRoute(
@@ -158,7 +157,6 @@ def order_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]
         openapi_extra={
             **takes(Cancellation, required=False),
             "parameters": [id_parameter("order_id")],
-            **token,
         },
         **common,
     )

@@ -19,7 +19,7 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import EventStream, Progress, Turns
 from orchestrator.http.faces import Face, V
 from orchestrator.http.fields import Reason
-from orchestrator.http.openapi import Description, Responses, header, ref, success
+from orchestrator.http.openapi import Description, Responses, header, stream, success
 from orchestrator.intake import Accepted, KeyReused, ReferenceTaken, Submission
 from orchestrator.operations import NotAllowed, UnknownHere
 from orchestrator.progress import Interest, TooManyWatches
@@ -178,21 +178,7 @@ LAST_EVENT_ID: Final = header(
 
 
 def followed(what: str, view: type[BaseModel]) -> Responses:
-    """What whoever follows is answered. The schema is of one event, as OpenAPI 3.1 is read."""
-    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": ref(view)}
-    event = {
-        "type": "object",
-        "properties": {
-            "id": {"type": "string", "pattern": headers.LAST_EVENT_ID_PATTERN},
-            "event": {"type": "string", "pattern": f"^{what}[.]"},
-            "data": data,
-        },
-        "required": ["id", "event", "data"],
-    }
-    return {
-        200: {
-            "description": f"Events `{what}.<label>`, each with what was there then, to the final one",
-            "content": {"text/event-stream": {"schema": event}},
-        },
-        204: {"description": "The final event has been seen: there is nothing more to come"},
-    }
+    """What whoever follows is answered."""
+    each = f"Events `{what}.<label>`, each with what was there then, to the final one"
+    seen = {"description": "The final event has been seen: there is nothing more to come"}
+    return stream(f"^{what}[.]", headers.LAST_EVENT_ID_PATTERN, view, each) | {204: seen}

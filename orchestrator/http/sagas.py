@@ -29,7 +29,7 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import Turns
 from orchestrator.http.faces import SagaFace
 from orchestrator.http.fields import Reason
-from orchestrator.http.openapi import Description, id_parameter, problems, success, takes
+from orchestrator.http.openapi import BEARER, Description, id_parameter, problems, success, takes, takes_json
 from orchestrator.http.ownership import Ownership, Right
 from orchestrator.http.reception import (
     LAST_EVENT_ID,
@@ -167,7 +167,7 @@ async def input_of(request: Request, definition: SagaDefinition) -> BaseModel:
 
 
 _ALWAYS: Final = (401, 403, 500, 503)
-_MAYBE_TOKEN: Final[Description] = {"security": [{"token": []}, {}]}
+_MAYBE_TOKEN: Final[Description] = {"security": [{BEARER.scheme_name: []}, {}]}
 """Whether one is needed depends on the definition and on how this process was started."""
 
 
@@ -175,7 +175,8 @@ def saga_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
     """All routes under `/sagas`, one for each definition that sagas are started of."""
     endpoints = SagaEndpoints(dependencies, turns)
     common: dict[str, Any] = {"tags": ["sagas"], "response_class": Response}
-    schemas = saga_schemas(dependencies)
+    started = dependencies.registry.started_here
+    schemas = {name: DefinitionSchemas(each) for name, each in started.items()}
     for name, known in sorted(schemas.items()):
         definition = dependencies.registry.latest(name)
         yield DirectRoute(
@@ -186,7 +187,11 @@ def saga_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
             summary=f"Start {name}",
             description=f"Version {definition.version} of it. Also while the broker is down.",
             responses=submitted(SagaView) | problems(400, 409, 413, 415, 422, 429, *_ALWAYS),
-            openapi_extra={**_body(known.input), "parameters": SUBMISSION_HEADERS, **_MAYBE_TOKEN},
+            openapi_extra={
+                **takes_json(known.input, known.components),
+                "parameters": SUBMISSION_HEADERS,
+                **_MAYBE_TOKEN,
+            },
             **common,
         )
     yield DirectRoute(
@@ -228,6 +233,7 @@ def saga_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
 def _signal_route(
     endpoints: SagaEndpoints, schemas: dict[str, DefinitionSchemas], common: dict[str, Any]
 ) -> APIRoute:
+    definitions = {name: schema for known in schemas.values() for name, schema in known.components.items()}
     signals = [schema for known in schemas.values() for schema in known.signals.values()]
     names = sorted({name for known in schemas.values() for name in known.signals})
     wait = {
@@ -246,18 +252,9 @@ def _signal_route(
         responses=success(202, SagaView, "It was taken, now or before")
         | problems(400, 404, 409, 413, 415, 422, *_ALWAYS),
         openapi_extra={
-            **_body({"anyOf": signals} if signals else {"type": "object"}),
+            **takes_json({"anyOf": signals} if signals else {"type": "object"}, definitions),
             "parameters": [id_parameter("saga_id"), wait],
             **_MAYBE_TOKEN,
         },
         **common,
     )
-
-
-def saga_schemas(dependencies: Dependencies) -> dict[str, DefinitionSchemas]:
-    """The schemas of every definition that sagas are started of, by its name."""
-    return {name: DefinitionSchemas(each) for name, each in dependencies.registry.started_here.items()}
-
-
-def _body(schema: Description) -> Description:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -193,6 +193,22 @@ async def test_the_description_holds_everything_that_it_refers_to(api: Api) -> N
     assert missing == set()
 
 
+async def test_whatever_is_taken_or_shown_as_json_is_described_by_the_schema_of_its_name(api: Api) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    of_a_participant = "/stock/{sku}"
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            bodies = [operation["requestBody"]] if "requestBody" in operation else []
+            assert method == "get" or bodies or path.endswith("}/cancel"), (method, path)
+            answers = [each for status, each in operation["responses"].items() if status.startswith("2")]
+            for each in (*bodies, *answers):
+                schema = each.get("content", {}).get("application/json", {}).get("schema")
+                if schema is not None and path not in (of_a_participant, "/sagas/{saga_id}/signals/{name}"):
+                    assert list(schema) == ["$ref"], (method, path)
+    assert set(document["components"]["securitySchemes"]) == {"token"}
+    assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
+
+
 async def test_every_error_is_described_as_a_problem(api: Api) -> None:
     document = (await api.http.get("/openapi.json")).json()
     for path, operations in document["paths"].items():

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from orchestrator.http.admin.requests import AuditListQuery
-from orchestrator.http.admin.routes import AdminRoutes
+from orchestrator.http.admin.routes import A_LIST, add
 from orchestrator.http.answers import answer
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.audit import AuditQueries
@@ -29,4 +29,4 @@ class AuditEndpoints:
 def add_audit_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """`/admin/audit-log`."""
     page = AuditEndpoints(dependencies.queries.audit_log).page
-    AdminRoutes(router).a_list("/audit-log", page, AuditList, "List the audit log")
+    add(router, A_LIST, "/audit-log", page, AuditList, "List the audit log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -13,11 +14,10 @@ from starlette.responses import Response
 from orchestrator.core.inputs import Actor
 from orchestrator.disclosure import Disclosures
 from orchestrator.http.access import Access, Permission
-from orchestrator.http.admin.described import LISTED, SEEN
+from orchestrator.http.admin.routes import A_BODY, ALL_OF_ONE, add
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.fields import Reason
-from orchestrator.http.openapi import NEEDS_TOKEN, id_parameter, problems, success
 from orchestrator.queries.masking import readable
 from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.views import FullBody, SagaMessageList
@@ -114,26 +114,11 @@ class BodyEndpoints:
 
 def add_body_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """Every route that shows messages of sagas, and those that show bodies whole."""
-    endpoints, one = BodyEndpoints(dependencies), "/sagas/{saga_id}/messages"
-    may_disclose = [Depends(dependencies.access.guard(Permission.DISCLOSE))]
-    router.add_api_route(
-        one,
-        endpoints.of_saga,
-        methods=["GET"],
-        summary="List the messages of a saga",
-        responses=success(200, SagaMessageList, "All of them") | problems(409) | SEEN,
-        openapi_extra={"parameters": [id_parameter("saga_id")], **NEEDS_TOKEN},
-    )
-    for path, endpoint, ids in (
-        ("/dead-letters/{dead_letter_id}/body", endpoints.of_dead_letter, ("dead_letter_id",)),
-        (f"{one}/{{message_id}}/body", endpoints.of_message, ("saga_id", "message_id")),
+    endpoints, put = BodyEndpoints(dependencies), partial(add, router)
+    messages, may_disclose = "/sagas/{saga_id}/messages", dependencies.access.guard(Permission.DISCLOSE)
+    put(ALL_OF_ONE, messages, endpoints.of_saga, SagaMessageList, "List the messages of a saga")
+    for path, endpoint in (
+        ("/dead-letters/{dead_letter_id}/body", endpoints.of_dead_letter),
+        (f"{messages}/{{message_id}}/body", endpoints.of_message),
     ):
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=["GET"],
-            summary="See a body in full",
-            dependencies=may_disclose,
-            responses=success(200, FullBody, "Nothing is masked") | problems(409) | LISTED | SEEN,
-            openapi_extra={"parameters": list(map(id_parameter, ids)), **NEEDS_TOKEN},
-        )
+        put(A_BODY, path, endpoint, FullBody, "See a body in full", dependencies=[Depends(may_disclose)])

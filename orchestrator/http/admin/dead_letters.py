@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -12,7 +13,15 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor
 from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery, ReplayAction
-from orchestrator.http.admin.routes import AdminRoutes, asked_of, unless_known, versioned
+from orchestrator.http.admin.routes import (
+    A_CONDITIONAL_LOOK,
+    A_LIST,
+    AN_ACTION,
+    add,
+    asked_of,
+    unless_known,
+    versioned,
+)
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.views import (
@@ -84,11 +93,11 @@ class DeadLetterEndpoints:
 
 def add_dead_letter_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """Everything under `/admin/dead-letters` that concerns single ones."""
-    endpoints, routes = DeadLetterEndpoints(dependencies), AdminRoutes(router)
+    endpoints, put = DeadLetterEndpoints(dependencies), partial(add, router)
     every, one = "/dead-letters", "/dead-letters/{dead_letter_id}"
-    routes.a_list(every, endpoints.page, DeadLetterList, "List dead letters")
     counted = "Count dead letters by queue and error"
-    routes.a_list(f"{every}/groups", endpoints.groups, DeadLetterGroups, counted)
-    routes.a_conditional_look(one, endpoints.show, DeadLetterDetail, "See a dead letter")
-    routes.an_action(f"{one}/replay", endpoints.replay, ReplayAction, ReplayAnswer, "Replay a dead letter")
-    routes.an_action(f"{one}/discard", endpoints.discard, Action, DeadLetterDetail, "Discard a dead letter")
+    put(A_LIST, every, endpoints.page, DeadLetterList, "List dead letters")
+    put(A_LIST, f"{every}/groups", endpoints.groups, DeadLetterGroups, counted)
+    put(A_CONDITIONAL_LOOK, one, endpoints.show, DeadLetterDetail, "See a dead letter")
+    put(AN_ACTION, f"{one}/replay", endpoints.replay, ReplayAnswer, "Replay a dead letter", ReplayAction)
+    put(AN_ACTION, f"{one}/discard", endpoints.discard, DeadLetterDetail, "Discard a dead letter", Action)

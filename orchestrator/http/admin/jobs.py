@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -19,7 +20,18 @@ from orchestrator.http.admin.requests import (
     JobItemListQuery,
     JobListQuery,
 )
-from orchestrator.http.admin.routes import AdminRoutes, Endpoint, asked, asked_of, versioned
+from orchestrator.http.admin.routes import (
+    A_JOB,
+    A_LIST,
+    A_LIST_OF_ONE,
+    A_VERSIONED_LOOK,
+    AN_ACTION,
+    Endpoint,
+    add,
+    asked,
+    asked_of,
+    versioned,
+)
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.openapi import success
@@ -130,16 +142,15 @@ _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "The job"
 
 def add_job_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """Everything under `/admin/jobs`, and what begins one."""
-    endpoints, routes, one = JobEndpoints(dependencies), AdminRoutes(router), "/jobs/{job_id}"
-    begun = success(202, JobView, "It has begun", _LOCATION)
-    begun |= success(200, JobPreview, "A dry run: what it would do")
-    replay, discard = "Replay many dead letters", "Discard many dead letters"
-    routes.a_job("/dead-letters/replay", endpoints.replay, BulkAction, begun, replay)
-    routes.a_job("/dead-letters/discard", endpoints.discard, BulkAction, begun, discard)
+    endpoints, put, one = JobEndpoints(dependencies), partial(add, router), "/jobs/{job_id}"
+    begin = partial(put, A_JOB, view=JobPreview, responses=success(202, JobView, "It has begun", _LOCATION))
+    for kind, endpoint in ((JobKind.REPLAY, endpoints.replay), (JobKind.DISCARD, endpoints.discard)):
+        summary = f"{kind.capitalize()} many dead letters"
+        begin(f"/dead-letters/{kind}", endpoint, summary=summary, body=BulkAction)
     for kind, body in SAGA_ACTIONS.items():
         summary = f"{kind.capitalize()} many sagas"
-        routes.a_job(f"/sagas/{kind}", endpoints.of_sagas(kind), body, begun, summary)
-    routes.a_list("/jobs", endpoints.page, JobList, "List jobs")
-    routes.a_versioned_look(one, endpoints.show, JobView, "See a job")
-    routes.a_list(f"{one}/items", endpoints.items, JobItemList, "List what became of a job's items")
-    routes.an_action(f"{one}/cancel", endpoints.cancel, Action, JobView, "Cancel a job")
+        begin(f"/sagas/{kind}", endpoints.of_sagas(kind), summary=summary, body=body)
+    put(A_LIST, "/jobs", endpoints.page, JobList, "List jobs")
+    put(A_VERSIONED_LOOK, one, endpoints.show, JobView, "See a job")
+    put(A_LIST_OF_ONE, f"{one}/items", endpoints.items, JobItemList, "List what became of a job's items")
+    put(AN_ACTION, f"{one}/cancel", endpoints.cancel, JobView, "Cancel a job", Action)

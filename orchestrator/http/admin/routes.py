@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -13,26 +14,15 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Access, Permission
-from orchestrator.http.admin.described import (
-    ACTED,
-    ASSIGNED,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    LISTED,
-    SEEN,
-    UNCHANGED,
-)
 from orchestrator.http.admin.requests import Reasoned
 from orchestrator.http.answers import answer, id_in_path
 from orchestrator.http.bodies import json_of
-from orchestrator.http.headers import if_none_match
-from orchestrator.http.openapi import NEEDS_TOKEN, Description, Responses, id_parameter, success, takes
+from orchestrator.http.headers import IF_MATCH_PATTERN, if_none_match
+from orchestrator.http.openapi import Description, Responses, header, id_parameter, problems, success, takes
 
 A = TypeVar("A", bound=Reasoned)
 
 Endpoint = Callable[..., Awaitable[Response]]
-
-_ETAG: Final = {"ETag": {"schema": {"type": "string"}, "description": "The version", "required": True}}
 
 
 async def asked(access: Access, request: Request, model: type[A]) -> tuple[A, Actor]:
@@ -64,60 +54,101 @@ def unless_known(request: Request, response: Response) -> Response:
     return Response(status_code=304, headers={"ETag": response.headers["ETag"], "Cache-Control": "no-store"})
 
 
-class AdminRoutes:
-    """Puts routes onto a router, each with everything that its kind has in common."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What routes of one kind have in common.
 
-    def __init__(self, router: APIRouter) -> None:
-        self._router = router
+    Attributes:
+        says: what its answer is.
+        answers: what it may be answered besides.
+        takes: request headers, for the description.
+        versioned: the answer's version is its entity tag.
+    """
 
-    def a_list(self, path: str, endpoint: Endpoint, view: type[BaseModel], summary: str) -> None:
-        """A list to which filters apply; of the parts of one thing, where the path has its id."""
-        problems = LISTED | SEEN if _ids(path) else LISTED
-        self._add("GET", path, endpoint, summary, success(200, view, "One page") | problems, _ids(path))
-
-    def a_look(self, path: str, endpoint: Endpoint, view: type[BaseModel], summary: str) -> None:
-        """A look at something that has no version."""
-        self._add("GET", path, endpoint, summary, success(200, view, "As it is now") | SEEN, _ids(path))
-
-    def a_versioned_look(self, path: str, endpoint: Endpoint, view: type[BaseModel], summary: str) -> None:
-        """A look at something that an action may be bound to."""
-        responses = success(200, view, "As it is now", _ETAG) | SEEN
-        self._add("GET", path, endpoint, summary, responses, _ids(path))
-
-    def a_conditional_look(self, path: str, endpoint: Endpoint, view: type[BaseModel], summary: str) -> None:
-        """The same for clients that ask again and again whether the version is another."""
-        responses = success(200, view, "As it is now", _ETAG) | UNCHANGED | SEEN
-        self._add("GET", path, endpoint, summary, responses, [*_ids(path), IF_NONE_MATCH])
-
-    def an_action(
-        self, path: str, endpoint: Endpoint, body: type[BaseModel], view: type[BaseModel], summary: str
-    ) -> None:
-        """An action on one thing at a version of it."""
-        responses = success(200, view, "As it is after it, or would be", _ETAG) | ACTED
-        self._add("POST", path, endpoint, summary, responses, [*_ids(path), IF_MATCH], takes(body))
-
-    def a_job(
-        self, path: str, endpoint: Endpoint, body: type[BaseModel], view: Responses, summary: str
-    ) -> None:
-        """The beginning of a job on whatever a filter selects."""
-        self._add("POST", path, endpoint, summary, view | ASSIGNED, [], takes(body))
-
-    def _add(
-        self,
-        method: str,
-        path: str,
-        endpoint: Endpoint,
-        summary: str,
-        responses: Responses,
-        parameters: list[Description],
-        body: Description | None = None,
-    ) -> None:
-        extra = {**(body or {}), **NEEDS_TOKEN, **({"parameters": parameters} if parameters else {})}
-        self._router.add_api_route(
-            path, endpoint, methods=[method], summary=summary, responses=responses, openapi_extra=extra
-        )
+    method: str
+    says: str
+    answers: Responses
+    takes: Sequence[Description] = ()
+    versioned: bool = False
 
 
-def _ids(path: str) -> list[Description]:
-    """The ids in a path: ``/sagas/{saga_id}/explain`` has one."""
-    return [id_parameter(part[1:-1]) for part in path.split("/") if part.startswith("{")]
+_ALWAYS: Final = (401, 403, 500, 503)
+_ETAG: Final = {"ETag": {"schema": {"type": "string"}, "description": "The version", "required": True}}
+_UNCHANGED: Final[Responses] = {304: {"description": "The version is the one that is known; nothing is sent"}}
+_IF_MATCH: Final = header(
+    "If-Match",
+    "The version that was looked at, as the ETag gave it; or give `expected_version`",
+    {"type": "string", "pattern": IF_MATCH_PATTERN},
+)
+_IF_NONE_MATCH: Final = header(
+    "If-None-Match",
+    "Versions that are known already, as the ETag gave them: 304 when it is one of them still",
+    {"type": "string"},
+)
+
+A_LIST: Final = Kind("GET", "One page", problems(400, 422, *_ALWAYS))
+"""A list to which filters apply."""
+
+A_LIST_OF_ONE: Final = replace(A_LIST, answers=problems(400, 404, 422, *_ALWAYS))
+"""A list of the parts of one thing."""
+
+A_LOOK: Final = Kind("GET", "As it is now", problems(404, *_ALWAYS))
+"""A look at something that has no version."""
+
+A_VERSIONED_LOOK: Final = replace(A_LOOK, versioned=True)
+"""A look at something that an action may be bound to."""
+
+A_CONDITIONAL_LOOK: Final = replace(
+    A_VERSIONED_LOOK, answers=_UNCHANGED | A_LOOK.answers, takes=[_IF_NONE_MATCH]
+)
+"""The same for clients that ask again and again whether the version is another."""
+
+ALL_OF_ONE: Final = Kind("GET", "All of them", problems(404, 409, *_ALWAYS))
+"""Every part of one thing, if they can be read."""
+
+A_BODY: Final = Kind("GET", "Nothing is masked", problems(400, 404, 409, 422, *_ALWAYS))
+"""What is sensitive, to whoever says why."""
+
+AN_ACTION: Final = Kind(
+    "POST",
+    "As it is after it, or would be",
+    problems(400, 404, 409, 412, 413, 415, 422, 428, *_ALWAYS),
+    [_IF_MATCH],
+    versioned=True,
+)
+"""An action on one thing at a version of it."""
+
+A_JOB: Final = Kind("POST", "A dry run: what it would do", problems(400, 409, 412, 413, 415, 422, *_ALWAYS))
+"""The beginning of a job on whatever a filter selects."""
+
+
+def add(
+    router: APIRouter,
+    kind: Kind,
+    path: str,
+    endpoint: Endpoint,
+    view: type[BaseModel],
+    summary: str,
+    body: type[BaseModel] | None = None,
+    **declared: Any,
+) -> None:
+    """Put a route onto a router.
+
+    Args:
+        body: what the endpoint reads itself, once it knows who asks.
+        declared: more of what FastAPI takes.
+    """
+    ids = [id_parameter(part[1:-1]) for part in path.split("/") if part.startswith("{")]
+    parameters = [*ids, *kind.takes]
+    extra = {**(takes(body) if body else {}), **({"parameters": parameters} if parameters else {})}
+    seen = success(200, view, kind.says, _ETAG if kind.versioned else None)
+    responses = {**seen, **kind.answers, **declared.pop("responses", {})}
+    router.add_api_route(
+        path,
+        endpoint,
+        methods=[kind.method],
+        summary=summary,
+        responses=responses,
+        openapi_extra=extra,
+        **declared,
+    )

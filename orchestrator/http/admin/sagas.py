@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -12,7 +13,17 @@ from starlette.responses import Response
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.explanation import Explanation
 from orchestrator.http.admin.requests import Action, ListQuery, Resolution, Retry, SagaListQuery
-from orchestrator.http.admin.routes import AdminRoutes, asked_of, unless_known, versioned
+from orchestrator.http.admin.routes import (
+    A_CONDITIONAL_LOOK,
+    A_LIST,
+    A_LIST_OF_ONE,
+    A_LOOK,
+    AN_ACTION,
+    add,
+    asked_of,
+    unless_known,
+    versioned,
+)
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.views import HistoryList, SagaDetail, SagaList
@@ -88,12 +99,12 @@ class SagaEndpoints:
 
 def add_saga_routes(router: APIRouter, dependencies: Dependencies) -> None:
     """Everything under `/admin/sagas`."""
-    endpoints, routes, one = SagaEndpoints(dependencies), AdminRoutes(router), "/sagas/{saga_id}"
-    routes.a_list("/sagas", endpoints.page, SagaList, "List sagas")
-    routes.a_list("/waiting", endpoints.waiting, WaitingList, "List what waits for a person")
-    routes.a_conditional_look(one, endpoints.show, SagaDetail, "See a saga")
-    routes.a_list(f"{one}/history", endpoints.history, HistoryList, "List a saga's history")
-    routes.a_look(f"{one}/explain", endpoints.explain, Explanation, "Why a saga stands where it stands")
-    routes.an_action(f"{one}/actions/retry", endpoints.retry, Retry, SagaDetail, "Retry a saga")
-    routes.an_action(f"{one}/actions/cancel", endpoints.cancel, Action, SagaDetail, "Cancel a saga")
-    routes.an_action(f"{one}/actions/resolve", endpoints.resolve, Resolution, SagaDetail, "Resolve a saga")
+    endpoints, put, one = SagaEndpoints(dependencies), partial(add, router), "/sagas/{saga_id}"
+    put(A_LIST, "/sagas", endpoints.page, SagaList, "List sagas")
+    put(A_LIST, "/waiting", endpoints.waiting, WaitingList, "List what waits for a person")
+    put(A_CONDITIONAL_LOOK, one, endpoints.show, SagaDetail, "See a saga")
+    put(A_LIST_OF_ONE, f"{one}/history", endpoints.history, HistoryList, "List a saga's history")
+    put(A_LOOK, f"{one}/explain", endpoints.explain, Explanation, "Why a saga stands where it stands")
+    put(AN_ACTION, f"{one}/actions/retry", endpoints.retry, SagaDetail, "Retry a saga", Retry)
+    put(AN_ACTION, f"{one}/actions/cancel", endpoints.cancel, SagaDetail, "Cancel a saga", Action)
+    put(AN_ACTION, f"{one}/actions/resolve", endpoints.resolve, SagaDetail, "Resolve a saga", Resolution)
