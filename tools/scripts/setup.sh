@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes .venv from nothing but Python 3.11+ with venv: pinned packages, then this project in place.
+# Makes .venv (or $OMS_VENV) from nothing but Python 3.11+ with venv: pinned packages, then this project in place.
 # Safe to run again: does nothing while the stamp is newer than what it was made from.
 set -eu
 cd "$(dirname "$0")/../.."
 
-venv=.venv
+venv=${OMS_VENV:-.venv}
 stamp=$venv/.installed
 packages=tools/requirements/dev.txt
 
@@ -76,4 +76,4 @@ made_here && works || make_venv
 rm -f "$stamp"
 install
 touch "$stamp"
-echo "setup: done. Try: .venv/bin/oms --help"
+echo "setup: done. Try: $venv/bin/oms --help"
