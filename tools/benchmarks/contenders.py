@@ -52,11 +52,15 @@ def _ours(service: str, servers: Servers, url: str, workload: str, **environment
         "OMS_PROVIDER_CONCURRENCY": os.environ.get("OMS_PROVIDER_CONCURRENCY", str(CALLS_AT_ONCE)),
     }
     command = (sys.executable, "-m", "tools.benchmarks.ours", service, workload)
-    return Program(service, command, environment, drives=service == "intake")
+    return Program(service, command, environment, drives=service in {"intake", "everything"})
 
 
 def _ours_from_intake(servers: Servers, url: str, workload: str) -> list[Program]:
     return [_ours(name, servers, url, workload) for name in ("intake", *PARTICIPANTS)]
+
+
+def _ours_in_one(servers: Servers, url: str, workload: str) -> list[Program]:
+    return [_ours("everything", servers, url, workload)]
 
 
 def with_batches(batches: Batches) -> Contender:
@@ -124,6 +128,9 @@ def _floor(name: str) -> Contender:
 
 OURS: Final = Contender("ours", "ours", _prepare_ours, _ours_from_intake, audited=True)
 """Four processes, driven from the orchestrator's intake."""
+
+IN_ONE: Final = Contender("ours-in-one", "ours", _prepare_ours, _ours_in_one, audited=True)
+"""One process without a broker, driven from its intake: `oms run`."""
 
 WITH_PAST: Final = Contender("ours-past", "ours", _prepare_ours, _ours_from_intake, has_past=True)
 """The same on tables full of ended sagas."""

@@ -1,8 +1,8 @@
 """One process of the project: ``python -m tools.benchmarks.ours SERVICE WORKLOAD``, by OMS_ variables.
 
 ``intake`` is the orchestrator, driven from its own intake, as the floor is; ``orchestrator`` is the same for
-orders that come over HTTP; ``api`` serves HTTP on the port that OMS_BENCH_PORT names; any other name is that
-of a participant.
+orders that come over HTTP; ``api`` serves HTTP on the port that OMS_BENCH_PORT names; ``everything`` is the
+intake's orchestrator and all participants in one process without a broker; any other name is a participant's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from oms.http_api import Notifying
 from oms.observing.logs import configure_logs
 from oms.processes import serving_api
 from oms.settings import Settings, load_settings
-from oms.wiring import Parts, deployment, over_rabbitmq, participant_service
+from oms.wiring import Parts, deployment, over_rabbitmq, participant_service, within_this_process
 from orchestrator.core.state import Saga
 from orchestrator.intake import Submission
 from orchestrator.sagas.order_fulfillment import NAME
@@ -69,7 +69,6 @@ class IntakeDriver:
     def __init__(self, parts: Parts, notifying: Notifying, orders: Sequence[Order]) -> None:
         self.loop = ClosedLoop(self._launch)
         made_with = deployment(parts)
-        assert isinstance(made_with.transport, RabbitMqTransport)
         self.transport = made_with.transport
         self._notifying = notifying
         self.service = OrchestratorService(made_with, self._note_progress)
@@ -99,13 +98,25 @@ async def drive_intake(parts: Parts, notifying: Notifying, workload: str) -> Non
     orders = [Order.model_validate(order) for order in WORKLOADS[workload].orders(1000, seed=1)]
     driver = IntakeDriver(parts, notifying, orders)
     await driver.service.start()
-    await agree(driver.transport, Batches(os.environ.get(BATCHES_VARIABLE, Batches.COMMANDS)), parts.settings)
+    if isinstance(driver.transport, RabbitMqTransport):
+        batches = Batches(os.environ.get(BATCHES_VARIABLE, Batches.COMMANDS))
+        await agree(driver.transport, batches, parts.settings)
     await driver.front.start()
     collect_seldom()
     with profiled("intake"), recorded("orchestrator"):
         await drive(driver.loop)
     await driver.front.stop()
     await driver.service.stop()
+
+
+async def drive_everything(parts: Parts, notifying: Notifying, workload: str) -> None:
+    """The orchestrator, driven from its own intake, and its participants beside it, as `oms run` has them."""
+    participants = [participant_service(parts, name) for name in PARTICIPANTS]
+    for participant in participants:
+        await participant.start()
+    await drive_intake(parts, notifying, workload)
+    for participant in participants:
+        await participant.stop()
 
 
 async def serve(name: str, service: OrchestratorService | ParticipantService) -> None:
@@ -121,7 +132,8 @@ async def run(name: str, workload: str, settings: Settings) -> None:
     """Serve until the harness hangs up."""
     configure_logs(settings, name)
     async with AsyncExitStack() as exits:
-        parts = BenchParts(settings, over_rabbitmq(settings), rng=random.Random())
+        transports = within_this_process() if name == "everything" else over_rabbitmq(settings)
+        parts = BenchParts(settings, transports, rng=random.Random())
         exits.push_async_callback(parts.close)
         if name == "api":
             port = int(os.environ[PORT_VARIABLE])
@@ -137,6 +149,8 @@ async def run(name: str, workload: str, settings: Settings) -> None:
             exits.push_async_callback(notifying.stop)
             if name == "intake":
                 await drive_intake(parts, notifying, workload)
+            elif name == "everything":
+                await drive_everything(parts, notifying, workload)
             else:
                 await serve(name, OrchestratorService(deployment(parts), notifying.notifier))
 
