@@ -30,12 +30,13 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
+from contracts.flaws import flaws_in_line
 from contracts.routing import ORCHESTRATOR
 from messaging.compose import command_message, event_message
 from messaging.identifiers import NewId
 from messaging.measures import Reading
 from messaging.transport import Message
-from orchestrator.codec import Unreadable, check_fits, describe
+from orchestrator.codec import Unreadable, check_fits
 from orchestrator.core import machine, timers
 from orchestrator.core.asking import awaited_command
 from orchestrator.core.definition import SagaDefinition
@@ -326,7 +327,7 @@ class Engine:
 def _told(error: Exception) -> str:
     """What went wrong, without what the saga was about."""
     if isinstance(error, ValidationError):
-        return f"{error.title}: {describe(error)}"[:300]
+        return f"{error.title}: {flaws_in_line(error)}"[:300]
     return f"{type(error).__name__}: {error}"[:300]
 
 

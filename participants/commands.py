@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from contracts.commands import AdvanceLowWaterMark, Command, SettleStep
 from contracts.envelope import Direction
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection
+from contracts.flaws import flaws_in_line
 from messaging.compose import check_envelope, check_version, traceparent_of
 from messaging.consumer import Failed
 from messaging.errors import Poison
@@ -21,7 +22,6 @@ from messaging.transport import Delivery
 
 _STEP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}(\[[1-9]\d{0,2}\])?")
 _IDENTITIES: Final = {"saga_id", "step", "direction"}
-_SHOWN_PROBLEMS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Works:
         try:
             command = model.model_validate_json(delivery.body)
         except ValidationError as error:
-            raise Poison("undecodable", _described(error)) from None
+            raise Poison("undecodable", flaws_in_line(error)) from None
         if command.saga_id != saga_id:
             raise Poison("bad_envelope", "correlation_id and the body's saga_id differ")
         if not _STEP_NAME.fullmatch(command.step):
@@ -160,7 +160,7 @@ def _advance(delivery: Delivery) -> Advance:
     try:
         return Advance(delivery, AdvanceLowWaterMark.model_validate_json(delivery.body).mark)
     except ValidationError as error:
-        raise Poison("undecodable", _described(error)) from None
+        raise Poison("undecodable", flaws_in_line(error)) from None
 
 
 def payload_hash(command: Command) -> bytes:
@@ -170,12 +170,3 @@ def payload_hash(command: Command) -> bytes:
     """
     fields = command.model_dump_json(exclude=_IDENTITIES, exclude_defaults=True)
     return hashlib.sha256(f"{type(command).__name__} {fields}".encode()).digest()
-
-
-def _described(error: ValidationError) -> str:
-    """What is wrong, field by field, without echoing it."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
-        for problem in problems[:_SHOWN_PROBLEMS]
-    )
