@@ -25,8 +25,8 @@ _IDENTITIES: Final = {"saga_id", "step", "direction"}
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A kind of step that a participant does: its commands and the events that answer them."""
+class Offer:
+    """A kind of step that a participant offers to do: its commands, and the events that answer them."""
 
     command: type[Command]
     success: type[OutcomeEvent]
@@ -46,7 +46,7 @@ class Received:
 
     delivery: Delivery
     command: Command
-    work: Work | None
+    work: Offer | None
     """What it asks for; None for a `SettleStep`, which tells no kind of work."""
     traceparent: str | None
 
@@ -100,11 +100,11 @@ class Decoded:
 class Works:
     """All that one participant can do, by command type."""
 
-    def __init__(self, works: Iterable[Work]) -> None:
-        self._by_command: dict[str, tuple[type[Command], Work | None, Direction | None]] = {
+    def __init__(self, works: Iterable[Offer]) -> None:
+        self._by_command: dict[str, tuple[type[Command], Offer | None, Direction | None]] = {
             SettleStep.__name__: (SettleStep, None, None)
         }
-        self._by_name: dict[str, Work] = {}
+        self._by_name: dict[str, Offer] = {}
         for work in works:
             self._by_name[work.name] = work
             self._by_command[work.name] = (work.command, work, Direction.FORWARD)
@@ -112,7 +112,7 @@ class Works:
                 name = work.compensation.__name__
                 self._by_command[name] = (work.compensation, work, Direction.COMPENSATING)
 
-    def named(self, command: str) -> Work | None:
+    def named(self, command: str) -> Offer | None:
         """The work whose forward command has this type; None for what is not done here."""
         return self._by_name.get(command)
 
