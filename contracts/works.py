@@ -31,6 +31,7 @@ from contracts.events import (
     Rejection,
     ShipmentRejectedEvent,
 )
+from contracts.flaws import field_flaws
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 
 
@@ -56,8 +57,7 @@ def problems_of(model: type[BaseModel], fields: Mapping[str, Any]) -> list[str]:
     try:
         model(**fields)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        return [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in found]
+        return field_flaws(error)
     return []
 
 

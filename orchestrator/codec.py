@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from contracts.commands import Verdict
 from contracts.envelope import Direction
+from contracts.flaws import flaws_in_line
 from contracts.orders import AcceptedOrder
 from orchestrator.core import inputs
 from orchestrator.core.definition import SagaDefinition
@@ -42,17 +43,8 @@ class Unreadable(Exception):
     """
 
 
-def describe(error: ValidationError) -> str:
-    """What is wrong with a document, field by field, without echoing it."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
-        for problem in problems[:5]
-    )
-
-
 def _why(error: Exception) -> str:
-    return describe(error) if isinstance(error, ValidationError) else type(error).__name__
+    return flaws_in_line(error) if isinstance(error, ValidationError) else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +183,7 @@ def read_input(definition: SagaDefinition | None, document: str) -> Any:
             return json.loads(document)
         return (definition.accepted or definition.input).model_validate_json(document)
     except ValidationError as error:
-        raise Unreadable(f"its input cannot be read ({describe(error)})") from None
+        raise Unreadable(f"its input cannot be read ({flaws_in_line(error)})") from None
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"its input cannot be read ({_why(error)})") from None
 
@@ -201,7 +193,7 @@ def load_order(document: str) -> AcceptedOrder:
     try:
         return AcceptedOrder.model_validate_json(document)
     except ValidationError as error:
-        raise Unreadable(f"its order cannot be read ({describe(error)})") from None
+        raise Unreadable(f"its order cannot be read ({flaws_in_line(error)})") from None
 
 
 def kind_of(happened: Input) -> str:

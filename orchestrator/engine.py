@@ -1,8 +1,8 @@
 """Applies inputs to sagas: lock, decide, write; a batch in one transaction.
 
 **What lives here.** `Engine`, the only way in which a saga changes: outcomes, the reconciler's findings,
-dead letters and people all end in `fold`. `Work` is what one transaction has decided so far: locked sagas,
-their new states, history, messages.
+dead letters and people all end in `fold`. `LockedSagas` are those of one transaction, with what it has
+decided on them so far: new states, history, messages.
 
 **How it works.** The sagas of a batch are locked in the order of their ids, the clock is read after that,
 each input is decided by the pure core on what the one before it left, and everything is queued to be
@@ -30,12 +30,13 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
+from contracts.flaws import flaws_in_line
 from contracts.routing import ORCHESTRATOR
 from messaging.compose import command_message, event_message
 from messaging.identifiers import NewId
 from messaging.measures import Reading
 from messaging.transport import Message
-from orchestrator.codec import Unreadable, check_fits, describe
+from orchestrator.codec import Unreadable, check_fits
 from orchestrator.core import machine, timers
 from orchestrator.core.asking import awaited_command
 from orchestrator.core.definition import SagaDefinition
@@ -91,8 +92,8 @@ Answer = Decision | UnknownSaga | UnknownVersion | UnreadableSaga
 
 
 @dataclass(slots=True)
-class Work:
-    """What one transaction has decided so far, before it is written.
+class LockedSagas:
+    """Sagas that one transaction has locked, and what it has decided on them so far, before it is written.
 
     Attributes:
         unreadable: why sagas that were locked could not be read.
@@ -185,28 +186,28 @@ class Engine:
         now: datetime,
     ) -> None:
         """Write new sagas with their first commands and event (S14), given with owner and trace context."""
-        work = Work(now=now, sagas={}, previous={})
+        work = LockedSagas(now=now, sagas={}, previous={})
         for transition, _, traceparent in sagas:
             definition = self.registry.latest(transition.saga.definition)
             self._record(work, definition, _traced(transition, traceparent), None, traceparent)
         transaction.add_sagas([NewSaga(work.changed[each.saga.saga_id], owner) for each, owner, _ in sagas])
         self._write_rest(transaction, work)
 
-    async def lock(self, transaction: OrchestratorTransaction, saga_ids: set[UUID]) -> Work:
+    async def lock(self, transaction: OrchestratorTransaction, saga_ids: set[UUID]) -> LockedSagas:
         """Begin work on these sagas: their rows are locked and the time is read after that (S11)."""
         locked = await transaction.lock_sagas(saga_ids)
         return self.work_on(locked.sagas, locked.now, locked.unreadable)
 
     def work_on(
         self, sagas: Mapping[UUID, Saga], now: datetime, unreadable: Mapping[UUID, str] = MappingProxyType({})
-    ) -> Work:
+    ) -> LockedSagas:
         """Begin work on sagas that are locked already."""
         previous = {key: saga.version for key, saga in sagas.items()}
-        return Work(now, dict(sagas), previous, unreadable)
+        return LockedSagas(now, dict(sagas), previous, unreadable)
 
     # -- what they are made of ----------------------------------------------------------------------------
 
-    def fold(self, work: Work, happening: Happening) -> Answer:
+    def fold(self, work: LockedSagas, happening: Happening) -> Answer:
         """Decide one input and remember what came of it; nothing is written yet."""
         saga = work.sagas.get(happening.saga_id)
         if saga is None:
@@ -236,14 +237,19 @@ class Engine:
             self.counts["stale"] += 1
         return decision
 
-    def _missing(self, work: Work, saga_id: UUID) -> UnknownSaga | UnreadableSaga:
+    def _missing(self, work: LockedSagas, saga_id: UUID) -> UnknownSaga | UnreadableSaga:
         if saga_id not in work.unreadable:
             return UnknownSaga()
         self.counts["unreadable"] += 1
         return UnreadableSaga(work.unreadable[saga_id])
 
     def resend(
-        self, work: Work, definition: SagaDefinition, saga: Saga, awaited: Awaited, finding: timers.Resend
+        self,
+        work: LockedSagas,
+        definition: SagaDefinition,
+        saga: Saga,
+        awaited: Awaited,
+        finding: timers.Resend,
     ) -> None:
         """One more copy of a command that the saga awaits: same work, new message id (S4)."""
         command = awaited_command(definition, saga, awaited)
@@ -252,14 +258,14 @@ class Engine:
         work.put(timers.sent(definition, saga, awaited, message_id, work.now, jitter, final=final))
         self.counts["resent"] += 1
 
-    def write(self, transaction: OrchestratorTransaction, work: Work) -> None:
+    def write(self, transaction: OrchestratorTransaction, work: LockedSagas) -> None:
         """Queue everything that the work has changed; it commits together or not at all (S2)."""
         if work.changed:
             changes = [SagaChange(saga, work.previous[key]) for key, saga in work.changed.items()]
             transaction.save_sagas(changes)
         self._write_rest(transaction, work)
 
-    def _write_rest(self, transaction: OrchestratorTransaction, work: Work) -> None:
+    def _write_rest(self, transaction: OrchestratorTransaction, work: LockedSagas) -> None:
         if work.history:
             transaction.add_history(work.history)
             moved = dict.fromkeys(entry.saga_id for entry in work.history)
@@ -276,7 +282,7 @@ class Engine:
 
     def _record(
         self,
-        work: Work,
+        work: LockedSagas,
         definition: SagaDefinition,
         transition: Transition,
         causation_id: str | None,
@@ -303,7 +309,7 @@ class Engine:
 
     def _message(
         self,
-        work: Work,
+        work: LockedSagas,
         effect: SendCommand | PublishEvent,
         causation_id: str | None,
         traceparent: str | None,
@@ -326,7 +332,7 @@ class Engine:
 def _told(error: Exception) -> str:
     """What went wrong, without what the saga was about."""
     if isinstance(error, ValidationError):
-        return f"{error.title}: {describe(error)}"[:300]
+        return f"{error.title}: {flaws_in_line(error)}"[:300]
     return f"{type(error).__name__}: {error}"[:300]
 
 

@@ -20,7 +20,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.machine import allowed_actions
 from orchestrator.core.state import Saga
-from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga, Work
+from orchestrator.engine import Engine, Happening, LockedSagas, UnknownSaga, UnknownVersion, UnreadableSaga
 from orchestrator.storage import AuditEntry, OrchestratorTransaction
 
 
@@ -174,7 +174,7 @@ class Operations:
                 found[saga_id] = NotAllowed("gone", str(gone))
         return found
 
-    def fold(self, work: Work, saga: Saga, asked: Input) -> Done:
+    def fold(self, work: LockedSagas, saga: Saga, asked: Input) -> Done:
         """Apply a person's input to a locked saga; raises NotAllowed where the machine refuses it."""
         answer = self._engine.fold(work, Happening(saga.saga_id, asked))
         match answer:
@@ -199,7 +199,7 @@ class Operations:
         return allowed_actions(definition, saga) if definition is not None and known else ()
 
 
-def _of(work: Work, saga_id: UUID) -> Saga:
+def _of(work: LockedSagas, saga_id: UUID) -> Saga:
     if saga_id in work.unreadable:
         raise unreadable(work.unreadable[saga_id])
     saga = work.sagas.get(saga_id)
@@ -210,7 +210,7 @@ def _of(work: Work, saga_id: UUID) -> Saga:
 
 def audit(
     audit_id: UUID,
-    work: Work,
+    work: LockedSagas,
     actor: Actor,
     action: str,
     before: Saga,

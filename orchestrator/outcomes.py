@@ -11,12 +11,12 @@ import structlog
 from pydantic import ValidationError
 
 from contracts.events import OutcomeEvent
+from contracts.flaws import flaws_in_line
 from messaging.compose import check_envelope, traceparent_of
 from messaging.consumer import Failed
 from messaging.errors import Poison
 from messaging.log_context import ids_of
 from messaging.transport import Delivery
-from orchestrator.codec import describe
 from orchestrator.core.inputs import OutcomeReceived
 from orchestrator.dead_letters.collector import replay_of
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga
@@ -44,7 +44,7 @@ def decode_outcome(delivery: Delivery, events: Mapping[str, type[OutcomeEvent]])
     try:
         event = model.model_validate_json(delivery.body)
     except ValidationError as error:
-        raise Poison("undecodable", describe(error)) from None
+        raise Poison("undecodable", flaws_in_line(error)) from None
     if event.saga_id != saga_id:
         raise Poison("bad_envelope", "correlation_id and the body's saga_id differ")
     data: dict[str, Any] = event.model_dump(mode="json", exclude=set(_IDENTITIES), exclude_defaults=True)

@@ -16,7 +16,7 @@ from orchestrator.core import timers
 from orchestrator.core.state import Saga
 from orchestrator.core.timers import Observed, Resend, StayAsItIs
 from orchestrator.core.values import replace
-from orchestrator.engine import SET_ASIDE, Engine, Happening, Work
+from orchestrator.engine import SET_ASIDE, Engine, Happening, LockedSagas
 from orchestrator.storage import OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class Reconciler:
         if failed:
             transaction.set_aside(failed, now + SET_ASIDE)
 
-    def _look_at(self, work: Work, saga: Saga, observed: Observed) -> None:
+    def _look_at(self, work: LockedSagas, saga: Saga, observed: Observed) -> None:
         """Look at each piece that the saga awaits; what one look leads to, the next one sees (S20)."""
         definition = self._engine.registry.find(saga.definition, saga.definition_version)
         if definition is None:

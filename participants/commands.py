@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from contracts.commands import AdvanceLowWaterMark, Command, SettleStep
 from contracts.envelope import Direction
 from contracts.events import CompensationOutcome, OutcomeEvent, Rejection
+from contracts.flaws import flaws_in_line
 from messaging.compose import check_envelope, check_version, traceparent_of
 from messaging.consumer import Failed
 from messaging.errors import Poison
@@ -21,12 +22,11 @@ from messaging.transport import Delivery
 
 _STEP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}(\[[1-9]\d{0,2}\])?")
 _IDENTITIES: Final = {"saga_id", "step", "direction"}
-_SHOWN_PROBLEMS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A kind of step that a participant does: its commands and the events that answer them."""
+class Offer:
+    """A kind of step that a participant offers to do: its commands, and the events that answer them."""
 
     command: type[Command]
     success: type[OutcomeEvent]
@@ -46,7 +46,7 @@ class Received:
 
     delivery: Delivery
     command: Command
-    work: Work | None
+    work: Offer | None
     """What it asks for; None for a `SettleStep`, which tells no kind of work."""
     traceparent: str | None
 
@@ -100,11 +100,11 @@ class Decoded:
 class Works:
     """All that one participant can do, by command type."""
 
-    def __init__(self, works: Iterable[Work]) -> None:
-        self._by_command: dict[str, tuple[type[Command], Work | None, Direction | None]] = {
+    def __init__(self, works: Iterable[Offer]) -> None:
+        self._by_command: dict[str, tuple[type[Command], Offer | None, Direction | None]] = {
             SettleStep.__name__: (SettleStep, None, None)
         }
-        self._by_name: dict[str, Work] = {}
+        self._by_name: dict[str, Offer] = {}
         for work in works:
             self._by_name[work.name] = work
             self._by_command[work.name] = (work.command, work, Direction.FORWARD)
@@ -112,7 +112,7 @@ class Works:
                 name = work.compensation.__name__
                 self._by_command[name] = (work.compensation, work, Direction.COMPENSATING)
 
-    def named(self, command: str) -> Work | None:
+    def named(self, command: str) -> Offer | None:
         """The work whose forward command has this type; None for what is not done here."""
         return self._by_name.get(command)
 
@@ -130,7 +130,7 @@ class Works:
         try:
             command = model.model_validate_json(delivery.body)
         except ValidationError as error:
-            raise Poison("undecodable", _described(error)) from None
+            raise Poison("undecodable", flaws_in_line(error)) from None
         if command.saga_id != saga_id:
             raise Poison("bad_envelope", "correlation_id and the body's saga_id differ")
         if not _STEP_NAME.fullmatch(command.step):
@@ -160,7 +160,7 @@ def _advance(delivery: Delivery) -> Advance:
     try:
         return Advance(delivery, AdvanceLowWaterMark.model_validate_json(delivery.body).mark)
     except ValidationError as error:
-        raise Poison("undecodable", _described(error)) from None
+        raise Poison("undecodable", flaws_in_line(error)) from None
 
 
 def payload_hash(command: Command) -> bytes:
@@ -170,12 +170,3 @@ def payload_hash(command: Command) -> bytes:
     """
     fields = command.model_dump_json(exclude=_IDENTITIES, exclude_defaults=True)
     return hashlib.sha256(f"{type(command).__name__} {fields}".encode()).digest()
-
-
-def _described(error: ValidationError) -> str:
-    """What is wrong, field by field, without echoing it."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
-        for problem in problems[:_SHOWN_PROBLEMS]
-    )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contracts.envelope import Direction
 from messaging.errors import PermanentFailure
-from participants.commands import Received, Work, payload_hash
+from participants.commands import Offer, Received, payload_hash
 from participants.fence import HASHED, Move, State, allowed
 from participants.ledger import UNASKED, LedgerRow
 
@@ -59,7 +59,7 @@ def _check_same_payload(row: LedgerRow, received: Received) -> None:
         )
 
 
-def opened(received: Received, work: Work, state: State, now: datetime, **more: Any) -> LedgerRow:
+def opened(received: Received, work: Offer, state: State, now: datetime, **more: Any) -> LedgerRow:
     """A new row for the work that a command asks for, or asks to compensate.
 
     Args:

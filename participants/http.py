@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
@@ -14,14 +14,11 @@ from sqlalchemy import Row, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
-from contracts.media_types import JSON, require
-from contracts.problems import ProblemError, parsed
+from contracts.problems import ProblemError
 from messaging.connecting import checked_out
 from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
 from participants.tables import participant_metadata
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class OutcomeView(BaseModel):
@@ -117,20 +114,9 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """A JSON body that the route reads itself (`json_body`), for its description."""
+    """A JSON body that the route reads itself (`contracts.json_bodies`), for its description."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
-
-
-async def json_body(request: Request, model: type[M]) -> M:
-    """The body of a request.
-
-    Raises:
-        ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 when it is not valid.
-    """
-    body = await request.body()
-    require(JSON, request.headers)
-    return parsed(model, body)
 
 
 def _saga_id(text: str) -> UUID:

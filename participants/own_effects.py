@@ -15,7 +15,7 @@ from contracts.commands import SettleStep
 from contracts.envelope import Direction
 from contracts.events import OUTCOMES, OutcomeEvent, Rejection
 from messaging.identifiers import NewId
-from participants.commands import Received, Work, Works
+from participants.commands import Offer, Received, Works
 from participants.fence import Move, State
 from participants.gate import check_not_expired, check_same_order, move_for, opened
 from participants.ledger import Ledger, LedgerRow, StoredOutcome
@@ -83,7 +83,7 @@ class OwnEffects:
     def _did(
         self,
         received: Received,
-        work: Work,
+        work: Offer,
         event: OutcomeEvent,
         ledger: Ledger,
         now: datetime,

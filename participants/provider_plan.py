@@ -18,7 +18,7 @@ from contracts.commands import Command
 from contracts.events import OutcomeEvent
 from messaging.errors import PermanentFailure, TransientFailure
 from messaging.identifiers import NewId
-from participants.commands import Received, Work
+from participants.commands import Offer, Received
 from participants.fence import Move, State
 from participants.gate import move_for, opened
 from participants.ledger import LedgerRow, StoredOutcome
@@ -102,7 +102,7 @@ class ExternalWork(Protocol):
     """One kind of work done by a provider, as plain data: what is noted of it and how it is told."""
 
     @property
-    def work(self) -> Work:
+    def work(self) -> Offer:
         """Its commands and events."""
 
     @property

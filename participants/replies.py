@@ -13,7 +13,7 @@ from contracts.events import OUTCOMES, Effect, OutcomeEvent, StepRefused
 from messaging.compose import stored_event_message
 from messaging.identifiers import NewId
 from messaging.transport import Message
-from participants.commands import Received, Work
+from participants.commands import Offer, Received
 from participants.ledger import LedgerRow, StoredOutcome
 
 
@@ -52,12 +52,12 @@ def refused(received: Received) -> StoredOutcome:
     return stored(event, uuid5(received.saga_id, f"{received.step}:{StepRefused.__name__}"))
 
 
-def nothing_to_undo(work: Work, row: LedgerRow, event_id: UUID) -> StoredOutcome:
+def nothing_to_undo(work: Offer, row: LedgerRow, event_id: UUID) -> StoredOutcome:
     """The answer of a compensation that found no effect (P4)."""
     return undone(work, row, event_id, effect=Effect.NOTHING)
 
 
-def undone(work: Work, row: LedgerRow, event_id: UUID, **said: Any) -> StoredOutcome:
+def undone(work: Offer, row: LedgerRow, event_id: UUID, **said: Any) -> StoredOutcome:
     """The answer of a compensation.
 
     Args:

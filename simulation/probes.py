@@ -23,7 +23,7 @@ from orchestrator.core.state import Awaited, Saga
 from orchestrator.core.timers import Observed, StayAsItIs
 from orchestrator.dead_letters.collector import Collector
 from orchestrator.dead_letters.replay import DeadLetterOperations
-from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, Work
+from orchestrator.engine import Engine, Happening, LockedSagas, UnknownSaga, UnknownVersion
 from participants import own_effects, provider_plan, provider_verdicts
 from participants.fence import TABLE
 from simulation.facts import Decided
@@ -73,7 +73,7 @@ def watching(tell: Callable[[Decided], None]) -> Iterator[None]:
 
 
 def _fold(original: Callable[..., Any]) -> Callable[..., Any]:
-    def fold(engine: Engine, work: Work, happening: Happening) -> Any:
+    def fold(engine: Engine, work: LockedSagas, happening: Happening) -> Any:
         before = work.sagas.get(happening.saga_id)
         answer = original(engine, work, happening)
         happened = happening.happened
@@ -90,7 +90,7 @@ def _fold(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _record(original: Callable[..., Any]) -> Callable[..., Any]:
     def record(
-        engine: Engine, work: Work, definition: SagaDefinition, transition: Transition, *others: Any
+        engine: Engine, work: LockedSagas, definition: SagaDefinition, transition: Transition, *others: Any
     ) -> None:
         before, after = work.sagas.get(transition.saga.saga_id), transition.saga
         for rule in stage_rules(definition, before, transition):
@@ -228,7 +228,7 @@ def _kind(answer: Any) -> str:
 
 
 def _planned(original: Callable[..., Any]) -> Callable[..., Any]:
-    def plan(own: Any, work: Work, dead: Any, actor: Any) -> Any:
+    def plan(own: Any, work: LockedSagas, dead: Any, actor: Any) -> Any:
         planned = original(own, work, dead, actor)
         told(f"D4 replay of a {dead.kind}", dead.type, dead.saga_id, dead.direction or "")
         return planned

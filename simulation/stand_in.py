@@ -26,7 +26,7 @@ from messaging.installation import Identity
 from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.definition import BRANCH, SagaDefinition, Step
-from participants.commands import Received, Work, Works
+from participants.commands import Offer, Received, Works
 from participants.fence import State
 from participants.gate import opened
 from participants.ledger import Ledger, LedgerRow, LedgerTransaction, StoredOutcome
@@ -70,7 +70,7 @@ class Offers:
         self.steps: dict[str, Step] = {
             step.name: step for each in definitions for step in each.steps if step.participant == name
         }
-        works: dict[str, Work] = {}
+        works: dict[str, Offer] = {}
         for step in self.steps.values():
             work = _work_of(step)
             known = works.get(work.name)
@@ -86,14 +86,14 @@ class Offers:
         """The step of a piece of work; None for one that no definition has."""
         return self.steps.get(BRANCH.sub("", piece))
 
-    def work(self, command: str) -> Work:
+    def work(self, command: str) -> Offer:
         """The kind of work that a forward command asks for."""
         return self._works[command]
 
 
-def _work_of(step: Step) -> Work:
+def _work_of(step: Step) -> Offer:
     undo = step.compensation
-    return Work(
+    return Offer(
         step.command,
         step.success,
         step.rejection,

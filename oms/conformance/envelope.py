@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from contracts.envelope import EVENT_ID, SCHEMA_VERSION, SCHEMA_VERSION_HEADER, TRACEPARENT
 from contracts.events import OUTCOMES
+from contracts.flaws import field_flaws
 from contracts.limits import IDENTIFIER
 from contracts.routing import EVENTS_EXCHANGE
 from messaging.retries import ERROR_MESSAGE, ERROR_TYPE, PERMANENT, parse_id
@@ -101,5 +102,4 @@ def _model_flaws(event: Event) -> Iterator[str]:
     try:
         model.model_validate_json(event.delivery.body)
     except ValidationError as error:
-        for each in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
-            yield f"its body's {'.'.join(map(str, each['loc'])) or 'JSON'}: {each['msg']}"
+        yield from (f"its body's {flaw}" for flaw in field_flaws(error, "JSON")[:5])

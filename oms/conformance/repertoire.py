@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from contracts.flaws import flaws_in_line
 from oms.failures import Failure
 
 TypeName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
@@ -147,8 +148,6 @@ def read_examples(path: Path, model: type[E]) -> E:
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}") from None
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        said = (f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in found[:5])
-        raise Failure(f"{path}: {'; '.join(said)}") from None
+        raise Failure(f"{path}: {flaws_in_line(error, 'file')}") from None
     except (ValueError, RecursionError) as error:
         raise Failure(f"{path} is not JSON: {error}") from None

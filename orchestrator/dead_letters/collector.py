@@ -25,7 +25,7 @@ from messaging.unit_of_work import Transaction
 from orchestrator.core.inputs import CommandDeadLettered
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters.causes import cause_of
-from orchestrator.engine import Engine, Happening, UnknownVersion, UnreadableSaga, Work
+from orchestrator.engine import Engine, Happening, LockedSagas, UnknownVersion, UnreadableSaga
 from orchestrator.storage import DeadLetter, DeadLetterStatus, OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
@@ -108,7 +108,7 @@ class Collector:
             return None
         return command_work(delivery, self.engine.registry.commands)
 
-    def _described(self, delivery: Delivery, command: CommandWork | None, work: Work) -> DeadLetter:
+    def _described(self, delivery: Delivery, command: CommandWork | None, work: LockedSagas) -> DeadLetter:
         dead = dead_letter(delivery, self.new_id(), work.now)
         if (refusal := self.identity.refusal(delivery)) is not None:
             dead = replace(dead, error_type=refusal.kind, error_message=str(refusal), permanent=False)
@@ -123,7 +123,9 @@ class Collector:
             direction=command.direction.value,
         )
 
-    def _told(self, dead: DeadLetter, delivery: Delivery, command: CommandWork, work: Work) -> DeadLetter:
+    def _told(
+        self, dead: DeadLetter, delivery: Delivery, command: CommandWork, work: LockedSagas
+    ) -> DeadLetter:
         """A death that was not known yet, of which its saga has been told."""
         if command.saga_id in work.sagas and not _awaited(work.sagas[command.saga_id], command):
             return replace(dead, status=DeadLetterStatus.RESOLVED, cause="not awaited when it arrived")

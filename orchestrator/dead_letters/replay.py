@@ -22,7 +22,7 @@ from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor, RetryRequested
 from orchestrator.dead_letters.collector import COMMAND, CORRELATION, FOREIGN, message_key
 from orchestrator.dead_letters.selection import STILL_OPEN
-from orchestrator.engine import Engine, Work
+from orchestrator.engine import Engine, LockedSagas
 from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion, unreadable
 from orchestrator.storage import AuditEntry, DeadLetter, DeadLetterStatus, OrchestratorTransaction
 
@@ -151,7 +151,7 @@ class DeadLetterOperations:
 
     async def _lock(
         self, transaction: OrchestratorTransaction, dead_letter_id: UUID
-    ) -> tuple[Work, DeadLetter]:
+    ) -> tuple[LockedSagas, DeadLetter]:
         """The dead letter with its saga, locked in the order of S18: the saga first."""
         seen = await transaction.read_dead_letter(dead_letter_id)
         if seen is None:
@@ -162,7 +162,7 @@ class DeadLetterOperations:
             raise NotFound(f"there is no dead letter {dead_letter_id}")
         return work, dead
 
-    def _plan(self, work: Work, dead: DeadLetter, actor: Actor) -> tuple[Replay, list[Message]]:
+    def _plan(self, work: LockedSagas, dead: DeadLetter, actor: Actor) -> tuple[Replay, list[Message]]:
         """What the replay is: the saga's retry for a command, the stored bytes for anything else (D4)."""
         _check_open(dead)
         after = replace(dead, status=DeadLetterStatus.REPLAYING, cause=None, version=dead.version + 1)
@@ -176,7 +176,7 @@ class DeadLetterOperations:
         message = _as_it_was(dead, self._new_id(), work.now)
         return Replay(after, f"the stored message goes back to {dead.queue}"), [message]
 
-    def _retry(self, work: Work, dead: DeadLetter, saga_id: UUID, actor: Actor) -> None:
+    def _retry(self, work: LockedSagas, dead: DeadLetter, saga_id: UUID, actor: Actor) -> None:
         saga = work.sagas.get(saga_id)
         if saga_id in work.unreadable:
             raise unreadable(work.unreadable[saga_id])

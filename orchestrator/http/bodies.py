@@ -1,4 +1,4 @@
-"""Request bodies: bounded while they stream in, JSON alone, parsed straight from the bytes."""
+"""Request bodies: bounded while they stream in, whoever reads them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contracts.json_bodies import json_of
 from contracts.limits import MAX_BODY_BYTES
-from contracts.media_types import JSON, require
-from contracts.problems import parsed
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,17 +45,6 @@ class BodyLimit:
             return message
 
         return limited
-
-
-async def json_of(request: Request, model: type[M]) -> M:
-    """The body of a request.
-
-    Raises:
-        ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 when it is not valid.
-    """
-    body = await request.body()
-    require(JSON, request.headers)
-    return parsed(model, body)
 
 
 async def json_or_nothing_of(request: Request, model: type[M]) -> M | None:

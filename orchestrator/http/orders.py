@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.json_bodies import json_of
 from contracts.limits import CustomerId
 from contracts.orders import Order
 from orchestrator.http import headers
 from orchestrator.http.access import Access, Permission
 from orchestrator.http.answers import answer, id_in_path, not_found
-from orchestrator.http.bodies import json_of
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import Turns
 from orchestrator.http.faces import OrderFace

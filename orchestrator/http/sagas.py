@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.json_bodies import json_bytes_of
 from contracts.limits import IDENTIFIER
-from contracts.media_types import JSON, require
 from contracts.problems import ProblemError, parsed
 from orchestrator.core.definition import SagaDefinition, SignalledBy
 from orchestrator.core.inputs import Actor, SignalReceived
@@ -118,9 +118,8 @@ class SagaEndpoints:
         model = signal_model(definition, name)
         if definition.waits[name].signalled_by is SignalledBy.OPERATORS:
             caller = (await self._access.admit(request, Permission.OPERATE)).name
-        body = await request.body()
-        require(JSON, request.headers)
-        signal = SignalReceived(actor=Actor(caller, said.reason), wait=name, body=signal_body(model, body))
+        body = signal_body(model, await json_bytes_of(request))
+        signal = SignalReceived(actor=Actor(caller, said.reason), wait=name, body=body)
         try:
             done = await self._operations.signal(saga_id, signal)
         except NotAllowed as refused:
@@ -155,8 +154,7 @@ async def input_of(request: Request, definition: SagaDefinition) -> BaseModel:
         ProblemError: 400 when it is no JSON, 415 when it does not say that it is, 422 naming what is wrong,
             500 when the model itself failed.
     """
-    body = await request.body()
-    require(JSON, request.headers)
+    body = await json_bytes_of(request)
     try:
         return parsed(definition.input, body)
     except ProblemError:

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
+from contracts.json_bodies import json_of
 from contracts.limits import StockCount
 from contracts.problems import FieldError, ProblemError, unprocessable
-from participants.http import json_body, refusals, takes
+from participants.http import refusals, takes
 from participants.inventory.stockroom import BelowReserved, StaleStock, StockItem, Stockroom
 
 _SKU: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -84,7 +85,7 @@ def inventory_router(stockroom: Stockroom, may_set: Guard) -> APIRouter:
         if not _SKU.fullmatch(sku):
             detail = "1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"
             raise unprocessable([FieldError(pointer="/sku", code="invalid_sku", detail=detail)])
-        change = await json_body(request, StockChange)
+        change = await json_of(request, StockChange)
         try:
             return _view(await stockroom.set_on_hand(sku, change.on_hand, change.expected_on_hand))
         except BelowReserved as below:

@@ -12,7 +12,7 @@ from contracts.commands import Command
 from contracts.envelope import Direction
 from contracts.events import CompensationOutcome, Effect, OutcomeEvent, Rejection
 from contracts.works import problems_of
-from participants.commands import Work
+from participants.commands import Offer
 
 _KEY: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 _ASKED: Final = ("call", "find", "recall", "success")
@@ -23,7 +23,7 @@ class InvalidParticipant(Exception):
     """A participant that must not run; the message says what is wrong with it."""
 
 
-def own_work(cls: type, command: type[Command], undo: type[Command] | None, where: str) -> Work:
+def own_work(cls: type, command: type[Command], undo: type[Command] | None, where: str) -> Offer:
     """What the types say that the methods of a class with effects in its own database return.
 
     Raises:
@@ -40,11 +40,11 @@ def own_work(cls: type, command: type[Command], undo: type[Command] | None, wher
     if undo is None:
         if hasattr(cls, "undo"):
             raise InvalidParticipant(f"{where} has undo, but its step is declared without the command for it")
-        return Work(command, successes[0], rejection)
-    return Work(command, successes[0], rejection, undo, _undone(cls, "undo", where))
+        return Offer(command, successes[0], rejection)
+    return Offer(command, successes[0], rejection, undo, _undone(cls, "undo", where))
 
 
-def provider_work(cls: type, command: type[Command], undo: type[Command] | None, where: str) -> Work:
+def provider_work(cls: type, command: type[Command], undo: type[Command] | None, where: str) -> Offer:
     """The same of a class whose effects are at a provider.
 
     Raises:
@@ -68,8 +68,8 @@ def provider_work(cls: type, command: type[Command], undo: type[Command] | None,
             f"{where}.keeps names fields that {command.__name__} does not have: {unknown}"
         )
     if undo is None:
-        return Work(command, success[0], rejection)
-    return Work(command, success[0], rejection, undo, _undone(cls, "undone", where))
+        return Offer(command, success[0], rejection)
+    return Offer(command, success[0], rejection, undo, _undone(cls, "undone", where))
 
 
 def _undone(cls: type, method: str, where: str) -> type[CompensationOutcome]:
@@ -106,7 +106,7 @@ def command_problems(name: str, *commands: Any) -> Iterator[str]:
             yield f"{each.__name__} is not its command: it must say participant = {name!r}"
 
 
-def event_problems(work: Work) -> Iterator[str]:
+def event_problems(work: Offer) -> Iterator[str]:
     """What is wrong with the events that answer a step."""
     for event in events_of(work):
         key = getattr(event, "key", None)
@@ -120,6 +120,6 @@ def event_problems(work: Work) -> Iterator[str]:
             yield f"{told}, so its fields need defaults: {problem}"
 
 
-def events_of(work: Work) -> Iterator[type[OutcomeEvent]]:
+def events_of(work: Offer) -> Iterator[type[OutcomeEvent]]:
     """The events that answer a step."""
     yield from (each for each in (work.success, work.rejection, work.undone) if each is not None)

@@ -12,8 +12,7 @@ from sqlalchemy import MetaData
 
 from contracts.commands import COMMANDS, Command
 from contracts.events import OUTCOMES, OutcomeEvent, StepRefused, StepSettled
-from participants.commands import Work as KindOfWork
-from participants.commands import Works
+from participants.commands import Offer, Works
 from participants.kit.declaring import (
     InvalidParticipant,
     command_problems,
@@ -62,7 +61,7 @@ class DeclaredStep:
     """
 
     effects: Any
-    work: KindOfWork
+    work: Offer
     bench: type[Bench] | None = None
     at_provider: bool = False
 
@@ -205,7 +204,7 @@ class Participant:
             raise InvalidParticipant(f"{where}: " + "; ".join(problems))
         self._steps[name] = step
 
-    def _claimed(self, work: KindOfWork) -> Iterator[str]:
+    def _claimed(self, work: Offer) -> Iterator[str]:
         """Names of commands and events that are somebody else's."""
         commands = [each for each in (work.command, work.compensation) if each is not None]
         yield from command_problems(self.name, *commands)
@@ -252,7 +251,7 @@ class HouseParticipant(Participant):
     def _is_taken(self, name: str) -> bool:
         return False
 
-    def _claimed(self, work: KindOfWork) -> Iterator[str]:
+    def _claimed(self, work: Offer) -> Iterator[str]:
         return iter(())
 
 

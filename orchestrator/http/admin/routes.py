@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.json_bodies import json_of
 from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Access, Permission
 from orchestrator.http.admin.requests import Reasoned
 from orchestrator.http.answers import answer, id_in_path
-from orchestrator.http.bodies import json_of
 from orchestrator.http.headers import IF_MATCH_PATTERN, if_none_match
 from orchestrator.http.openapi import Description, Responses, header, id_parameter, problems, success, takes
 
