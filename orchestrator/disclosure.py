@@ -28,7 +28,7 @@ class Disclosures:
             dead = await transaction.read_dead_letter(dead_letter_id)
             if dead is None:
                 raise NotFound(f"there is no dead letter {dead_letter_id}")
-            seen = {"status": dead.status.value, "version": dead.version}
+            seen = {"status": str(dead.status), "version": dead.version}
             subject = f"dead_letter:{dead_letter_id}"
             await _note(transaction, audit_id, actor, "dead_letter.disclose", subject, seen)
             return dead

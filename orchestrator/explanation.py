@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from contracts.commands import SettleStep
 from contracts.envelope import Direction
 from contracts.routing import command_queue
+from contracts.words import Word
 from messaging.transport import BrokerUnavailable, QueueDepth
 from orchestrator.codec import Unreadable
 from orchestrator.core.definition import OnDeadline, SagaDefinition, Step, Wait
@@ -79,7 +80,7 @@ class Explanation(Labelled):
     order_id: UUID = ABOUT
     definition: str
     definition_version: int
-    status: Status
+    status: Word[Status]
     version: int
     now: Time
     summary: str

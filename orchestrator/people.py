@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.words import word_of
 from messaging.identifiers import NewId
 from orchestrator.core.inputs import Actor
 from orchestrator.tables import audit_log, people
@@ -27,14 +28,14 @@ class Person:
 
     Attributes:
         name: as it stands in the audit log.
-        role: as of the last time that they signed in.
+        role: as of the last time that they signed in; one that is not known here permits nothing (S25).
     """
 
     person_id: UUID
     issuer: str
     subject: str
     name: str
-    role: Role
+    role: Role | str
     signed_in_at: datetime
 
 
@@ -69,7 +70,7 @@ class People:
         return person
 
     def _entry(self, person: Person, actor: Actor) -> dict[str, Any]:
-        seen = {"name": person.name, "role": person.role.value}
+        seen = {"name": person.name, "role": str(person.role)}
         return {
             "audit_id": self._new_id(),
             "at": func.clock_timestamp(),
@@ -83,4 +84,4 @@ class People:
 
 
 def _person(row: Row[Any]) -> Person:
-    return Person(row.person_id, row.issuer, row.subject, row.name, Role(row.role), row.signed_in_at)
+    return Person(row.person_id, row.issuer, row.subject, row.name, word_of(Role, row.role), row.signed_in_at)

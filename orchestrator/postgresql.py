@@ -395,7 +395,7 @@ class PostgresTransaction(SqlTransaction):
         """See the port."""
         for dead in dead_letters:
             identity = [dead.dead_letter_id, dead.version - 1]
-            self.write(UPDATE_DEAD_LETTER, [dead.status.value, dead.cause, dead.version, now, *identity], 1)
+            self.write(UPDATE_DEAD_LETTER, [str(dead.status), dead.cause, dead.version, now, *identity], 1)
 
     async def low_water_mark(self) -> UUID | None:
         """See the port."""

@@ -124,7 +124,7 @@ class DeadLetter:
     saga_id: UUID | None = None
     step: str | None = None
     direction: str | None = None
-    status: DeadLetterStatus = DeadLetterStatus.OPEN
+    status: DeadLetterStatus | str = DeadLetterStatus.OPEN
     cause: str | None = None
     deaths: int = 1
     version: int = 1

@@ -19,6 +19,7 @@ from sqlalchemy import Row, Text, cast, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contracts.words import word_of
 from messaging.identifiers import NewId
 from orchestrator.core.inputs import Actor
 from orchestrator.tables import audit_log, tokens
@@ -57,13 +58,14 @@ class StoredToken:
     """A token as it is kept.
 
     Attributes:
+        role: one that is not known here is of a later release, and permits nothing (S25).
         digest: SHA-256 of the token.
         last_used_at: not exact, see `orchestrator.queries.tokens`.
     """
 
     token_id: UUID
     name: str
-    role: Role
+    role: Role | str
     digest: bytes = field(repr=False)
     created_at: datetime
     created_by: str
@@ -91,7 +93,7 @@ def is_token(text: str) -> bool:
 def token_of(row: Row[Any]) -> StoredToken:
     """The token of a row of its table."""
     columns = {column.name: getattr(row, column.name) for column in tokens.c}
-    return StoredToken(**{**columns, "role": Role(row.role), "digest": bytes(row.digest)})
+    return StoredToken(**{**columns, "role": word_of(Role, row.role), "digest": bytes(row.digest)})
 
 
 class Tokens:
@@ -196,14 +198,14 @@ async def _now(connection: AsyncConnection) -> datetime:
 
 
 def _columns(token: StoredToken) -> dict[str, Any]:
-    return {column.name: getattr(token, column.name) for column in tokens.c} | {"role": token.role.value}
+    return {column.name: getattr(token, column.name) for column in tokens.c} | {"role": str(token.role)}
 
 
 def _view(token: StoredToken, now: datetime) -> dict[str, Any]:
     expires_at = token.expires_at.isoformat() if token.expires_at is not None else None
     return {
         "name": token.name,
-        "role": token.role.value,
+        "role": str(token.role),
         "status": token.standing(now),
         "expires_at": expires_at,
     }

@@ -109,6 +109,10 @@ class WrittenMeanwhile(psycopg.OperationalError):
     """
 
 
+class UnknownState(Exception):
+    """A row is at a state of a later release (S25): its command fails alone, and may reach such a replica."""
+
+
 class SqlLedgerTransaction(SqlTransaction):
     """A `participants.ledger.LedgerTransaction` in the schema of one participant."""
 
@@ -241,7 +245,7 @@ def _row(values: TupleRow) -> LedgerRow:
         step=step,
         order_id=order_id,
         command=command,
-        state=State(state),
+        state=_state(state),
         updated_at=updated_at,
         payload_hash=payload_hash,
         forward=_stored(forward_type, forward_event_id, forward_body),
@@ -253,6 +257,13 @@ def _row(values: TupleRow) -> LedgerRow:
         undo_intent_at=undo_intent_at,
         called_at=called_at,
     )
+
+
+def _state(stored: str) -> State:
+    try:
+        return State(stored)
+    except ValueError:
+        raise UnknownState(f'its ledger row is at the unknown state "{stored}"') from None
 
 
 def _stored(kind: str | None, event_id: UUID | None, body: bytes | None) -> StoredOutcome | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -116,12 +116,17 @@ def selection(job: Document) -> str:
 
 
 def things(job: Document) -> str:
-    """What a job acts on, in the plural."""
-    return "sagas" if job.get("kind") in ("retry", "cancel", "resolve") else "dead letters"
+    """What a job acts on, in the plural; of a kind that is not known here nobody can tell."""
+    if job.get("kind") in ("retry", "cancel", "resolve"):
+        return "sagas"
+    return "dead letters" if job.get("kind") in ("replay", "discard") else "items"
 
 
 def _everything(job: Document) -> str:
-    return "everything that goes on" if things(job) == "sagas" else "everything open"
+    return _EVERYTHING.get(things(job), "everything")
+
+
+_EVERYTHING: Final = {"sagas": "everything that goes on", "dead letters": "everything open"}
 
 
 def _words(value: Any) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from oms.cli import output
 from oms.cli.options import AsJson, example, group
-from oms.cli.tokens import NO_REASON, WhyOption, actor
+from oms.cli.tokens import NO_REASON, WhyOption, actor, said_role
 from oms.cli.whole import EMBEDDED
 from oms.failures import Failure
 
@@ -43,7 +43,7 @@ def list_people(as_json: AsJson = False) -> None:
     rows = [
         (
             output.plain(person.name),
-            output.plain(person.role.value),
+            output.plain(said_role(person.role)),
             output.age(person.signed_in_at.isoformat(), now),
             output.plain(person.issuer),
             output.plain(person.subject),
@@ -68,7 +68,7 @@ def sign_out(
     if as_json:
         output.show_json(_document(person))
     else:
-        output.show(output.plain(f"signed out: {person.name}, {person.role.value}"))
+        output.show(output.plain(f"signed out: {person.name}, {said_role(person.role)}"))
 
 
 def _with_people(work: Callable[[People], Awaitable[T]]) -> T:
@@ -91,7 +91,7 @@ def _document(person: Person) -> dict[str, Any]:
     return {
         "person_id": str(person.person_id),
         "name": person.name,
-        "role": person.role.value,
+        "role": str(person.role),
         "issuer": person.issuer,
         "subject": person.subject,
         "signed_in_at": person.signed_in_at.isoformat(),

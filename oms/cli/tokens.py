@@ -103,7 +103,7 @@ def revoke(
     if as_json:
         output.show_json(_document(revoked, revoked.revoked_at or revoked.created_at))
     else:
-        output.show(output.plain(f"revoked: {revoked.name}, {revoked.role}"))
+        output.show(output.plain(f"revoked: {revoked.name}, {said_role(revoked.role)}"))
 
 
 def _with_tokens(work: Callable[[Tokens], Awaitable[T]]) -> T:
@@ -138,13 +138,21 @@ def actor(reason: str) -> Actor:
     return Actor(operator_here(), said)
 
 
+def said_role(role: str) -> str:
+    """A role as people read it; one of a later release for what it is."""
+    from contracts.words import said_of
+    from orchestrator.tokens import Role
+
+    return said_of(Role, role, "role")
+
+
 def _document(token: StoredToken, now: datetime) -> dict[str, Any]:
     moments = ("created_at", "expires_at", "revoked_at", "last_used_at")
     shown = {name: getattr(token, name) for name in moments}
     return {
         "token_id": str(token.token_id),
         "name": token.name,
-        "role": token.role.value,
+        "role": str(token.role),
         "status": token.standing(now),
         "created_by": token.created_by,
         **{name: at.isoformat() if at is not None else None for name, at in shown.items()},
@@ -155,7 +163,7 @@ def _table(tokens: Iterable[StoredToken], now: datetime) -> Table:
     rows = [
         (
             output.plain(shown["name"]),
-            output.plain(shown["role"]),
+            output.plain(said_role(shown["role"])),
             output.plain(shown["status"], _STYLES[shown["status"]]),
             output.age(shown["created_at"], now),
             output.plain(shown["created_by"]),

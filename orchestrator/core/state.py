@@ -248,7 +248,7 @@ class Saga:
         by_name = {step.name: step for step in changed}
         return tuple([by_name.get(step.name, step) for step in self.steps])
 
-    def waiting_for(self, step: str, direction: Direction) -> Awaited | None:
+    def waiting_for(self, step: str, direction: Direction | str) -> Awaited | None:
         """This piece of work among those awaited; None where it is not awaited (S1)."""
         for awaited in self.awaited:
             if awaited.step == step and awaited.direction == direction:

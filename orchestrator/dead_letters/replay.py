@@ -15,12 +15,13 @@ from uuid import UUID
 
 from contracts.envelope import ATTEMPT, INSTALLATION, REPLAY_OF
 from contracts.routing import DEFAULT_EXCHANGE, ORCHESTRATOR
+from contracts.words import said_of
 from messaging.identifiers import NewId
 from messaging.retries import parse_id
 from messaging.transport import Message
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor, RetryRequested
-from orchestrator.dead_letters.collector import COMMAND, CORRELATION, FOREIGN, message_key
+from orchestrator.dead_letters.collector import COMMAND, CORRELATION, FOREIGN, MESSAGE, message_key
 from orchestrator.dead_letters.selection import STILL_OPEN
 from orchestrator.engine import Engine, LockedSagas
 from orchestrator.operations import NotAllowed, NotFound, Operations, StaleVersion, unreadable
@@ -171,6 +172,8 @@ class DeadLetterOperations:
             return Replay(after, f"{dead.type} is built anew from the saga and sent to its participant"), []
         if dead.work_key.startswith(f"{FOREIGN}:"):
             raise NotAllowed("foreign_installation", f"{dead.error_message}; that one sends it again itself")
+        if dead.kind not in (COMMAND, MESSAGE):
+            raise NotAllowed("unknown_kind", f'it is of the unknown kind "{dead.kind}"')
         if dead.body_truncated:
             raise NotAllowed("body_cut", "its body was too long to be kept whole, so it cannot be sent again")
         message = _as_it_was(dead, self._new_id(), work.now)
@@ -198,6 +201,8 @@ def _check_version(expected: int | None, dead: DeadLetter) -> None:
 
 
 def _check_open(dead: DeadLetter) -> None:
+    if dead.status not in set(DeadLetterStatus):
+        raise NotAllowed("unknown_status", f"it is at the {said_of(DeadLetterStatus, dead.status, 'status')}")
     if dead.status not in STILL_OPEN:
         raise NotAllowed("closed", f"it is {dead.status} already: {dead.cause}")
 
@@ -240,4 +245,4 @@ def _save(
 
 
 def _view(dead: DeadLetter) -> Mapping[str, Any]:
-    return {"status": dead.status.value, "version": dead.version, "cause": dead.cause}
+    return {"status": str(dead.status), "version": dead.version, "cause": dead.cause}

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from psycopg.rows import TupleRow
 
+from contracts.words import word_of
 from orchestrator.codec import dump_json
 from orchestrator.storage import DeadLetter, DeadLetterStatus
 
@@ -72,7 +73,7 @@ WHERE dead_letter_id = %s AND version = %s
 def dead_letter_of(row: TupleRow) -> DeadLetter:
     """The dead letter of a row of `SELECT_DEAD_LETTERS`."""
     dead = DeadLetter(*row)
-    return replace(dead, status=DeadLetterStatus(dead.status), body=bytes(dead.body))
+    return replace(dead, status=word_of(DeadLetterStatus, dead.status), body=bytes(dead.body))
 
 
 def death_parameters(dead: DeadLetter) -> list[Any]:
@@ -85,7 +86,7 @@ def death_parameters(dead: DeadLetter) -> list[Any]:
         dead.saga_id,
         dead.step,
         dead.direction,
-        dead.status.value,
+        str(dead.status),
         dead.cause,
         dead.queue,
         dead.type,

@@ -44,7 +44,7 @@ class Permission(Enum):
     DISCLOSE = "see payment methods and addresses"
 
 
-_GRANTED: Final[Mapping[Role, frozenset[Permission]]] = {
+_GRANTED: Final[Mapping[str, frozenset[Permission]]] = {
     Role.SHOP: frozenset({Permission.ORDERS}),
     Role.CLIENT: frozenset(),
     Role.VIEWER: frozenset({Permission.VIEW}),
@@ -64,11 +64,12 @@ class Principal:
     """Whose request it is; the name stands in the audit log (D6).
 
     Attributes:
+        role: one that is not known here permits nothing (S25).
         definition: of a client: the one whose sagas are its business.
     """
 
     name: str
-    role: Role
+    role: Role | str
     definition: str | None = None
 
 
@@ -230,14 +231,15 @@ class Access:
 
     def permits(self, principal: Principal, permission: Permission) -> bool:
         """Whether the principal's role goes that far."""
-        return permission in _GRANTED[principal.role]
+        return permission in _GRANTED.get(principal.role, frozenset())
 
     def require(self, principal: Principal, permission: Permission) -> None:
         """Raises ProblemError (403), naming the role that is needed, where another one asks."""
         if self.permits(principal, permission):
             return
-        needed = _NEEDED[permission].value
-        detail = f"To {permission.value} takes the role {needed}; this token has the role {principal.role}."
+        needed, role = str(_NEEDED[permission]), principal.role
+        has = f"the role {role}" if role in _GRANTED else f'the role "{role}", which is not known here'
+        detail = f"To {permission.value} takes the role {needed}; this token has {has}."
         raise ProblemError(403, "forbidden", detail, needed_role=needed)
 
     async def token_of(self, secret: str) -> Token | None:

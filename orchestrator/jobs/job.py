@@ -39,10 +39,9 @@ class JobKind(StrEnum):
     CANCEL = "cancel"
     RESOLVE = "resolve"
 
-    @property
-    def is_about_sagas(self) -> bool:
-        """Whether the items are sagas."""
-        return self in (JobKind.RETRY, JobKind.CANCEL, JobKind.RESOLVE)
+
+ABOUT_SAGAS: Final[frozenset[str]] = frozenset({JobKind.RETRY, JobKind.CANCEL, JobKind.RESOLVE})
+"""Kinds whose items are sagas."""
 
 
 class JobState(StrEnum):
@@ -74,7 +73,7 @@ class Item:
 class Outcome:
     """What became of an item; ``code`` and ``explanation`` say why it was refused."""
 
-    result: ItemResult
+    result: ItemResult | str
     code: str | None = None
     explanation: str | None = None
 
@@ -92,7 +91,7 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands.
+    """A job as it stands. Nothing is done about one whose kind or state is not known here (S25).
 
     Attributes:
         filter: what it was to select, as the API writes it; for people.
@@ -108,7 +107,7 @@ class Job:
     """
 
     job_id: UUID
-    kind: JobKind
+    kind: JobKind | str
     filter: Mapping[str, Any]
     reason: str
     actor: str
@@ -116,7 +115,7 @@ class Job:
     created_at: datetime
     next_at: datetime
     total: int = 0
-    state: JobState = JobState.RUNNING
+    state: JobState | str = JobState.RUNNING
     succeeded: int = 0
     refused: int = 0
     refusals: Mapping[str, Refusals] = field(default_factory=dict)
@@ -165,6 +164,13 @@ def _with(refusals: Mapping[str, Refusals], outcome: Outcome) -> Mapping[str, Re
     code = outcome.code or "refused"
     before = refusals.get(code, Refusals(0, outcome.explanation or ""))
     return {**refusals, code: replace(before, count=before.count + 1)}
+
+
+def document_of(stored: object) -> Mapping[str, Any]:
+    """A filter or details as they are stored; what is no object stands below the name ``stored`` (S25)."""
+    if stored is None or isinstance(stored, Mapping):
+        return stored or {}
+    return {"stored": stored}
 
 
 def refusals_of(stored: object) -> dict[str, Refusals]:

@@ -8,10 +8,21 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from contracts.words import said_of
 from messaging.identifiers import NewId
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor
-from orchestrator.jobs.job import DEFAULT_RATE, Job, JobKind, JobState, Outcome, Refusals, counted, ended
+from orchestrator.jobs.job import (
+    ABOUT_SAGAS,
+    DEFAULT_RATE,
+    Job,
+    JobKind,
+    JobState,
+    Outcome,
+    Refusals,
+    counted,
+    ended,
+)
 from orchestrator.jobs.storage import JobTransaction, Selected
 from orchestrator.jobs.tasks import Examined, Tasks
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
@@ -148,7 +159,7 @@ class JobOperations:
             if expected_version is not None and expected_version != job.version:
                 raise StaleVersion(job.version)
             if job.state is not JobState.RUNNING:
-                raise NotAllowed("ended", f"it is {job.state} already")
+                raise _is_over(job)
             now = await transaction.now()
             cancelled = replace(
                 ended(job, JobState.CANCELLED, now), ended_by=actor.name, end_reason=actor.reason
@@ -174,8 +185,14 @@ class JobOperations:
         )
 
 
+def _is_over(job: Job) -> NotAllowed:
+    if job.state in set(JobState):
+        return NotAllowed("ended", f"it is {job.state} already")
+    return NotAllowed("unknown_state", f"it is at the {said_of(JobState, job.state, 'state')}")
+
+
 def _nothing_like_this(kind: JobKind) -> str:
-    return "no saga is like this" if kind.is_about_sagas else "no open dead letter is like this"
+    return "no saga is like this" if kind in ABOUT_SAGAS else "no open dead letter is like this"
 
 
 def _new_job(job_id: UUID, assignment: Assignment, actor: Actor, total: int, now: datetime) -> Job:
@@ -209,9 +226,9 @@ def _entry(
 
 def _view(job: Job) -> dict[str, object]:
     return {
-        "status": job.state.value,
+        "status": str(job.state),
         "version": job.version,
-        "kind": job.kind.value,
+        "kind": str(job.kind),
         "filter": dict(job.filter),
         **({"details": dict(job.details)} if job.details else {}),
         "total": job.total,

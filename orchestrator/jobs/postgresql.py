@@ -11,12 +11,23 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 from sqlalchemy import Column, ColumnElement, func, insert, literal, select
 
+from contracts.words import word_of
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, first_id_at, time_of
 from orchestrator import selection
 from orchestrator.codec import dump_json
 from orchestrator.dead_letters.rows import SELECT_DEAD_LETTERS, dead_letter_of
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter, conditions
-from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, JobState, Outcome, refusals_of, turn_size
+from orchestrator.jobs.job import (
+    Item,
+    ItemResult,
+    Job,
+    JobKind,
+    JobState,
+    Outcome,
+    document_of,
+    refusals_of,
+    turn_size,
+)
 from orchestrator.jobs.storage import LEASE_S, Selected, Turn
 from orchestrator.postgresql import PostgresTransaction
 from orchestrator.selection import STILL_GOING, SagaFilter
@@ -38,7 +49,7 @@ TAKE_TURN: Final = f"""
 UPDATE orchestrator.jobs SET lease = %s, leased_until = %s::timestamptz + make_interval(secs => %s)
 WHERE job_id = (
     SELECT job_id FROM orchestrator.jobs
-    WHERE state = 'running' AND next_at <= %s AND (leased_until <= %s OR lease = %s)
+    WHERE state = 'running' AND kind = ANY(%s) AND next_at <= %s AND (leased_until <= %s OR lease = %s)
     ORDER BY next_at, job_id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING {_LISTED}
 """  # noqa: S608
@@ -99,7 +110,7 @@ class JobPostgresTransaction(PostgresTransaction):
 
     def add_job(self, job: Job) -> None:
         """See the port."""
-        what = [job.job_id, job.kind.value, dump_json(job.filter), job.reason, job.actor, job.rate_per_second]
+        what = [job.job_id, str(job.kind), dump_json(job.filter), job.reason, job.actor, job.rate_per_second]
         self.write(INSERT_JOB, [*what, job.total, job.next_at, *[job.created_at] * 3, _details(job)], 1)
 
     async def count_selected(self, selected: Selected) -> int:
@@ -142,12 +153,12 @@ class JobPostgresTransaction(PostgresTransaction):
 
     def end_job(self, job: Job, now: datetime) -> None:
         """See the port."""
-        values = [job.state.value, job.failure, job.ended_by, job.end_reason, job.version]
+        values = [str(job.state), job.failure, job.ended_by, job.end_reason, job.version]
         self.write(END_JOB, [*values, job.finished_at, now, job.job_id, job.version - 1], 1)
 
     async def take_turn(self, lease: UUID, now: datetime) -> Turn | None:
         """See the port."""
-        rows = await self.fetch(TAKE_TURN, [lease, now, LEASE_S, now, now, lease])
+        rows = await self.fetch(TAKE_TURN, [lease, now, LEASE_S, list(map(str, JobKind)), now, now, lease])
         if not rows:
             return None
         job = _job(rows[0])
@@ -161,13 +172,13 @@ class JobPostgresTransaction(PostgresTransaction):
     async def outcome_of(self, job_id: UUID, item_id: UUID) -> Outcome | None:
         """See the port."""
         rows = await self.fetch(SELECT_OUTCOME, [job_id, item_id])
-        return Outcome(ItemResult(rows[0][0]), *rows[0][1:]) if rows else None
+        return Outcome(word_of(ItemResult, rows[0][0]), *rows[0][1:]) if rows else None
 
     def finish_item(self, turn: Turn, item: Item, outcome: Outcome, after: Job, now: datetime) -> None:
         """See the port."""
-        result = [outcome.result.value, outcome.code, outcome.explanation, now]
+        result = [str(outcome.result), outcome.code, outcome.explanation, now]
         self.write(FINISH_ITEM, [*result, after.job_id, item.item_id], 1)
-        moved = [after.position, after.succeeded, after.refused, _refusals(after), after.state.value]
+        moved = [after.position, after.succeeded, after.refused, _refusals(after), str(after.state)]
         end = [after.version, after.finished_at, now, now, LEASE_S]
         self.write(MOVE_JOB, [*moved, *end, after.job_id, turn.lease, after.done - 1], 1)
 
@@ -199,5 +210,6 @@ def _refusals(job: Job) -> str:
 def _job(row: TupleRow) -> Job:
     columns = dict(zip(_COLUMNS, row, strict=True))
     refusals = refusals_of(columns["refusals"])
-    known = {"kind": JobKind(columns["kind"]), "state": JobState(columns["state"]), "refusals": refusals}
-    return Job(**{**columns, **known, "details": columns["details"] or {}})
+    known = {"kind": word_of(JobKind, columns["kind"]), "state": word_of(JobState, columns["state"])}
+    documents = {name: document_of(columns[name]) for name in ("filter", "details")}
+    return Job(**{**columns, **known, **documents, "refusals": refusals})

@@ -42,7 +42,7 @@ class JobRunner:
     """Runs whatever job may go on, a turn at a time, so that several jobs go on side by side."""
 
     def __init__(self, unit_of_work: UnitOfWork[JobTransaction], tasks: Tasks, new_id: NewId) -> None:
-        self.counts: Counter[tuple[JobKind, ItemResult]] = Counter()
+        self.counts: Counter[tuple[str, str]] = Counter()
         self._unit_of_work = unit_of_work
         self._tasks = tasks
         self._new_id = new_id

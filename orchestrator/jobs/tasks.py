@@ -11,7 +11,7 @@ from orchestrator.core.inputs import Actor, CancelRequested, Input, ResolveReque
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters.replay import DeadLetterOperations, Mandate
 from orchestrator.dead_letters.selection import DeadLetterFilter
-from orchestrator.jobs.job import Item, ItemResult, Job, JobKind, Outcome, why_changed
+from orchestrator.jobs.job import ABOUT_SAGAS, Item, ItemResult, Job, JobKind, Outcome, why_changed
 from orchestrator.jobs.storage import JobTransaction, Selected
 from orchestrator.operations import Errand, NotAllowed, Operations
 from orchestrator.selection import SagaFilter
@@ -96,7 +96,7 @@ class SagaTask:
 
         actor = Actor(job.actor, job.reason)
         asked, job_of = asked_for(job.kind, job.details, actor), {"job_id": str(job.job_id)}
-        errand = Errand(job.kind.value, actor, asked, audit_id, still_wanted, job_of)
+        errand = Errand(str(job.kind), actor, asked, audit_id, still_wanted, job_of)
         await self._operations.act_within(transaction, item.item_id, errand)
 
     async def examine(
@@ -109,13 +109,16 @@ class SagaTask:
         return _examined(seen, await self._operations.refusals_within(transaction, seen, asked))
 
 
-def asked_for(kind: JobKind, details: Mapping[str, Any], actor: Actor) -> Input:
-    """What a person would ask of one saga."""
+def asked_for(kind: str, details: Mapping[str, Any], actor: Actor) -> Input:
+    """What a person would ask of one saga. Raises NotAllowed where a stored verdict says nothing here."""
     if kind is JobKind.CANCEL:
         return CancelRequested(actor)
     if kind is JobKind.RETRY:
         return RetryRequested(actor, details.get("step"))
-    return ResolveRequested(actor, details["step"], Verdict(details["verdict"]))
+    try:
+        return ResolveRequested(actor, details["step"], Verdict(details["verdict"]))
+    except (KeyError, ValueError):
+        raise NotAllowed("unknown_verdict", f"no verdict is known here by {dict(details)}") from None
 
 
 def outcome_of(refused: NotAllowed | None) -> Outcome:
@@ -136,6 +139,6 @@ class Tasks:
         self._of_dead_letters = DeadLetterTask(dead_letters)
         self._of_sagas = SagaTask(operations)
 
-    def of(self, kind: JobKind) -> Task:
+    def of(self, kind: str) -> Task:
         """Who does it."""
-        return self._of_sagas if kind.is_about_sagas else self._of_dead_letters
+        return self._of_sagas if kind in ABOUT_SAGAS else self._of_dead_letters

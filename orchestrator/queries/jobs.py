@@ -10,8 +10,9 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import Row, Select, select
 
+from contracts.words import Word
 from orchestrator.core.state import Status
-from orchestrator.jobs.job import ItemResult, JobKind, JobState, refusals_of
+from orchestrator.jobs.job import ABOUT_SAGAS, ItemResult, JobKind, JobState, document_of, refusals_of
 from orchestrator.queries.paging import KEY, Listing, Page, read_page, shown
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.views import Time, View
@@ -31,8 +32,8 @@ class JobView(View):
     """A job on many dead letters or sagas: what it is to do, and how far it is."""
 
     job_id: UUID
-    kind: JobKind
-    state: JobState
+    kind: Word[JobKind]
+    state: Word[JobState]
     filter: dict[str, Any] = Field(description="What it was to select, as it was asked for")
     details: dict[str, Any] = Field({}, description="What the action itself says, such as a verdict")
     reason: str
@@ -63,12 +64,13 @@ class JobItemView(View):
     """A dead letter or saga of a job, and what became of it."""
 
     dead_letter_id: UUID | None = Field(description="null where the job is on sagas")
-    result: ItemResult
+    result: Word[ItemResult]
     code: str | None = Field(description="Why it was refused, for programs")
     explanation: str | None = Field(description="Why it was refused, for people")
     at: Time | None = Field(description="When it was done with")
-    status: DeadLetterStatus | Status | None = Field(
-        description="Of the dead letter or the saga, as it is now; null where it is gone"
+    status: DeadLetterStatus | Status | str | None = Field(
+        union_mode="left_to_right",
+        description="Of the dead letter or the saga, as it is now; null where it is gone",
     )
     definition: str | None = Field(None, description="Of the saga, where the job is on sagas")
     type: str | None
@@ -113,7 +115,7 @@ class JobQueries:
     async def items(self, job: JobView, results: tuple[ItemResult, ...], page: Page) -> JobItemList:
         """What a job acts on, newest first. Raises InvalidCursor and StorageUnavailable."""
         view = shown(self._reader, JobItemView, _item)
-        base = (_on_sagas if job.kind.is_about_sagas else _on_dead_letters)(job.job_id)
+        base = (_on_sagas if job.kind in ABOUT_SAGAS else _on_dead_letters)(job.job_id)
         found = await read_page(self._reader, list(_branches(base, results)), page, "i", view)
         return JobItemList(items=found[0], next_cursor=found[1])
 
@@ -158,7 +160,7 @@ def _branches(base: Select[Any], results: tuple[ItemResult, ...]) -> Iterator[Se
 def _view(row: Row[Any]) -> JobView:
     columns = row._asdict()
     refusals = refusals_of(columns.pop("refusals"))
-    columns["details"] = columns["details"] or {}
+    columns |= {name: document_of(columns[name]) for name in ("filter", "details")}
     found = [
         RefusalView(code=code, count=each.count, example=each.example) for code, each in refusals.items()
     ]

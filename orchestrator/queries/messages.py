@@ -58,7 +58,7 @@ class Stretch:
     """
 
     step: str
-    direction: Direction
+    direction: Direction | str
     begins: datetime
     ends: datetime | None = None
     ended_by: int | None = None

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from contracts.words import word_of
 from messaging.identifiers import NewId
 from orchestrator.oidc.identity import Identity
 from orchestrator.queries.reader import Reader
@@ -49,7 +50,7 @@ class Visitor:
 
     visit: Visit
     name: str
-    role: Role
+    role: Role | str
 
 
 class PeopleQueries:
@@ -99,4 +100,4 @@ class PeopleQueries:
 
 
 def _visitor(row: Row[Any]) -> Visitor:
-    return Visitor(Visit(row.person_id, row.session_round), row.name, Role(row.role))
+    return Visitor(Visit(row.person_id, row.session_round), row.name, word_of(Role, row.role))

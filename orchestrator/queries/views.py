@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from contracts.envelope import Direction
+from contracts.words import Word
 from orchestrator.core.definition import OnDeadline, SignalledBy, StepKind
 from orchestrator.core.state import End, IncidentKind, Status
 from orchestrator.queries.paging import Listing
@@ -18,11 +19,6 @@ from orchestrator.storage import DeadLetterStatus
 
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
-
-
-def _known_kind(kind: Any) -> Any:
-    """A kind that a later version has written is a kind of incident all the same."""
-    return kind if kind in set(IncidentKind) else IncidentKind.UNREADABLE
 
 
 Time = Annotated[datetime, AfterValidator(_utc)]
@@ -111,7 +107,7 @@ class IncidentView(View):
 
     kind: IncidentKind
     step: str
-    direction: Direction
+    direction: Word[Direction]
     since: Time
     message: str
 
@@ -123,13 +119,13 @@ class SagaSummary(Labelled):
     order_id: UUID = ABOUT
     definition: str
     definition_version: int
-    status: Status
+    status: Word[Status]
     reference: str | None = CALLED
     metadata: MarkedWith = {}
     step: str | None = Field(description="The step whose answer is awaited; null when there is none")
-    direction: Direction
+    direction: Word[Direction]
     version: int
-    incident_kinds: tuple[Annotated[IncidentKind, BeforeValidator(_known_kind)], ...]
+    incident_kinds: tuple[Word[IncidentKind], ...]
     due_at: Time | None = Field(description="When it is looked at next")
     created_at: Time
     updated_at: Time
@@ -203,7 +199,7 @@ class SagaStanding(View):
     subject_id: UUID = ABOUT
     definition: str
     definition_version: int
-    status: Status
+    status: Word[Status]
     label: str = Field(description="Where it stands, in its definition's own words")
     failure: FailureView | None
     cancel_requested_at: Time | None
@@ -229,9 +225,9 @@ class HistoryView(Labelled):
     at: Time
     kind: str
     accepted: dict[str, Any]
-    status: Status
+    status: Word[Status]
     step: str | None
-    direction: Direction
+    direction: Word[Direction]
     sent: tuple[dict[str, str], ...] = Field(description="Types and ids of the messages that it caused")
 
 
@@ -256,10 +252,10 @@ class SagaDetail(Labelled):
     reference: str | None = CALLED
     metadata: MarkedWith = {}
     input: Any = Field(None, description="What it was started with; sensitive fields are masked")
-    status: Status
+    status: Word[Status]
     step: str | None = Field(description="The first of the pieces of work that are awaited")
     awaits: tuple[str, ...] = Field((), description="All of them")
-    direction: Direction
+    direction: Word[Direction]
     version: int
     incidents: tuple[IncidentView, ...]
     due_at: Time | None
@@ -298,8 +294,8 @@ class DeadLetterSummary(View):
     """A dead letter as it stands in a list."""
 
     dead_letter_id: UUID
-    kind: Literal["command", "message"]
-    status: DeadLetterStatus
+    kind: str = Field(description="command or message")
+    status: Word[DeadLetterStatus]
     cause: str | None = Field(description="Why it is closed, once it is")
     version: int
     deaths: int = Field(description="Distinct messages that died for this work")
@@ -307,7 +303,7 @@ class DeadLetterSummary(View):
     type: str
     saga_id: UUID | None
     step: str | None
-    direction: Direction | None
+    direction: Word[Direction] | None
     error_type: str
     error_message: str
     permanent: bool = Field(description="Trying again by itself was known to be pointless")

@@ -112,7 +112,7 @@ class ProviderLogin:
                 f"{self._flow.claim} gives you a role here. Please ask whoever looks after it.",
             )
         visitor = await self._people.arrived(arrival.identity, arrival.identity.role)
-        log.info("signed in", person=visitor.name, role=visitor.role.value)
+        log.info("signed in", person=visitor.name, role=str(visitor.role))
         return Token.by_visit(visitor), arrival.id_token
 
     async def _arrival(self, request: Request, attempt: Attempt | None) -> Arrival:

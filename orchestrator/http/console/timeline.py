@@ -25,7 +25,7 @@ MIN_BAR: Final = 3.0
 MAX_TICKS: Final = 8
 MAX_LANES: Final = 40
 
-_Work = tuple[str, Direction]
+_Work = tuple[str, str]
 
 _STEPS_S: Final = (
     *(digit * 10.0**power for power in (-3, -2, -1, 0) for digit in (1, 2, 5)),
@@ -156,7 +156,7 @@ class _Drawing:
         share = (at - self._begins).total_seconds() / self._span_s
         return round(LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT), 1)
 
-    def _y(self, step: str, direction: Direction) -> float:
+    def _y(self, step: str, direction: str) -> float:
         return TOP + LANE * self._rows[(step, direction)] + (LANE - BAR) / 2
 
     def _lanes(self) -> Iterator[Lane]:
@@ -214,7 +214,7 @@ class _Drawing:
             if entry.kind in ("saga_started", "outcome_received"):
                 continue
             named = entry.accepted.get("step") or entry.accepted.get("wait")
-            works = [(str(named), Direction.FORWARD), (str(named), Direction.COMPENSATING)]
+            works: list[_Work] = [(str(named), direction) for direction in Direction]
             works.append((str(entry.step), entry.direction))
             work = next((each for each in works if each in self._rows), None)
             if work is not None:
