@@ -303,7 +303,7 @@ class InProcessPublisher:
             for message_id in ids_of(parcel)
         ]
         self._open.append((confirm, receipts))
-        asyncio.get_running_loop().call_soon(self._settle_oldest)
+        asyncio.get_running_loop().call_soon(self._confirm_oldest)
 
     async def close(self) -> None:
         """See `Publisher.close`."""
@@ -316,7 +316,7 @@ class InProcessPublisher:
     def _publish(self, parcel: Parcel) -> Receipt:
         return Receipt.UNKNOWN if self.closed else self._broker.publish(parcel.message)
 
-    def _settle_oldest(self) -> None:
+    def _confirm_oldest(self) -> None:
         if self._open:
             confirm, receipts = self._open.popleft()
             for message_id, receipt in receipts:

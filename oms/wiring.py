@@ -32,13 +32,12 @@ from oms.sandbox import Sandbox, SandboxExchange
 from oms.settings import HTTP, SANDBOX, Settings
 from oms.variables import PREFIX
 from orchestrator.service import Deployment
-from participants import service as participant_parts
 from participants.kit.participant import Participant
 from participants.kit.service import kit_service, kit_storage
 from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
 from participants.provider_http import HttpExchange, InvalidProviderUrl, ProviderExchange
 from participants.provider_terms import ProviderLimits
-from participants.service import Pace, ParticipantService
+from participants.service import ParticipantDeployment, ParticipantPace, ParticipantService
 from participants.shipping.carrier import Carrier, HttpCarrier
 
 FOR_PROGRESS: Final = 2
@@ -246,12 +245,12 @@ def participant_service(parts: Parts, name: str) -> ParticipantService:
     """
     settings = parts.settings
     require_participant(name, settings.extensions_off)
-    pace = Pace(
+    pace = ParticipantPace(
         concurrency=settings.provider_concurrency,
         longest_call_s=settings.provider_timeout_s + CALL_MARGIN_S,
         finish_within_s=settings.finish_within_s,
     )
-    made_with = participant_parts.Deployment(
+    made_with = ParticipantDeployment(
         parts.transport_of(name),
         parts.new_id,
         parts.rng,

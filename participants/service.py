@@ -32,7 +32,7 @@ from participants.retention import (
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ParticipantPace:
     """Limits and intervals of one process.
 
     Attributes:
@@ -61,14 +61,14 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class ParticipantDeployment:
     """What a process of a participant is made with, whichever one it is."""
 
     transport: Transport
     new_id: NewId
     rng: random.Random
     retry_policy: RetryPolicy
-    pace: Pace = Pace()
+    pace: ParticipantPace = ParticipantPace()
     tracing: Tracing = UNTRACED
 
 
@@ -96,7 +96,7 @@ class ParticipantService:
     def __init__(
         self,
         name: str,
-        deployment: Deployment,
+        deployment: ParticipantDeployment,
         storage: Storage,
         worker: MakeWorker,
         walks: Mapping[str, Walk] = WALKS,

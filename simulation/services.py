@@ -34,7 +34,7 @@ from simulation.stand_in import Offers, Outside, stand_in_service
 from simulation.weather import Chance
 
 PACE: Final = Pace(due_s=2.0, relay_s=8.0, sweep_s=4.0, jobs_s=None)
-PARTICIPANT_PACE: Final = participant.Pace(
+PARTICIPANT_PACE: Final = participant.ParticipantPace(
     concurrency=4,
     longest_call_s=LONGEST_CALL_S,
     relay_s=8.0,
@@ -99,7 +99,7 @@ class Wiring:
     async def boot_participant(self, host: Host) -> participant.ParticipantService:
         """Start a process of inventory, payment, shipping or a stand-in."""
         rng, new_id = self._random(host)
-        deployment = participant.Deployment(
+        deployment = participant.ParticipantDeployment(
             SimulatedTransport(self._wire, host), new_id, rng, RETRIES, PARTICIPANT_PACE
         )
         line = self._line(host, host.service)

@@ -33,7 +33,7 @@ from participants.ledger import Ledger, LedgerRow, LedgerTransaction, StoredOutc
 from participants.own_effects import OwnEffects
 from participants.replies import identity, stored
 from participants.retention import advance
-from participants.service import Deployment, ParticipantService, Storage
+from participants.service import ParticipantDeployment, ParticipantService, Storage
 from simulation.process import Host
 from simulation.weather import Chance, Fault
 
@@ -209,7 +209,7 @@ def is_sound(model: type[BaseModel], fields: Mapping[str, Any]) -> bool:
 
 
 def stand_in_service(
-    offers: Offers, outside: Outside, host: Host, deployment: Deployment, storage: Storage
+    offers: Offers, outside: Outside, host: Host, deployment: ParticipantDeployment, storage: Storage
 ) -> ParticipantService:
     """A participant that does whatever the definitions ask of it."""
 

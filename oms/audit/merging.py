@@ -34,7 +34,7 @@ class Ordered(Generic[R]):
 
     async def begin(self) -> None:
         """Read the first rows."""
-        await self._settle()
+        await self._move_on()
 
     async def take(self, identity: UUID) -> list[R]:
         """The rows of ``identity`` when it is the head, else nothing."""
@@ -45,10 +45,10 @@ class Ordered(Generic[R]):
             if self._at < len(self._rows):
                 self.head = self._identity(self._rows[self._at])
             else:
-                await self._settle()
+                await self._move_on()
         return taken
 
-    async def _settle(self) -> None:
+    async def _move_on(self) -> None:
         async for batch in self._batches:
             if batch:
                 self._rows, self._at = batch, 0

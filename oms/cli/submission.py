@@ -307,7 +307,7 @@ class _Submission:
             self._waiting[done.line] = done
         self._view.accepted(done)
         if self._plan.wait_s is not None:
-            self._settle(done)
+            self._see(done)
 
     async def _look(self, accepted: Accepted) -> None:
         try:
@@ -315,9 +315,9 @@ class _Submission:
             order = await self._api.get(f"{target.found}/{accepted.order[target.identity]}")
         except ApiFailure:
             return
-        self._settle(Accepted(accepted.line, order, accepted.replayed))
+        self._see(Accepted(accepted.line, order, accepted.replayed))
 
-    def _settle(self, done: Accepted) -> None:
+    def _see(self, done: Accepted) -> None:
         if not done.ended:
             self._waiting[done.line] = done
             return

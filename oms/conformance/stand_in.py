@@ -167,14 +167,14 @@ class StandIn:
         """Put messages on the broker in one write; what it has taken of them is counted."""
         taken = Taken(len(messages))
 
-        def settle(_: UUID, receipt: Receipt) -> None:
+        def confirm(_: UUID, receipt: Receipt) -> None:
             if receipt is Receipt.CONFIRMED:
                 taken.confirmed += 1
             else:
                 taken.refused.append(receipt)
             self._news.set()
 
-        self._publisher.publish(messages, settle)
+        self._publisher.publish(messages, confirm)
         return taken
 
     async def taken(self, taken: Taken) -> None:

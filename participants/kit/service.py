@@ -21,11 +21,11 @@ from participants.kit.handler import KitHandler
 from participants.kit.participant import Participant
 from participants.kit.postgresql import SqlKitTransaction, transaction_in
 from participants.provider_consumer import ProviderConsumer
-from participants.service import Deployment, ParticipantService, Storage, Worker
+from participants.service import ParticipantDeployment, ParticipantService, Storage, Worker
 
 
 def kit_service(
-    deployment: Deployment,
+    deployment: ParticipantDeployment,
     storage: Storage,
     participant: Participant,
     provider: Any = None,
@@ -50,7 +50,7 @@ def kit_service(
 
 
 def worker_of(
-    deployment: Deployment,
+    deployment: ParticipantDeployment,
     participant: Participant,
     provider: Any,
     breaker_policy: BreakerPolicy | None,

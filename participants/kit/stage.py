@@ -24,11 +24,11 @@ from participants.kit.participant import Participant
 from participants.kit.service import worker_of
 from participants.provider_consumer import ProviderConsumer
 from participants.provider_terms import ProviderUnavailable
-from participants.service import Deployment, Pace
+from participants.service import ParticipantDeployment, ParticipantPace
 
 _new_id = time_ordered_ids(random.SystemRandom())
 
-PACE: Final = Pace(longest_call_s=5.0)
+PACE: Final = ParticipantPace(longest_call_s=5.0)
 CALM: Final = BreakerPolicy(minimum_calls=1_000_000)
 """On a stage the breaker never opens: every command is on its own."""
 
@@ -81,7 +81,7 @@ class Stage:
         """The same of messages, whatever they say."""
         queue, heard = _Queue([_delivered(each, self.participant.name) for each in messages]), _Heard()
         rng = random.Random(0)  # noqa: S311  nothing here is secret
-        deployment = Deployment(None, _new_id, rng, RetryPolicy(), PACE)  # type: ignore[arg-type]
+        deployment = ParticipantDeployment(None, _new_id, rng, RetryPolicy(), PACE)  # type: ignore[arg-type]
         worker = worker_of(
             deployment,
             self.participant,

@@ -49,3 +49,10 @@ def test_what_is_cited_is_a_rule() -> None:
 def test_the_page_lists_its_rules_at_the_top() -> None:
     top = PAGE_NOW.partition("## Sagas")[0]
     assert [rule for rule in RULES if f"[{rule}](#{rule.lower()})" not in top] == []
+
+
+def test_every_page_is_one_click_from_the_readme_so_that_a_rule_is_two() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    pages = [path.relative_to(PROJECT).as_posix() for path in (PROJECT / "docs").glob("*.md")]
+    assert PAGE.as_posix() in pages
+    assert [page for page in pages if f"]({page}" not in readme] == []

@@ -35,7 +35,7 @@ from oms.settings import Settings
 from orchestrator import intake
 from orchestrator.core.registry import Registry
 from orchestrator.postgresql import PostgresTransaction
-from participants.service import Pace
+from participants.service import ParticipantPace
 from tests.support.orders import AN_ORDER
 
 pytestmark = pytest.mark.postgresql
@@ -117,7 +117,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(wiring, "time_ordered_ids", clock.ids)
     monkeypatch.setattr(intake, "CLOCKS_AGREE_WITHIN", timedelta(days=365))  # it is they who travel in time
-    monkeypatch.setattr(wiring, "Pace", partial(Pace, prune_s=0.05, prune_after_s=0.0, prune_breath_s=0.0))
+    monkeypatch.setattr(
+        wiring,
+        "ParticipantPace",
+        partial(ParticipantPace, prune_s=0.05, prune_after_s=0.0, prune_breath_s=0.0),
+    )
     return clock
 
 

@@ -96,7 +96,9 @@ class Installation:
         return self._transports[-1]
 
     async def start(self) -> None:
-        made = participant.Deployment(self._transport(), self.new_id, random.Random(5), RETRIES, PACE)
+        made = participant.ParticipantDeployment(
+            self._transport(), self.new_id, random.Random(5), RETRIES, PACE
+        )
         providers: dict[str, Any] = {PAYMENT: self.gateway, SHIPPING: self.carrier}
         self.services: list[OrchestratorService | participant.ParticipantService] = [
             OrchestratorService(self.deployment, self._progress),

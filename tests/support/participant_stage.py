@@ -24,7 +24,7 @@ from participants.breaker import BreakerPolicy
 from participants.kit.participant import Participant
 from participants.kit.service import kit_service, kit_storage
 from participants.payment.handlers import payment
-from participants.service import Deployment, Pace, ParticipantService
+from participants.service import ParticipantDeployment, ParticipantPace, ParticipantService
 from participants.shipping.handlers import shipping
 from tests.support.participants import NOW, new_id
 from tests.support.providers import Carrier, Gateway
@@ -34,7 +34,7 @@ RETRIES = RetryPolicy(delays_s=(0.01,), max_attempts=3)
 CALM = BreakerPolicy(minimum_calls=1_000_000)
 """A breaker that never opens."""
 
-PACE = Pace(longest_call_s=5.0, finish_within_s=5.0, relay_s=0.05, sweep_s=0.05)
+PACE = ParticipantPace(longest_call_s=5.0, finish_within_s=5.0, relay_s=0.05, sweep_s=0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Stage:
         engine: AsyncEngine,
         provider: Any = None,
         breaker: BreakerPolicy = CALM,
-        pace: Pace = PACE,
+        pace: ParticipantPace = PACE,
     ) -> None:
         self.name = participant.name
         self.engine = engine
@@ -89,7 +89,9 @@ class Stage:
 
     async def replica(self) -> ParticipantService:
         """Start one more process of the participant."""
-        deployment = Deployment(InProcessTransport(self.broker), new_id, random.Random(5), RETRIES, self.pace)
+        deployment = ParticipantDeployment(
+            InProcessTransport(self.broker), new_id, random.Random(5), RETRIES, self.pace
+        )
         storage = kit_storage(self._participant, self.engine, random.Random(6))
         service = kit_service(deployment, storage, self._participant, self._provider, self._breaker)
         await service.start()
@@ -166,7 +168,7 @@ class Stage:
 
 
 def payment_stage(
-    engine: AsyncEngine, gateway: Gateway, breaker: BreakerPolicy = CALM, pace: Pace = PACE
+    engine: AsyncEngine, gateway: Gateway, breaker: BreakerPolicy = CALM, pace: ParticipantPace = PACE
 ) -> Stage:
     """Payment with a gateway."""
     return Stage(payment, engine, gateway, breaker, pace)

@@ -56,10 +56,10 @@ async def side_by_side(play: Play, example: Example) -> None:
     await play.stand_in.send(*(message for pair in pairs for message in pair))
     await play.stand_in.while_it_grows(owed.answered, RACES)
     for case in cases:
-        await _settled(case)
+        await _require_fit(case)
 
 
-async def _settled(case: Case) -> None:
+async def _require_fit(case: Case) -> None:
     """Raises Broken where the two answers do not fit together, or the command takes effect now."""
     what = "side by side with its command"
     undone = next(iter(case.events(COMPENSATING)), None)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
-from oms.conformance.providers.keys import AT_ONCE, Attempt, Kind, Work, asked, must, settled, words
+from oms.conformance.providers.keys import AT_ONCE, Attempt, Kind, Work, answered, asked, must, words
 from oms.conformance.repertoire import Part
 from oms.conformance.verdict import NotTried
 from participants.payment.gateway import Charged, Declined, FoundCharge, PaymentGateway, Refunded
@@ -107,7 +107,7 @@ async def _refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
     work, charged = await _charged(gateway, examples)
     key = _refund_key()
     sent = f"refund of {examples.amount} under {key}"
-    first = await settled(partial(gateway.refund, key, charged.reference, examples.amount))
+    first = await answered(partial(gateway.refund, key, charged.reference, examples.amount))
     must(isinstance(first, Refunded), "P6", sent, "Refunded", first)
     calls = (asked(gateway.refund(key, charged.reference, examples.amount)) for _ in range(AT_ONCE))
     for came in await asyncio.gather(*calls):
@@ -123,8 +123,8 @@ async def _refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
 async def _other_refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
     work, charged = await _charged(gateway, examples)
     key = _refund_key()
-    await settled(partial(gateway.refund, key, charged.reference, 1))
-    came = await settled(partial(gateway.refund, key, charged.reference, examples.amount - 1))
+    await answered(partial(gateway.refund, key, charged.reference, 1))
+    came = await answered(partial(gateway.refund, key, charged.reference, examples.amount - 1))
     sent = f"refund of {examples.amount - 1} under {key}, which has given back 1"
     must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
     await _given_back(gateway, work, 1, sent)
@@ -132,11 +132,11 @@ async def _other_refund(gateway: PaymentGateway, examples: ChargeExamples) -> No
 
 async def _too_much(gateway: PaymentGateway, examples: ChargeExamples) -> None:
     work, charged = await _charged(gateway, examples)
-    came = await settled(partial(gateway.refund, _refund_key(), charged.reference, examples.amount + 1))
+    came = await answered(partial(gateway.refund, _refund_key(), charged.reference, examples.amount + 1))
     sent = f"refund of {examples.amount + 1} where {examples.amount} were taken"
     must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
     await _given_back(gateway, work, 0, sent)
-    came = await settled(partial(gateway.refund, _refund_key(), f"none-{uuid4()}", 1))
+    came = await answered(partial(gateway.refund, _refund_key(), f"none-{uuid4()}", 1))
     sent = "refund of a charge that there is not"
     must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
 
@@ -144,7 +144,7 @@ async def _too_much(gateway: PaymentGateway, examples: ChargeExamples) -> None:
 async def _charged(gateway: PaymentGateway, examples: ChargeExamples) -> tuple[Work, Charged]:
     charges = Charges(gateway, examples)
     work = charges.new()
-    came = await settled(partial(charges.do, work))
+    came = await answered(partial(charges.do, work))
     must(isinstance(came, Charged), "P6", f"charge under the new key {work.key}", "Charged", came)
     return work, came
 

@@ -103,7 +103,7 @@ async def asked(call: Awaitable[Any]) -> Any:
         return error
 
 
-async def settled(call: Callable[[], Awaitable[Any]]) -> Any:
+async def answered(call: Callable[[], Awaitable[Any]]) -> Any:
     """The same, asked again for as long as an earlier call with the key is at work."""
     for _ in range(TRIES):
         came = await asked(call())
@@ -134,7 +134,7 @@ async def _first(keyed: Keyed) -> None:
 
 
 async def _done(keyed: Keyed, work: Work) -> Any:
-    came = await settled(partial(keyed.do, work))
+    came = await answered(partial(keyed.do, work))
     must(
         isinstance(came, keyed.success),
         "P6",
@@ -149,7 +149,7 @@ async def _again(keyed: Keyed) -> None:
     work = keyed.new()
     first = await _done(keyed, work)
     for _ in range(2):
-        came = await settled(partial(keyed.do, work))
+        came = await answered(partial(keyed.do, work))
         must(came == first, "P6", f"the same {keyed.name} under {work.key} again", words(first), came)
     await _has_one(keyed, work, "three calls with one key")
 
@@ -169,10 +169,10 @@ async def _other_request(keyed: Keyed) -> None:
     work = keyed.new()
     first = await _done(keyed, work)
     before = list(await keyed.of_order(work.order_id))
-    came = await settled(partial(keyed.do, work, Kind.OTHER))
+    came = await answered(partial(keyed.do, work, Kind.OTHER))
     sent = f"another {keyed.name} under the key {work.key}"
     must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
-    again = await settled(partial(keyed.do, work))
+    again = await answered(partial(keyed.do, work))
     must(again == first, "P6", f"the first {keyed.name} under that key again", words(first), again)
     after = list(await keyed.of_order(work.order_id))
     must(after == before, "P6", f"look-up by order after {sent}", words(before), after)
@@ -190,9 +190,9 @@ async def _other_key(keyed: Keyed) -> None:
 async def _refusal(keyed: Keyed) -> None:
     work = keyed.new()
     sent = f"a {keyed.name} that is refused, under {work.key}"
-    refused = await settled(partial(keyed.do, work, Kind.REFUSED))
+    refused = await answered(partial(keyed.do, work, Kind.REFUSED))
     must(isinstance(refused, keyed.refusal), "P8", sent, keyed.refusal.__name__, refused)
-    again = await settled(partial(keyed.do, work, Kind.REFUSED))
+    again = await answered(partial(keyed.do, work, Kind.REFUSED))
     must(again == refused, "P6", f"{sent}, again", words(refused), again)
     found = await asked(keyed.find(work.key))
     must(isinstance(found, keyed.refusal), "P6", f"look-up of {work.key}", words(refused), found)
@@ -222,7 +222,7 @@ async def _void(keyed: Keyed) -> None:
     must(isinstance(came, Voided), "P10", sent, "status voided", came)
     again = await _voided(keyed, work)
     must(isinstance(again, Voided), "P10", f"{sent}, again", "status voided", again)
-    late = await settled(partial(keyed.do, work))
+    late = await answered(partial(keyed.do, work))
     must(isinstance(late, ProviderMisuse), "P10", f"{keyed.name} after {sent}", "a status such as 410", late)
     found = await asked(keyed.find(work.key))
     must(isinstance(found, Voided), "P10", f"look-up after {sent}", "status voided", found)
@@ -233,10 +233,10 @@ async def _void(keyed: Keyed) -> None:
 async def _late_void(keyed: Keyed) -> None:
     for kind in filter(keyed.offers, (Kind.GOOD, Kind.REFUSED)):
         work = keyed.new()
-        answer = await settled(partial(keyed.do, work, kind))
+        answer = await answered(partial(keyed.do, work, kind))
         came = await _voided(keyed, work)
         must(came == answer, "P10", f"void of {work.key} after {kind}", words(answer), came)
-        again = await settled(partial(keyed.do, work, kind))
+        again = await answered(partial(keyed.do, work, kind))
         must(again == answer, "P10", f"the same {keyed.name} after that void", words(answer), again)
 
 
@@ -262,7 +262,7 @@ async def _under_way(keyed: Keyed) -> None:
     fits = isinstance(beside, CallUnderWay | keyed.success)
     must(fits, "P6", f"a second call while the first with {work.key} is at work", "409", beside)
     await slow
-    answer = await settled(partial(keyed.do, work, Kind.SLOW))
+    answer = await answered(partial(keyed.do, work, Kind.SLOW))
     sent = f"a call after the first with {work.key} was given up"
     must(isinstance(answer, keyed.success), "P6", sent, keyed.success.__name__, answer)
     await _has_one(keyed, work, "calls of which the first was not answered")
@@ -285,7 +285,7 @@ async def _has_one(keyed: Keyed, work: Work, what: str) -> Sequence[Any]:
 
 async def _voided(keyed: Keyed, work: Work) -> Any:
     """What a void came to. Raises NotTried where it is not offered."""
-    came = await settled(partial(keyed.void, work.key))
+    came = await answered(partial(keyed.void, work.key))
     if isinstance(came, VoidNotOffered):
         raise NotTried("this provider offers no void; look-ups after its settling time are the only proof")
     return came
