@@ -5,6 +5,7 @@ What stands in `__all__` here and in the modules of this package is promised: th
 
 - A **saga** is a `SagaDefinition`, given by an entry point in the group ``oms.sagas``.
 - A **participant** is a `Participant`, given in the group ``oms.participants`` under its own name.
+- `oms.kit.orders`: orders, and what inventory, payment and shipping understand.
 - `oms.kit.providers`: payment gateways and carriers. `oms.kit.migrations`: tables. `oms.kit.testing`: tests.
 """
 
@@ -45,7 +46,7 @@ from participants.kit.participant import Bench, Participant
 from participants.kit.postgresql import SqlKitTransaction
 from participants.kit.work import Held, Work
 
-KIT_VERSION: Final = "1.1"
+KIT_VERSION: Final = "1.2"
 """Of what this package promises; the second number rises with what is added."""
 
 __all__ = [

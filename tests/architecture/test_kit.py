@@ -11,7 +11,7 @@ import pytest
 
 from tests.architecture.sources import PROJECT
 
-MODULES = ("oms.kit", "oms.kit.migrations", "oms.kit.providers", "oms.kit.testing")
+MODULES = ("oms.kit", "oms.kit.migrations", "oms.kit.orders", "oms.kit.providers", "oms.kit.testing")
 EXAMPLES = sorted(path.parent for path in (PROJECT / "examples").glob("*/pyproject.toml"))
 ALSO = {"sqlalchemy", "pytest"}
 

@@ -86,6 +86,15 @@ NOT_RUN: Final = {
         "examples/enrolment/README.md",
         "curl -i http://127.0.0.1:8000/sagas/enrolment -H 'Content-Type: application/json' \\",
     ): "a saga of that environment",
+    (
+        "examples/gift_order/README.md",
+        'pip install . ".[test]"',
+    ): "tests/system/test_an_order_saga_of_ones_own.py does the same in an environment of its own",
+    (
+        "examples/gift_order/README.md",
+        "curl -i http://127.0.0.1:8000/sagas/gift_order -H 'Content-Type: application/json' "
+        "-H 'Idempotency-Key: gift-1' -d '{",
+    ): "a saga of that environment",
     ("examples/participants/node/README.md", "npm ci"): "tests/system/test_node_participant.py does the same",
     (
         "examples/participants/node/README.md",

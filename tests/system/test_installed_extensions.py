@@ -14,6 +14,7 @@ from tests.support.wheels import Environment, build_wheel, new_environment
 THROUGH = Path(__file__).with_name("a_saga_through.py")
 ENROLMENT = PROJECT / "examples/enrolment"
 STRIPE = PROJECT / "examples/oms_stripe"
+GIFT_ORDER = PROJECT / "examples/gift_order"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def enrolling(environment: Environment) -> Environment:
 @pytest.fixture(scope="module")
 def paying(enrolling: Environment) -> Environment:
     enrolling.install(STRIPE)
+    enrolling.install(GIFT_ORDER)
     return enrolling
 
 
@@ -44,7 +46,7 @@ def through(environment: Environment, url: str, within: Path, definition: str, *
     return done.stdout.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("example", [ENROLMENT, STRIPE], ids=lambda path: path.name)
+@pytest.mark.parametrize("example", [ENROLMENT, STRIPE, GIFT_ORDER], ids=lambda path: path.name)
 def test_the_examples_own_tests_pass_where_it_is_installed(
     paying: Environment, tmp_path: Path, example: Path
 ) -> None:
@@ -62,7 +64,7 @@ def test_the_examples_own_tests_pass_where_it_is_installed(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("package", ["enrolment", "oms_stripe"])
+@pytest.mark.parametrize("package", ["enrolment", "oms_stripe", "gift_order"])
 def test_the_example_is_typed_and_so_is_the_kit(paying: Environment, tmp_path: Path, package: str) -> None:
     python = ("--python-executable", str(paying.folder / "bin/python"))
     command = (str(Path(sys.executable).with_name("mypy")), "--strict", *python, "-p", package)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Final
 
-MODULES: Final = ("oms.kit", "oms.kit.providers", "oms.kit.migrations", "oms.kit.testing")
+MODULES: Final = ("oms.kit", "oms.kit.orders", "oms.kit.providers", "oms.kit.migrations", "oms.kit.testing")
 OURS: Final = ("contracts", "messaging", "orchestrator", "participants", "oms", "migrations")
 
 

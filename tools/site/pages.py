@@ -19,6 +19,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "examples/enrolment/README.md": "examples/enrolment.md",
+    "examples/gift_order/README.md": "examples/gift_order.md",
     "examples/participants/node/README.md": "examples/node.md",
 }
 """Pages beside `docs/`, as far as they are there, and where they stand on the site."""
@@ -27,6 +28,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "docs/adr": "docs/adr/README.md",
     "docs/generated": "docs/generated/order-fulfillment.md",
     "examples/enrolment": "examples/enrolment/README.md",
+    "examples/gift_order": "examples/gift_order/README.md",
     "examples/participants/node": "examples/participants/node/README.md",
 }
 """Where a link to a folder leads."""

@@ -1,0 +1,1 @@
+"""Orders that are gifts, with a note for whoever gets them."""
