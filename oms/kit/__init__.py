@@ -45,7 +45,7 @@ from participants.kit.participant import Bench, Participant
 from participants.kit.storage import SqlKitTransaction
 from participants.kit.work import Held, Work
 
-KIT_VERSION: Final = "1.1"
+KIT_VERSION: Final = "1.2"
 """Of what this package promises; the second number rises with what is added."""
 
 __all__ = [
