@@ -287,6 +287,20 @@ async def test_a_gateway_and_a_carrier_are_chosen_by_their_names(install: Instal
             parts.payment_gateway()
 
 
+async def test_a_gateway_that_does_not_authorize_is_refused_where_money_is_to_be_captured(
+    install: Install,
+) -> None:
+    install("red", {GATEWAYS: {"red-pay": "red:Gateway"}}, red=PROVIDERS)
+    settings = load_settings(payment_gateway="red-pay", payment_flow="capture")
+    async with parts_of(settings, within_this_process()) as parts:
+        with pytest.raises(
+            Failure, match="the payment gateway red-pay does not authorize and capture"
+        ) as told:
+            parts.payment_gateway()
+    assert "\n" not in str(told.value)
+    assert str(told.value).startswith("OMS_PAYMENT_FLOW=capture: ")
+
+
 def test_they_are_listed_and_the_list_fails_where_one_cannot_be_used(
     install: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
