@@ -66,6 +66,27 @@ class RefundPayment(Command):
     """Give back what was taken. The amount comes from payment's own ledger."""
 
 
+class AuthorizePayment(Command):
+    """Have the order's total set aside, once; no money moves."""
+
+    customer_id: Text
+    amount: Amount
+    currency: Text
+    payment_method: Annotated[Text, Field(json_schema_extra=SENSITIVE)]
+
+
+class VoidAuthorization(Command):
+    """Give up what was set aside. Its reference comes from payment's own ledger."""
+
+
+class CapturePayment(Command):
+    """Take money that was set aside, once; at most what was authorized and is not captured yet."""
+
+    authorization: Reference
+    amount: Amount
+    currency: Text
+
+
 class ShipOrder(Command):
     """Hand the parcel to the carrier. After this the saga only goes forward (S6)."""
 
@@ -97,6 +118,9 @@ COMMANDS: dict[str, type[Command]] = {
         CommitInventory,
         ChargePayment,
         RefundPayment,
+        AuthorizePayment,
+        VoidAuthorization,
+        CapturePayment,
         ShipOrder,
         SettleStep,
     )

@@ -78,7 +78,7 @@ class PaymentSuccessfulEvent(OutcomeEvent):
 
 
 class PaymentDeclinedEvent(Rejection):
-    """The provider said no; no money moved."""
+    """The provider said no to a charge or an authorization; no money moved."""
 
     key = "payment.declined"
 
@@ -89,6 +89,32 @@ class PaymentRefundedEvent(CompensationOutcome):
     key = "payment.refunded"
     amount: Amount = 0
     reference: Reference | None = None
+
+
+class PaymentAuthorizedEvent(OutcomeEvent):
+    """The total is set aside; no money has moved."""
+
+    key = "payment.authorized"
+    amount: Amount
+    currency: Text
+    reference: Reference
+
+
+class PaymentVoidedEvent(CompensationOutcome):
+    """Nothing is set aside any more, or nothing had been."""
+
+    key = "payment.voided"
+    amount: Amount = 0
+    reference: Reference | None = None
+
+
+class PaymentCapturedEvent(OutcomeEvent):
+    """Money that was set aside is taken; ``reference`` names it as a charge's does."""
+
+    key = "payment.captured"
+    amount: Amount
+    currency: Text
+    reference: Reference
 
 
 class OrderFulfilledEvent(OutcomeEvent):
@@ -165,6 +191,9 @@ OUTCOMES: dict[str, type[OutcomeEvent]] = {
         PaymentSuccessfulEvent,
         PaymentDeclinedEvent,
         PaymentRefundedEvent,
+        PaymentAuthorizedEvent,
+        PaymentVoidedEvent,
+        PaymentCapturedEvent,
         OrderFulfilledEvent,
         ShipmentRejectedEvent,
         StepRefused,

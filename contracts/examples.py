@@ -74,10 +74,13 @@ ORDER_OF_THE_SAGA: Final[dict[str, Any]] = {
 }
 _RESERVE: Final = {**ORDER_OF_THE_SAGA, "step": "reserve", "direction": Direction.FORWARD}
 _CHARGE: Final = {**ORDER_OF_THE_SAGA, "step": "charge", "direction": Direction.FORWARD}
+_AUTHORIZE: Final = {**ORDER_OF_THE_SAGA, "step": "authorize", "direction": Direction.FORWARD}
+_CAPTURE: Final = {**ORDER_OF_THE_SAGA, "step": "capture", "direction": Direction.FORWARD}
 _SHIP: Final = {**ORDER_OF_THE_SAGA, "step": "ship", "direction": Direction.FORWARD}
 _COMMIT: Final = {**ORDER_OF_THE_SAGA, "step": "commit", "direction": Direction.FORWARD}
 _RELEASE: Final = {**_RESERVE, "direction": Direction.COMPENSATING}
 _REFUND: Final = {**_CHARGE, "direction": Direction.COMPENSATING}
+_VOID: Final = {**_AUTHORIZE, "direction": Direction.COMPENSATING}
 _ITEMS: Final = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in ORDER.lines)
 
 _ALL: Final[tuple[BaseModel, ...]] = (
@@ -92,6 +95,15 @@ _ALL: Final[tuple[BaseModel, ...]] = (
         payment_method=ORDER.payment_method,
     ),
     commands.RefundPayment(**_REFUND),
+    commands.AuthorizePayment(
+        **_AUTHORIZE,
+        customer_id=ORDER.customer_id,
+        amount=ORDER.total,
+        currency=ORDER.currency,
+        payment_method=ORDER.payment_method,
+    ),
+    commands.VoidAuthorization(**_VOID),
+    commands.CapturePayment(**_CAPTURE, authorization="au_1024", amount=ORDER.total, currency=ORDER.currency),
     commands.ShipOrder(**_SHIP, lines=_ITEMS, shipping_address=ORDER.shipping_address),
     commands.SettleStep(**_SHIP, verdict=Verdict.TOOK_EFFECT, reference="TRACK-77"),
     events.InventoryReservedEvent(**_RESERVE, lines=_ITEMS),
@@ -107,6 +119,11 @@ _ALL: Final[tuple[BaseModel, ...]] = (
     events.PaymentRefundedEvent(
         **_REFUND, effect=events.Effect.UNDONE, amount=ORDER.total, reference="re_1024"
     ),
+    events.PaymentAuthorizedEvent(
+        **_AUTHORIZE, amount=ORDER.total, currency=ORDER.currency, reference="au_1024"
+    ),
+    events.PaymentVoidedEvent(**_VOID, effect=events.Effect.UNDONE, amount=ORDER.total, reference="vo_1024"),
+    events.PaymentCapturedEvent(**_CAPTURE, amount=ORDER.total, currency=ORDER.currency, reference="ch_1025"),
     events.OrderFulfilledEvent(**_SHIP, reference="TRACK-77"),
     events.ShipmentRejectedEvent(**_SHIP, code="no_service", message="not to this postal code"),
     events.StepRefused(**_CHARGE, reason="it was compensated before it was asked for"),

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from contracts.commands import (
     AdvanceLowWaterMark,
+    AuthorizePayment,
+    CapturePayment,
     ChargePayment,
     CommitInventory,
     RefundPayment,
@@ -17,6 +19,7 @@ from contracts.commands import (
     ReserveInventory,
     SettleStep,
     ShipOrder,
+    VoidAuthorization,
 )
 from contracts.events import EVENTS, Event, OutcomeEvent, StepRefused, StepSettled
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
@@ -84,7 +87,7 @@ def _sent(events: Iterable[type[Event]]) -> Iterator[tuple[type[Event], str]]:
 OURS: Final = Traffic(
     asked={
         INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory),
-        PAYMENT: (ChargePayment, RefundPayment),
+        PAYMENT: (ChargePayment, RefundPayment, AuthorizePayment, VoidAuthorization, CapturePayment),
         SHIPPING: (ShipOrder,),
     },
     events=dict(_sent(EVENTS.values())),

@@ -9,6 +9,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from contracts.commands import (
+    AuthorizePayment,
+    CapturePayment,
     ChargePayment,
     Command,
     CommitInventory,
@@ -16,6 +18,7 @@ from contracts.commands import (
     ReleaseInventory,
     ReserveInventory,
     ShipOrder,
+    VoidAuthorization,
 )
 from contracts.events import (
     CompensationOutcome,
@@ -25,9 +28,12 @@ from contracts.events import (
     InventoryReservedEvent,
     OrderFulfilledEvent,
     OutcomeEvent,
+    PaymentAuthorizedEvent,
+    PaymentCapturedEvent,
     PaymentDeclinedEvent,
     PaymentRefundedEvent,
     PaymentSuccessfulEvent,
+    PaymentVoidedEvent,
     Rejection,
     ShipmentRejectedEvent,
 )
@@ -69,6 +75,10 @@ WORKS: Final[dict[type[Command], KindOfWork]] = {
     ChargePayment: KindOfWork(
         PAYMENT, PaymentSuccessfulEvent, PaymentDeclinedEvent, RefundPayment, PaymentRefundedEvent
     ),
+    AuthorizePayment: KindOfWork(
+        PAYMENT, PaymentAuthorizedEvent, PaymentDeclinedEvent, VoidAuthorization, PaymentVoidedEvent
+    ),
+    CapturePayment: KindOfWork(PAYMENT, PaymentCapturedEvent),
     ShipOrder: KindOfWork(SHIPPING, OrderFulfilledEvent, ShipmentRejectedEvent),
 }
 """By the type of the command that asks for it."""

@@ -23,16 +23,28 @@ from oms.variables import PREFIX
 from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.core.soundness import InvalidDefinition, validate
-from orchestrator.sagas.order_fulfillment import Holds, held_order_fulfillment, order_fulfillment
+from orchestrator.sagas.order_fulfillment import (
+    Holds,
+    PaymentFlow,
+    captured_order_fulfillment,
+    held_order_fulfillment,
+    order_fulfillment,
+)
 
 Define = Callable[[StepPolicy], SagaDefinition]
 
 
 def own(settings: Settings) -> tuple[SagaDefinition, ...]:
-    """What this program defines itself."""
+    """What this program defines itself: orders start on the version with what is set, and nothing else."""
     policy, above = settings.step_policy, settings.hold_above
     holds = None if above is None else Holds(above)
-    return order_fulfillment(policy), held_order_fulfillment(policy, holds)
+    capturing = settings.payment_flow is PaymentFlow.CAPTURE
+    return (
+        order_fulfillment(policy),
+        held_order_fulfillment(policy, None if capturing else holds),
+        captured_order_fulfillment(policy, starts_sagas=capturing),
+        held_order_fulfillment(policy, holds if capturing else None, PaymentFlow.CAPTURE),
+    )
 
 
 def registry(settings: Settings) -> Registry:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts.commands import (
+    AuthorizePayment,
     ChargePayment,
     Command,
     RefundPayment,
@@ -19,6 +20,7 @@ from contracts.commands import (
     SettleStep,
     ShipOrder,
     Verdict,
+    VoidAuthorization,
 )
 from contracts.envelope import Direction
 from contracts.routing import PARTICIPANTS, command_queue, retry_queue
@@ -101,6 +103,8 @@ def _undoing(orphan: Orphan, held: Held) -> Compensation | None:
             command = ReleaseInventory(**identity, direction=Direction.COMPENSATING)
         case ChargePayment.__name__:
             command = RefundPayment(**identity, direction=Direction.COMPENSATING)
+        case AuthorizePayment.__name__:
+            command = VoidAuthorization(**identity, direction=Direction.COMPENSATING)
         case ShipOrder.__name__ if not held.is_certain:
             command = SettleStep(**identity, direction=Direction.FORWARD, verdict=Verdict.NO_EFFECT)
         case _:

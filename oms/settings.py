@@ -23,6 +23,7 @@ from oms.setting_files import InvalidSettingFile, SettingFiles, read_variable
 from oms.variables import PREFIX, listed
 from orchestrator.core.definition import StepPolicy
 from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
+from orchestrator.sagas.order_fulfillment import PaymentFlow
 from orchestrator.tokens import Role
 
 SANDBOX: Final = "sandbox"
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     oidc_scopes: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$", max_length=1000)] = "openid profile"
     oidc_session_s: Annotated[float, Field(ge=300, le=43_200)] = 28_800
     public_url: Url | None = None
+    payment_flow: PaymentFlow = PaymentFlow.CHARGE
     hold_above: Annotated[dict[str, int] | None, NoDecode] = None
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"

@@ -31,10 +31,11 @@ from oms.observing.telemetry import OFF, Telemetry
 from oms.sandbox import Sandbox, SandboxExchange
 from oms.settings import HTTP, SANDBOX, Settings
 from oms.variables import PREFIX
+from orchestrator.sagas.order_fulfillment import PaymentFlow
 from orchestrator.service import Deployment
 from participants.kit.participant import Participant
 from participants.kit.service import kit_service, kit_storage
-from participants.payment.gateway import HttpPaymentGateway, PaymentGateway
+from participants.payment.gateway import AuthorizingGateway, HttpPaymentGateway, PaymentGateway
 from participants.provider_http import HttpExchange, InvalidProviderUrl, ProviderExchange
 from participants.provider_terms import ProviderLimits
 from participants.service import ParticipantDeployment, ParticipantPace, ParticipantService
@@ -132,6 +133,11 @@ class Parts:
             url = SANDBOX if chosen == SANDBOX else self.settings.payment_gateway_url
             return HttpPaymentGateway(self.provider(f"{variable}_URL", url))
         gateway: PaymentGateway = self._made(extensions.GATEWAYS, variable, chosen)
+        if self.settings.payment_flow is PaymentFlow.CAPTURE and not isinstance(gateway, AuthorizingGateway):
+            raise Failure(
+                f"{PREFIX}PAYMENT_FLOW=capture: the payment gateway {chosen} does not authorize and capture; "
+                f"use another {variable}, or {PREFIX}PAYMENT_FLOW=charge"
+            )
         return gateway
 
     def carrier(self) -> Carrier:

@@ -11,7 +11,11 @@ from typing import Any, Final
 from contracts.routing import ORCHESTRATOR, PARTICIPANTS
 from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
 from orchestrator.core.registry import Registry
-from orchestrator.sagas.order_fulfillment import order_fulfillment
+from orchestrator.sagas.order_fulfillment import (
+    CAPTURING_VERSION,
+    captured_order_fulfillment,
+    order_fulfillment,
+)
 
 POLICY: Final = StepPolicy(
     deadline_s=40, grace_s=4, resend_after_s=3, resend_cap_s=20, stuck_after_attempts=4
@@ -33,6 +37,11 @@ def new_definition() -> SagaDefinition:
     first, *others = old.course
     assert isinstance(first, Step)
     return replace(old, version=2, course=(replace(first, failure_code="sold_out"), *others))
+
+
+def capturing_definition(policy: StepPolicy = POLICY) -> SagaDefinition:
+    """The order saga that takes its money after the parcel has left (S27)."""
+    return captured_order_fulfillment(policy, starts_sagas=True)
 
 
 class Edition:
@@ -100,6 +109,14 @@ ORDERS_NAME: Final = "orders"
 STOCK: Final[Mapping[str, int]] = {"apple": 9, "pear": 60, "plum": 60, "rare": 2}
 ORDERS: Final = Cast(ORDERS_NAME, (old_definition(),), (new_definition(),), STOCK)
 """The order saga and our own participants."""
+
+CAPTURING: Final = Cast(
+    ORDERS_NAME,
+    (old_definition(), capturing_definition()),
+    (replace(capturing_definition(NEW_POLICY), version=CAPTURING_VERSION + 2),),
+    STOCK,
+)
+"""The same where money is set aside before the parcel leaves, and taken after it."""
 
 
 def skus_in(definition: SagaDefinition) -> Iterator[str]:

@@ -126,13 +126,33 @@ class Reversed:
 
 
 @dataclass(frozen=True, slots=True)
-class Charged:
-    """The gateway took money."""
+class Authorized:
+    """The gateway set money aside."""
 
     order_id: str
     key: str
     amount: int
     currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The gateway gave up money that was set aside; ``by_hand`` where a person had it do so."""
+
+    order_id: str
+    amount: int
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The gateway took money; ``captured`` where it had been set aside."""
+
+    order_id: str
+    key: str
+    amount: int
+    currency: str
+    captured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +281,8 @@ Fact = (
     | Asked
     | Started
     | Signalled
+    | Authorized
+    | GivenUp
     | Charged
     | Refunded
     | Shipped

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
-from contracts.commands import ChargePayment, Command, ShipOrder, Verdict
+from contracts.commands import AuthorizePayment, CapturePayment, ChargePayment, Command, ShipOrder, Verdict
 from contracts.envelope import Direction
 from contracts.orders import Order
 from messaging.identifiers import NewId
@@ -254,23 +254,43 @@ class Operator(Person):
         """A verdict that is true, or that a person has made true; None where there is nothing to judge."""
         if step == "reserve":
             return ResolveRequested(OPERATOR, step, self.rng.choice(list(Verdict)), "by hand")
-        works: dict[str, type[Command]] = {"charge": ChargePayment, "ship": ShipOrder}
+        works: dict[str, type[Command]] = {
+            "charge": ChargePayment,
+            "authorize": AuthorizePayment,
+            "ship": ShipOrder,
+            "capture": CapturePayment,
+        }
         return self.truth_about(works[step], saga, step, direction) if step in works else None
 
     def truth_about(
         self, command: type[Command], saga: Saga, step: str, direction: Direction
     ) -> ResolveRequested | None:
         """The same of a step that asks a provider."""
-        if command is ChargePayment and direction is Direction.COMPENSATING:
+        if command in (ChargePayment, AuthorizePayment) and direction is Direction.COMPENSATING:
             if self.rng.random() < 0.4:
                 # The participant asks the gateway for proof before it believes this (P10).
                 return ResolveRequested(OPERATOR, step, Verdict.NO_EFFECT)
             key = idempotency_key(saga.saga_id, step, Direction.FORWARD)
-            self.office.provider.give_back_by_hand(str(saga.subject_id), key)
+            provider = self.office.provider
+            back = provider.give_back_by_hand if command is ChargePayment else provider.give_up_by_hand
+            back(str(saga.subject_id), key)
             return ResolveRequested(OPERATOR, step, Verdict.SETTLED_OUTSIDE, "by hand")
         if command is ShipOrder and direction is Direction.FORWARD:
             return self._truth_about_parcel(saga, step)
+        if command is CapturePayment and direction is Direction.FORWARD:
+            return self._truth_about_capture(saga, step)
         return None
+
+    def _truth_about_capture(self, saga: Saga, step: str) -> ResolveRequested:
+        """What was not captured is paid in another way; the participant asks for proof first (P10)."""
+        provider = self.office.provider
+        key = idempotency_key(saga.saga_id, step, Direction.FORWARD)
+        found = provider.charges.by_key.get(key)
+        if found is not None and found.status == "succeeded":
+            return ResolveRequested(OPERATOR, step, Verdict.TOOK_EFFECT, found.reference)
+        if self.rng.random() < 0.5:
+            provider.close_by_hand(provider.charges, key)
+        return ResolveRequested(OPERATOR, step, Verdict.SETTLED_OUTSIDE, "by hand")
 
     def _truth_about_parcel(self, saga: Saga, step: str) -> ResolveRequested:
         provider = self.office.provider

@@ -10,9 +10,9 @@ from typing import Final
 from contracts.orders import Order, OrderLine, ShippingAddress
 from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS, Batches
 from messaging.retries import RetryPolicy
-from simulation.cast import ORDERS, STOCK, Cast
+from simulation.cast import CAPTURING, ORDERS, STOCK, Cast
 from simulation.courses.intentions import StartPlan
-from simulation.providers import DECLINED_METHOD, REFUSED_POSTAL_CODE
+from simulation.providers import DECLINED_METHOD, EXPIRING_METHOD, REFUSED_POSTAL_CODE
 from simulation.weather import Chance, Fault
 
 API: Final = "api"
@@ -59,6 +59,12 @@ LIARS: Final = 0.08
 
 SPOILS: Final = 0.12
 """The share of seeds in which somebody spoils what is stored of an order."""
+
+CAPTURES: Final = 0.2
+"""The share of seeds in which money is taken after the parcel has left."""
+
+EXPIRES: Final = 0.12
+"""The share of their orders whose authorization expires."""
 
 NAMED: Final = 0.1
 """The share of seeds in which orders have references."""
@@ -156,6 +162,8 @@ def plan_of(seed: int) -> Plan:
     storms = storms_of(rng, kinds)
     orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
     orders = named(orders, Chance(seed).stream("titles"))
+    captures = Chance(seed).stream("captures")
+    capturing = captures.random() < CAPTURES
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
     if rng.random() < LIARS:
         rates |= {Fault.VOID_LIES: 1.0, Fault.EFFECT_LATE: 0.4, Fault.PROVIDER_UNREACHED: 0.2}
@@ -167,7 +175,7 @@ def plan_of(seed: int) -> Plan:
         strays, replicas[INVENTORY] = 2, 1
     spoils = spoils_of(Chance(seed).stream("spoilt rows"))
     spoilt = {Fault.ROW_SPOILT} if spoils else set()
-    return Plan(
+    plan = Plan(
         seed=seed,
         orders=orders,
         replicas=replicas,
@@ -186,6 +194,18 @@ def plan_of(seed: int) -> Plan:
         batches=batches_of(seed),
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
     )
+    return captured(plan, captures) if capturing else plan
+
+
+def captured(plan: Plan, rng: random.Random) -> Plan:
+    """The same seed where money is taken after the parcel has left; some of it can be taken no more (S27)."""
+    orders = tuple(
+        replace(each, order=each.order.model_copy(update={"payment_method": EXPIRING_METHOD}))
+        if each.order.payment_method != DECLINED_METHOD and rng.random() < EXPIRES
+        else each
+        for each in plan.orders
+    )
+    return replace(plan, orders=orders, cast=CAPTURING)
 
 
 def named(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan, ...]:

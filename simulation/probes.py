@@ -237,7 +237,7 @@ def _planned(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _direction_of(delivery: Delivery) -> str:
-    compensating = delivery.type in ("ReleaseInventory", "RefundPayment")
+    compensating = delivery.type in ("ReleaseInventory", "RefundPayment", "VoidAuthorization")
     return Direction.COMPENSATING if compensating else Direction.FORWARD
 
 

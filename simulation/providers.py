@@ -17,7 +17,7 @@ from typing import Any, Final
 from participants.provider_http import Call, Reply
 from participants.provider_terms import ProviderTraits, ProviderUnavailable
 from participants.shipping.carrier import SHIPMENT_REJECTED
-from simulation.facts import Charged, Fact, Refunded, Shipped
+from simulation.facts import Authorized, Charged, Fact, GivenUp, Refunded, Shipped
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
 from simulation.weather import Fault, Weather
@@ -35,6 +35,9 @@ TRAITS: Final = ProviderTraits(key_lifetime_s=50.0, settling_time_s=40.0)
 KEY_REALLY_LIVES_S: Final = 75.0
 
 DECLINED_METHOD: Final = "pm_card_declined"
+EXPIRING_METHOD: Final = "pm_authorization_expires"
+"""What is authorized has expired when it is captured."""
+
 REFUSED_POSTAL_CODE: Final = "00000"
 
 
@@ -50,6 +53,10 @@ class Entry:
     currency: str = ""
     charge: str = ""
     refunded: int = 0
+    authorization: str = ""
+    left: int = 0
+    """Of an authorization: what is set aside still."""
+    expires: bool = False
     refused: Reply | None = None
 
     @property
@@ -74,6 +81,7 @@ class Provider:
         self, loop: SimulatedLoop, weather: Weather, tell: Callable[[Fact], None], *, offers_void: bool
     ) -> None:
         self.charges, self.refunds, self.shipments = Books(), Books(), Books()
+        self.authorizations, self.releases = Books(), Books()
         self.down_until = 0.0
         self.broken_orders: set[str] = set()
         """Orders that are refused for good until somebody repairs what is wrong at the provider."""
@@ -104,6 +112,13 @@ class Provider:
                 self._tell(Refunded(order_id, entry.amount - entry.refunded, by_hand=True))
                 entry.refunded = entry.amount
 
+    def give_up_by_hand(self, order_id: str, key: str) -> None:
+        """A person sees to it that no money of an order is set aside, and none will be."""
+        self.close_by_hand(self.authorizations, key)
+        for entry in self.authorizations.entries:
+            if entry.order_id == order_id and entry.left:
+                self._give_up(entry, by_hand=True)
+
     def close_by_hand(self, books: Books, key: str) -> Entry:
         """A person has a key closed; it keeps the answer that it has."""
         entry = books.by_key.get(key)
@@ -119,7 +134,14 @@ class Provider:
 
     def _books(self, path: str) -> Books:
         name = path.split("/")[1]
-        return {"charges": self.charges, "refunds": self.refunds, "shipments": self.shipments}[name]
+        return {
+            "charges": self.charges,
+            "captures": self.charges,
+            "refunds": self.refunds,
+            "authorizations": self.authorizations,
+            "releases": self.releases,
+            "shipments": self.shipments,
+        }[name]
 
     def _work(self, call: Call, work_s: float, answer: Callable[[Reply], None]) -> None:
         books, key = self._books(call.path), call.key or ""
@@ -159,6 +181,10 @@ class Provider:
                 return self._charge(books, key, body)
             case "/refunds":
                 return self._refund(books, key, body)
+            case "/authorizations":
+                return self._authorize(books, key, body)
+            case "/captures" | "/releases":
+                return self._of_authorization(call.path, books, key, body)
             case _:
                 return self._ship(books, key, body)
 
@@ -184,6 +210,53 @@ class Provider:
                 self._tell(Refunded(charge.order_id, entry.amount))
                 return self._enter(books, entry)
         return Reply(422, {"code": "unknown_charge"})
+
+    def _authorize(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
+        entry = Entry(
+            key, body["order_id"], "authorized", self._loop.time(), body["amount"], body["currency"]
+        )
+        if body["payment_method"] == DECLINED_METHOD:
+            entry.status = "declined"
+            entry.refused = Reply(402, {"code": "card_declined", "message": "The card was declined."})
+        else:
+            entry.left = entry.amount
+            entry.expires = body["payment_method"] == EXPIRING_METHOD
+            self._tell(Authorized(entry.order_id, key, entry.amount, entry.currency))
+        return self._enter(books, entry)
+
+    def _of_authorization(self, path: str, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
+        for authorization in self.authorizations.entries:
+            if authorization.reference == body["authorization"]:
+                if authorization.order_id in self.broken_orders:
+                    return Reply(400, {"code": "bad_request"})
+                if path == "/releases":
+                    return self._release(books, key, authorization)
+                return self._capture(books, key, authorization, body["amount"])
+        return Reply(422, {"code": "unknown_authorization"})
+
+    def _release(self, books: Books, key: str, authorization: Entry) -> Reply:
+        self._give_up(authorization)
+        entry = Entry(key, authorization.order_id, "succeeded", self._loop.time())
+        entry.authorization = authorization.reference
+        return self._enter(books, entry)
+
+    def _give_up(self, authorization: Entry, *, by_hand: bool = False) -> None:
+        self._tell(GivenUp(authorization.order_id, authorization.left, by_hand))
+        authorization.left = 0
+
+    def _capture(self, books: Books, key: str, authorization: Entry, amount: int) -> Reply:
+        if not authorization.expires and amount > authorization.left:
+            return Reply(422, {"code": "more_than_authorized"})
+        entry = Entry(
+            key, authorization.order_id, "succeeded", self._loop.time(), amount, authorization.currency
+        )
+        if authorization.expires:
+            entry.status = "declined"
+            entry.refused = Reply(402, {"code": "authorization_expired", "message": "It has expired."})
+        else:
+            authorization.left -= amount
+            self._tell(Charged(entry.order_id, key, amount, entry.currency, captured=True))
+        return self._enter(books, entry)
 
     def _ship(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
         entry = Entry(key, body["order_id"], "shipped", self._loop.time())
@@ -232,6 +305,7 @@ def _item(entry: Entry) -> dict[str, Any]:
         "amount": entry.amount,
         "currency": entry.currency,
         "charge": entry.charge,
+        "authorization": entry.authorization,
         "refunded": entry.refunded,
         **refused,
     }

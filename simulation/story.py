@@ -16,6 +16,7 @@ from simulation.facts import (
     Aged,
     Arrived,
     Asked,
+    Authorized,
     Blundered,
     Charged,
     Committed,
@@ -24,6 +25,7 @@ from simulation.facts import (
     Delivered,
     Effected,
     Fact,
+    GivenUp,
     HandedOut,
     NamedBefore,
     Published,
@@ -150,8 +152,17 @@ def _signalled(fact: Signalled) -> Told:
     yield str(fact.saga_id), f"signal     {fact.wait} {dict(fact.body)}: {fact.came}"
 
 
+def _authorized(fact: Authorized) -> Told:
+    yield fact.order_id, f"GATEWAY    sets {fact.amount} {fact.currency} aside"
+
+
+def _given_up(fact: GivenUp) -> Told:
+    yield fact.order_id, f"GATEWAY    gives {fact.amount} up{' by hand' if fact.by_hand else ''}"
+
+
 def _charged(fact: Charged) -> Told:
-    yield fact.order_id, f"GATEWAY    takes {fact.amount} {fact.currency}"
+    verb = "captures" if fact.captured else "takes"
+    yield fact.order_id, f"GATEWAY    {verb} {fact.amount} {fact.currency}"
 
 
 def _refunded(fact: Refunded) -> Told:
@@ -205,6 +216,8 @@ _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Asked: lambda fact: iter(()),
     Started: _started,
     Signalled: _signalled,
+    Authorized: _authorized,
+    GivenUp: _given_up,
     Charged: _charged,
     Refunded: _refunded,
     Shipped: _shipped,

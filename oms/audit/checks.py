@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.commands import (
+    AuthorizePayment,
+    CapturePayment,
+    ChargePayment,
+    CommitInventory,
+    ReserveInventory,
+    ShipOrder,
+)
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from oms.audit.facts import LedgerFact, OrderFacts, Quantities, StockFact
@@ -22,10 +29,12 @@ class Check(StrEnum):
 
     RESERVED_ONCE = "reserved_once"
     CHARGED_ONCE = "charged_once"
+    CAPTURED_AS_AUTHORIZED = "captured_as_authorized"
     SHIPPED_ONCE = "shipped_once"
     REDUCED_ONCE = "reduced_once"
     NOTHING_RESERVED = "nothing_reserved"
     MONEY_BACK = "money_back"
+    NOTHING_AUTHORIZED = "nothing_authorized"
     NOTHING_SHIPPED = "nothing_shipped"
     STOCK_UNTOUCHED = "stock_untouched"
     READABLE = "readable"
@@ -35,10 +44,17 @@ class Check(StrEnum):
     RESERVED_AGREES = "reserved_agrees"
 
 
-OF_COMPLETED: Final = (Check.RESERVED_ONCE, Check.CHARGED_ONCE, Check.SHIPPED_ONCE, Check.REDUCED_ONCE)
+OF_COMPLETED: Final = (
+    Check.RESERVED_ONCE,
+    Check.CHARGED_ONCE,
+    Check.CAPTURED_AS_AUTHORIZED,
+    Check.SHIPPED_ONCE,
+    Check.REDUCED_ONCE,
+)
 OF_UNDONE: Final = (
     Check.NOTHING_RESERVED,
     Check.MONEY_BACK,
+    Check.NOTHING_AUTHORIZED,
     Check.NOTHING_SHIPPED,
     Check.STOCK_UNTOUCHED,
 )
@@ -46,11 +62,13 @@ OF_STOCK: Final = (Check.STOCK_ADDS_UP, Check.RESERVED_AGREES)
 
 MEANING: Final[dict[Check, str]] = {
     Check.RESERVED_ONCE: "completed: stock was reserved once, as ordered",
-    Check.CHARGED_ONCE: "completed: charged once, for the total",
+    Check.CHARGED_ONCE: "completed: charged or captured once, for the total",
+    Check.CAPTURED_AS_AUTHORIZED: "completed: what was authorized is captured, none of it is left",
     Check.SHIPPED_ONCE: "completed: shipped once",
     Check.REDUCED_ONCE: "completed: stock was reduced once, as ordered",
     Check.NOTHING_RESERVED: "not completed: no reservation is held",
     Check.MONEY_BACK: "not completed: charges minus refunds are zero",
+    Check.NOTHING_AUTHORIZED: "not completed: nothing is authorized any more",
     Check.NOTHING_SHIPPED: "not completed: nothing was shipped",
     Check.STOCK_UNTOUCHED: "not completed: stock is untouched",
     Check.READABLE: "what is stored of an ended order can be read",
@@ -64,6 +82,9 @@ HOLDING: Final = "done"
 """The state of a reservation that holds stock."""
 
 _STANDS: Final = frozenset({"done", "consumed"})
+_TAKING: Final = {ChargePayment.__name__: "charge", CapturePayment.__name__: "capture"}
+"""The works that take money, as a person calls them."""
+
 _UNSETTLED: Final = frozenset({"intent", "undoing", "reversing"})
 EFFECTIVE: Final = _STANDS | _UNSETTLED
 """The states of work that has, or may have, an effect that stands."""
@@ -85,9 +106,9 @@ def objections(facts: OrderFacts) -> Iterator[Objection]:
         yield from unreadable
         return
     checks = (
-        (_reserved_once, _charged_once, _shipped_once, _reduced_once)
+        (_reserved_once, _charged_once, _captured_as_authorized, _shipped_once, _reduced_once)
         if facts.saga.completed
-        else (_nothing_reserved, _money_back, _nothing_shipped, _stock_untouched)
+        else (_nothing_reserved, _money_back, _nothing_authorized, _nothing_shipped, _stock_untouched)
     )
     for check in checks:
         yield from check(facts)
@@ -168,7 +189,7 @@ def _reserved_once(facts: OrderFacts) -> Iterator[Objection]:
 
 def _charged_once(facts: OrderFacts) -> Iterator[Objection]:
     due = (facts.saga.total, facts.saga.currency)
-    said = [(row.amount, row.currency) for row in _standing(facts, ChargePayment.__name__)]
+    said = [(row.amount, row.currency) for command in _TAKING for row in _standing(facts, command)]
     if said != [due]:
         message = f"payment's ledger: charged {_sums(said)} for a total of {_sum(*due)}"
         yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
@@ -182,6 +203,33 @@ def _charged_once(facts: OrderFacts) -> Iterator[Objection]:
     if given_back:
         message = f"provider: {_sum(given_back, facts.saga.currency)} was given back"
         yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
+
+
+def _captured_as_authorized(facts: OrderFacts) -> Iterator[Objection]:
+    """Of orders that were charged there is nothing to say."""
+    check = Check.CAPTURED_AS_AUTHORIZED
+    captured = len(_standing(facts, CapturePayment.__name__))
+    authorized = len(_standing(facts, AuthorizePayment.__name__))
+    if captured != authorized:
+        message = f"payment's ledger: authorized {_times(authorized)}, captured {_times(captured)}"
+        yield Objection(check, PAYMENT, message)
+    for each in facts.money.authorizations if facts.money else ():
+        if each.left:
+            message = f"provider: {_sum(each.left, each.currency)} is authorized still"
+            yield Objection(check, PAYMENT, message)
+    yield from _captured_at_provider(facts)
+
+
+def _captured_at_provider(facts: OrderFacts) -> Iterator[Objection]:
+    """The provider's two books agree: what authorizations count as captured is what was charged."""
+    if facts.money is None or not facts.money.authorizations:
+        return
+    captured = sum(each.captured for each in facts.money.authorizations)
+    taken = sum(charge.amount for charge in facts.money.charges)
+    if captured != taken:
+        currency = facts.saga.currency
+        message = f"provider: {_sum(captured, currency)} captured, but {_sum(taken, currency)} charged"
+        yield Objection(Check.CAPTURED_AS_AUTHORIZED, PAYMENT, message)
 
 
 def _shipped_once(facts: OrderFacts) -> Iterator[Objection]:
@@ -217,10 +265,11 @@ def _nothing_reserved(facts: OrderFacts) -> Iterator[Objection]:
 
 
 def _money_back(facts: OrderFacts) -> Iterator[Objection]:
-    for row in facts.rows(ChargePayment.__name__):
-        if row.state in _STANDS | _UNSETTLED:
-            message = f"payment's ledger: the charge of {_sum(row.amount, row.currency)} is {row.state}"
-            yield Objection(Check.MONEY_BACK, PAYMENT, message)
+    for command, what in _TAKING.items():
+        for row in facts.rows(command):
+            if row.state in _STANDS | _UNSETTLED:
+                message = f"payment's ledger: the {what} of {_sum(row.amount, row.currency)} is {row.state}"
+                yield Objection(Check.MONEY_BACK, PAYMENT, message)
     if facts.money is None:
         return
     taken = sum(charge.amount for charge in facts.money.charges)
@@ -229,6 +278,19 @@ def _money_back(facts: OrderFacts) -> Iterator[Objection]:
             currency = facts.saga.currency
             amounts = f"took {_sum(taken, currency)}, gave back {_sum(given_back, currency)}"
             yield Objection(Check.MONEY_BACK, PAYMENT, f"provider: {amounts} (as its {told} say)")
+
+
+def _nothing_authorized(facts: OrderFacts) -> Iterator[Objection]:
+    for row in facts.rows(AuthorizePayment.__name__):
+        if row.state in _STANDS | _UNSETTLED:
+            message = (
+                f"payment's ledger: the authorization of {_sum(row.amount, row.currency)} is {row.state}"
+            )
+            yield Objection(Check.NOTHING_AUTHORIZED, PAYMENT, message)
+    for each in facts.money.authorizations if facts.money else ():
+        if each.left:
+            message = f"provider: {_sum(each.left, each.currency)} is authorized still"
+            yield Objection(Check.NOTHING_AUTHORIZED, PAYMENT, message)
 
 
 def _nothing_shipped(facts: OrderFacts) -> Iterator[Objection]:

@@ -101,11 +101,28 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorization:
+    """Money that the payment provider set aside; ``given_up`` once it was released or has expired."""
+
+    key: str
+    amount: int
+    currency: str
+    captured: int
+    given_up: bool
+
+    @property
+    def left(self) -> int:
+        """What is set aside still."""
+        return 0 if self.given_up else self.amount - self.captured
+
+
+@dataclass(frozen=True, slots=True)
 class Money:
-    """What the payment provider's books hold for one order."""
+    """What the payment provider's books hold for one order; what was captured is among the charges."""
 
     charges: tuple[Charge, ...] = ()
     refunds: tuple[int, ...] = ()
+    authorizations: tuple[Authorization, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

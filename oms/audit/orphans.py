@@ -11,19 +11,33 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.commands import (
+    AuthorizePayment,
+    CapturePayment,
+    ChargePayment,
+    CommitInventory,
+    ReserveInventory,
+    ShipOrder,
+)
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from oms.audit import reading
 from oms.audit.sources import NEEDED, SANDBOX, Snapshots, Sources, snapshots
 
+_AT_PROVIDER: Final = frozenset({"done", "intent", "undoing", "reversing"})
+
 HOLDING: Final[Mapping[str, frozenset[str]]] = {
     ReserveInventory.__name__: frozenset({"done"}),
     CommitInventory.__name__: frozenset({"done"}),
-    ChargePayment.__name__: frozenset({"done", "intent", "undoing", "reversing"}),
-    ShipOrder.__name__: frozenset({"done", "intent", "undoing", "reversing"}),
+    ChargePayment.__name__: _AT_PROVIDER,
+    AuthorizePayment.__name__: _AT_PROVIDER,
+    CapturePayment.__name__: _AT_PROVIDER,
+    ShipOrder.__name__: _AT_PROVIDER,
 }
 """The states in which work has, or may have, an effect that stands."""
+
+
+_TAKING: Final = frozenset({ChargePayment.__name__, CapturePayment.__name__})
 
 
 class Remedy(StrEnum):
@@ -80,6 +94,10 @@ class Held:
                 return f"reserved {listed}"
             case CommitInventory.__name__:
                 return f"stock reduced by {listed}"
+            case AuthorizePayment.__name__:
+                return self._at_provider(f"authorized {_sum(self.amount, self.currency)}", "authorized")
+            case CapturePayment.__name__:
+                return self._at_provider(f"captured {_sum(self.amount, self.currency)}", "captured")
             case ChargePayment.__name__:
                 return self._at_provider(f"charged {_sum(self.amount, self.currency)}", "charged")
             case _:
@@ -108,7 +126,7 @@ class Orphan:
     def remedy(self) -> Remedy:
         """What has left the house, or may have, is not undone by a program."""
         commands = {held.command for held in self.held}
-        out = commands & {ShipOrder.__name__, CommitInventory.__name__}
+        out = commands & {ShipOrder.__name__, CapturePayment.__name__, CommitInventory.__name__}
         return Remedy.BY_HAND if out else Remedy.TAKE_BACK
 
     def as_json(self) -> dict[str, Any]:
@@ -157,6 +175,7 @@ class Orphans:
         reserved: Counter[str] = Counter()
         reduced: Counter[str] = Counter()
         charged: Counter[str] = Counter()
+        authorized: Counter[str] = Counter()
         parcels = in_doubt = 0
         for held in (each for orphan in self.found for each in orphan.held):
             if not held.is_certain:
@@ -165,7 +184,9 @@ class Orphans:
                 reserved.update(held.quantities)
             elif held.command == CommitInventory.__name__:
                 reduced.update(held.quantities)
-            elif held.command == ChargePayment.__name__ and held.amount is not None:
+            elif held.command == AuthorizePayment.__name__ and held.amount is not None:
+                authorized[str(held.currency)] += held.amount
+            elif held.command in _TAKING and held.amount is not None:
                 charged[str(held.currency)] += held.amount
             elif held.command == ShipOrder.__name__:
                 parcels += 1
@@ -173,6 +194,7 @@ class Orphans:
             "reserved": dict(reserved),
             "reduced": dict(reduced),
             "charged": dict(charged),
+            "authorized": dict(authorized),
             "parcels": parcels,
             "in_doubt": in_doubt,
         }
@@ -247,6 +269,10 @@ async def _of_provider(opened: Snapshots, mark: UUID) -> list[ProviderOnly]:
                 f"{charge.key}: {_sum(charge.amount - charge.refunded, charge.currency)}"
                 for charge in (money[order].charges if order in money else ())
                 if charge.amount > charge.refunded
+            ) + tuple(
+                f"{each.key}: {_sum(each.left, each.currency)} authorized"
+                for each in (money[order].authorizations if order in money else ())
+                if each.left
             )
             if charges or order in parcels:
                 found.append(ProviderOnly(order, charges, parcels.get(order, ())))

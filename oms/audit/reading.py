@@ -32,10 +32,10 @@ from contracts.commands import ReserveInventory
 from contracts.routing import ORCHESTRATOR
 from messaging.postgresql import quoted_name
 from oms.audit.checks import HOLDING
-from oms.audit.facts import Charge, LedgerFact, Money, PieceFact, Reduction, SagaFact
+from oms.audit.facts import Authorization, Charge, LedgerFact, Money, PieceFact, Reduction, SagaFact
 from oms.audit.merging import Ordered
 from oms.audit.sources import AuditImpossible
-from oms.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
+from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, EFFECT, REFUNDS, SHIPMENTS
 from orchestrator.orphans import ACTION, SUBJECT
 from orchestrator.tables import audit_log, orders, retention, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
@@ -290,7 +290,8 @@ def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
 
 
 async def money_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> Mapping[str, Money]:
-    """What was charged and refunded for these orders, by order id; orders without are missing."""
+    """What was charged, refunded and set aside for these orders, by order id; orders without are missing."""
+    set_aside = await _authorizations_of(connection, order_ids)
     charged: dict[str, list[Charge]] = {}
     refunded: dict[str, list[int]] = {}
     c, r = CHARGES.c, REFUNDS.c
@@ -300,9 +301,32 @@ async def money_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> Ma
     for row in await connection.execute(_effective(REFUNDS, order_ids, r.order_id, r.amount)):
         refunded.setdefault(row.order_id, []).append(row.amount)
     return {
-        order_id: Money(tuple(charged.get(order_id, ())), tuple(refunded.get(order_id, ())))
-        for order_id in charged.keys() | refunded.keys()
+        order_id: Money(
+            tuple(charged.get(order_id, ())),
+            tuple(refunded.get(order_id, ())),
+            tuple(set_aside.get(order_id, ())),
+        )
+        for order_id in charged.keys() | refunded.keys() | set_aside.keys()
     }
+
+
+async def _authorizations_of(
+    connection: AsyncConnection, order_ids: Sequence[UUID]
+) -> Mapping[str, list[Authorization]]:
+    found: dict[str, list[Authorization]] = {}
+    a = AUTHORIZATIONS.c
+    columns = (
+        a.order_id,
+        a.key,
+        a.amount,
+        a.currency,
+        a.captured,
+        (a.released | a.expired).label("given_up"),
+    )
+    for row in await connection.execute(_effective(AUTHORIZATIONS, order_ids, *columns)):
+        about = Authorization(row.key, row.amount, row.currency, row.captured, row.given_up)
+        found.setdefault(row.order_id, []).append(about)
+    return found
 
 
 async def parcels_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> Mapping[str, tuple[str, ...]]:
@@ -314,16 +338,19 @@ async def parcels_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> 
     return found
 
 
-async def has_entries(connection: AsyncConnection, table: Table) -> bool:
-    """Whether a book of the sandbox has been used at all."""
-    return (await connection.execute(select(table.c.key).limit(1))).first() is not None
+async def has_entries(connection: AsyncConnection, books: Sequence[Table]) -> bool:
+    """Whether any of these books of the sandbox has been used at all."""
+    for table in books:
+        if (await connection.execute(select(table.c.key).limit(1))).first() is not None:
+            return True
+    return False
 
 
 async def orders_served(connection: AsyncConnection) -> AsyncIterator[Sequence[str]]:
     """Ids of all orders for which the sandbox has done anything, in batches."""
     parts = [
         select(table.c.order_id).where(_stands(table), table.c.order_id.is_not(None))
-        for table in (CHARGES, REFUNDS, SHIPMENTS)
+        for table in (CHARGES, REFUNDS, AUTHORIZATIONS, SHIPMENTS)
     ]
     async for batch in _batches(connection, select(union(*parts).subquery()), lambda row: str(row.order_id)):
         yield batch

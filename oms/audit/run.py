@@ -17,7 +17,7 @@ from oms.audit.facts import LedgerFact, Money, OrderFacts, StockFact
 from oms.audit.merging import identities
 from oms.audit.report import Finding, Report
 from oms.audit.sources import NEEDED, SANDBOX, Installed, Snapshots, Sources, snapshots
-from oms.sandbox.tables import CHARGES, SHIPMENTS
+from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, SHIPMENTS
 from orchestrator.sagas.order_fulfillment import NAME
 
 OnProgress = Callable[[int, int], None]
@@ -100,8 +100,9 @@ class _Audit:
 
     async def _choose_sources(self) -> None:
         """The sandbox's books where it keeps any, else what the participants say they were told."""
-        for what, book, participant in ((_MONEY, CHARGES, PAYMENT), (_PARCELS, SHIPMENTS, SHIPPING)):
-            used = SANDBOX in self._opened and await reading.has_entries(self._opened[SANDBOX], book)
+        kept = ((_MONEY, (CHARGES, AUTHORIZATIONS), PAYMENT), (_PARCELS, (SHIPMENTS,), SHIPPING))
+        for what, books, participant in kept:
+            used = SANDBOX in self._opened and await reading.has_entries(self._opened[SANDBOX], books)
             self._report.sources[what] = _BOOKS if used else f"{participant}'s ledger alone"
 
     async def _seen(self) -> AsyncGenerator[_Seen]:
@@ -214,7 +215,7 @@ class _Audit:
             self._report.looked_at[Check.HAS_SAGA] += len(ours)
             taken_back = missing & self._taken_back.orders
             for order_id in sorted((missing - taken_back) | await self._with_an_effect(taken_back)):
-                message = "the sandbox charged, refunded or shipped for an order that there is not"
+                message = "the sandbox charged, authorized or shipped for an order that there is not"
                 self._report.add(Finding(Check.HAS_SAGA, message, order_id=str(order_id)))
 
     async def _with_an_effect(self, order_ids: Collection[UUID]) -> set[UUID]:
@@ -228,7 +229,9 @@ class _Audit:
 
 
 def _is_back(money: Money) -> bool:
-    """Whether as much was given back as was taken, by both books."""
+    """Whether as much was given back as was taken, by both books, and nothing is set aside."""
+    if any(each.left for each in money.authorizations):
+        return False
     taken = sum(charge.amount for charge in money.charges)
     return taken == sum(money.refunds) == sum(charge.refunded for charge in money.charges)
 

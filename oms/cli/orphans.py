@@ -147,11 +147,13 @@ def _summed(found: Orphans) -> str:
 
     sums = found.sums()
     money = ", ".join(format_amount(amount, currency) for currency, amount in sums["charged"].items())
+    aside = ", ".join(format_amount(amount, currency) for currency, amount in sums["authorized"].items())
+    authorized = f"{aside} authorized, " if aside else ""
     pieces = sum(sums["reserved"].values())
     reduced = sum(sums["reduced"].values())
     orders = len(found.found) + len(found.provider_only)
     return (
         f"{orders:,} orders: {pieces:,} pieces reserved, {reduced:,} taken from stock, "
-        f"{money or 'nothing'} charged, {sums['parcels']:,} parcels; "
+        f"{money or 'nothing'} charged, {authorized}{sums['parcels']:,} parcels; "
         f"{sums['in_doubt']:,} calls to providers without an answer"
     )

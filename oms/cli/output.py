@@ -28,6 +28,7 @@ _STYLES: Final[dict[str, str]] = {
     "pending": "cyan",
     "reserved": "cyan",
     "paid": "cyan",
+    "authorized": "cyan",
     "shipped": "cyan",
     "running": "cyan",
     "completed": "green",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from contracts.commands import (
+    AuthorizePayment,
+    CapturePayment,
     ChargePayment,
     Command,
     CommitInventory,
@@ -23,6 +25,7 @@ UNKNOWN_SKU: Final = "CONFORMANCE-UNKNOWN"
 _REJECTED: Final[Mapping[type[Command], dict[str, Any]]] = {
     ReserveInventory: {"lines": [{"sku": UNKNOWN_SKU, "quantity": 1}]},
     ChargePayment: {"payment_method": "pm_card_declined"},
+    AuthorizePayment: {"payment_method": "pm_card_declined"},
     ShipOrder: {"shipping_address": {"postal_code": "00000"}},
 }
 """What is changed in an example so that it is refused."""
@@ -30,6 +33,7 @@ _REJECTED: Final[Mapping[type[Command], dict[str, Any]]] = {
 _OTHERWISE: Final[Mapping[type[Command], dict[str, Any]]] = {
     ReserveInventory: {"lines": [{"sku": "SKU-1", "quantity": 3}]},
     ChargePayment: {"amount": 1299},
+    AuthorizePayment: {"amount": 1299},
     ShipOrder: {"shipping_address": {"line1": "2 Street"}},
 }
 """What is changed in an example so that it asks for something else."""
@@ -38,9 +42,14 @@ _AFTER: Final[Mapping[type[Command], tuple[str, ...]]] = {CommitInventory: ("res
 
 _NEEDS: Final[Mapping[type[Command], str]] = {
     ReserveInventory: "stock of SKU-1: oms stock set SKU-1 1000000",
+    AuthorizePayment: "a gateway that authorizes for pm_card_visa, as the sandbox does",
     ChargePayment: "a gateway that pays for pm_card_visa, as the sandbox does",
     ShipOrder: "a carrier that ships to postal code 12345, as the sandbox does",
 }
+
+
+_NOT_ALONE: Final = frozenset({CapturePayment})
+"""What no example can be given of: the reference that is captured is the gateway's own."""
 
 
 def built_in(participant: str) -> Repertoire:
@@ -49,7 +58,8 @@ def built_in(participant: str) -> Repertoire:
     if not works:
         known = ", ".join(dict.fromkeys(work.participant for work in WORKS.values()))
         raise Failure(f"example commands are built in for {known}; for {participant} give --commands FILE")
-    return Repertoire(works=tuple(_example(command, work) for command, work in works))
+    alone = [(command, work) for command, work in works if command not in _NOT_ALONE]
+    return Repertoire(works=tuple(_example(command, work) for command, work in alone))
 
 
 def _example(command: type[Command], work: KindOfWork) -> Example:

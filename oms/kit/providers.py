@@ -1,7 +1,8 @@
 """Clients of a payment gateway or carrier: what they keep to, and what they answer. See docs/providers.md.
 
 An entry point in the group ``oms.payment_gateways`` or ``oms.carriers`` names a function that is called
-with `ProviderLimits` and returns a `PaymentGateway`, or a `Carrier`. Settings of its own it reads from the
+with `ProviderLimits` and returns a `PaymentGateway` (an `AuthorizingGateway` where money may be captured
+later), or a `Carrier`. Settings of its own it reads from the
 environment; its name is what ``OMS_PAYMENT_GATEWAY`` or ``OMS_CARRIER`` says. A method ``close`` is awaited
 at the end.
 
@@ -15,12 +16,17 @@ way to one over HTTP which knows these already.
 from __future__ import annotations
 
 from participants.payment.gateway import (
+    Authorized,
+    AuthorizingGateway,
     Charged,
     Declined,
+    FoundAuthorization,
     FoundCharge,
     FoundRefund,
+    FoundRelease,
     PaymentGateway,
     Refunded,
+    Released,
 )
 from participants.provider_http import Call, HttpExchange, InvalidProviderUrl, Reply, answer_of
 from participants.provider_plan import Took
@@ -36,13 +42,17 @@ from participants.provider_terms import (
 from participants.shipping.carrier import Carrier, FoundShipment, ShipmentRejected, Shipped
 
 __all__ = [
+    "Authorized",
+    "AuthorizingGateway",
     "Call",
     "CallUnderWay",
     "Carrier",
     "Charged",
     "Declined",
+    "FoundAuthorization",
     "FoundCharge",
     "FoundRefund",
+    "FoundRelease",
     "FoundShipment",
     "HttpExchange",
     "InvalidProviderUrl",
@@ -52,6 +62,7 @@ __all__ = [
     "ProviderTraits",
     "ProviderUnavailable",
     "Refunded",
+    "Released",
     "Reply",
     "ShipmentRejected",
     "Shipped",

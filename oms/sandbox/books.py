@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, RowMapping, Table, bindparam, case, func, literal_column, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    RowMapping,
+    Table,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
+from sqlalchemy import column as named
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from oms.sandbox.requests import Listing
-from oms.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
+from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, EFFECT, SHIPMENTS
 
 Entry = RowMapping
 """One row of a book, by column name."""
@@ -24,7 +35,7 @@ Entry = RowMapping
 def _enter(table: Table) -> ReturningInsert[Any]:
     """Enter many requests at once; a repeat only counts, and only when it is the same request."""
     arrays = [bindparam(column.name, type_=ARRAY(column.type)) for column in table.c]
-    columns = [literal_column(column.name, column.type).label(column.name) for column in table.c]
+    columns = [named(column.name, column.type) for column in table.c]
     given = func.unnest(*arrays).table_valued(*(column.name for column in table.c), name="given")
     row = insert(table).from_select([*table.c], select(*columns).select_from(given.render_derived()))
     same = table.c.fingerprint == row.excluded.fingerprint
@@ -42,9 +53,12 @@ def _void(table: Table) -> ReturningInsert[Any]:
     return insert(table).on_conflict_do_update(index_elements=["key"], set_=closed).returning(table)
 
 
-_ENTER: Final = {table: _enter(table) for table in (CHARGES, REFUNDS, SHIPMENTS)}
-_VOID: Final = {table: _void(table) for table in (CHARGES, SHIPMENTS)}
-_LOCK_CHARGE: Final = select(CHARGES).where(CHARGES.c.key == bindparam("of_key")).with_for_update()
+_ENTER: Final = {table: _enter(table) for table in EFFECT}
+_VOID: Final = {table: _void(table) for table in (CHARGES, AUTHORIZATIONS, SHIPMENTS)}
+_LOCK: Final = {
+    table: select(table).where(table.c.key == bindparam("of_key")).with_for_update()
+    for table in (CHARGES, AUTHORIZATIONS)
+}
 _GIVE_BACK: Final = (
     update(CHARGES)
     .where(
@@ -53,6 +67,20 @@ _GIVE_BACK: Final = (
     )
     .values(refunded=CHARGES.c.refunded + bindparam("returned", type_=CHARGES.c.amount.type))
     .returning(CHARGES.c.refunded)
+)
+
+
+_CAPTURE: Final = (
+    update(AUTHORIZATIONS)
+    .where(
+        AUTHORIZATIONS.c.key == bindparam("of_key"),
+        AUTHORIZATIONS.c.captured + bindparam("taken", type_=BigInteger) <= AUTHORIZATIONS.c.amount,
+    )
+    .values(captured=AUTHORIZATIONS.c.captured + bindparam("taken", type_=BigInteger))
+    .returning(AUTHORIZATIONS.c.captured)
+)
+_RELEASE: Final = (
+    update(AUTHORIZATIONS).where(AUTHORIZATIONS.c.key == bindparam("of_key")).values(released=True)
 )
 
 
@@ -74,9 +102,9 @@ async def void(connection: AsyncConnection, table: Table, row: Mapping[str, Any]
     return entry
 
 
-async def lock_charge(connection: AsyncConnection, key: str) -> Entry | None:
-    """The charge with this key, locked until the transaction ends, so that refunds of it queue up."""
-    return (await connection.execute(_LOCK_CHARGE, {"of_key": key})).mappings().one_or_none()
+async def lock(connection: AsyncConnection, table: Table, key: str) -> Entry | None:
+    """The charge or authorization with this key, locked until the transaction ends: what is of it waits."""
+    return (await connection.execute(_LOCK[table], {"of_key": key})).mappings().one_or_none()
 
 
 async def give_back(connection: AsyncConnection, key: str, amount: int) -> int | None:
@@ -84,6 +112,18 @@ async def give_back(connection: AsyncConnection, key: str, amount: int) -> int |
     parameters = {"of_key": key, "returned": amount}
     refunded: int | None = (await connection.execute(_GIVE_BACK, parameters)).scalar_one_or_none()
     return refunded
+
+
+async def capture(connection: AsyncConnection, key: str, amount: int) -> int | None:
+    """Add to what was captured of an authorization; None when that would be more than was authorized."""
+    parameters = {"of_key": key, "taken": amount}
+    captured: int | None = (await connection.execute(_CAPTURE, parameters)).scalar_one_or_none()
+    return captured
+
+
+async def release(connection: AsyncConnection, key: str) -> None:
+    """Nothing of an authorization is set aside any more."""
+    await connection.execute(_RELEASE, {"of_key": key})
 
 
 async def entries(connection: AsyncConnection, table: Table, listing: Listing) -> Sequence[Entry]:

@@ -11,17 +11,20 @@ from sqlalchemy import Table
 
 from contracts.problems import ProblemError, invalid, parsed
 from oms.sandbox.requests import (
+    AuthorizationRequest,
+    CaptureRequest,
     ChargeRequest,
     KeyedRequest,
     Listing,
     RefundRequest,
+    ReleaseRequest,
     ShipmentRequest,
     Visible,
     VoidRequest,
     key_of,
 )
 from oms.sandbox.service import ClientLeft, Sandbox
-from oms.sandbox.tables import CHARGES, REFUNDS, SHIPMENTS
+from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, REFUNDS, RELEASES, SHIPMENTS
 from participants.provider_http import Reply
 
 R = TypeVar("R", bound=KeyedRequest)
@@ -49,11 +52,23 @@ POSTINGS: Final[dict[str, Posting[Any]]] = {
     "/charges": Posting("Take money for an order", ChargeRequest, Sandbox.charge),
     "/charges/void": Posting("Close the key of a charge", VoidRequest, Sandbox.void_charge),
     "/refunds": Posting("Give money of a charge back", RefundRequest, Sandbox.refund),
+    "/authorizations": Posting("Set money aside for an order", AuthorizationRequest, Sandbox.authorize),
+    "/authorizations/void": Posting(
+        "Close the key of an authorization", VoidRequest, Sandbox.void_authorization
+    ),
+    "/releases": Posting("Give up what is left of an authorization", ReleaseRequest, Sandbox.release),
+    "/captures": Posting("Take money of an authorization: a charge", CaptureRequest, Sandbox.capture),
     "/shipments": Posting("Take an order's parcel", ShipmentRequest, Sandbox.ship),
     "/shipments/void": Posting("Close the key of a shipment", VoidRequest, Sandbox.void_shipment),
 }
 
-LISTINGS: Final[dict[str, Table]] = {"/charges": CHARGES, "/refunds": REFUNDS, "/shipments": SHIPMENTS}
+LISTINGS: Final[dict[str, Table]] = {
+    "/charges": CHARGES,
+    "/refunds": REFUNDS,
+    "/authorizations": AUTHORIZATIONS,
+    "/releases": RELEASES,
+    "/shipments": SHIPMENTS,
+}
 
 _VISIBLE: Final = TypeAdapter(Visible)
 

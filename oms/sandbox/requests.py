@@ -39,10 +39,31 @@ class ChargeRequest(KeyedRequest):
     payment_method: Text
 
 
+Referred = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,300}$")]
+"""A reference of ours."""
+
+
+class AuthorizationRequest(ChargeRequest):
+    """Set money aside for an order."""
+
+
+class ReleaseRequest(KeyedRequest):
+    """Give up what is left of an authorization."""
+
+    authorization: Referred
+
+
+class CaptureRequest(KeyedRequest):
+    """Take money of an authorization."""
+
+    authorization: Referred
+    amount: Amount
+
+
 class RefundRequest(KeyedRequest):
     """Give money of a charge back; ``charge`` is its reference."""
 
-    charge: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,300}$")]
+    charge: Referred
     amount: Amount
 
 

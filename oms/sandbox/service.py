@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,15 +22,18 @@ from oms.sandbox import books
 from oms.sandbox.books import Entry
 from oms.sandbox.desk import Desk
 from oms.sandbox.requests import (
+    AuthorizationRequest,
+    CaptureRequest,
     ChargeRequest,
     KeyedRequest,
     Listing,
     RefundRequest,
+    ReleaseRequest,
     ShipmentRequest,
     VoidRequest,
     cursor_after,
 )
-from oms.sandbox.tables import CHARGES, EFFECT, REFUNDS, SHIPMENTS
+from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, EFFECT, REFUNDS, RELEASES, SHIPMENTS
 from oms.sandbox.triggers import Behaviour, carrier_behaviour, payment_behaviour
 from participants.provider_http import Reply
 from participants.shipping.carrier import SHIPMENT_REJECTED
@@ -37,14 +41,32 @@ from participants.shipping.carrier import SHIPMENT_REJECTED
 ClientLeft = Callable[[], Awaitable[None]]
 """Returns when nobody waits for the reply any more."""
 
-_SHOWN: Final = {CHARGES: ("amount", "currency"), REFUNDS: ("charge", "amount"), SHIPMENTS: ()}
-_REFUSAL: Final = {CHARGES: (402, "about:blank"), SHIPMENTS: (422, SHIPMENT_REJECTED)}
-_REFERENCE_PREFIX: Final = {CHARGES: "ch_", REFUNDS: "re_", SHIPMENTS: "sh_"}
+_SHOWN: Final = {
+    CHARGES: ("amount", "currency"),
+    REFUNDS: ("charge", "amount"),
+    AUTHORIZATIONS: ("amount", "currency"),
+    RELEASES: ("authorization",),
+    SHIPMENTS: (),
+}
+_LATER: Final = {CHARGES: ("refunded", "authorization"), AUTHORIZATIONS: ("captured", "released", "expired")}
+"""What listings show beside that, because it may change, or says where it is from."""
+
+_DECLINED: Final = (402, "about:blank")
+_REFUSAL: Final = {CHARGES: _DECLINED, AUTHORIZATIONS: _DECLINED, SHIPMENTS: (422, SHIPMENT_REJECTED)}
+_REFERENCE_PREFIX: Final = {
+    CHARGES: "ch_",
+    REFUNDS: "re_",
+    AUTHORIZATIONS: "au_",
+    RELEASES: "rl_",
+    SHIPMENTS: "sh_",
+}
+_EXPIRED: Final = Behaviour("declined", "authorization_expired", "The authorization has expired.")
+_RELEASED: Final = Behaviour("declined", "authorization_released", "The authorization was given up.")
 _CLOSED: Final = Behaviour("voided")
 
 
 class Sandbox:
-    """Charges, refunds and shipments over a database with the `oms.sandbox.tables`.
+    """Charges, refunds, authorizations and shipments over a database with the `oms.sandbox.tables`.
 
     ``clock`` gives the time written into the books; ``silence_s`` is how long a call that is never
     answered is kept waiting when the client does not leave before.
@@ -59,7 +81,7 @@ class Sandbox:
     ) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._desks = {table: Desk(self._autocommit, table) for table in (CHARGES, SHIPMENTS)}
+        self._desks = {table: Desk(self._autocommit, table) for table in _REFUSAL}
         self._clock = clock
         self._silence_s = silence_s
         self._at_work: set[tuple[str, str]] = set()
@@ -76,6 +98,55 @@ class Sandbox:
         }
         return await self._answer(CHARGES, row, behaviour, client_left)
 
+    async def authorize(self, key: str, request: AuthorizationRequest, client_left: ClientLeft) -> Reply:
+        """Set money aside, or decline (402)."""
+        behaviour = payment_behaviour(request.payment_method)
+        if behaviour.outcome == EFFECT[CHARGES]:
+            behaviour = replace(behaviour, outcome=EFFECT[AUTHORIZATIONS])
+        row = self._row(key, request, behaviour) | {
+            "order_id": request.order_id,
+            "amount": request.amount,
+            "currency": request.currency,
+            **_untouched(behaviour),
+        }
+        return await self._answer(AUTHORIZATIONS, row, behaviour, client_left)
+
+    async def release(self, key: str, request: ReleaseRequest, client_left: ClientLeft) -> Reply:
+        """Give up what is left of an authorization; one that has expired as well."""
+        with self._working_on(RELEASES, key), _storage():
+            async with self._engine.begin() as connection:
+                authorization = await _authorization(connection, request.authorization)
+                row = self._row(key, request, Behaviour(EFFECT[RELEASES])) | {
+                    "order_id": authorization["order_id"],
+                    "authorization": request.authorization,
+                }
+                entry = (await books.enter(connection, RELEASES, [row]))[key]
+                _check_same_request(entry, row)
+                await books.release(connection, authorization["key"])
+        return _reply(RELEASES, entry)
+
+    async def capture(self, key: str, request: CaptureRequest, client_left: ClientLeft) -> Reply:
+        """Take money of an authorization, never more than is left; decline (402) where it stands no more."""
+        with self._working_on(CHARGES, key), _storage():
+            async with self._engine.begin() as connection:
+                authorization = await _authorization(connection, request.authorization)
+                row = self._row(key, request, _of_capture(authorization)) | {
+                    "order_id": authorization["order_id"],
+                    "amount": request.amount,
+                    "currency": authorization["currency"],
+                    "refunded": 0,
+                    "refunds_answer_from_call": 1,
+                    "authorization": request.authorization,
+                }
+                entry = (await books.enter(connection, CHARGES, [row]))[key]
+                _check_same_request(entry, row)
+                await _take_once(connection, authorization, entry)
+        return _reply(CHARGES, entry)
+
+    async def void_authorization(self, key: str, request: VoidRequest, client_left: ClientLeft) -> Reply:
+        """Close a key of `authorize`; one that has its answer keeps it (P10)."""
+        return await self._void(AUTHORIZATIONS, self._row(key, request, _CLOSED) | _untouched(_CLOSED))
+
     async def ship(self, key: str, request: ShipmentRequest, client_left: ClientLeft) -> Reply:
         """Take a parcel, or refuse it (422 with a type of its own)."""
         behaviour = carrier_behaviour(request.address.postal_code)
@@ -86,8 +157,8 @@ class Sandbox:
         """Give money of a charge back, never more than was taken."""
         with self._working_on(REFUNDS, key), _storage():
             async with self._engine.begin() as connection:
-                charge = await books.lock_charge(connection, _key_of_charge(request.charge))
-                if charge is None or not _took_money(charge):
+                charge = await books.lock(connection, CHARGES, _key_of(CHARGES, request.charge))
+                if charge is None or not _had_effect(CHARGES, charge):
                     raise ProblemError(422, "unknown_charge", "No money was taken under this reference.")
                 behaviour = Behaviour("succeeded", answers_from_call=charge["refunds_answer_from_call"])
                 row = self._row(key, request, behaviour) | {
@@ -175,13 +246,48 @@ async def _give_back_once(connection: AsyncConnection, charge: Entry, entry: Ent
         raise ProblemError(422, "more_than_taken", "This would give back more than was taken.")
 
 
-def _key_of_charge(reference: str) -> str:
+async def _take_once(connection: AsyncConnection, authorization: Entry, entry: Entry) -> None:
+    """Count the capture on its authorization, in the very call from which on it stands."""
+    if entry["outcome"] != EFFECT[CHARGES] or entry["calls"] != entry["answers_from_call"]:
+        return
+    if await books.capture(connection, authorization["key"], entry["amount"]) is None:
+        raise ProblemError(422, "more_than_authorized", "This would take more than is left of it.")
+
+
+async def _authorization(connection: AsyncConnection, reference: str) -> Entry:
+    """The authorization of this reference, locked. Raises ProblemError where there is none."""
+    entry = await books.lock(connection, AUTHORIZATIONS, _key_of(AUTHORIZATIONS, reference))
+    if entry is None or not _had_effect(AUTHORIZATIONS, entry):
+        raise ProblemError(422, "unknown_authorization", "Nothing was set aside under this reference.")
+    return entry
+
+
+def _of_capture(authorization: Entry) -> Behaviour:
+    """How a capture goes that is asked for now."""
+    if authorization["released"]:
+        return _RELEASED
+    if authorization["expired"]:
+        return _EXPIRED
+    return Behaviour(EFFECT[CHARGES], answers_from_call=authorization["captures_answer_from_call"])
+
+
+def _untouched(behaviour: Behaviour) -> dict[str, Any]:
+    """An authorization of which nothing was taken or given up."""
+    return {
+        "captured": 0,
+        "released": False,
+        "expired": behaviour.expires,
+        "captures_answer_from_call": behaviour.captures_answer_from_call,
+    }
+
+
+def _key_of(table: Table, reference: str) -> str:
     """References are made from keys, so that a look-up needs no index of its own."""
-    return reference.removeprefix(_REFERENCE_PREFIX[CHARGES])
+    return reference.removeprefix(_REFERENCE_PREFIX[table])
 
 
-def _took_money(charge: Entry) -> bool:
-    return bool(_stands(charge) and charge["outcome"] == EFFECT[CHARGES])
+def _had_effect(table: Table, entry: Entry) -> bool:
+    return bool(_stands(entry) and entry["outcome"] == EFFECT[table])
 
 
 def _stands(entry: Entry) -> bool:
@@ -213,9 +319,7 @@ def _headline(table: Table, entry: Entry) -> dict[str, Any]:
 
 def _item(table: Table, entry: Entry) -> dict[str, Any]:
     """An entry as listings show it: more than the answer, since what stands here may change."""
-    names = ["key", "order_id", *_SHOWN[table], "code", "message"]
-    if table is CHARGES:
-        names.append("refunded")
+    names = ["key", "order_id", *_SHOWN[table], "code", "message", *_LATER.get(table, ())]
     item = _headline(table, entry) | {name: entry[name] for name in names}
     item["created_at"] = entry["created_at"].astimezone(UTC).isoformat().replace("+00:00", "Z")
     return item

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -58,8 +59,36 @@ CHARGES: Final = Table(
     Column("currency", Text),
     Column("refunded", BigInteger, nullable=False),
     Column("refunds_answer_from_call", Integer, nullable=False),
+    Column("authorization", Text),
     CheckConstraint("outcome IN ('succeeded', 'declined', 'voided')", name="outcome"),
     CheckConstraint("0 <= refunded AND (refunded = 0 OR refunded <= amount)", name="refunded"),
+    Index(None, "order_id"),
+)
+
+"""Captures are charges too: ``authorization`` is the reference of what they were taken from."""
+
+AUTHORIZATIONS: Final = Table(
+    "authorizations",
+    METADATA,
+    *_request_columns(),
+    Column("amount", BigInteger),
+    Column("currency", Text),
+    Column("captured", BigInteger, nullable=False),
+    Column("released", Boolean, nullable=False),
+    Column("expired", Boolean, nullable=False),
+    Column("captures_answer_from_call", Integer, nullable=False),
+    CheckConstraint("outcome IN ('authorized', 'declined', 'voided')", name="outcome"),
+    CheckConstraint("0 <= captured AND (captured = 0 OR captured <= amount)", name="captured"),
+    Index(None, "order_id"),
+)
+"""What is left of one is set aside until it is released or has expired."""
+
+RELEASES: Final = Table(
+    "releases",
+    METADATA,
+    *_request_columns(),
+    Column("authorization", Text, nullable=False),
+    CheckConstraint("outcome = 'succeeded'", name="outcome"),
     Index(None, "order_id"),
 )
 
@@ -81,5 +110,11 @@ SHIPMENTS: Final = Table(
     Index(None, "order_id"),
 )
 
-EFFECT: Final = {CHARGES: "succeeded", REFUNDS: "succeeded", SHIPMENTS: "shipped"}
-"""The outcome that moves money or a parcel, by table."""
+EFFECT: Final = {
+    CHARGES: "succeeded",
+    REFUNDS: "succeeded",
+    AUTHORIZATIONS: "authorized",
+    RELEASES: "succeeded",
+    SHIPMENTS: "shipped",
+}
+"""The outcome that moves money or a parcel, or sets money aside, by table."""

@@ -23,6 +23,9 @@ class Behaviour:
     answers_from_call: int = 1
     silent_calls: int = 0
     refunds_answer_from_call: int = 1
+    captures_answer_from_call: int = 1
+    expires: bool = False
+    """What is authorized expires before it is captured."""
 
 
 _PAYS: Final = Behaviour("succeeded")
@@ -39,6 +42,9 @@ PAYMENT_TRIGGERS: Final[dict[str, Behaviour]] = {
     "pm_gateway_timeout": Behaviour("succeeded", silent_calls=1),
     "pm_refund_flaky": Behaviour("succeeded", refunds_answer_from_call=3),
     "pm_refund_down": Behaviour("succeeded", refunds_answer_from_call=NEVER),
+    "pm_authorization_expires": Behaviour("succeeded", expires=True),
+    "pm_capture_flaky": Behaviour("succeeded", captures_answer_from_call=3),
+    "pm_capture_down": Behaviour("succeeded", captures_answer_from_call=NEVER),
 }
 """By payment method. Any other is declined."""
 
@@ -52,7 +58,7 @@ CARRIER_TRIGGERS: Final[dict[str, Behaviour]] = {
 
 
 def payment_behaviour(payment_method: str) -> Behaviour:
-    """How a charge with this payment method goes."""
+    """How a charge with this payment method goes; an authorization goes the same way."""
     return PAYMENT_TRIGGERS.get(payment_method, _UNKNOWN_METHOD)
 
 

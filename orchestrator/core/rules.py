@@ -273,7 +273,8 @@ def retry(at: Moment) -> Decision:
 def resolvable(definition: SagaDefinition, saga: Saga, step: str) -> Direction | None:
     """The direction in which a person may judge a step now; None where there is nothing to judge (S19).
 
-    Judged are a stuck pivot, a stuck compensation and, once the saga has ended, an orphaned effect.
+    Judged are a stuck pivot, a stuck compensation, a later step whose participant refuses it for good, and,
+    once the saga has ended, an orphaned effect.
     """
     if saga.has_ended:
         orphaned = saga.has_incident(IncidentKind.ORPHANED_EFFECT, step, COMPENSATING)
@@ -285,8 +286,10 @@ def resolvable(definition: SagaDefinition, saga: Saga, step: str) -> Direction |
         each.step == step and each.direction == awaited.direction and each.kind in END_WITH_THE_WAIT
         for each in saga.incidents
     )
-    judgeable = awaited.direction is COMPENSATING or definition[step].kind is StepKind.PIVOT
-    return awaited.direction if stuck and judgeable else None
+    kind = definition[step].kind
+    judgeable = awaited.direction is COMPENSATING or kind is StepKind.PIVOT
+    refused_for_good = kind is StepKind.RETRIABLE and awaited.held
+    return awaited.direction if stuck and (judgeable or refused_for_good) else None
 
 
 def resolve(at: Moment) -> Decision:
@@ -302,6 +305,10 @@ def resolve(at: Moment) -> Decision:
         if saga.has_incident(IncidentKind.ORPHANED_EFFECT, asked.step, COMPENSATING):
             return Refused("not_ended", "an orphaned effect is settled once the saga has ended")
         return Refused("not_stuck", f"{asked.step} is not stuck: there is nothing to resolve")
+    final = direction is FORWARD and at.definition[asked.step].kind is StepKind.RETRIABLE
+    if final and asked.verdict is Verdict.NO_EFFECT:
+        said = "say took_effect or settled_outside once it is right, or retry it"
+        return Refused("not_allowed", f"{asked.step} is past the point of no return: {said}")
     verdict = Settlement(asked.verdict, at.now, asked.reference, asked.amount)
     awaited = saga.waiting_for(asked.step, direction)
     if awaited is None:

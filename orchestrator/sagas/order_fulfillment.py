@@ -1,5 +1,6 @@
-"""The order fulfilment saga: reserve, charge, ship, commit; and the same with a hold before the charge.
+"""The order fulfilment saga: reserve, charge, ship, commit; with holds a person may look before the charge.
 
+Where money is captured: reserve, authorize, ship, capture, commit. Each of these is a version (ADR 0033).
 Inventory is reserved before payment and reduced only after fulfilment; a failure before the parcel leaves
 undoes what was done, in reverse order.
 """
@@ -7,11 +8,13 @@ undoes what was done, in reverse order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from contracts.commands import (
+    AuthorizePayment,
+    CapturePayment,
     ChargePayment,
     CommitInventory,
     ItemQuantity,
@@ -19,6 +22,7 @@ from contracts.commands import (
     ReleaseInventory,
     ReserveInventory,
     ShipOrder,
+    VoidAuthorization,
 )
 from contracts.currencies import format_amount
 from contracts.events import (
@@ -31,9 +35,12 @@ from contracts.events import (
     OrderCreatedEvent,
     OrderFulfilledEvent,
     OrderRejectedEvent,
+    PaymentAuthorizedEvent,
+    PaymentCapturedEvent,
     PaymentDeclinedEvent,
     PaymentRefundedEvent,
     PaymentSuccessfulEvent,
+    PaymentVoidedEvent,
     ShipmentRejectedEvent,
 )
 from contracts.examples import HOLDABLE_ORDERS, ORDER, ORDER_OF_MANY
@@ -67,6 +74,7 @@ class OrderStatus(StrEnum):
     RESERVED = "reserved"
     ON_HOLD = "on_hold"
     PAID = "paid"
+    AUTHORIZED = "authorized"
     SHIPPED = "shipped"
     COMPLETED = "completed"
     REJECTED = "rejected"
@@ -101,12 +109,20 @@ def _to_reserve(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {"lines": _items(order)}
 
 
-def _to_charge(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
+def _to_pay(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {
         "customer_id": order.customer_id,
         "amount": order.total,
         "currency": order.currency,
         "payment_method": order.payment_method,
+    }
+
+
+def _to_capture(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
+    return {
+        "authorization": results[AUTHORIZE]["reference"],
+        "amount": order.total,
+        "currency": order.currency,
     }
 
 
@@ -122,6 +138,10 @@ def _charged_money(order: AcceptedOrder) -> str:
     return f"charged {format_amount(order.total, order.currency)}"
 
 
+def _authorized_money(order: AcceptedOrder) -> str:
+    return f"authorized {format_amount(order.total, order.currency)}"
+
+
 def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
     """The definition at its current version, with one policy for all of its steps."""
     return SagaDefinition(
@@ -131,7 +151,7 @@ def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
         accepted=AcceptedOrder,
         examples=(ORDER, ORDER_OF_MANY),
         announces=ANNOUNCES,
-        course=_steps(policy),
+        course=_charging(policy),
     )
 
 
@@ -158,87 +178,175 @@ def _denied(body: Mapping[str, Any]) -> str | None:
 
 
 HOLDING_VERSION: Final = 100
-"""Of the flow with holds: far from the versions that a deployment may have made of the flow without."""
+CAPTURING_VERSION: Final = 200
+"""What each feature adds to the number of a version: far from those that a deployment may have made of the
+flow without any. 400 is kept for split shipments (ADR 0033)."""
 
 HOLD: Final = "hold"
-"""The wait in which an order is on hold, between its reservation and its charge."""
+"""The wait in which an order is on hold, between its reservation and its payment."""
+
+AUTHORIZE: Final = "authorize"
+"""The step whose reference is captured."""
 
 
-def held_order_fulfillment(policy: StepPolicy, holds: Holds | None) -> SagaDefinition:
-    """The same with holds, known everywhere; None: no order starts on it."""
-    asked = holds or Holds()
-    hold = Wait(
+class PaymentFlow(StrEnum):
+    """When an order's money is taken."""
+
+    CHARGE = "charge"
+    """Before its parcel leaves."""
+    CAPTURE = "capture"
+    """After it: until then the money is set aside."""
+
+
+def held_order_fulfillment(
+    policy: StepPolicy, holds: Holds | None, payment: PaymentFlow = PaymentFlow.CHARGE
+) -> SagaDefinition:
+    """The same with holds, known everywhere; no order starts on it where there are None.
+
+    Args:
+        payment: how it goes on after the hold.
+    """
+    reserve, *others = _course(policy, payment)
+    return SagaDefinition(
+        name=NAME,
+        version=HOLDING_VERSION + _added_by(payment),
+        input=HoldableOrder,
+        accepted=AcceptedHoldableOrder,
+        examples=HOLDABLE_ORDERS,
+        announces=ANNOUNCES,
+        course=(reserve, _hold(holds or Holds()), *others),
+        starts_sagas=holds is not None,
+    )
+
+
+def captured_order_fulfillment(policy: StepPolicy, *, starts_sagas: bool) -> SagaDefinition:
+    """The same with the money taken once the parcel has left, and nobody's look before that."""
+    return replace(
+        order_fulfillment(policy),
+        version=CAPTURING_VERSION,
+        course=_course(policy, PaymentFlow.CAPTURE),
+        starts_sagas=starts_sagas,
+    )
+
+
+def _added_by(payment: PaymentFlow) -> int:
+    return CAPTURING_VERSION if payment is PaymentFlow.CAPTURE else 0
+
+
+def _hold(holds: Holds) -> Wait:
+    return Wait(
         name=HOLD,
         signal=HoldDecision,
-        deadline_s=asked.deadline_s,
-        when=asked.concern,
+        deadline_s=holds.deadline_s,
+        when=holds.concern,
         refuses=_denied,
         waiting=OrderStatus.ON_HOLD,
         milestone=OrderStatus.RESERVED,
         signalled_by=SignalledBy.OPERATORS,
     )
-    reserve, *others = _steps(policy)
-    return SagaDefinition(
-        name=NAME,
-        version=HOLDING_VERSION,
-        input=HoldableOrder,
-        accepted=AcceptedHoldableOrder,
-        examples=HOLDABLE_ORDERS,
-        announces=ANNOUNCES,
-        course=(reserve, hold, *others),
-        starts_sagas=holds is not None,
+
+
+def _course(policy: StepPolicy, payment: PaymentFlow) -> tuple[Step, ...]:
+    return _capturing(policy) if payment is PaymentFlow.CAPTURE else _charging(policy)
+
+
+def _charging(policy: StepPolicy) -> tuple[Step, ...]:
+    return _reserve(policy), _charge(policy), _ship(policy), _commit(policy)
+
+
+def _capturing(policy: StepPolicy) -> tuple[Step, ...]:
+    """What was authorized is undone by a void alone: nothing is taken before the pivot (S27)."""
+    return _reserve(policy), _authorize(policy), _ship(policy), _capture(policy), _commit(policy)
+
+
+def _reserve(policy: StepPolicy) -> Step:
+    return Step(
+        name="reserve",
+        participant=INVENTORY,
+        kind=StepKind.COMPENSATABLE,
+        command=ReserveInventory,
+        arguments=_to_reserve,
+        success=InventoryReservedEvent,
+        rejection=InventoryRejectedEvent,
+        compensation=Compensation(ReleaseInventory, InventoryReleasedEvent),
+        milestone=OrderStatus.RESERVED,
+        holds=_reserved_stock,
+        policy=policy,
     )
 
 
-def _steps(policy: StepPolicy) -> tuple[Step, ...]:
-    return (
-        Step(
-            name="reserve",
-            participant=INVENTORY,
-            kind=StepKind.COMPENSATABLE,
-            command=ReserveInventory,
-            arguments=_to_reserve,
-            success=InventoryReservedEvent,
-            rejection=InventoryRejectedEvent,
-            compensation=Compensation(ReleaseInventory, InventoryReleasedEvent),
-            milestone=OrderStatus.RESERVED,
-            holds=_reserved_stock,
-            policy=policy,
-        ),
-        Step(
-            name="charge",
-            participant=PAYMENT,
-            kind=StepKind.COMPENSATABLE,
-            command=ChargePayment,
-            arguments=_to_charge,
-            success=PaymentSuccessfulEvent,
-            rejection=PaymentDeclinedEvent,
-            failure_code="payment_declined",
-            compensation=Compensation(RefundPayment, PaymentRefundedEvent),
-            milestone=OrderStatus.PAID,
-            holds=_charged_money,
-            keeps=("reference",),
-            policy=policy,
-        ),
-        Step(
-            name="ship",
-            participant=SHIPPING,
-            kind=StepKind.PIVOT,
-            command=ShipOrder,
-            arguments=_to_ship,
-            success=OrderFulfilledEvent,
-            rejection=ShipmentRejectedEvent,
-            failure_code="shipment_rejected",
-            milestone=OrderStatus.SHIPPED,
-            keeps=("reference",),
-            policy=policy,
-        ),
-        Step(
-            name="commit",
-            participant=INVENTORY,
-            kind=StepKind.RETRIABLE,
-            command=CommitInventory,
-            success=InventoryReducedEvent,
-            policy=policy,
-        ),
+def _charge(policy: StepPolicy) -> Step:
+    return Step(
+        name="charge",
+        participant=PAYMENT,
+        kind=StepKind.COMPENSATABLE,
+        command=ChargePayment,
+        arguments=_to_pay,
+        success=PaymentSuccessfulEvent,
+        rejection=PaymentDeclinedEvent,
+        failure_code="payment_declined",
+        compensation=Compensation(RefundPayment, PaymentRefundedEvent),
+        milestone=OrderStatus.PAID,
+        holds=_charged_money,
+        keeps=("reference",),
+        policy=policy,
+    )
+
+
+def _authorize(policy: StepPolicy) -> Step:
+    return Step(
+        name=AUTHORIZE,
+        participant=PAYMENT,
+        kind=StepKind.COMPENSATABLE,
+        command=AuthorizePayment,
+        arguments=_to_pay,
+        success=PaymentAuthorizedEvent,
+        rejection=PaymentDeclinedEvent,
+        failure_code="payment_declined",
+        compensation=Compensation(VoidAuthorization, PaymentVoidedEvent),
+        milestone=OrderStatus.AUTHORIZED,
+        holds=_authorized_money,
+        keeps=("reference",),
+        policy=policy,
+    )
+
+
+def _ship(policy: StepPolicy) -> Step:
+    return Step(
+        name="ship",
+        participant=SHIPPING,
+        kind=StepKind.PIVOT,
+        command=ShipOrder,
+        arguments=_to_ship,
+        success=OrderFulfilledEvent,
+        rejection=ShipmentRejectedEvent,
+        failure_code="shipment_rejected",
+        milestone=OrderStatus.SHIPPED,
+        keeps=("reference",),
+        policy=policy,
+    )
+
+
+def _capture(policy: StepPolicy) -> Step:
+    """No label of its own: ``paid`` would read as if the parcel were still to be sent."""
+    return Step(
+        name="capture",
+        participant=PAYMENT,
+        kind=StepKind.RETRIABLE,
+        command=CapturePayment,
+        arguments=_to_capture,
+        success=PaymentCapturedEvent,
+        keeps=("reference",),
+        policy=policy,
+    )
+
+
+def _commit(policy: StepPolicy) -> Step:
+    return Step(
+        name="commit",
+        participant=INVENTORY,
+        kind=StepKind.RETRIABLE,
+        command=CommitInventory,
+        success=InventoryReducedEvent,
+        policy=policy,
     )

@@ -102,7 +102,10 @@ class StepAtProvider:
 
     async def act(self, key: str, row: LedgerRow) -> Took | Declined:
         """See `ProviderWork.act`."""
-        found = self._found(await self._effects.call(_forward(key, row), self._command(row)))
+        found = _finding(await self._effects.call(_forward(key, row), self._command(row)))
+        if isinstance(found, Declined) and self.work.rejection is None:
+            refusal = without_sensitive(found.message, row.request, self._hidden)
+            raise ProviderMisuse(f"{found.code}: its provider refuses {self.work.name} for good: {refusal}")
         if isinstance(found, Took | Declined):
             return found
         raise ProviderMisuse(f"{self.work.name}: its client says of a call that {found}")
@@ -113,24 +116,18 @@ class StepAtProvider:
         answered = VoidNotOffered() if close is None else await close(_forward(key, row))
         if isinstance(answered, VoidNotOffered):
             return answered
-        found = self._found(answered)
+        found = _finding(answered)
         if isinstance(found, NotFound):
             raise ProviderMisuse(f"{self.work.name}: its client says nothing of a key that it was to close")
         return found
 
     async def find(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | NotFound:
         """See `ProviderWork.find`."""
-        return self._found(await self._effects.find(_forward(key, row)))
+        return _finding(await self._effects.find(_forward(key, row)))
 
     async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:
         """See `ProviderWork.recall`."""
         return _recalled(key, await self._effects.recall(_forward(key, row)))
-
-    def _found(self, answered: object) -> Took | Declined | NoEffect | NotFound:
-        found = _finding(answered)
-        if isinstance(found, Declined) and self.work.rejection is None:
-            raise ProviderMisuse(f"{self.work.name}: it refuses, and the step has no rejection: {found.code}")
-        return found
 
     def _command(self, row: LedgerRow) -> Command:
         """The command as it was asked for; only while its effect is not known."""

@@ -1,4 +1,4 @@
-"""The payment gateway as payment sees it: charge, refund, look up, void; and its HTTP dialect.
+"""The payment gateway as payment sees it: charge, refund, authorize, capture, look up; and its HTTP dialect.
 
 The dialect is described in docs/providers.md for those who put a gateway of their own behind it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from participants import provider_reply as said
 from participants.provider_http import Call, ProviderExchange, answer_of
@@ -52,6 +52,39 @@ class FoundRefund:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Authorized:
+    """The amount is set aside, once; no money has moved."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Nothing is set aside any more under an authorization."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAuthorization:
+    """An authorization as the gateway's books show it, whatever became of it."""
+
+    key: str
+    reference: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRelease:
+    """The giving up of ``authorization``, a reference, as the gateway's books show it."""
+
+    key: str
+    reference: str
+    authorization: str
+
+
 class PaymentGateway(Protocol):
     """What payment needs from a gateway (P6). ``key`` is `participants.provider_terms.idempotency_key`.
 
@@ -89,8 +122,42 @@ class PaymentGateway(Protocol):
         """Close the key, so that it can never take effect; or the answer it already has (P10)."""
 
 
+@runtime_checkable
+class AuthorizingGateway(PaymentGateway, Protocol):
+    """A gateway that also sets money aside and takes it later; what it promises of keys holds here too.
+
+    What is captured is a charge: `find_charge`, `charges_of`, `refund` and `void` know it by its own key.
+    """
+
+    async def authorize(
+        self, key: str, order_id: str, amount: int, currency: str, payment_method: str
+    ) -> Authorized | Declined:
+        """Set ``amount`` minor units aside."""
+
+    async def find_authorization(self, key: str) -> Authorized | Declined | Voided | None:
+        """What the gateway remembers of an authorization with this key; None when it knows of none."""
+
+    async def authorizations_of(self, order_id: str) -> tuple[FoundAuthorization, ...]:
+        """Everything that was set aside for an order, however old."""
+
+    async def close_authorization(self, key: str) -> Voided | Authorized | Declined | VoidNotOffered:
+        """Close the key, so that nothing can be set aside under it; or the answer it already has (P10)."""
+
+    async def release(self, key: str, reference: str) -> Released:
+        """Give up what is left of the authorization ``reference``; also where it has expired."""
+
+    async def find_release(self, key: str) -> Released | None:
+        """What the gateway remembers of a release with this key."""
+
+    async def releases_of(self, order_id: str) -> tuple[FoundRelease, ...]:
+        """Every authorization of an order that was given up, however old."""
+
+    async def capture(self, key: str, reference: str, amount: int) -> Charged | Declined:
+        """Take ``amount`` of the authorization ``reference``; declined where it has expired."""
+
+
 class HttpPaymentGateway:
-    """A `PaymentGateway` that speaks the documented dialect over an `ProviderExchange`."""
+    """An `AuthorizingGateway` that speaks the documented dialect over an `ProviderExchange`."""
 
     def __init__(self, exchange: ProviderExchange, traits: ProviderTraits | None = None) -> None:
         self._exchange = exchange
@@ -155,6 +222,79 @@ class HttpPaymentGateway:
             return VoidNotOffered()
         return _remembered(call, answer_of(call, reply))
 
+    async def authorize(
+        self, key: str, order_id: str, amount: int, currency: str, payment_method: str
+    ) -> Authorized | Declined:
+        """See `AuthorizingGateway.authorize`. A 402 is an answer."""
+        request = {
+            "order_id": order_id,
+            "amount": amount,
+            "currency": currency,
+            "payment_method": payment_method,
+        }
+        call = Call("POST", "/authorizations", key, request, sensitive=("payment_method",))
+        reply = await self._exchange.perform(call)
+        if reply.status == 402 and not reply.is_page:
+            return _declined(reply.body)
+        return Authorized(said.text(call, answer_of(call, reply), "reference"))
+
+    async def find_authorization(self, key: str) -> Authorized | Declined | Voided | None:
+        """See `AuthorizingGateway.find_authorization`."""
+        call = Call("GET", "/authorizations", query=(("key", key),))
+        for item in await self._items(call):
+            return _authorization(call, item)
+        return None
+
+    async def authorizations_of(self, order_id: str) -> tuple[FoundAuthorization, ...]:
+        """See `AuthorizingGateway.authorizations_of`."""
+        call = Call("GET", "/authorizations", query=(("order_id", order_id),))
+        return tuple(
+            FoundAuthorization(
+                said.text(call, item, "key"),
+                said.text(call, item, "reference"),
+                said.amount(call, item, "amount"),
+                said.text(call, item, "currency"),
+            )
+            for item in await self._items(call)
+        )
+
+    async def close_authorization(self, key: str) -> Voided | Authorized | Declined | VoidNotOffered:
+        """See `AuthorizingGateway.close_authorization`. A gateway without that route does not offer it."""
+        call = Call("POST", "/authorizations/void", key)
+        reply = await self._exchange.perform(call)
+        if reply.status in _NOT_OFFERED:
+            return VoidNotOffered()
+        return _authorization(call, answer_of(call, reply))
+
+    async def release(self, key: str, reference: str) -> Released:
+        """See `AuthorizingGateway.release`."""
+        call = Call("POST", "/releases", key, {"authorization": reference})
+        answer = answer_of(call, await self._exchange.perform(call))
+        return Released(said.text(call, answer, "reference"))
+
+    async def find_release(self, key: str) -> Released | None:
+        """See `AuthorizingGateway.find_release`."""
+        call = Call("GET", "/releases", query=(("key", key),))
+        for item in await self._items(call):
+            return Released(said.text(call, item, "reference"))
+        return None
+
+    async def releases_of(self, order_id: str) -> tuple[FoundRelease, ...]:
+        """See `AuthorizingGateway.releases_of`."""
+        call = Call("GET", "/releases", query=(("order_id", order_id),))
+        return tuple(
+            FoundRelease(*(said.text(call, item, name) for name in ("key", "reference", "authorization")))
+            for item in await self._items(call)
+        )
+
+    async def capture(self, key: str, reference: str, amount: int) -> Charged | Declined:
+        """See `AuthorizingGateway.capture`. A 402 is an answer."""
+        call = Call("POST", "/captures", key, {"authorization": reference, "amount": amount})
+        reply = await self._exchange.perform(call)
+        if reply.status == 402 and not reply.is_page:
+            return _declined(reply.body)
+        return Charged(said.text(call, answer_of(call, reply), "reference"))
+
     async def _items(self, call: Call) -> tuple[Mapping[str, Any], ...]:
         return said.items(call, answer_of(call, await self._exchange.perform(call)))
 
@@ -173,6 +313,17 @@ def _remembered(call: Call, item: Mapping[str, Any]) -> Charged | Declined | Voi
     if status == "voided":
         return Voided()
     raise ProviderMisuse(f"{call}: the answer's status is none of succeeded, declined, voided")
+
+
+def _authorization(call: Call, item: Mapping[str, Any]) -> Authorized | Declined | Voided:
+    status = said.text(call, item, "status")
+    if status == "authorized":
+        return Authorized(said.text(call, item, "reference"))
+    if status == "declined":
+        return _declined(item)
+    if status == "voided":
+        return Voided()
+    raise ProviderMisuse(f"{call}: the answer's status is none of authorized, declined, voided")
 
 
 def _found_charge(call: Call, item: Mapping[str, Any]) -> FoundCharge:

@@ -8,7 +8,7 @@ from orchestrator.core.state import Saga, Status
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections
-from simulation.checkers.knowledge import CHARGE, COMMIT, RESERVE, SHIP, lines_of
+from simulation.checkers.knowledge import AUTHORIZE, CAPTURE, CHARGE, COMMIT, RESERVE, SHIP, lines_of
 
 
 class OutsideAudit(Checker):
@@ -35,7 +35,8 @@ class OutsideAudit(Checker):
         about, order_id = str(saga.saga_id), str(saga.subject_id)
         if saga.label != OrderStatus.COMPLETED:
             yield about, f"completed, but shown as {saga.label}"
-        if self.known.money_kept(order_id) != saga.input.total or len(self.known.charges[order_id]) != 1:
+        paid = self.known.money_kept(order_id) == saga.input.total and len(self.known.charges[order_id]) == 1
+        if not paid and self.known.state(CAPTURE, saga.saga_id) is not State.SETTLED:
             yield about, f"completed, but {self.known.money_kept(order_id)} of {saga.input.total} are kept"
         if self.known.shipped[order_id] != 1:
             yield about, f"completed, but shipped {self.known.shipped[order_id]} times"
@@ -54,7 +55,7 @@ class OutsideAudit(Checker):
             yield about, f"{saga.label}, but shipped"
         if self._reduced(saga.saga_id):
             yield about, f"{saga.label}, but stock was reduced"
-        for work in (RESERVE, CHARGE, SHIP, COMMIT):
+        for work in (RESERVE, CHARGE, AUTHORIZE, SHIP, CAPTURE, COMMIT):
             state = self.known.state(work, saga.saga_id)
             if state in (State.DONE, State.INTENT, State.UNDOING, State.REVERSING, State.CONSUMED):
                 yield about, f"{saga.label}, but {work[1]} is {state}"

@@ -9,8 +9,8 @@ from contracts.routing import INVENTORY
 from participants.fence import State
 from participants.ledger import LedgerRow
 from simulation.checkers.inspection import Checker, Objections, Reaction
-from simulation.checkers.knowledge import CHARGE, RESERVE, SHIP, holds, lines_of
-from simulation.facts import Charged, Committed, Refunded, Shipped
+from simulation.checkers.knowledge import AUTHORIZE, CAPTURE, CHARGE, RESERVE, SHIP, holds, lines_of
+from simulation.facts import Authorized, Charged, Committed, GivenUp, Refunded, Shipped
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement
 
 
@@ -59,7 +59,10 @@ class NothingWithoutReservation(Checker):
     @property
     def reactions(self) -> Mapping[type, Reaction]:
         """See `Checker.reactions`."""
-        return {Charged: self._charged, Shipped: self._shipped}
+        return {Authorized: self._authorized, Charged: self._charged, Shipped: self._shipped}
+
+    def _authorized(self, fact: Authorized) -> Objections:
+        yield from self._reserved(fact.order_id, "authorized")
 
     def _charged(self, fact: Charged) -> Objections:
         yield from self._reserved(fact.order_id, "charged")
@@ -67,9 +70,13 @@ class NothingWithoutReservation(Checker):
     def _shipped(self, fact: Shipped) -> Objections:
         yield from self._reserved(fact.order_id, "shipped")
         saga = self.known.sagas.get(self.known.saga_of.get(fact.order_id, UUID(int=0)))
-        kept = self.known.money_kept(fact.order_id)
-        if saga is not None and kept != saga.input.total:
-            yield str(saga.saga_id), f"it is shipped while {kept} of {saga.input.total} are paid"
+        if saga is None:
+            return
+        captures = self.known.captures(saga)
+        kept = self.known.set_aside[fact.order_id] if captures else self.known.money_kept(fact.order_id)
+        if kept != saga.input.total:
+            how = "authorized" if captures else "paid"
+            yield str(saga.saga_id), f"it is shipped while {kept} of {saga.input.total} are {how}"
 
     def _reserved(self, order_id: str, done: str) -> Objections:
         saga_id = self.known.saga_of.get(order_id)
@@ -87,10 +94,18 @@ class NoEffectAfterTheGrave(Checker):
     @property
     def reactions(self) -> Mapping[type, Reaction]:
         """See `Checker.reactions`."""
-        return {Charged: self._charged, Shipped: self._shipped, Committed: self._committed}
+        return {
+            Authorized: self._authorized,
+            Charged: self._charged,
+            Shipped: self._shipped,
+            Committed: self._committed,
+        }
+
+    def _authorized(self, fact: Authorized) -> Objections:
+        yield from self._alive(AUTHORIZE, fact.order_id, "authorized")
 
     def _charged(self, fact: Charged) -> Objections:
-        yield from self._alive(CHARGE, fact.order_id, "charged")
+        yield from self._alive(CAPTURE if fact.captured else CHARGE, fact.order_id, "charged")
 
     def _shipped(self, fact: Shipped) -> Objections:
         yield from self._alive(SHIP, fact.order_id, "shipped")
@@ -118,9 +133,9 @@ class ReverseOrder(Checker):
     @property
     def reactions(self) -> Mapping[type, Reaction]:
         """See `Checker.reactions`."""
-        return {Refunded: self._refunded, Committed: self._committed}
+        return {Refunded: self._back, GivenUp: self._back, Committed: self._committed}
 
-    def _refunded(self, fact: Refunded) -> Objections:
+    def _back(self, fact: Refunded | GivenUp) -> Objections:
         state = self.known.state(RESERVE, self.known.saga_of.get(fact.order_id))
         excused = fact.by_hand or self.known.was_lied_to(fact.order_id)
         if state is not State.DONE and not excused:
@@ -128,7 +143,7 @@ class ReverseOrder(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for row in _released(fact):
-            kept = self.known.money_kept(str(row.order_id))
+            kept = self.known.money_kept(str(row.order_id)) + self.known.set_aside[str(row.order_id)]
             if kept and not self.known.was_lied_to(str(row.order_id)):
                 yield str(row.saga_id), f"stock is released while {kept} are kept"
 
@@ -141,9 +156,9 @@ class NothingBackAfterThePivot(Checker):
     @property
     def reactions(self) -> Mapping[type, Reaction]:
         """See `Checker.reactions`."""
-        return {Refunded: self._refunded, Committed: self._committed}
+        return {Refunded: self._back, GivenUp: self._back, Committed: self._committed}
 
-    def _refunded(self, fact: Refunded) -> Objections:
+    def _back(self, fact: Refunded | GivenUp) -> Objections:
         if self.known.shipped[fact.order_id]:
             yield self.known.name_of(fact.order_id), "money goes back for an order that was shipped"
 
@@ -151,6 +166,33 @@ class NothingBackAfterThePivot(Checker):
         for row in _released(fact):
             if self.known.shipped[str(row.order_id)]:
                 yield str(row.saga_id), "stock is released of an order that was shipped"
+
+
+class CapturedAfterTheParcel(Checker):
+    """Money that was set aside is taken after the parcel has left, and none stays so (S27)."""
+
+    rule = "captured after the parcel left, nothing left authorized (S27)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {Charged: self._charged}
+
+    def _charged(self, fact: Charged) -> Objections:
+        if fact.captured and not self.known.shipped[fact.order_id]:
+            yield self.known.name_of(fact.order_id), "it is captured while its parcel is here"
+        if fact.captured and self.known.set_aside[fact.order_id] < 0:
+            yield self.known.name_of(fact.order_id), "more is captured than was authorized"
+
+    def at_the_end(self) -> Objections:
+        """See `Checker.at_the_end`. Of what a person had paid in another way nothing was taken here."""
+        for order_id, saga_id in self.known.saga_of.items():
+            left, kept = self.known.set_aside[order_id], self.known.money_kept(order_id)
+            settled = self.known.state(CAPTURE, saga_id) is State.SETTLED
+            if left and not settled and not self.known.was_lied_to(order_id):
+                yield str(saga_id), f"{left} are authorized still"
+            if settled and kept and not self.known.was_lied_to(order_id):
+                yield str(saga_id), f"settled outside, but {kept} are captured"
 
 
 class StockWithinBounds(Checker):
@@ -229,6 +271,7 @@ ALL = (
     NoEffectAfterTheGrave,
     ReverseOrder,
     NothingBackAfterThePivot,
+    CapturedAfterTheParcel,
     StockWithinBounds,
     ReducedAsReserved,
 )

@@ -9,7 +9,15 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, SettleStep, ShipOrder
+from contracts.commands import (
+    AuthorizePayment,
+    CapturePayment,
+    ChargePayment,
+    CommitInventory,
+    ReserveInventory,
+    SettleStep,
+    ShipOrder,
+)
 from contracts.envelope import Direction
 from contracts.events import PaymentSuccessfulEvent
 from contracts.routing import COMMANDS_EXCHANGE, INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
@@ -20,7 +28,7 @@ from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow
 from simulation.cast import ORDERS, Cast
-from simulation.facts import Aged, Charged, Committed, Fact, Refunded, Shipped, Struck
+from simulation.facts import Aged, Authorized, Charged, Committed, Fact, GivenUp, Refunded, Shipped, Struck
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
@@ -30,6 +38,8 @@ from simulation.weather import Fault
 RESERVE: Final = (INVENTORY, ReserveInventory.__name__)
 COMMIT: Final = (INVENTORY, CommitInventory.__name__)
 CHARGE: Final = (PAYMENT, ChargePayment.__name__)
+AUTHORIZE: Final = (PAYMENT, AuthorizePayment.__name__)
+CAPTURE: Final = (PAYMENT, CapturePayment.__name__)
 SHIP: Final = (SHIPPING, ShipOrder.__name__)
 """Works: whose they are, and their forward command."""
 
@@ -64,11 +74,15 @@ class Knowledge:
         self.dead_letters: dict[UUID, DeadLetterRow] = {}
         self.charges: dict[str, list[Charged]] = defaultdict(list)
         self.refunded: Counter[str] = Counter()
+        self.set_aside: Counter[str] = Counter()
+        """By order id, what is authorized and neither captured nor given up."""
         self.shipped: Counter[str] = Counter()
         self.lied_to: set[str] = set()
         """Sagas to which a provider broke its word: what it does for them outside of it proves nothing."""
         self._learn: Mapping[type, Callable[[Any], None]] = {
             Committed: self._committed,
+            Authorized: self._authorized,
+            GivenUp: self._given_up,
             Charged: self._charged,
             Refunded: self._refunded,
             Shipped: self._shipped,
@@ -104,6 +118,10 @@ class Knowledge:
     def money_kept(self, order_id: str) -> int:
         """What the gateway took for an order and did not give back."""
         return sum(charge.amount for charge in self.charges[order_id]) - self.refunded[order_id]
+
+    def captures(self, saga: Saga) -> bool:
+        """Whether its money is taken after the parcel has left (S27)."""
+        return any(step.command is CapturePayment for step in self.definition_of(saga).steps)
 
     def was_lied_to(self, order_id: str) -> bool:
         """Whether a provider broke its word about an order."""
@@ -198,8 +216,16 @@ class Knowledge:
     def _dead_letter(self, service: str, change: Change) -> None:
         self.dead_letters[change.key] = change.after
 
+    def _authorized(self, fact: Authorized) -> None:
+        self.set_aside[fact.order_id] += fact.amount
+
+    def _given_up(self, fact: GivenUp) -> None:
+        self.set_aside[fact.order_id] -= fact.amount
+
     def _charged(self, fact: Charged) -> None:
         self.charges[fact.order_id].append(fact)
+        if fact.captured:
+            self.set_aside[fact.order_id] -= fact.amount
 
     def _refunded(self, fact: Refunded) -> None:
         self.refunded[fact.order_id] += fact.amount

@@ -9,11 +9,14 @@ from typing import Final
 from uuid import UUID
 
 from contracts.commands import (
+    AuthorizePayment,
+    CapturePayment,
     ChargePayment,
     CommitInventory,
     RefundPayment,
     ReleaseInventory,
     ShipOrder,
+    VoidAuthorization,
 )
 from contracts.envelope import Direction
 from contracts.routing import ORCHESTRATOR
@@ -27,6 +30,8 @@ from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections, Reaction
 from simulation.checkers.knowledge import (
+    AUTHORIZE,
+    CAPTURE,
     CHARGE,
     COMMIT,
     RESERVE,
@@ -149,7 +154,9 @@ class AsksInOrder(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for message in added_messages(fact):
-            allowed = _BUILDS_ON.get(message.type)
+            saga = self.known.sagas.get(message.correlation_id or UUID(int=0))
+            table = _CAPTURING if saga is not None and self.known.captures(saga) else _BUILDS_ON
+            allowed = table.get(message.type)
             if allowed is None or fact.service != "orchestrator":
                 continue
             if message.type in _GOES_BACK and str(message.correlation_id) in self.known.lied_to:
@@ -160,7 +167,7 @@ class AsksInOrder(Checker):
                     yield str(message.correlation_id), f"{message.type} is sent while {work[1]} is {state}"
 
 
-_GOES_BACK: Final = (RefundPayment.__name__, ReleaseInventory.__name__)
+_GOES_BACK: Final = (RefundPayment.__name__, VoidAuthorization.__name__, ReleaseInventory.__name__)
 _UNHELD: Final = (None, State.REJECTED, State.UNDONE, State.TOMBSTONE, State.SETTLED)
 _DONE: Final = (State.DONE, State.SETTLED)
 _BUILDS_ON: Final = {
@@ -171,6 +178,16 @@ _BUILDS_ON: Final = {
     ReleaseInventory.__name__: ((CHARGE, _UNHELD), (SHIP, _UNHELD), (COMMIT, (None,))),
 }
 """Command → the works it builds on, and how they may stand at that moment."""
+
+_CAPTURING: Final = {
+    AuthorizePayment.__name__: ((RESERVE, (State.DONE,)),),
+    ShipOrder.__name__: ((RESERVE, (State.DONE,)), (AUTHORIZE, (State.DONE,)), (CAPTURE, (None,))),
+    CapturePayment.__name__: ((AUTHORIZE, (State.DONE,)), (SHIP, _DONE)),
+    CommitInventory.__name__: ((RESERVE, (State.DONE, State.CONSUMED)), (CAPTURE, _DONE), (SHIP, _DONE)),
+    VoidAuthorization.__name__: ((SHIP, _UNHELD), (CAPTURE, (None,))),
+    ReleaseInventory.__name__: ((AUTHORIZE, _UNHELD), (SHIP, _UNHELD), (COMMIT, (None,))),
+}
+"""The same where the money is taken after the parcel has left (S27)."""
 
 
 class CancelledInTime(Checker):

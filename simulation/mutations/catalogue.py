@@ -22,6 +22,7 @@ from participants import own_effects, provider_decisions, provider_work, replies
 from participants.fence import Move
 from participants.inventory.stock import Shelf, StockLevel
 from participants.kit.work import Work
+from participants.payment.gateway import HttpPaymentGateway
 from participants.provider_plan import Patience, Planner
 from simulation.mutations import message_mutants, mutants, settings
 from simulation.mutations.sql_catalogue import OF_THE_SQL
@@ -138,6 +139,24 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "a reference never stands in the way",
         (Patch(MemoryOrchestratorTransaction, "claim_references", mutants.references_never_stand),),
         known=10,
+    ),
+    Mutation(
+        "S27 void",
+        "a void is answered and the gateway is not asked",
+        (Patch(HttpPaymentGateway, "release", mutants.said_to_be_given_up),),
+        adjust=settings.that_captures,
+    ),
+    Mutation(
+        "S27 after the parcel",
+        "what is authorized is captured at once",
+        (Patch(HttpPaymentGateway, "authorize", mutants.captured_at_once),),
+        adjust=settings.that_captures,
+    ),
+    Mutation(
+        "S27 captured once",
+        "each call for a capture has a key of its own",
+        (Patch(HttpPaymentGateway, "capture", mutants.captured_under_another_key),),
+        adjust=settings.that_captures,
     ),
     Mutation(
         "S17 patience with the database",

@@ -7,6 +7,7 @@ from typing import Final
 
 from contracts.routing import Batches
 from orchestrator.reconciler import Reconciler
+from simulation.cast import CAPTURING
 from simulation.mutations import mutants
 from simulation.mutations.trial import Adjust
 from simulation.network import BrokerSide
@@ -47,6 +48,11 @@ def only_full_queues(plan: WorldPlan) -> WorldPlan:
         new_version_at_s=None,
         faults=frozenset({Fault.MESSAGE_REFUSED}),
     )
+
+
+def that_captures(plan: WorldPlan) -> WorldPlan:
+    """Money is set aside before the parcel leaves, and taken after it (S27)."""
+    return replace(plan, cast=CAPTURING)
 
 
 def with_rates(**rates: float) -> Adjust:

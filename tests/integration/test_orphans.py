@@ -91,6 +91,7 @@ async def test_an_order_that_was_paid_and_not_shipped_can_be_taken_back(
         "reserved": {SKU: QUANTITY},
         "reduced": {},
         "charged": {"EUR": TOTAL},
+        "authorized": {},
         "parcels": 0,
         "in_doubt": 0,
     }

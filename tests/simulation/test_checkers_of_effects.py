@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator.core import machine
+from orchestrator.core.inputs import SagaStarted
 from orchestrator.core.state import Status
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from participants.fence import State
+from simulation.cast import CAPTURING, capturing_definition
 from simulation.checkers import audit, effects
-from simulation.facts import Charged, Refunded, Shipped, Struck
+from simulation.facts import Authorized, Charged, GivenUp, Refunded, Shipped, Struck
+from simulation.servers import BEGINNING
 from simulation.weather import Fault
-from tests.simulation.bad_traces import ORDER, ORDER_ID, SAGA_ID, STARTED, Trace
+from tests.simulation.bad_traces import ORDER, ORDER_ID, SAGA_ID, STARTED, Trace, entry
 
 CHARGED = Charged(str(ORDER_ID), "key", ORDER.total, "EUR")
 SHIPPED = Shipped(str(ORDER_ID), "key")
@@ -101,6 +105,68 @@ def test_money_back_after_the_stock_is_released() -> None:
     trace.commits("inventory", trace.row("inventory", "ReserveInventory", State.UNDONE))
     assert trace.see(REFUNDED) == ["money goes back while the reservation is undone"]
     assert trace.see(Refunded(str(ORDER_ID), 1, by_hand=True)) == []
+
+
+AUTHORIZED = Authorized(str(ORDER_ID), "key", ORDER.total, "EUR")
+CAPTURED = replace(CHARGED, captured=True)
+
+
+def capturing(checker: type) -> Trace:
+    trace = Trace(checker, CAPTURING)
+    definition = capturing_definition()
+    started = machine.start(definition, SAGA_ID, ORDER_ID, ORDER, BEGINNING).saga
+    assert trace.commits("orchestrator", trace.saga(started), entry(SagaStarted(), 1)) == []
+    trace.reserves()
+    return trace
+
+
+def test_captured_before_the_parcel_left_or_more_than_authorized() -> None:
+    trace = capturing(effects.CapturedAfterTheParcel)
+    assert trace.see(AUTHORIZED) == []
+    assert trace.see(CAPTURED) == ["it is captured while its parcel is here"]
+    trace.see(SHIPPED)
+    assert trace.see(CAPTURED) == ["more is captured than was authorized"]
+
+
+def test_left_authorized_at_the_end() -> None:
+    trace = capturing(effects.CapturedAfterTheParcel)
+    trace.see(AUTHORIZED)
+    assert trace.at_the_end() == [f"{ORDER.total} are authorized still"]
+    trace.see(GivenUp(str(ORDER_ID), ORDER.total))
+    assert trace.at_the_end() == []
+
+
+def test_settled_outside_and_captured_all_the_same() -> None:
+    trace = capturing(effects.CapturedAfterTheParcel)
+    for fact in (AUTHORIZED, SHIPPED):
+        trace.see(fact)
+    trace.commits("payment", trace.row("payment", "CapturePayment", State.SETTLED))
+    assert trace.at_the_end() == []
+    trace.see(CAPTURED)
+    assert trace.at_the_end() == [f"settled outside, but {ORDER.total} are captured"]
+
+
+def test_shipped_without_being_authorized() -> None:
+    trace = capturing(effects.NothingWithoutReservation)
+    assert trace.see(SHIPPED) == [f"it is shipped while 0 of {ORDER.total} are authorized"]
+    assert trace.see(AUTHORIZED) == trace.see(SHIPPED) == trace.see(CAPTURED) == []
+
+
+def test_authorized_after_a_tombstone_or_given_up_after_the_parcel_left() -> None:
+    trace = capturing(effects.NoEffectAfterTheGrave)
+    trace.commits("payment", trace.row("payment", "AuthorizePayment", State.TOMBSTONE))
+    assert trace.see(AUTHORIZED) == ["it is authorized although the ledger says tombstone"]
+    trace = capturing(effects.NothingBackAfterThePivot)
+    trace.see(SHIPPED)
+    given_up = GivenUp(str(ORDER_ID), ORDER.total)
+    assert trace.see(given_up) == ["money goes back for an order that was shipped"]
+
+
+def test_stock_released_while_money_is_set_aside() -> None:
+    trace = capturing(effects.ReverseOrder)
+    trace.see(AUTHORIZED)
+    released = trace.row("inventory", "ReserveInventory", State.UNDONE)
+    assert trace.commits("inventory", released) == [f"stock is released while {ORDER.total} are kept"]
 
 
 def test_undone_after_the_parcel_left() -> None:

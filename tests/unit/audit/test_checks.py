@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from oms.audit.checks import MEANING, OF_COMPLETED, OF_UNDONE, Check, objections, stock_objections
-from oms.audit.facts import Charge, LedgerFact, Money, OrderFacts, Reduction, SagaFact, StockFact
+from oms.audit.facts import (
+    Authorization,
+    Charge,
+    LedgerFact,
+    Money,
+    OrderFacts,
+    Reduction,
+    SagaFact,
+    StockFact,
+)
 from oms.audit.report import LISTED_AT_MOST, Finding, Report
 
 SAGA = SagaFact(UUID(int=1), UUID(int=2), "order_fulfillment", "completed", 2598, "EUR", {"A": 2, "B": 1})
@@ -34,6 +44,19 @@ UNDONE = OrderFacts(
     (),
     Money((replace(TAKEN, refunded=2598),), (2598,)),
     (),
+)
+
+
+AUTHORIZE = LedgerFact("payment", "authorize", "AuthorizePayment", "done", amount=2598, currency="EUR")
+CAPTURE = LedgerFact("payment", "capture", "CapturePayment", "done", amount=2598, currency="EUR")
+SET_ASIDE = Authorization("a", 2598, "EUR", captured=2598, given_up=False)
+CAPTURED = replace(
+    COMPLETED, ledger=(RESERVE, AUTHORIZE, SHIP, CAPTURE, COMMIT), money=Money((TAKEN,), (), (SET_ASIDE,))
+)
+VOIDED = replace(
+    UNDONE,
+    ledger=(replace(RESERVE, state="undone"), replace(AUTHORIZE, state="undone")),
+    money=Money((), (), (replace(SET_ASIDE, captured=0, given_up=True),)),
 )
 
 
@@ -113,6 +136,62 @@ BAD_UNDONE: list[tuple[Check, Bend]] = [
 ]
 
 
+BAD_CAPTURED: list[tuple[Check, Bend]] = [
+    (Check.CHARGED_ONCE, lambda f: without_row(f, CAPTURE)),
+    (Check.CHARGED_ONCE, lambda f: with_another(f, CAPTURE)),
+    (Check.CHARGED_ONCE, lambda f: with_row(f, CAPTURE, amount=2597)),
+    (Check.CHARGED_ONCE, lambda f: replace(f, ledger=(*f.ledger, CHARGE))),
+    (Check.CHARGED_ONCE, lambda f: replace(f, money=Money((), (), (SET_ASIDE,)))),
+    (Check.CHARGED_ONCE, lambda f: replace(f, money=Money((TAKEN,), (2598,), (SET_ASIDE,)))),
+    (Check.CAPTURED_AS_AUTHORIZED, lambda f: without_row(f, CAPTURE)),
+    (Check.CAPTURED_AS_AUTHORIZED, lambda f: without_row(f, AUTHORIZE)),
+    (Check.CAPTURED_AS_AUTHORIZED, lambda f: with_another(f, AUTHORIZE)),
+    (
+        Check.CAPTURED_AS_AUTHORIZED,
+        lambda f: replace(f, money=Money((TAKEN,), (), (replace(SET_ASIDE, captured=2597),))),
+    ),
+    (
+        Check.CAPTURED_AS_AUTHORIZED,
+        lambda f: replace(f, money=Money((TAKEN,), (), (SET_ASIDE, replace(SET_ASIDE, key="b", captured=0)))),
+    ),
+]
+
+BAD_VOIDED: list[tuple[Check, Bend]] = [
+    *(
+        (Check.NOTHING_AUTHORIZED, partial(with_row, row=AUTHORIZE, state=state))
+        for state in ("done", "intent", "undoing", "reversing")
+    ),
+    (
+        Check.NOTHING_AUTHORIZED,
+        lambda f: replace(f, money=Money((), (), (replace(SET_ASIDE, captured=0),))),
+    ),
+    (Check.MONEY_BACK, lambda f: replace(f, ledger=(*f.ledger, CAPTURE))),
+    (Check.MONEY_BACK, lambda f: replace(f, money=replace(f.money or Money(), charges=(TAKEN,)))),
+]
+
+
+def test_an_order_whose_money_was_captured_or_given_up_has_no_objection() -> None:
+    assert found(CAPTURED) == set()
+    assert found(VOIDED) == set()
+
+
+def test_what_has_expired_is_no_longer_authorized() -> None:
+    expired = replace(SET_ASIDE, captured=0, given_up=True)
+    assert found(replace(VOIDED, money=Money((), (), (expired, expired)))) == set()
+
+
+@pytest.mark.parametrize(("check", "bend"), BAD_CAPTURED)
+def test_a_completed_order_that_was_not_captured_as_authorized_is_objected_to(
+    check: Check, bend: Bend
+) -> None:
+    assert check in found(bend(CAPTURED))
+
+
+@pytest.mark.parametrize(("check", "bend"), BAD_VOIDED)
+def test_an_undone_order_that_left_money_set_aside_is_objected_to(check: Check, bend: Bend) -> None:
+    assert found(bend(VOIDED)) == {check}
+
+
 def test_a_completed_order_that_is_as_it_must_be_has_no_objection() -> None:
     assert found(COMPLETED) == set()
 
@@ -142,8 +221,8 @@ def test_an_undone_order_that_left_something_behind_is_objected_to(check: Check,
 
 
 def test_every_check_of_an_order_has_a_bad_case_here() -> None:
-    assert {check for check, _ in BAD_COMPLETED} == set(OF_COMPLETED)
-    assert {check for check, _ in BAD_UNDONE} == set(OF_UNDONE)
+    assert {check for check, _ in BAD_COMPLETED + BAD_CAPTURED} == set(OF_COMPLETED)
+    assert {check for check, _ in BAD_UNDONE + BAD_VOIDED} == set(OF_UNDONE)
 
 
 def test_without_the_providers_books_the_ledgers_decide_alone() -> None:

@@ -141,7 +141,9 @@ def test_what_is_said_to_be_allowed_is_allowed(life: Scenario) -> None:
     asked: dict[str, list[Input]] = {
         "cancel": [CancelRequested(ACTOR)],
         "retry": [RetryRequested(ACTOR)],
-        "resolve": [ResolveRequested(ACTOR, each.name, Verdict.NO_EFFECT) for each in life.saga.steps],
+        "resolve": [
+            ResolveRequested(ACTOR, each.name, verdict) for each in life.saga.steps for verdict in Verdict
+        ],
         "signal": [each for wait in waits for each in signals(wait)],
     }
     for action, inputs in asked.items():

@@ -85,6 +85,20 @@ def test_s19_a_forward_step_that_can_be_undone_or_repeated_needs_no_verdict() ->
     overdue.when(judge("commit", TOOK_EFFECT)).then(refuses("not_stuck"))
 
 
+@pytest.mark.parametrize("verdict", [TOOK_EFFECT, SETTLED_OUTSIDE])
+def test_s19_a_step_after_the_pivot_that_is_refused_for_good_can_be_judged(verdict: Verdict) -> None:
+    refused_for_good = awaiting("commit").when(died_for_good("commit")).then(may("retry", "resolve"))
+    refused_for_good.when(judge("commit", verdict)).then(sends(SettleStep))
+    refused_for_good.when(settled("commit", FORWARD, verdict)).then(
+        ends(Status.COMPLETED, OrderStatus.COMPLETED), no_incident
+    )
+
+
+def test_s6_no_verdict_takes_a_saga_back_over_the_pivot() -> None:
+    refused_for_good = awaiting("commit").when(died_for_good("commit"))
+    refused_for_good.when(judge("commit", NO_EFFECT)).then(refuses("not_allowed"))
+
+
 @pytest.mark.parametrize(
     "trouble", [died("ship"), died_for_good("ship"), refused("ship"), StepOverdue("ship")]
 )

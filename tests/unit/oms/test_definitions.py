@@ -13,7 +13,14 @@ from oms.definitions import registry
 from oms.failures import Failure
 from oms.settings import load_settings
 from orchestrator.core.definition import SagaDefinition, StepPolicy
-from orchestrator.sagas.order_fulfillment import HOLDING_VERSION, NAME, order_fulfillment
+from orchestrator.core.registry import Registry
+from orchestrator.sagas.order_fulfillment import (
+    CAPTURING_VERSION,
+    HOLDING_VERSION,
+    NAME,
+    PaymentFlow,
+    order_fulfillment,
+)
 
 HERE = __name__
 
@@ -35,8 +42,40 @@ def unsound(policy: StepPolicy) -> SagaDefinition:
 def test_a_named_version_stands_beside_our_own_and_new_sagas_start_on_it() -> None:
     known = registry(load_settings(saga_definitions=f"{HERE}:second"))
 
-    assert known.known == ((NAME, 1), (NAME, 2), (NAME, HOLDING_VERSION))
+    assert known.known == ((NAME, 1), (NAME, 2), (NAME, 100), (NAME, 200), (NAME, 300))
     assert known.latest(NAME).version == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "starts_on"),
+    [
+        ({}, 1),
+        ({"hold_above": "none"}, HOLDING_VERSION),
+        ({"payment_flow": PaymentFlow.CAPTURE}, CAPTURING_VERSION),
+        ({"payment_flow": "capture", "hold_above": "EUR=1"}, HOLDING_VERSION + CAPTURING_VERSION),
+    ],
+)
+def test_every_version_is_known_and_new_orders_start_on_the_one_with_what_is_set(
+    given: dict[str, str], starts_on: int
+) -> None:
+    known = registry(load_settings(**given))
+
+    assert known.known == ((NAME, 1), (NAME, 100), (NAME, 200), (NAME, 300))
+    assert known.latest(NAME).version == starts_on
+
+
+def test_an_order_whose_money_is_captured_is_authorized_before_its_parcel_leaves() -> None:
+    known = registry(load_settings())
+    assert [step.name for step in _version(known, 1).steps] == ["reserve", "charge", "ship", "commit"]
+    capturing = ["reserve", "authorize", "ship", "capture", "commit"]
+    for version in (200, 300):
+        assert [step.name for step in _version(known, version).steps] == capturing
+
+
+def _version(known: Registry, version: int) -> SagaDefinition:
+    definition = known.find(NAME, version)
+    assert definition is not None
+    return definition
 
 
 def test_several_are_named_with_commas_and_the_policy_is_that_of_the_settings() -> None:

@@ -16,7 +16,7 @@ from oms.failures import Failure
 from oms.settings import InvalidSettings, Settings, load_settings
 from oms.variables import doubts
 from oms.wiring import parts_of, services_of, within_this_process
-from orchestrator.sagas.order_fulfillment import HOLDING_VERSION
+from orchestrator.sagas.order_fulfillment import CAPTURING_VERSION, HOLDING_VERSION
 from tests.architecture.sources import PROJECT
 
 Install = Callable[..., None]
@@ -102,10 +102,13 @@ class Sending:
 """
 
 
+FURTHER = (HOLDING_VERSION, CAPTURING_VERSION, HOLDING_VERSION + CAPTURING_VERSION)
+
+
 def test_several_versions_of_a_saga_stand_side_by_side(install: Install) -> None:
     install("wine", {SAGAS: {"two": "wine_saga:second", "three": "wine_saga:third"}}, wine_saga=SAGA)
     known = registry(Settings()).known
-    assert [version for name, version in known if name == "order_fulfillment"] == [1, 2, 3, HOLDING_VERSION]
+    assert [version for name, version in known if name == "order_fulfillment"] == [1, 2, 3, *FURTHER]
 
 
 def test_what_is_switched_off_by_its_distributions_name_is_not_there(install: Install) -> None:
@@ -114,7 +117,7 @@ def test_what_is_switched_off_by_its_distributions_name_is_not_there(install: In
     assert "cellar" in services_of(load_settings())
     off = load_settings(extensions_off="wine.cellar")
     assert registry(off).known == registry(Settings(extensions_off="wine_cellar")).known
-    assert [version for _, version in registry(off).known] == [1, HOLDING_VERSION]
+    assert [version for _, version in registry(off).known] == [1, *FURTHER]
     assert "cellar" not in services_of(off)
 
 
@@ -282,6 +285,20 @@ async def test_a_gateway_and_a_carrier_are_chosen_by_their_names(install: Instal
     async with parts_of(load_settings(payment_gateway="broken"), within_this_process()) as parts:
         with pytest.raises(Failure, match=r"^red 1\.2 .*cannot be made: KeyError: 'OMS_RED_PAY_API_KEY'"):
             parts.payment_gateway()
+
+
+async def test_a_gateway_that_does_not_authorize_is_refused_where_money_is_to_be_captured(
+    install: Install,
+) -> None:
+    install("red", {GATEWAYS: {"red-pay": "red:Gateway"}}, red=PROVIDERS)
+    settings = load_settings(payment_gateway="red-pay", payment_flow="capture")
+    async with parts_of(settings, within_this_process()) as parts:
+        with pytest.raises(
+            Failure, match="the payment gateway red-pay does not authorize and capture"
+        ) as told:
+            parts.payment_gateway()
+    assert "\n" not in str(told.value)
+    assert str(told.value).startswith("OMS_PAYMENT_FLOW=capture: ")
 
 
 def test_they_are_listed_and_the_list_fails_where_one_cannot_be_used(

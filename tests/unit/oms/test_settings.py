@@ -254,3 +254,10 @@ def test_limits_are_by_currency_or_none() -> None:
     assert load_settings(hold_above="EUR=100000, JPY=0").hold_above == {"EUR": 100000, "JPY": 0}
     assert load_settings(hold_above="none").hold_above == {}
     assert load_settings().hold_above is None
+
+
+def test_the_payment_flow_is_one_of_two() -> None:
+    assert load_settings().payment_flow == "charge"
+    assert load_settings(payment_flow="capture").payment_flow == "capture"
+    with pytest.raises(InvalidSettings, match=r"OMS_PAYMENT_FLOW.*'charge' or 'capture'"):
+        load_settings(payment_flow="later")

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
-from contracts.commands import ChargePayment, Command, ShipOrder
+from contracts.commands import CapturePayment, ChargePayment, Command, ShipOrder
+from contracts.envelope import Direction
 from participants.fence import State
 from participants.gate import opened
 from participants.kit.errands import StepAtProvider
 from participants.kit.participant import Participant
 from participants.ledger import LedgerRow
+from participants.payment.gateway import HttpPaymentGateway
 from participants.payment.handlers import payment
+from participants.provider_http import HttpExchange
 from participants.provider_plan import Declined, NotFound, Took
 from participants.provider_terms import ProviderMisuse
 from participants.shipping.handlers import shipping
@@ -50,6 +53,34 @@ class Asked:
     ship = charge
 
 
+class Capturing(HttpPaymentGateway):
+    """A gateway that says the same of every capture."""
+
+    def __init__(self, answer: Declined) -> None:
+        super().__init__(HttpExchange("http://127.0.0.1:1"))
+        self._answer = answer
+
+    async def capture(self, key: str, reference: str, amount: int) -> Declined:
+        return self._answer
+
+    async def find_charge(self, key: str) -> Declined:
+        return self._answer
+
+    async def void(self, key: str) -> Declined:
+        return self._answer
+
+
+CAPTURE = CapturePayment(
+    saga_id=Case().saga_id,
+    order_id=Case().order_id,
+    step="capture",
+    direction=Direction.FORWARD,
+    authorization="au_1",
+    amount=2598,
+    currency="EUR",
+)
+
+
 def assert_parcel(client: Asked, case: Case) -> None:
     """The carrier was asked for what the command says."""
     lines, address = client.asked[2:]
@@ -58,7 +89,7 @@ def assert_parcel(client: Asked, case: Case) -> None:
 
 
 def row_of(participant: Participant, command: Command, **noted: Any) -> LedgerRow:
-    [step] = participant.steps
+    step = participant.declared(type(command).__name__)
     received = participant.works.decode(delivered(command, participant.name))
     return replace(opened(received, step.work, State.INTENT, NOW), **noted)
 
@@ -131,3 +162,19 @@ async def test_closing_a_key_must_be_answered() -> None:
 async def test_a_refusal_is_read_off_its_code_and_message() -> None:
     step = StepAtProvider(payment.steps[0], Asked(Declined("no_cover", "No.")))
     assert await step.find("key", row_of(payment, Case().charge())) == Declined("no_cover", "No.")
+
+
+async def test_a_step_without_a_rejection_is_refused_for_good_with_its_providers_own_code() -> None:
+    step = StepAtProvider(
+        payment.declared("CapturePayment"), Capturing(Declined("too_late", "pm-1 is closed"))
+    )
+    noted = row_of(payment, CAPTURE, details=step.details(CAPTURE), request=step.request(CAPTURE))
+    with pytest.raises(ProviderMisuse, match=r"^too_late: its provider refuses CapturePayment for good"):
+        await step.act("key", noted)
+
+
+async def test_such_a_refusal_proves_that_nothing_happened() -> None:
+    declined = Declined("too_late", "It is closed.")
+    step = StepAtProvider(payment.declared("CapturePayment"), Capturing(declined))
+    assert await step.find("key", row_of(payment, CAPTURE)) == declined
+    assert await step.close("key", row_of(payment, CAPTURE)) == declined

@@ -12,12 +12,14 @@ from uuid import UUID
 import pytest
 
 from participants.payment.gateway import (
+    Authorized,
     Charged,
     Declined,
     FoundCharge,
     FoundRefund,
     HttpPaymentGateway,
     Refunded,
+    Released,
 )
 from participants.provider_http import (
     MAX_REPLY_BYTES,
@@ -71,6 +73,49 @@ async def test_a_charge_is_sent_with_its_key() -> None:
     assert await HttpPaymentGateway(exchange).charge(*CHARGE) == Charged("ch_1")
     body = {"order_id": "order-1", "amount": 1299, "currency": "EUR", "payment_method": "pm_card_visa"}
     assert exchange.calls == [Call("POST", "/charges", KEY, body, sensitive=("payment_method",))]
+
+
+async def test_what_authorizes_captures_and_gives_up_is_sent_with_its_key() -> None:
+    exchange = Scripted(200, {"reference": "x_1"})
+    asked = HttpPaymentGateway(exchange)
+    assert await asked.authorize(*CHARGE) == Authorized("x_1")
+    assert await asked.capture("c", "au_1", 1299) == Charged("x_1")
+    assert await asked.release("r", "au_1") == Released("x_1")
+    body = {"order_id": "order-1", "amount": 1299, "currency": "EUR", "payment_method": "pm_card_visa"}
+    assert exchange.calls == [
+        Call("POST", "/authorizations", KEY, body, sensitive=("payment_method",)),
+        Call("POST", "/captures", "c", {"authorization": "au_1", "amount": 1299}),
+        Call("POST", "/releases", "r", {"authorization": "au_1"}),
+    ]
+
+
+async def test_402_is_an_answer_of_authorizations_and_captures_too() -> None:
+    asked = gateway(402, {"code": "authorization_expired", "detail": "Too late."})
+    assert await asked.capture("c", "au_1", 1) == Declined("authorization_expired", "Too late.")
+    assert await asked.authorize(*CHARGE) == Declined("authorization_expired", "Too late.")
+
+
+@pytest.mark.parametrize(
+    ("item", "remembered"),
+    [
+        ({"status": "authorized", "reference": "au_1"}, Authorized("au_1")),
+        ({"status": "declined", "code": "no", "message": "No."}, Declined("no", "No.")),
+        ({"status": "voided"}, Voided()),
+    ],
+)
+async def test_what_a_gateway_remembers_of_an_authorization(item: dict[str, Any], remembered: object) -> None:
+    assert await gateway(200, {"items": [item]}).find_authorization(KEY) == remembered
+    assert await gateway(200, item).close_authorization(KEY) == remembered
+
+
+async def test_an_authorization_of_a_status_that_there_is_not_is_misuse() -> None:
+    with pytest.raises(ProviderMisuse, match="none of authorized, declined, voided"):
+        await gateway(200, {"items": [{"status": "succeeded"}]}).find_authorization(KEY)
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_a_gateway_may_not_offer_to_close_keys_of_authorizations(status: int) -> None:
+    assert await gateway(status).close_authorization(KEY) == VoidNotOffered()
 
 
 async def test_402_is_an_answer() -> None:
