@@ -101,8 +101,8 @@ def migrate(service: str | History, url: str, up_to: str = "head") -> tuple[str,
     """Create or upgrade a schema in the database at ``url``: of one of our own services, or by a history.
 
     Each revision has a transaction of its own; replicas that start together wait for whoever is first.
-    One that says ``beside_writers = True`` has none: it builds its index while others write, and may be repeated
-    when it was interrupted.
+    One that says ``beside_writers = True`` has none: it builds its index while others write, and may be
+    repeated when it was interrupted.
 
     Args:
         up_to: the last revision to apply.
@@ -166,8 +166,8 @@ def engine_of(url: str) -> Engine:
 def _alone(engine: Engine, schema: str) -> Iterator[None]:
     """Nobody else migrates the schema meanwhile.
 
-    Whoever waits, and whoever has the lock, holds no snapshot: an index that is built beside writers waits for
-    every older one.
+    Whoever waits, and whoever has the lock, holds no snapshot: an index that is built beside writers waits
+    for every older one.
     """
     while True:
         with engine.begin() as connection:

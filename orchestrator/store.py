@@ -133,8 +133,8 @@ FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s
   AS h (saga_id, version, at, kind, accepted, led_to)
 """
 """A transaction that waited for a saga may have an older number than the one that it waited for: an entry is
-never before the one that it follows (S29). What is greater than our number is of a later transaction to whoever
-reads below the oldest open one, so that nothing is read too early.
+never before the one that it follows (S29). To whoever reads below the oldest open transaction it is then one
+of a later transaction, so that nothing is read too early.
 """
 
 CLAIM_KEYS: Final = """

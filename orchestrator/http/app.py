@@ -34,6 +34,7 @@ from orchestrator.http.console.pages import console_routes
 from orchestrator.http.crowd import Crowd
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import READERS
+from orchestrator.http.feed import feed_routes
 from orchestrator.http.head import Head
 from orchestrator.http.health import HealthEndpoints, Liveness, Readiness
 from orchestrator.http.openapi import describe
@@ -44,6 +45,7 @@ from orchestrator.http.routing import Endpoint
 from orchestrator.http.sagas import saga_routes, saga_schemas
 from orchestrator.http.security import SecurityHeaders
 from orchestrator.http.timing import RequestTimes
+from orchestrator.queries.feed import EventList
 from orchestrator.queries.jobs import JobItemList, JobList, JobView
 from orchestrator.queries.views import (
     AuditList,
@@ -87,6 +89,7 @@ _OUTPUTS: Final = (
     DeadLetterDetail,
     FullBody,
     SagaMessageList,
+    EventList,
     ReplayAnswer,
     JobList,
     JobView,
@@ -118,6 +121,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     turns = asyncio.Semaphore(READERS)
     app.router.routes.extend(order_routes(dependencies, turns))
     app.router.routes.extend(saga_routes(dependencies, turns))
+    app.router.routes.extend(feed_routes(dependencies, turns))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())
     app.router.routes.extend(console_routes(dependencies))

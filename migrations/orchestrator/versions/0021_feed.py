@@ -1,7 +1,7 @@
 """Entries of histories know the transaction that wrote them, so that all events can be read in order (S29).
 
-Entries that stand are of transaction 0 and come first. That default is a constant, which PostgreSQL keeps beside
-the table instead of writing it into each row; the real one, which is not, holds for rows that follow.
+Entries that stand are of transaction 0 and come first. That default is a constant, which PostgreSQL keeps
+beside the table instead of writing it into each row; the real one, which is not, holds for rows that follow.
 """
 
 from __future__ import annotations

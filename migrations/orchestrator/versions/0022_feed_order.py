@@ -1,4 +1,7 @@
-"""All entries of histories in the order of the feed (S29); built while orders go on, however many there are."""
+"""All entries of histories in the order of the feed (S29); built while orders go on, however many there are.
+
+Who is interrupted begins anew.
+"""
 
 from __future__ import annotations
 
