@@ -6,10 +6,12 @@ import asyncio
 import threading
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from alembic import command
@@ -36,6 +38,9 @@ LOCKED_WITHIN_S: Final = 1.0
 
 PAUSE_S: Final = 2.0
 """Seconds in between, in which services work."""
+
+WAITING_S: Final = 0.2
+"""Seconds between two looks whether somebody else still migrates the same schema."""
 
 PATIENCE_S: Final = 600.0
 """Seconds after which a revision is given up: somebody holds a table in a very long transaction."""
@@ -96,6 +101,8 @@ def migrate(service: str | History, url: str, up_to: str = "head") -> tuple[str,
     """Create or upgrade a schema in the database at ``url``: of one of our own services, or by a history.
 
     Each revision has a transaction of its own; replicas that start together wait for whoever is first.
+    One that says ``beside_writers = True`` has none: it builds its index while others write, and may be
+    repeated when it was interrupted.
 
     Args:
         up_to: the last revision to apply.
@@ -111,15 +118,17 @@ def migrate(service: str | History, url: str, up_to: str = "head") -> tuple[str,
     history = history_of(service) if isinstance(service, str) else service
     config = configured(history)
     engine = engine_of(url)
-    with _ALEMBIC, engine.begin() as alone:
-        alone.execute(text(WITHOUT_TIME_LIMITS))
-        alone.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(history.schema)})
+    with _ALEMBIC, _alone(engine, history.schema):
         with engine.begin() as connection:
             _create_schema(connection, history.schema)
             before = _revision(connection, history)
         todo = _known(history, config, before, up_to)
+        scripts = ScriptDirectory.from_config(config)
         for revision in todo:
-            _apply(engine, config, revision)
+            if _beside_writers(scripts, revision):
+                _apply_beside_writers(engine, config, revision)
+            else:
+                _apply(engine, config, revision)
         return todo
 
 
@@ -153,6 +162,24 @@ def engine_of(url: str) -> Engine:
     )
 
 
+@contextmanager
+def _alone(engine: Engine, schema: str) -> Iterator[None]:
+    """Nobody else migrates the schema meanwhile.
+
+    Whoever waits, and whoever has the lock, holds no snapshot: an index that is built beside writers waits
+    for every older one.
+    """
+    while True:
+        with engine.begin() as connection:
+            connection.execute(text(WITHOUT_TIME_LIMITS))
+            mine = "SELECT pg_try_advisory_xact_lock(:key)"
+            if connection.scalar(text(mine), {"key": _lock_key(schema)}):
+                connection.execute(text("SAVEPOINT locked"))  # the statement before it is over only now
+                yield
+                return
+        time.sleep(WAITING_S)
+
+
 def _apply(engine: Engine, config: Config, revision: str) -> None:
     """One revision, all or nothing; while its tables are in use it steps back, for others to work."""
     give_up_at = time.monotonic() + PATIENCE_S
@@ -175,6 +202,35 @@ def _apply(engine: Engine, config: Config, revision: str) -> None:
             time.sleep(PAUSE_S)
         else:
             return
+
+
+def _beside_writers(scripts: ScriptDirectory, revision: str) -> bool:
+    return bool(getattr(scripts.get_revision(revision).module, "beside_writers", False))
+
+
+def _apply_beside_writers(engine: Engine, config: Config, revision: str) -> None:
+    """One revision that takes no lock which writers would wait for; its statements commit one by one."""
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        if not _pooled(connection):
+            # It holds until the connection is closed. A pooler's server would go on with it elsewhere.
+            connection.execute(text(WITHOUT_TIME_LIMITS.replace("true", "false")))
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, revision)
+        except OperationalError as error:
+            if not isinstance(error.orig, errors.QueryCanceled):
+                raise
+            raise MigrationFailed(
+                f"{revision} builds an index beside whoever writes, and statement_timeout has ended it:"
+                " migrate past the pooler, or let the role of migrations take its time"
+            ) from error
+
+
+def _pooled(connection: Connection) -> bool:
+    """Whether somebody stands between us and the server."""
+    driver: Any = connection.connection.driver_connection
+    return bool(connection.scalar(text("SELECT pg_backend_pid()")) != driver.info.backend_pid)
 
 
 def configured(service: str | History) -> Config:

@@ -11,10 +11,11 @@ from typing import Final
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
 from messaging.transport import Confirm, Message
+from oms.archive import Archive
 from oms.definitions import registry
 from oms.embedded.installation import ids_of, own_database
 from oms.settings import Settings
-from orchestrator.retention.postgresql import RetentionTransaction
+from orchestrator.retention.postgresql import ArchivingTransaction, RetentionTransaction
 from orchestrator.retention.pruning import Retention
 
 PATIENCE_S: Final = 30.0
@@ -22,13 +23,24 @@ PATIENCE_S: Final = 30.0
 
 
 @asynccontextmanager
-async def retention_of(settings: Settings, folder: Path) -> AsyncIterator[Retention]:
-    """Retention on the orchestrator's database. Raises what `own_database` raises."""
+async def retention_of(
+    settings: Settings, folder: Path, archive: Archive | None = None
+) -> AsyncIterator[Retention]:
+    """Retention on the orchestrator's database. Raises what `own_database` raises.
+
+    Args:
+        archive: gets every row before it is removed.
+    """
     async with own_database(settings, folder) as database:
         rng = random.SystemRandom()
         outbox = Outbox(LeftToTheRelay())
-        unit_of_work = SqlUnitOfWork(database, RetentionTransaction, outbox, rng, PATIENCE_S)
-        yield Retention(unit_of_work, await ids_of(database, rng), registry(settings).participants)
+        new_id, told = await ids_of(database, rng), registry(settings).participants
+        if archive is None:
+            plain = SqlUnitOfWork(database, RetentionTransaction, outbox, rng, PATIENCE_S)
+            yield Retention(plain, new_id, told)
+        else:
+            giving = SqlUnitOfWork(database, ArchivingTransaction, outbox, rng, PATIENCE_S)
+            yield Retention(giving, new_id, told, archive.write)
 
 
 class LeftToTheRelay:

@@ -21,6 +21,7 @@ from messaging.in_process import InProcessBroker, InProcessTransport
 from messaging.postgresql import create_engine
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Transport
+from migrations.feed import set_in_order
 from migrations.installation import agreed, identify
 from migrations.run import SERVICES, MigrationFailed, migrate_async
 from oms import extensions
@@ -286,6 +287,8 @@ async def migrate(settings: Settings, installation: UUID | None = None) -> dict[
         await asyncio.to_thread(agreed, urls, installation)
         applied = {name: await _migrated(name, url) for name, url in urls.items()}
         await asyncio.to_thread(identify, urls, installation)
+        if ORCHESTRATOR in urls:
+            await asyncio.to_thread(set_in_order, urls[ORCHESTRATOR])
     except MigrationFailed as error:
         raise Failure(str(error)) from None
     return applied

@@ -10,12 +10,14 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
+from contracts.envelope import EVENT_ID
 from contracts.events import OutcomeEvent
 from contracts.flaws import flaws_in_line
 from messaging.compose import check_envelope, traceparent_of
 from messaging.consumer import Failed
 from messaging.errors import Poison
 from messaging.log_context import ids_of
+from messaging.retries import parse_id
 from messaging.transport import Delivery
 from orchestrator.core.inputs import OutcomeReceived
 from orchestrator.dead_letters.collector import replay_of
@@ -48,7 +50,8 @@ def decode_outcome(delivery: Delivery, events: Mapping[str, type[OutcomeEvent]])
     if event.saga_id != saga_id:
         raise Poison("bad_envelope", "correlation_id and the body's saga_id differ")
     data: dict[str, Any] = event.model_dump(mode="json", exclude=set(_IDENTITIES), exclude_defaults=True)
-    outcome = OutcomeReceived(model.__name__, event.step, event.direction, data)
+    event_id = parse_id(str(delivery.headers.get(EVENT_ID, "")))
+    outcome = OutcomeReceived(model.__name__, event.step, event.direction, data, event_id)
     return Happening(saga_id, outcome, delivery.message_id, traceparent_of(delivery))
 
 

@@ -125,10 +125,16 @@ WHERE saga_id = ANY(%s)
 """
 
 INSERT_HISTORY: Final = """
-INSERT INTO orchestrator.history (saga_id, version, at, kind, accepted, led_to)
-SELECT saga_id, version, at, kind, accepted::json, led_to::json
+INSERT INTO orchestrator.history (saga_id, version, at, kind, accepted, led_to, transaction_id)
+SELECT saga_id, version, at, kind, accepted::json, led_to::json, greatest(pg_current_xact_id(), (
+    SELECT b.transaction_id FROM orchestrator.history b
+    WHERE b.saga_id = h.saga_id AND b.version < h.version ORDER BY b.version DESC LIMIT 1))
 FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
   AS h (saga_id, version, at, kind, accepted, led_to)
+"""
+"""A transaction that waited for a saga may have an older number than the one that it waited for: an entry is
+never before the one that it follows (S29). To whoever reads below the oldest open transaction it is then one
+of a later transaction, so that nothing is read too early.
 """
 
 CLAIM_KEYS: Final = """

@@ -48,6 +48,9 @@ PENDING_LIMIT: Final = 10_000
 WATCH_LIMIT: Final = 1_000
 """Watches that one process holds at most: half of the requests that may be open."""
 
+EVERY_ORDER: Final = UUID(int=0)
+"""Watched by who wants to know of them all; no order has this id."""
+
 EVERYBODY: Final = "*"
 _ENDED: Final = "."
 
@@ -242,11 +245,15 @@ class ProgressListener:
         return False
 
     async def poll_once(self) -> bool:
-        """Look at all orders that are waited for. False, always: the next look has time."""
-        if not self._watches:
+        """Look at all orders that are waited for. False, always: the next look has time.
+
+        Whoever waits for every order looks by itself.
+        """
+        watched = self._watches.keys() - {EVERY_ORDER}
+        if not watched:
             return False
         with suppress(StorageUnavailable):
-            for order_id, standing in (await self._standings(list(self._watches))).items():
+            for order_id, standing in (await self._standings(list(watched))).items():
                 if order_id in self._watches and self._last_seen.get(order_id) != standing:
                     self._last_seen[order_id] = standing
                     self._wake(order_id, ended=standing.ended)
@@ -260,6 +267,7 @@ class ProgressListener:
             order_id = parse_id(text.rstrip(_ENDED))
             if order_id is not None:
                 self._wake(order_id, ended=text.endswith(_ENDED))
+        self._wake(EVERY_ORDER, ended=False)
 
     def _wake(self, order_id: UUID, *, ended: bool) -> None:
         for watch in self._watches.get(order_id, ()):

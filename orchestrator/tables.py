@@ -29,6 +29,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
 
 from messaging.postgresql import installation_table, outbox_table
 from orchestrator.core.state import Status
@@ -36,6 +38,20 @@ from orchestrator.jobs.job import ItemResult, JobKind, JobState
 from orchestrator.storage import DeadLetterStatus
 
 METADATA: Final = MetaData(schema="orchestrator")
+
+
+class TransactionId(UserDefinedType[str]):
+    """PostgreSQL's ``xid8``: the number of a transaction, which grows for as long as a server lives."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """As it stands in a table's definition."""
+        return "XID8"
+
+
+ischema_names["xid8"] = TransactionId
+"""What the library does not know by itself when it looks at a table."""
 
 
 def _moment() -> DateTime:
@@ -134,7 +150,13 @@ history: Final = Table(
     Column("kind", Text, nullable=False),
     Column("accepted", JSON, nullable=False),
     Column("led_to", JSON, nullable=False),
+    Column("transaction_id", TransactionId, nullable=False, server_default=text("pg_current_xact_id()")),
+    Index("history_by_transaction", "transaction_id", "saga_id", "version"),
 )
+"""What sagas have accepted, and the feed of all events: ordered by who wrote an entry, see `store` (S29).
+
+An entry is of transaction 0 where it is older than the column.
+"""
 
 dead_letters: Final = Table(
     "dead_letters",
@@ -294,6 +316,10 @@ retention: Final = Table(
     Column("pruned_sagas", BigInteger, nullable=False, server_default="0"),
     Column("pruned_idempotency_keys", BigInteger, nullable=False, server_default="0"),
     Column("pruned_dead_letters", BigInteger, nullable=False, server_default="0"),
+    Column("pruned_transaction_id", TransactionId, nullable=False, server_default=text("'0'::xid8")),
+    Column("pruned_saga_id", Uuid),
+    Column("pruned_version", Integer, nullable=False, server_default="0"),
     CheckConstraint("id = 1", name="retention_single"),
 )
-"""The low-water mark in a single row (P7), and how many rows have been pruned since the beginning."""
+"""The low-water mark in a single row (P7), how many rows have been pruned since the beginning, and the last
+entry of a history that was, in the order of the feed (S29)."""

@@ -13,6 +13,7 @@ from oms.cli import (
     conformance,
     dead_letters,
     doctor,
+    events,
     extensions,
     installation,
     jobs,
@@ -53,6 +54,7 @@ def oms(context: typer.Context) -> None:
 services.add_to(app)
 app.add_typer(orders.commands)
 app.add_typer(sagas.commands)
+events.add_to(app)
 app.add_typer(dead_letters.commands)
 app.add_typer(jobs.commands)
 app.add_typer(stock.commands)

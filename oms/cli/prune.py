@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -17,6 +19,7 @@ from oms.cli.progress import progress_bar
 from oms.cli.whole import EMBEDDED
 
 if TYPE_CHECKING:
+    from oms.archive import Archive
     from orchestrator.core.inputs import Actor
     from orchestrator.retention.mark import Keep
     from orchestrator.retention.postgresql import Removed
@@ -27,7 +30,11 @@ _PANEL: Final = "Whole system"
 
 def add_to(app: typer.Typer) -> None:
     """Put the command on the command line."""
-    examples = example("oms prune --older-than 30d --dry-run", "oms prune --older-than 30d --yes")
+    examples = example(
+        "oms prune --older-than 30d --dry-run",
+        "oms prune --older-than 30d --yes",
+        "oms prune --older-than 30d --archive pruned.ndjson --yes",
+    )
     app.command("prune", epilog=examples, rich_help_panel=_PANEL)(prune)
 
 
@@ -40,6 +47,10 @@ def prune(
     batch: Annotated[
         int, typer.Option("--batch", min=1, max=10_000, help="Most sagas, or other rows, in one transaction.")
     ] = 200,
+    archive: Annotated[
+        Path | None,
+        typer.Option("--archive", metavar="FILE", help="Write what is removed to this new file first."),
+    ] = None,
     reason: Annotated[
         str | None,
         typer.Option("--reason", "-r", metavar="TEXT", help="Why; kept in the audit log."),
@@ -51,9 +62,11 @@ def prune(
 
     Sagas go with their orders, histories and closed dead letters, and idempotency keys that have expired.
     Participants are told, and prune by themselves. The audit log stays. It may be interrupted and repeated.
+    An archive has one row a line, as JSON, nothing masked; after an interruption the last may be there still.
 
     Works on OMS_ORCHESTRATOR_DATABASE_URL (or OMS_DATABASE_URL), or on what `oms run` keeps in this folder.
     """
+    from oms.archive import archive_in
     from oms.retention import retention_of
     from oms.settings import load_settings
     from orchestrator.retention.mark import Keep
@@ -64,7 +77,11 @@ def prune(
     keep = Keep(asked.total_seconds(), settings.idempotency_ttl_s)
 
     async def run() -> dict[str, Any]:
-        async with retention_of(settings, EMBEDDED) as retention:
+        with archive_in(archive) if archive and not dry_run else nullcontext() as kept:
+            return await prune_into(kept)
+
+    async def prune_into(kept: Archive | None) -> dict[str, Any]:
+        async with retention_of(settings, EMBEDDED, kept) as retention:
             outlook = await retention.look(keep)
             _tell(outlook, keep, asked)
             if dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from contracts.commands import Verdict
 from contracts.envelope import Direction
@@ -38,12 +39,17 @@ class SagaStarted(Leading):
 
 @dataclass(frozen=True, slots=True)
 class OutcomeReceived(Leading):
-    """A participant answered: ``event`` is the message's type, ``data`` its fields beside the identities."""
+    """A participant answered: ``event`` is the message's type, ``data`` its fields beside the identities.
+
+    Attributes:
+        event_id: the same for each copy of the message (P2, M3); None where it had none that can be one.
+    """
 
     event: str
     step: str
     direction: Direction
     data: Mapping[str, Any] = field(default_factory=dict)
+    event_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

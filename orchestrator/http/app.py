@@ -22,6 +22,7 @@ from orchestrator.http.console.pages import console_routes
 from orchestrator.http.crowd import Crowd
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import READERS
+from orchestrator.http.feed import feed_routes
 from orchestrator.http.head import Head
 from orchestrator.http.health import HealthEndpoints
 from orchestrator.http.openapi import describe
@@ -53,6 +54,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     turns = asyncio.Semaphore(READERS)
     app.router.routes.extend(order_routes(dependencies, turns))
     app.router.routes.extend(saga_routes(dependencies, turns))
+    app.router.routes.extend(feed_routes(dependencies, turns))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())
     app.router.routes.extend(console_routes(dependencies))

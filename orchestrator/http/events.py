@@ -32,8 +32,8 @@ out of patience, and take the connections from all others meanwhile.
 QUIET_S: Final = 15.0
 """Seconds without an event after which a comment shows that the stream is alive."""
 
-_RETRY: Final = b"retry: 1000\n\n"
-_COMMENT: Final = b": still here\n\n"
+RETRY: Final = b"retry: 1000\n\n"
+COMMENT: Final = b": still here\n\n"
 
 
 Turns = asyncio.Semaphore
@@ -138,7 +138,7 @@ class EventStream(Response):
             await stream(scope, receive, send)
 
     async def _encoded(self, watch: Watch) -> AsyncIterator[bytes]:
-        yield _RETRY
+        yield RETRY
         for event in self._first:
             yield event.encoded()
         while not self._progress.ended and not self._listener.stopping:
@@ -152,4 +152,4 @@ class EventStream(Response):
                 yield event.encoded()
             if not self._progress.ended:
                 await watch.changed(QUIET_S)
-                yield _COMMENT
+                yield COMMENT

@@ -82,6 +82,11 @@ def last_event_id(headers: Headers) -> int:
     return int(value)
 
 
+def last_event_cursor(headers: Headers) -> str | None:
+    """The same where events are known by cursors, as it came. Raises ProblemError (400) for several."""
+    return _only(headers, "Last-Event-ID") or None
+
+
 def traceparent(headers: Headers) -> str | None:
     """The W3C trace context of the request; a malformed one counts as none, as its standard wants."""
     value = headers.get("traceparent")

@@ -31,6 +31,7 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     404: "There is no such thing",
     408: "The request did not come in time",
     409: "Not allowed now; `code` says why, `allowed_actions` what is allowed instead",
+    410: "What follows this cursor is not kept any more, or not known here; `code` says which",
     412: "It has changed since the version that was expected",
     413: "The body is too large",
     415: "The body is not said to be application/json",

@@ -22,6 +22,7 @@ from orchestrator.intake import NotStarted, Overloaded
 from orchestrator.jobs.operations import CountChanged
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion, UnknownHere
 from orchestrator.progress import TooManyWatches
+from orchestrator.queries.feed import CursorGone, CursorUnknown, FeedUnordered
 from orchestrator.queries.paging import InvalidCursor
 
 log = structlog.get_logger(__name__)
@@ -129,6 +130,31 @@ HANDLERS: Final[Mapping[int | type[Exception], Handler]] = {
     RequestValidationError: _handler(_invalid_request),
     InvalidCursor: _handler(
         lambda _: ProblemError(400, "malformed_cursor", "This is no cursor of this list.")
+    ),
+    CursorGone: _handler(
+        lambda _: ProblemError(
+            410,
+            "cursor_gone",
+            "Some of what follows this cursor was pruned. Without a cursor, the feed begins with the oldest "
+            "event that is kept.",
+        )
+    ),
+    CursorUnknown: _handler(
+        lambda _: ProblemError(
+            410,
+            "cursor_unknown",
+            "There is no such event at this place: the database was restored or failed over since. Without a "
+            "cursor, the feed begins with the oldest event that is kept; ids of events are what they were.",
+        )
+    ),
+    FeedUnordered: _handler(
+        lambda _: ProblemError(
+            503,
+            "feed_unordered",
+            "The database was restored from another server's copy: `oms migrate` brings its events into "
+            "order.",
+            headers=RETRY_LATER,
+        )
     ),
     NotFound: _handler(lambda _: ProblemError(404, "not_found", "There is nothing of this id.")),
     NotAllowed: _handler(_not_allowed),

@@ -94,14 +94,14 @@ class MessageQueries:
         if (saga := await self._sagas.saga(saga_id)) is None:
             return None
         entries = await self._folded(saga)
-        views = tuple(self._view(each) for entry in entries for each in _messages_at(*entry))
+        views = tuple(self._view(each) for entry in entries for each in messages_at(*entry))
         return Told(views, tuple(_stretches(entries)))
 
     async def of_saga(self, saga_id: UUID) -> list[SagaMessage]:
         """The same with nothing masked, for `orchestrator.disclosure` alone."""
         saga = await self._sagas.saga(saga_id)
         entries = await self._folded(saga) if saga is not None else []
-        return [each for entry in entries for each in _messages_at(*entry)]
+        return [each for entry in entries for each in messages_at(*entry)]
 
     def _view(self, message: SagaMessage) -> SagaMessageView:
         return SagaMessageView(
@@ -146,7 +146,8 @@ def folded_entries(definition: SagaDefinition, saga: Saga, entries: Sequence[His
         yield entry, happened, folded
 
 
-def _messages_at(entry: HistoryRow, happened: Input, folded: Transition | None) -> Iterator[SagaMessage]:
+def messages_at(entry: HistoryRow, happened: Input, folded: Transition | None) -> Iterator[SagaMessage]:
+    """What an entry heard and said."""
     if isinstance(happened, OutcomeReceived):
         yield SagaMessage(entry.version, entry.at, "answer", happened.event, None, dict(happened.data))
     elif isinstance(happened, SignalReceived):

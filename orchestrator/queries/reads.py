@@ -9,6 +9,7 @@ from orchestrator.queries.audit import AuditQueries
 from orchestrator.queries.changes import ChangeQueries
 from orchestrator.queries.dead_letters import DeadLetterQueries
 from orchestrator.queries.endings import EndingQueries
+from orchestrator.queries.feed import FeedQueries
 from orchestrator.queries.gauges import GaugeQueries
 from orchestrator.queries.jobs import JobQueries
 from orchestrator.queries.messages import MessageQueries
@@ -32,4 +33,5 @@ class Queries:
         self.changes = ChangeQueries(self.reader)
         self.audit_log = AuditQueries(self.reader)
         self.messages = MessageQueries(self.sagas, registry)
+        self.feed = FeedQueries(self.reader, self.sagas, registry)
         self.waiting = WaitingQueries(self.reader, registry)

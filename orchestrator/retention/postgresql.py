@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +25,16 @@ _COUNT_PRUNED: Final = """
 UPDATE orchestrator.retention SET pruned_sagas = pruned_sagas + %s,
     pruned_idempotency_keys = pruned_idempotency_keys + %s, pruned_dead_letters = pruned_dead_letters + %s
 """
+
+_NOTE_PRUNED: Final = """
+UPDATE orchestrator.retention
+SET pruned_transaction_id = n.transaction_id::xid8, pruned_saga_id = n.saga_id, pruned_version = n.version
+FROM (VALUES (%s::text, %s::uuid, %s::int)) AS n (transaction_id, saga_id, version)
+WHERE (n.transaction_id::xid8, n.saga_id, n.version)
+    > (pruned_transaction_id, coalesce(pruned_saga_id, '00000000-0000-0000-0000-000000000000'::uuid),
+       pruned_version)
+"""
+"""Where in the feed something is missing: a reader who is before it must be told (S29)."""
 
 _NEEDED: Final = {
     Reason.NOT_ENDED: """
@@ -55,14 +66,19 @@ WITH behind AS (
     SELECT s.saga_id, s.order_id FROM orchestrator.sagas s WHERE {_AT_REST} AND s.saga_id > %s
     ORDER BY s.saga_id LIMIT %s FOR UPDATE OF s SKIP LOCKED),
 letters AS (
-    DELETE FROM orchestrator.dead_letters d USING behind b WHERE d.saga_id = b.saga_id RETURNING 1),
-entries AS (DELETE FROM orchestrator.history h USING behind b WHERE h.saga_id = b.saga_id RETURNING 1),
-named AS (DELETE FROM orchestrator.saga_references r USING behind b WHERE r.saga_id = b.saga_id),
-marked AS (DELETE FROM orchestrator.saga_metadata m USING behind b WHERE m.saga_id = b.saga_id),
-sold AS (DELETE FROM orchestrator.orders o USING behind b WHERE o.order_id = b.order_id),
-gone AS (DELETE FROM orchestrator.sagas s USING behind b WHERE s.saga_id = b.saga_id RETURNING 1)
+    DELETE FROM orchestrator.dead_letters d USING behind b WHERE d.saga_id = b.saga_id RETURNING d.*),
+entries AS (DELETE FROM orchestrator.history h USING behind b WHERE h.saga_id = b.saga_id RETURNING h.*),
+latest AS (SELECT * FROM entries ORDER BY transaction_id DESC, saga_id DESC, version DESC LIMIT 1),
+named AS (
+    DELETE FROM orchestrator.saga_references r USING behind b WHERE r.saga_id = b.saga_id RETURNING r.*),
+marked AS (
+    DELETE FROM orchestrator.saga_metadata m USING behind b WHERE m.saga_id = b.saga_id RETURNING m.*),
+sold AS (DELETE FROM orchestrator.orders o USING behind b WHERE o.order_id = b.order_id RETURNING o.*),
+gone AS (DELETE FROM orchestrator.sagas s USING behind b WHERE s.saga_id = b.saga_id RETURNING s.*)
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM entries), (SELECT count(*) FROM letters),
-       (SELECT saga_id FROM behind ORDER BY saga_id DESC LIMIT 1)
+       (SELECT saga_id FROM behind ORDER BY saga_id DESC LIMIT 1),
+       (SELECT transaction_id::text FROM latest), (SELECT saga_id FROM latest), (SELECT version FROM latest),
+       {{rows}}
 """  # noqa: S608 (constants of this module)
 
 _CLOSED: Final = """
@@ -73,9 +89,11 @@ _COUNT_LETTERS: Final = f"SELECT count(*) FROM orchestrator.dead_letters d WHERE
 _PRUNE_LETTERS: Final = f"""
 WITH old AS (
     SELECT d.dead_letter_id FROM orchestrator.dead_letters d WHERE {_CLOSED} AND d.dead_letter_id > %s
-    ORDER BY d.dead_letter_id LIMIT %s FOR UPDATE SKIP LOCKED)
-DELETE FROM orchestrator.dead_letters d USING old WHERE d.dead_letter_id = old.dead_letter_id
-RETURNING d.dead_letter_id
+    ORDER BY d.dead_letter_id LIMIT %s FOR UPDATE SKIP LOCKED),
+letters AS (
+    DELETE FROM orchestrator.dead_letters d USING old WHERE d.dead_letter_id = old.dead_letter_id
+    RETURNING d.*)
+SELECT (SELECT count(*) FROM letters), (SELECT max(dead_letter_id::text)::uuid FROM letters), {{rows}}
 """  # noqa: S608 (constants of this module)
 
 _COUNT_KEYS: Final = "SELECT count(*) FROM orchestrator.idempotency_keys WHERE created_at < %s"
@@ -88,8 +106,8 @@ expired AS (
     WHERE k.created_at < %s ORDER BY k.customer_id, k.key FOR UPDATE OF k SKIP LOCKED),
 gone AS (
     DELETE FROM orchestrator.idempotency_keys k USING expired e
-    WHERE k.customer_id = e.customer_id AND k.key = e.key RETURNING 1)
-SELECT customer_id, key, (SELECT count(*) FROM page), (SELECT count(*) FROM gone)
+    WHERE k.customer_id = e.customer_id AND k.key = e.key RETURNING k.*)
+SELECT customer_id, key, (SELECT count(*) FROM page), (SELECT count(*) FROM gone), {rows}
 FROM page ORDER BY customer_id DESC, key DESC LIMIT 1
 """
 
@@ -104,15 +122,18 @@ page AS (
     ORDER BY i.dead_letter_id LIMIT %s),
 items AS (
     DELETE FROM orchestrator.job_items i USING page p
-    WHERE i.job_id = p.job_id AND i.dead_letter_id = p.dead_letter_id),
+    WHERE i.job_id = p.job_id AND i.dead_letter_id = p.dead_letter_id RETURNING i.*),
 gone AS (
     DELETE FROM orchestrator.jobs j USING old WHERE j.job_id = old.job_id AND NOT EXISTS (
         SELECT FROM orchestrator.job_items i WHERE i.job_id = old.job_id OFFSET %s)
-    RETURNING 1)
-SELECT (SELECT job_id FROM old), (SELECT count(*) FROM gone)
+    RETURNING j.*)
+SELECT (SELECT job_id FROM old), (SELECT count(*) FROM gone), {{rows}}
 """  # noqa: S608 (constants of this module)
 
 _FIRST: Final = UUID(int=0)
+
+_ROWS: Final = "{rows}"
+"""In the place of what a statement gives back, see `RetentionTransaction.rows_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +167,25 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch: what it removed, and where the next one goes on; None at the end."""
+    """One batch: what it removed, where the next one goes on (None at the end), and the rows as JSON."""
 
     removed: Removed
     after: Any | None
+    rows: Sequence[str] = ()
 
 
 class RetentionTransaction(SqlTransaction):
     """A transaction of the orchestrator's for retention."""
 
     schema = ORCHESTRATOR
+
+    def rows_of(self, **_: str) -> str:
+        """What a statement gives back of the rows that it removes; here nothing.
+
+        Args:
+            _: the table of each name that removed rows have in the statement.
+        """
+        return "ARRAY[]::text[]"
 
     async def mark(self) -> UUID | None:
         """The mark as it stands."""
@@ -194,36 +224,61 @@ class RetentionTransaction(SqlTransaction):
     async def prune_sagas(self, behind: Behind, after: UUID | None, limit: int) -> Batch:
         """Remove ended sagas behind the mark with all that is theirs, lowest first; rows held are skipped."""
         parameters = [behind.mark, behind.quiet_since, after or _FIRST, limit]
-        [(sagas, history, letters, last)] = await self.fetch(_PRUNE_SAGAS, parameters)
-        return self._counted(Removed(sagas, history, letters), last if sagas == limit else None)
+        rows = self.rows_of(
+            gone="sagas",
+            sold="orders",
+            entries="history",
+            letters="dead_letters",
+            named="saga_references",
+            marked="saga_metadata",
+        )
+        [(sagas, history, letters, last, *latest, gone)] = await self.fetch(
+            _PRUNE_SAGAS.replace(_ROWS, rows), parameters
+        )
+        if history:
+            self.write(_NOTE_PRUNED, latest)
+        return self._counted(Removed(sagas, history, letters), last if sagas == limit else None, gone)
 
     async def prune_dead_letters(self, behind: Behind, after: UUID | None, limit: int) -> Batch:
         """Remove closed dead letters whose saga is not there, or that had none."""
-        gone = await self.fetch(_PRUNE_LETTERS, [behind.quiet_since, after or _FIRST, limit])
-        last = max(row[0] for row in gone) if len(gone) == limit else None
-        return self._counted(Removed(dead_letters=len(gone)), last)
+        statement = _PRUNE_LETTERS.replace(_ROWS, self.rows_of(letters="dead_letters"))
+        [(letters, last, gone)] = await self.fetch(statement, [behind.quiet_since, after or _FIRST, limit])
+        return self._counted(Removed(dead_letters=letters), last if letters == limit else None, gone)
 
     async def prune_keys(self, behind: Behind, after: tuple[str, str] | None, limit: int) -> Batch:
         """Look at some idempotency keys in their order and remove the expired ones (S14)."""
         customer_id, key = after or ("", "")
-        page = await self.fetch(_PRUNE_KEYS, [customer_id, key, limit, behind.keys_expired_before])
+        statement = _PRUNE_KEYS.replace(_ROWS, self.rows_of(gone="idempotency_keys"))
+        page = await self.fetch(statement, [customer_id, key, limit, behind.keys_expired_before])
         if not page:
             return Batch(Removed(), None)
-        [(customer_id, key, looked_at, gone)] = page
-        return self._counted(
-            Removed(idempotency_keys=gone), (customer_id, key) if looked_at == limit else None
-        )
+        [(customer_id, key, looked_at, keys, gone)] = page
+        following = (customer_id, key) if looked_at == limit else None
+        return self._counted(Removed(idempotency_keys=keys), following, gone)
 
     async def prune_jobs(self, behind: Behind, after: UUID | None, limit: int) -> Batch:
         """Remove some of the list of the first job that ended long ago, and with the last of it the job."""
         parameters = [behind.quiet_since, after or _FIRST, limit, limit]
-        [(job_id, gone)] = await self.fetch(_PRUNE_JOB, parameters)
-        return Batch(Removed(jobs=gone), job_id)
+        statement = _PRUNE_JOB.replace(_ROWS, self.rows_of(gone="jobs", items="job_items"))
+        [(job_id, jobs, gone)] = await self.fetch(statement, parameters)
+        return Batch(Removed(jobs=jobs), job_id, gone)
 
-    def _counted(self, removed: Removed, after: Any | None) -> Batch:
+    def _counted(self, removed: Removed, after: Any | None, rows: Sequence[str]) -> Batch:
         if removed != Removed():
             self.write(_COUNT_PRUNED, [removed.sagas, removed.idempotency_keys, removed.dead_letters])
-        return Batch(removed, after)
+        return Batch(removed, after, rows)
+
+
+class ArchivingTransaction(RetentionTransaction):
+    """The same; it gives back what it removes, each row as JSON with its table."""
+
+    def rows_of(self, **removed: str) -> str:
+        """See `RetentionTransaction`."""
+        each = (
+            f"SELECT json_build_object('table', '{table}', 'row', to_json({name}))::text FROM {name}"  # noqa: S608
+            for name, table in removed.items()
+        )
+        return f"ARRAY({' UNION ALL '.join(each)})"
 
 
 def _one(rows: list[Any]) -> UUID | None:

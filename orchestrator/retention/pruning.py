@@ -25,6 +25,10 @@ from orchestrator.storage import AuditEntry
 ACTION = "retention.prune"
 SUBJECT = "retention"
 
+KeepRows = Callable[[Sequence[str]], None]
+"""Writes down rows that are about to be removed, as JSON; returns once they are safe. What it raises ends the
+run with nothing of the batch removed."""
+
 OnProgress = Callable[[Removed], None]
 """Called after each batch with what has been removed so far."""
 
@@ -54,11 +58,15 @@ class Retention:
         unit_of_work: UnitOfWork[RetentionTransaction],
         new_id: NewId,
         participants: Sequence[str] = PARTICIPANTS,
+        keep_rows: KeepRows = lambda _: None,
     ) -> None:
         """
         Args:
             participants: who is told of the mark: all whose work some saga may have asked for.
+            keep_rows: where transactions give back what they remove (`ArchivingTransaction`), before it is
+                gone; what could not be committed is given once more.
         """
+        self._keep_rows = keep_rows
         self._unit_of_work = unit_of_work
         self._new_id = new_id
         self._participants = tuple(participants)
@@ -114,7 +122,12 @@ class Retention:
         return removed
 
     async def _run(self, step: Step, behind: Behind, after: Any | None, batch: int) -> Batch:
-        return await self._unit_of_work.run(lambda transaction: step(transaction, behind, after, batch))
+        async def work(transaction: RetentionTransaction) -> Batch:
+            done = await step(transaction, behind, after, batch)
+            self._keep_rows(done.rows)
+            return done
+
+        return await self._unit_of_work.run(work)
 
     async def _look(self, transaction: RetentionTransaction, keep: Keep, now: datetime) -> Outlook:
         quiet_since = keep.quiet_since(now)

@@ -12,13 +12,14 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 
 from messaging import connecting
 from messaging.connecting import connect, conninfo, shared_between_transactions
 from messaging.round_trip import COMMIT, Connection
-from migrations.run import migrate, revisions
+from migrations.run import MigrationFailed, migrate, revisions
 from oms import processes
 from oms.audit import Sources, audit
 from oms.audit.sources import NEEDED, SANDBOX
@@ -168,3 +169,19 @@ async def test_a_pooler_with_one_connection_is_named_and_not_waited_for(
 
 def test_a_migration_goes_through_a_pooler(pooled: Pooled, database_url: str) -> None:
     assert migrate("inventory", pooled(database_url, "transaction", 2)) == revisions("inventory")
+
+
+def test_an_index_that_a_time_limit_ends_is_told_and_built_again(pooled: Pooled, database_url: str) -> None:
+    """Behind a pooler the limit stays as it is: what is set in a session would be somebody else's next."""
+    url = pooled(database_url, "transaction", 4)
+    migrate("orchestrator", url, up_to="orchestrator_0021")
+    with psycopg.connect(conninfo(database_url)) as writer:
+        writer.execute("LOCK TABLE orchestrator.history IN ROW EXCLUSIVE MODE")  # the index waits for its end
+        with psycopg.connect(conninfo(database_url), autocommit=True) as owner:
+            database = sql.Identifier(owner.info.dbname)
+            owner.execute(sql.SQL("ALTER DATABASE {} SET statement_timeout = '3s'").format(database))
+        limited = pooled(database_url, "transaction", 4)
+        with pytest.raises(MigrationFailed, match=r"orchestrator_0022 .* statement_timeout"):
+            migrate("orchestrator", limited)
+    assert {state[1:] for state in left_on_servers(limited, 2)} == {("on", 0, 0, "0")}
+    assert migrate("orchestrator", limited)[0] == "orchestrator_0022"

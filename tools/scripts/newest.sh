@@ -30,5 +30,5 @@ if [ "$newest" = .venv/bin/python ]; then
     exit 0
 fi
 mkdir -p "$(dirname "$venv")"
-PYTHON=$newest OMS_VENV=$venv sh tools/scripts/setup.sh
+PYTHON=$newest SETUP_VENV=$venv sh tools/scripts/setup.sh
 exec "$venv/bin/python" -m pytest tests/unit tests/architecture tests/conformance "$@"

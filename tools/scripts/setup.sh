@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes .venv (or $OMS_VENV) from nothing but Python 3.11+ with venv: pinned packages, then this project in place.
+# Makes .venv (or $SETUP_VENV) from nothing but Python 3.11+ with venv: pinned packages, then this project in place.
 # Safe to run again: does nothing while the stamp is newer than what it was made from.
 set -eu
 cd "$(dirname "$0")/../.."
 
-venv=${OMS_VENV:-.venv}
+venv=${SETUP_VENV:-.venv}
 stamp=$venv/.installed
 packages=tools/requirements/dev.txt
 
