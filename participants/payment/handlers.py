@@ -153,7 +153,7 @@ class Authorization:
 
 @payment.provider_step(CapturePayment)
 class Capture:
-    """Takes what was set aside (S27). The parcel has left, there is no way back: a refusal is a person's."""
+    """Takes what was set aside, once its parcel has left: what is refused is a person's to settle (S27)."""
 
     keeps = ("authorization", "amount", "currency")
 

@@ -24,7 +24,7 @@ from participants.inventory.stock import Shelf, StockLevel
 from participants.kit.work import Work
 from participants.payment.gateway import HttpPaymentGateway
 from participants.provider_plan import Patience, Planner
-from simulation.mutations import message_mutants, mutants, settings
+from simulation.mutations import message_mutants, mutants, payment_mutants, settings
 from simulation.mutations.sql_catalogue import OF_THE_SQL
 from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
 from simulation.mutations.trial import Mutation
@@ -143,19 +143,19 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
     Mutation(
         "S27 void",
         "a void is answered and the gateway is not asked",
-        (Patch(HttpPaymentGateway, "release", mutants.said_to_be_given_up),),
+        (Patch(HttpPaymentGateway, "release", payment_mutants.said_to_be_given_up),),
         adjust=settings.that_captures,
     ),
     Mutation(
         "S27 after the parcel",
         "what is authorized is captured at once",
-        (Patch(HttpPaymentGateway, "authorize", mutants.captured_at_once),),
+        (Patch(HttpPaymentGateway, "authorize", payment_mutants.captured_at_once),),
         adjust=settings.that_captures,
     ),
     Mutation(
         "S27 captured once",
         "each call for a capture has a key of its own",
-        (Patch(HttpPaymentGateway, "capture", mutants.captured_under_another_key),),
+        (Patch(HttpPaymentGateway, "capture", payment_mutants.captured_under_another_key),),
         adjust=settings.that_captures,
     ),
     Mutation(

@@ -23,7 +23,6 @@ from orchestrator.intake import Intake
 from participants import fence, provider_plan
 from participants.fence import Cell, Move, State
 from participants.inventory.stock import Shelf
-from participants.payment.gateway import Authorized, HttpPaymentGateway, Released
 from participants.provider_plan import Plan, Planner
 from simulation.patches import Patch
 from simulation.storage.database import Session
@@ -280,39 +279,6 @@ def dead_letters_left_out(original: Any) -> Any:
         original(self, [entry for entry in entries if not isinstance(entry.accepted, CommandDeadLettered)])
 
     return add_history
-
-
-def said_to_be_given_up(original: Any) -> Any:
-    """S27: a void is answered and the gateway is not asked."""
-
-    async def release(self: HttpPaymentGateway, key: str, reference: str) -> Released:
-        return Released(f"void of {reference}")
-
-    return release
-
-
-def captured_at_once(original: Any) -> Any:
-    """S27: what is authorized is captured in the same breath."""
-
-    async def authorize(
-        self: HttpPaymentGateway, key: str, order_id: str, amount: int, *paid_how: str
-    ) -> Any:
-        answer = await original(self, key, order_id, amount, *paid_how)
-        if isinstance(answer, Authorized):
-            await self.capture(f"{key}:at once", answer.reference, amount)
-        return answer
-
-    return authorize
-
-
-def captured_under_another_key(original: Any) -> Any:
-    """S27: each call for a capture has a key of its own."""
-    turns = count()
-
-    async def capture(self: HttpPaymentGateway, key: str, reference: str, amount: int) -> Any:
-        return await original(self, f"{key}:{next(turns)}", reference, amount)
-
-    return capture
 
 
 def promised_and_not_held(original: Any) -> Any:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from messaging.identifiers import time_ordered_ids
 from oms.audit.reading import ledger_of
-from oms.sandbox.tables import CHARGES, REFUNDS, SHIPMENTS
+from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, REFUNDS, SHIPMENTS
 from orchestrator.tables import orders, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 
@@ -122,6 +122,29 @@ class Books:
         self.charge(order_id, refunded=TOTAL)
         return saga_id, order_id
 
+    def captured(self) -> tuple[UUID, UUID]:
+        """An order whose money was authorized, and captured once its parcel had left."""
+        saga_id, order_id = self.saga("completed", "completed")
+        self.ledger("inventory", saga_id, order_id, "reserve", "consumed")
+        self.ledger("payment", saga_id, order_id, "authorize", "done")
+        self.ledger("shipping", saga_id, order_id, "ship", "done")
+        self.ledger("payment", saga_id, order_id, "capture", "done")
+        self.ledger("inventory", saga_id, order_id, "commit", "done")
+        self.reduction(saga_id)
+        self.authorization(order_id, captured=TOTAL)
+        self.charge(order_id)
+        self.shipment(order_id)
+        return saga_id, order_id
+
+    def voided(self) -> tuple[UUID, UUID]:
+        """An order whose address was refused after its money was authorized, undone in every schema."""
+        saga_id, order_id = self.saga("compensated", "rejected")
+        self.ledger("inventory", saga_id, order_id, "reserve", "undone")
+        self.ledger("payment", saga_id, order_id, "authorize", "undone")
+        self.ledger("shipping", saga_id, order_id, "ship", "rejected")
+        self.authorization(order_id, released=True)
+        return saga_id, order_id
+
     def ledger(
         self,
         participant: str,
@@ -186,6 +209,21 @@ class Books:
                 refund = _request(f"r{key}", order_id, "succeeded")
                 _put(connection, REFUNDS, **refund, charge=f"ch_{key}", amount=refunded)
 
+    def authorization(self, order_id: UUID, captured: int = 0, *, released: bool = False) -> None:
+        """Money that the sandbox's books say was set aside."""
+        with self.engine.begin() as connection:
+            _put(
+                connection,
+                AUTHORIZATIONS,
+                **_request(uuid4().hex, order_id, "authorized"),
+                amount=TOTAL,
+                currency="EUR",
+                captured=captured,
+                released=released,
+                expired=False,
+                captures_answer_from_call=1,
+            )
+
     def shipment(self, order_id: UUID) -> None:
         """A shipment in the sandbox's books."""
         with self.engine.begin() as connection:
@@ -200,6 +238,8 @@ class Books:
 _WORK: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "reserve": ("ReserveInventory", {"lines": _LINES}),
     "charge": ("ChargePayment", {"amount": TOTAL, "currency": "EUR", "reference": "ch"}),
+    "authorize": ("AuthorizePayment", {"amount": TOTAL, "currency": "EUR", "reference": "au"}),
+    "capture": ("CapturePayment", {"amount": TOTAL, "currency": "EUR", "reference": "ch"}),
     "ship": ("ShipOrder", {"reference": "sh"}),
     "commit": ("CommitInventory", {"lines": _LINES}),
 }

@@ -124,11 +124,10 @@ async def test_an_order_that_is_cancelled_in_time_leaves_nothing_authorized(depl
 async def test_a_capture_that_is_refused_waits_for_a_person_who_settles_it(deployment: Deployment) -> None:
     async with deployment.client() as client:
         order_id = await submitted(client, payment_method="pm_authorization_expires")
-        saga = (await client.get(f"/admin/sagas/{order_id}")).json()
-        while "resolve" not in saga["allowed_actions"]:
+        saga_id = (await client.get(f"/orders/{order_id}")).json()["saga_id"]
+        while not (incidents := (await client.get(f"/admin/sagas/{saga_id}")).json()["incidents"]):
             await asyncio.sleep(0.1)
-            saga = (await client.get(f"/admin/sagas/{order_id}")).json()
-        [incident] = saga["incidents"]
+        [incident] = incidents
         assert (incident["kind"], incident["step"]) == ("dead_letter", "capture")
         assert "authorization_expired" in incident["message"]
         words = ("--step", "capture", "--verdict", "settled_outside", "--reference", "bank-1")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from oms.conformance.play import Tell
+from oms.conformance.providers.authorizations import authorization_attempts
 from oms.conformance.providers.charges import ChargeExamples, Charges, refund_attempts
 from oms.conformance.providers.keys import Attempt, key_attempts, words
 from oms.conformance.providers.shipments import ShipmentExamples, Shipments
@@ -19,7 +20,11 @@ async def gateway_report(
     name: str, gateway: PaymentGateway, examples: ChargeExamples, tell: Tell = lambda _: None
 ) -> Report:
     """Try everything with a payment gateway. It takes and gives back real money where the gateway does."""
-    attempts = [*key_attempts(Charges(gateway, examples)), *refund_attempts(gateway, examples)]
+    attempts = [
+        *key_attempts(Charges(gateway, examples)),
+        *refund_attempts(gateway, examples),
+        *await authorization_attempts(gateway, examples),
+    ]
     return await _tried(name, attempts, tell)
 
 

@@ -35,6 +35,11 @@ class ChargeExamples(Part):
     slow: str | None = None
     failing: str | None = None
 
+    def method(self, kind: Kind) -> str | None:
+        """The payment method that makes such a request; None where no example was given."""
+        other = {Kind.REFUSED: self.declined, Kind.SLOW: self.slow, Kind.FAILING: self.failing}
+        return other.get(kind, self.payment_method)
+
 
 OF_THE_SANDBOX: Final = ChargeExamples(
     declined="pm_card_declined", slow="pm_gateway_timeout", failing="pm_gateway_down"
@@ -58,12 +63,12 @@ class Charges:
 
     def offers(self, kind: Kind) -> bool:
         """See `Keyed.offers`."""
-        return self._method(kind) is not None
+        return self._examples.method(kind) is not None
 
     def do(self, work: Work, kind: Kind = Kind.GOOD) -> Awaitable[Charged | Declined]:
         """See `Keyed.do`."""
         amount = self._examples.amount + (1 if kind is Kind.OTHER else 0)
-        method = self._method(kind)
+        method = self._examples.method(kind)
         if method is None:
             raise NotTried(f"no example is given of {kind}")
         return self._gateway.charge(work.key, work.order_id, amount, self._examples.currency, method)
@@ -79,11 +84,6 @@ class Charges:
     def void(self, key: str) -> Awaitable[Voided | Charged | Declined | VoidNotOffered]:
         """See `Keyed.void`."""
         return self._gateway.void(key)
-
-    def _method(self, kind: Kind) -> str | None:
-        examples = self._examples
-        other = {Kind.REFUSED: examples.declined, Kind.SLOW: examples.slow, Kind.FAILING: examples.failing}
-        return other.get(kind, examples.payment_method)
 
 
 def refund_attempts(gateway: PaymentGateway, examples: ChargeExamples) -> list[Attempt]:

@@ -1,0 +1,41 @@
+"""How rules about money that is captured are taken away (S27)."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from participants.payment.gateway import Authorized, HttpPaymentGateway, Released
+
+
+def said_to_be_given_up(original: Any) -> Any:
+    """S27: a void is answered and the gateway is not asked."""
+
+    async def release(self: HttpPaymentGateway, key: str, reference: str) -> Released:
+        return Released(f"void of {reference}")
+
+    return release
+
+
+def captured_at_once(original: Any) -> Any:
+    """S27: what is authorized is captured in the same breath."""
+
+    async def authorize(
+        self: HttpPaymentGateway, key: str, order_id: str, amount: int, *paid_how: str
+    ) -> Any:
+        answer = await original(self, key, order_id, amount, *paid_how)
+        if isinstance(answer, Authorized):
+            await self.capture(f"{key}:at once", answer.reference, amount)
+        return answer
+
+    return authorize
+
+
+def captured_under_another_key(original: Any) -> Any:
+    """S27: each call for a capture has a key of its own."""
+    turns = count()
+
+    async def capture(self: HttpPaymentGateway, key: str, reference: str, amount: int) -> Any:
+        return await original(self, f"{key}:{next(turns)}", reference, amount)
+
+    return capture
