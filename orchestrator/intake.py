@@ -1,4 +1,4 @@
-"""Submissions: validated orders become sagas, many in one transaction (S14)."""
+"""Submissions: validated inputs, orders among them, become sagas, many in one transaction (S14)."""
 
 from __future__ import annotations
 

@@ -43,6 +43,16 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
     assert found == []
 
 
+def test_tools_take_nothing_of_the_tests_but_the_services_that_those_start() -> None:
+    found = [
+        f"{path}:{line} imports {name}"
+        for path, tree in modules("tools")
+        for line, name in imports(tree)
+        if name.split(".")[0] == "tests" and name.split(".")[1] != "system"
+    ]
+    assert found == []
+
+
 def test_the_core_imports_contracts_and_the_standard_library_only() -> None:
     own = ("contracts", "orchestrator.core")
     found = [

@@ -13,8 +13,8 @@ from oms.definitions import traffic_of
 from oms.embedded.child import ServerError
 from orchestrator.core.definition import StepPolicy
 from tests.support.enrolment import enrolment
-from tests.support.nodejs import Node, find_node, run
 from tests.support.servers import PROJECT
+from tools.nodejs import Node, find_node, run
 
 CHECKER: Final = PROJECT / "tools/asyncapi"
 DOCUMENT: Final = PROJECT / "contracts/generated/asyncapi.json"

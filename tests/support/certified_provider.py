@@ -14,8 +14,8 @@ import jwt
 
 from oms.embedded.ports import free_ports
 from tests.support.issuers import CLIENT, SigningKey
-from tests.support.nodejs import Node, find_node
 from tests.support.servers import PROJECT
+from tools.nodejs import Node, find_node
 
 FOLDER: Final = PROJECT / "tools/oidc"
 SECRET: Final = "a-secret-of-the-console"

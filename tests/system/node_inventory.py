@@ -11,9 +11,9 @@ import psycopg
 from sqlalchemy import make_url
 
 from contracts.routing import INVENTORY
-from tests.support.nodejs import Node
 from tests.support.servers import PROJECT
 from tests.system.deployment import OMS, Deployment, ServiceProcess
+from tools.nodejs import Node
 
 EXAMPLE: Final = PROJECT / "examples/participants/node"
 

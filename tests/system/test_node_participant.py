@@ -31,12 +31,12 @@ from contracts.routing import (
 )
 from messaging.identifiers import first_id_at, time_ordered_ids
 from oms.embedded.child import ServerError
-from tests.support.nodejs import find_node
 from tests.support.servers import Databases
 from tests.system.by_script import ByScript
 from tests.system.customers import KINDS
 from tests.system.deployment import an_order, empty
 from tests.system.node_inventory import EXAMPLE, NodeDeployment, NodeProcess, Warehouse
+from tools.nodejs import find_node
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.asyncio(loop_scope="module")]
 

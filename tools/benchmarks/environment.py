@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from oms.embedded.folder_lock import exclusive
+
 PROJECT: Final = Path(__file__).parents[2]
 
 
@@ -28,7 +30,14 @@ class Environment:
         return str(self._folder / "bin/python")
 
     def make(self) -> None:
-        """Install the packages, unless that was done since they were last pinned. Raises NoEnvironment."""
+        """Install the packages, unless that was done since they were last pinned; by one process at a time.
+
+        Raises NoEnvironment.
+        """
+        with exclusive(self._folder.parent):
+            self._make()
+
+    def _make(self) -> None:
         packages, stamp = PROJECT / f"tools/requirements/{self.name}.txt", self._folder / ".installed"
         if stamp.exists() and stamp.stat().st_mtime >= packages.stat().st_mtime:
             return

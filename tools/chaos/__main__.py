@@ -20,7 +20,7 @@ from typing import Final
 from rich.console import Console
 
 from oms.embedded.child import ServerError
-from tests.support.arguments import positive
+from tools.arguments import positive
 from tools.chaos.course import Course, Plan, S
 from tools.chaos.faults import CATALOGUE, drawn
 from tools.chaos.gauges import Gauges

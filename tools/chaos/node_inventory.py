@@ -10,10 +10,10 @@ import psycopg
 from sqlalchemy import URL, make_url
 
 from oms.embedded.postgresql import EmbeddedPostgres
-from tests.support.nodejs import find_node
 from tests.system.deployment import Deployment
 from tests.system.node_inventory import NodeDeployment, Warehouse
 from tools.chaos.proxy import Proxy
+from tools.nodejs import find_node
 
 WAREHOUSE: Final = "warehouse"
 

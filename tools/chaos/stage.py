@@ -15,10 +15,10 @@ from yarl import URL
 
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
 from oms.embedded.postgresql import EmbeddedPostgres
-from tests.support.servers import new_broker
 from tests.system.deployment import Deployment
 from tools.chaos.proxy import Proxy
 from tools.chaos.scene import Scene
+from tools.servers.given import new_broker
 from tools.servers.rabbitmq.cluster import RabbitCluster
 from tools.servers.rabbitmq.node import RabbitNode
 

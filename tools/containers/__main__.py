@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from tests.manifests.rendering import kubectl
 from tools.benchmarks.environment import NoEnvironment
 from tools.containers import stand_ins
 from tools.containers.image import AGAIN, EXTENDED, IMAGE, Build, made_provider
+from tools.containers.kubectl import kubectl
 from tools.containers.podman import EngineError, Podman, options
 
 PROJECT: Final = Path(__file__).parents[2]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from oms.embedded.postgresql import EmbeddedPostgres
-from tests.support.servers import PROJECT
 from tests.system.deployment import Deployment
 from tools.chaos.faults import Fault
 from tools.chaos.scene import Scene
 from tools.chaos.stage import end, started
 from tools.failover import PATIENCE
+from tools.servers.given import PROJECT
 from tools.servers.rabbitmq.broker import find_programs
 from tools.servers.rabbitmq.cluster import RabbitCluster
 from tools.servers.rabbitmq.node import RabbitNode

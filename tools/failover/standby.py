@@ -12,13 +12,13 @@ from typing import Final
 from contracts.routing import PARTICIPANTS
 from oms.database_url import database_url
 from oms.embedded.postgresql import EmbeddedPostgres
-from tests.support.servers import new_broker
 from tests.system.deployment import Deployment
 from tools.chaos.faults import Fault
 from tools.chaos.scene import Scene
 from tools.chaos.stage import end, started
 from tools.failover import PATIENCE
 from tools.failover.replication import Pair
+from tools.servers.given import new_broker
 from tools.servers.rabbitmq.node import RabbitNode
 
 

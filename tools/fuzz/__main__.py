@@ -28,10 +28,10 @@ import httpx
 from contracts.routing import OUTCOMES_QUEUE, PARTICIPANTS, command_queue
 from oms.embedded.child import ServerError
 from oms.embedded.postgresql import EmbeddedPostgres
-from tests.support.arguments import positive
-from tests.support.servers import new_broker
 from tests.system.deployment import ADMIN_TOKEN, Deployment, an_order
+from tools.arguments import positive
 from tools.benchmarks.environment import Environment, NoEnvironment
+from tools.servers.given import new_broker
 
 FUZZERS: Final = Environment("fuzz")
 EXAMPLES: Final = 100

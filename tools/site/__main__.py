@@ -24,8 +24,8 @@ from contracts.documents import documents
 from oms.embedded.child import ServerError
 from oms.processes import stack
 from oms.settings import load_settings
-from tests.support.nodejs import find_node
 from tools.benchmarks.environment import PROJECT, Environment, NoEnvironment
+from tools.nodejs import find_node
 from tools.site.kit import kit_page
 from tools.site.nav import settings_text
 from tools.site.pages import write_pages

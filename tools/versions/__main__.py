@@ -28,8 +28,14 @@ import psycopg
 
 from oms.embedded.child import ServerError
 from oms.embedded.postgresql import EmbeddedPostgres
-from tests.support import servers
-from tests.support.servers import BROKER_VARIABLE, DATABASE_VARIABLE, PROJECT, ROOT_VARIABLE
+from tools.servers.given import (
+    BROKER_VARIABLE,
+    DATABASE_VARIABLE,
+    NOT_FLUSHED,
+    PROJECT,
+    ROOT_VARIABLE,
+    broker_of,
+)
 from tools.versions.postgresql import unpacked_postgres
 
 HERE: Final = "here"
@@ -88,7 +94,7 @@ def outcome(rabbitmq: str, postgresql: str, tests: Sequence[str]) -> Outcome:
     root = "" if rabbitmq == HERE else str(Path(rabbitmq).absolute())
     with (
         temporary_folder(root) as folder,
-        servers.broker_of(root, folder / "rabbitmq") as broker,
+        broker_of(root, folder / "rabbitmq") as broker,
         database(postgresql, folder / "postgresql") as database_url,
     ):
         versions = asyncio.run(version_of_broker(broker.url)), version_of_database(database_url)
@@ -130,7 +136,7 @@ def database(postgresql: str, folder: Path) -> Iterator[str]:
         with unpacked_postgres(Path(postgresql), folder) as url:
             yield url
         return
-    with EmbeddedPostgres(folder, settings=servers.NOT_FLUSHED) as server:
+    with EmbeddedPostgres(folder, settings=NOT_FLUSHED) as server:
         yield server.url
 
 

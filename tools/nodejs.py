@@ -1,4 +1,4 @@
-"""Node.js for tests: the machine's, else one from a wheel; and npm projects with their packages.
+"""Node.js for tests and tools: the machine's, else one from a wheel; and npm projects with their packages.
 
 Debian's own package cannot be unpacked beside the system, as RabbitMQ's is: its Node.js looks for parts of
 itself in /usr/share, whatever one sets.
@@ -18,7 +18,7 @@ from typing import Final
 
 from oms.embedded.child import ServerError
 from oms.embedded.folder_lock import exclusive
-from tests.support.servers import PROJECT
+from tools.servers.given import PROJECT
 
 OLDEST: Final = 20
 CACHE: Final = PROJECT / ".oms/node"

@@ -1,4 +1,4 @@
-"""What the commands among the tests take."""
+"""What the commands take."""
 
 from __future__ import annotations
 
