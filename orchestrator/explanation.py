@@ -68,7 +68,7 @@ class QueueView(View):
     """The queue in which the command waits for its participant."""
 
     name: str
-    ready: int | None = None
+    ready: int | None = Field(None, description="Messages; a batch counts as one")
     consumers: int | None = None
     trouble: str | None = Field(None, description="Why the broker could not tell")
 
