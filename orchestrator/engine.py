@@ -222,7 +222,8 @@ class Engine:
             self.counts["unreadable"] += 1
             return UnreadableSaga(str(error))
         try:
-            decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
+            with work.undone_on_failure(saga.saga_id):
+                decision = self._decided(work, definition, saga, happening)
         except (
             Exception
         ) as error:  # a definition's functions are somebody's code: it harms its own saga (S25)
@@ -230,11 +231,16 @@ class Engine:
             self.counts["unreadable"] += 1
             work.undecided[saga.saga_id] = f"its definition failed: {_told(error)}"
             return UnreadableSaga(work.undecided[saga.saga_id])
+        if isinstance(decision, Stale):
+            self.counts["stale"] += 1
+        return decision
+
+    def _decided(self, work: Work, definition: SagaDefinition, saga: Saga, happening: Happening) -> Decision:
+        """The machine's decision; what an accepted input leads to is among the work."""
+        decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
         if isinstance(decision, Transition):
             trace = happening.traceparent or saga.traceparent
             self._record(work, definition, decision, happening.causation_id, trace)
-        elif isinstance(decision, Stale):
-            self.counts["stale"] += 1
         return decision
 
     def _missing(self, work: LockedSagas, saga_id: UUID) -> UnknownSaga | UnreadableSaga:

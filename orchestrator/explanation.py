@@ -22,7 +22,7 @@ from orchestrator.core.registry import Registry
 from orchestrator.core.state import ENDED, Awaited, Saga, Status
 from orchestrator.queries import Queries
 from orchestrator.queries.pieces import wait_views
-from orchestrator.queries.sagas import unreadable_incident
+from orchestrator.queries.sagas import incidents_of, unreadable_incident
 from orchestrator.queries.views import (
     ABOUT,
     DeadLetterList,
@@ -68,7 +68,7 @@ class QueueView(View):
     """The queue in which the command waits for its participant."""
 
     name: str
-    ready: int | None = None
+    ready: int | None = Field(None, description="Messages; a batch counts as one")
     consumers: int | None = None
     trouble: str | None = Field(None, description="Why the broker could not tell")
 
@@ -135,13 +135,15 @@ class Explainer:
         queues = await asyncio.gather(*map(self._queue, asked))
         dead = await self._queries.dead_letters.open_of(saga_id)
         waits = self._open_waits(definition, saga)
+        row = await self._queries.sagas.summary(saga_id)
+        incidents = incidents_of(saga, row.incident_kinds if row is not None else ())
         sentences = [
             *_about_the_whole(saga, definition),
             *(said for each in awaited for said in _about_one(each, definition, now)),
             *_about_signals(waits),
             *_about_the_copy(waiting),
             *(said for queue in queues for said in _about_the_queue(queue)),
-            *_about_trouble(saga, dead),
+            *_about_trouble(incidents, dead),
         ]
         return Explanation(
             saga_id=saga.saga_id,
@@ -159,7 +161,7 @@ class Explainer:
             outbox=waiting,
             queue=queues[0] if queues else None,
             more_queues=tuple(queues[1:]),
-            incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
+            incidents=incidents,
             dead_letters=dead.items,
             more_dead_letters=dead.next_cursor is not None,
             due_at=saga.due_at,
@@ -190,7 +192,7 @@ class Explainer:
             awaited=None,
             outbox=None,
             queue=None,
-            incidents=(unreadable_incident(found, reason),),
+            incidents=(unreadable_incident(found, found.step, reason),),
             dead_letters=dead.items,
             more_dead_letters=dead.next_cursor is not None,
             due_at=found.due_at,
@@ -308,8 +310,8 @@ def _about_the_copy(waiting: OutboxView | None) -> Iterator[str]:
         yield f"Its latest copy has been in the outbox for {waiting.age_s:.0f} s without a confirm."
 
 
-def _about_trouble(saga: Saga, dead: DeadLetterList) -> Iterator[str]:
-    for incident in saga.incidents:
+def _about_trouble(incidents: tuple[IncidentView, ...], dead: DeadLetterList) -> Iterator[str]:
+    for incident in incidents:
         yield f"Incident {incident.kind} of {incident.step}: {incident.message.rstrip('.')}."
     if dead.items:
         more = "more than " if dead.next_cursor is not None else ""

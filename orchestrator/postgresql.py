@@ -98,12 +98,15 @@ INSERT_SAGAS: Final = """
 INSERT INTO orchestrator.sagas (saga_id, order_id, definition, definition_version, status, order_status,
     step, direction, version, incident_kinds, due_at, created_at, updated_at, ended_at, ended_as, state)
 SELECT saga_id, order_id, definition, definition_version, status, order_status, step,
-       direction, version, '{}', due_at, created_at, updated_at, NULL, NULL, state::json
+       direction, version, '{}', due_at, created_at, updated_at, ended_at,
+       CASE WHEN ended_at IS NOT NULL THEN order_status END, state::json
 FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[],
-            %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+            %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
+            %s::timestamptz[], %s::text[])
   AS s (saga_id, order_id, definition, definition_version, status, order_status, step,
-        direction, version, due_at, created_at, updated_at, state)
+        direction, version, due_at, created_at, updated_at, ended_at, state)
 """
+"""One whose stages are all skipped ends where it starts (S22, S23)."""
 
 UPDATE_SAGAS: Final = """
 UPDATE orchestrator.sagas s
@@ -273,6 +276,7 @@ class PostgresTransaction(SqlTransaction):
             [saga.due_at for saga in sagas],
             [saga.created_at for saga in sagas],
             [saga.updated_at for saga in sagas],
+            [saga.ended_at for saga in sagas],
             [dump_state(saga) for saga in sagas],
         ]
         self.write(INSERT_ORDERS, order_columns, len(sagas))

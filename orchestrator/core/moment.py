@@ -57,7 +57,8 @@ class Moment:
         if name in known:
             return known[name]
         try:
-            said = json.loads(json.dumps(function(), allow_nan=False))
+            text = json.dumps(function(), allow_nan=False, ensure_ascii=False).encode()
+            said = json.loads(text)
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"[:300]
             raise DefinitionFault(f"{self.saga.definition}: {name} cannot be worked out: {fault}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -57,6 +57,7 @@ SAGA_COLUMNS: Final = (
 
 WHOLE_SAGA: Final = (
     *SAGA_COLUMNS,
+    sagas.c.incident_kinds,
     cast(sagas.c.state, Text).label("state"),
     orders.c.customer_id,
     cast(orders.c.document, Text).label("document"),
@@ -200,7 +201,8 @@ class SagaQueries:
         except Unreadable as error:
             return await self._remains(saga_id, row.customer_id, str(error))
         latest = await self._latest(saga_id, saga.version + 1, MAX_HISTORY)
-        return self._detail(saga, row.customer_id, latest[::-1], allowed(saga))
+        incidents = incidents_of(saga, row.incident_kinds)
+        return self._detail(saga, row.customer_id, latest[::-1], allowed(saga), incidents)
 
     async def page(self, wanted: SagaFilter, page: Page) -> SagaList:
         """Sagas, newest first. Raises InvalidCursor and StorageUnavailable."""
@@ -218,7 +220,7 @@ class SagaQueries:
         return SagaDetail(
             **found.model_dump(exclude={"incident_kinds", "label"}),
             owner=owner,
-            incidents=(unreadable_incident(found, reason),),
+            incidents=(unreadable_incident(found, found.step, reason),),
             failure=None,
             cancel_requested_at=None,
             steps=(),
@@ -228,7 +230,12 @@ class SagaQueries:
         )
 
     def _detail(
-        self, saga: Saga, owner: str, entries: list[HistoryRow], allowed: tuple[str, ...]
+        self,
+        saga: Saga,
+        owner: str,
+        entries: list[HistoryRow],
+        allowed: tuple[str, ...],
+        incidents: tuple[IncidentView, ...],
     ) -> SagaDetail:
         definition = self._registry.find(saga.definition, saga.definition_version)
         return SagaDetail(
@@ -245,7 +252,7 @@ class SagaQueries:
             awaits=tuple(awaited.step for awaited in saga.awaited),
             direction=saga.direction,
             version=saga.version,
-            incidents=tuple(IncidentView.model_validate(incident) for incident in saga.incidents),
+            incidents=incidents,
             due_at=saga.due_at,
             failure=SagaFailure.model_validate(saga.failure) if saga.failure else None,
             cancel_requested_at=saga.cancel_requested_at,
@@ -398,9 +405,28 @@ def _remains_of(row: Row[Any], reason: str) -> SagaView:
     )
 
 
-def unreadable_incident(found: SagaSummary, reason: str) -> IncidentView:
+SET_ASIDE: Final = (
+    "Nothing could be made of what came last, such as an answer: its definition failed on it. The log says "
+    "how. It is tried again with the next re-send, and can be cancelled where that is possible"
+)
+
+
+def incidents_of(saga: Saga, kinds: Collection[str]) -> tuple[IncidentView, ...]:
+    """The incidents of a saga that can be read; one that was set aside all the same has another (S25).
+
+    Args:
+        kinds: as they stand in the saga's row.
+    """
+    own = tuple(map(IncidentView.model_validate, saga.incidents))
+    if IncidentKind.UNREADABLE not in kinds:
+        return own
+    step = saga.awaited[0].step if saga.awaited else None
+    return (*own, unreadable_incident(saga, step, SET_ASIDE))
+
+
+def unreadable_incident(found: Saga | SagaSummary, step: str | None, reason: str) -> IncidentView:
     """What a person is told of a saga that cannot be read (S25)."""
     kind = IncidentKind.UNREADABLE
     return IncidentView(
-        kind=kind, step=found.step or "", direction=found.direction, since=found.updated_at, message=reason
+        kind=kind, step=step or "", direction=found.direction, since=found.updated_at, message=reason
     )
