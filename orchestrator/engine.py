@@ -235,7 +235,9 @@ class Engine:
             self.counts["stale"] += 1
         return decision
 
-    def _decided(self, work: Work, definition: SagaDefinition, saga: Saga, happening: Happening) -> Decision:
+    def _decided(
+        self, work: LockedSagas, definition: SagaDefinition, saga: Saga, happening: Happening
+    ) -> Decision:
         """The machine's decision; what an accepted input leads to is among the work."""
         decision = machine.decide(definition, saga, happening.happened, max(work.now, saga.updated_at))
         if isinstance(decision, Transition):

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from oms.conformance.providers.charges import ChargeExamples
-from oms.conformance.providers.keys import Attempt, Kind, Work, asked, key_attempts, must, settled, words
+from oms.conformance.providers.keys import Attempt, Kind, Work, answered, asked, key_attempts, must, words
 from oms.conformance.verdict import NotTried
 from participants.payment.gateway import (
     Authorized,
@@ -84,7 +84,7 @@ async def authorization_attempts(gateway: PaymentGateway, examples: ChargeExampl
 async def _authorized(gateway: AuthorizingGateway, examples: ChargeExamples) -> tuple[Work, str]:
     authorizations = Authorizations(gateway, examples)
     work = authorizations.new()
-    came = await settled(partial(authorizations.do, work))
+    came = await answered(partial(authorizations.do, work))
     must(isinstance(came, Authorized), "P6", f"authorization under {work.key}", "Authorized", came)
     return work, str(came.reference)
 
@@ -117,9 +117,9 @@ async def _too_much(gateway: AuthorizingGateway, examples: ChargeExamples) -> No
 async def _release(gateway: AuthorizingGateway, examples: ChargeExamples) -> None:
     work, reference = await _authorized(gateway, examples)
     key = _key("authorize:compensating")
-    first = await settled(partial(gateway.release, key, reference))
+    first = await answered(partial(gateway.release, key, reference))
     must(isinstance(first, Released), "P6", f"release under {key}", "Released", first)
-    again = await settled(partial(gateway.release, key, reference))
+    again = await answered(partial(gateway.release, key, reference))
     must(again == first, "P6", f"the same release under {key} again", words(first), again)
     found = await asked(gateway.find_release(key))
     must(found == first, "P6", f"look-up of the release {key}", words(first), found)
@@ -132,7 +132,7 @@ async def _release(gateway: AuthorizingGateway, examples: ChargeExamples) -> Non
 
 
 async def _captured(gateway: AuthorizingGateway, key: str, reference: str, amount: int) -> Any:
-    return await settled(partial(gateway.capture, key, reference, amount))
+    return await answered(partial(gateway.capture, key, reference, amount))
 
 
 def _key(work: str) -> str:
