@@ -26,6 +26,8 @@ from orchestrator.explanation import Explainer
 from orchestrator.queries import Queries, endings, gauges
 from orchestrator.queries import dead_letters as dead_letter_queries
 from orchestrator.queries.audit import AuditFilter
+from orchestrator.queries.feed import SCANNED, FeedFilter
+from orchestrator.queries.feed_position import BEGINNING, Position
 from orchestrator.queries.orders import OrderFilter
 from orchestrator.queries.paging import Page
 from orchestrator.sagas.order_fulfillment import OrderStatus
@@ -68,6 +70,7 @@ class Past:
     stuck: UUID
     order: UUID
     until: datetime
+    places: Mapping[int, Position]
     statements: list[tuple[str, Any]] = field(default_factory=list)
 
     async def dead_letter(self) -> UUID:
@@ -106,6 +109,16 @@ async def second_page(past: Past) -> None:
     await past.queries.sagas.page(SagaFilter(), Page(LIMIT, first.next_cursor))
 
 
+def the_feed(of: int | None = None, **wanted: Any) -> Look:
+    """From behind an entry of the saga of this number, or from the beginning."""
+
+    async def look(past: Past) -> None:
+        after = BEGINNING if of is None else past.places[of]
+        await past.queries.feed.page(after, FeedFilter(**wanted), LIMIT)
+
+    return look
+
+
 async def one_dead_letter(past: Past) -> None:
     dead_letter_id = await past.dead_letter()
     past.statements.clear()
@@ -129,6 +142,12 @@ SELDOM: Final = FoundBy(metadata=(("channel", ("shop",)),))
 NEVER: Final = FoundBy(metadata=(("channel", ("phone",)),))
 
 LISTS: Final[Mapping[str, Look]] = {
+    "the feed from its beginning": the_feed(),
+    "the feed from far behind": the_feed(of=7),
+    "the feed from its middle": the_feed(of=25_000),
+    "the feed at its end": the_feed(of=SAGAS),
+    "the feed of one order": lambda past: the_feed(order_id=past.order)(past),
+    "where the feed ends": lambda past: past.queries.feed.latest(),
     "sagas of a reference": sagas(found_by=NAMED),
     "sagas with common metadata": sagas(found_by=OFTEN),
     "sagas with rare metadata": sagas(found_by=SELDOM),
@@ -289,7 +308,20 @@ async def a_past(engine: AsyncEngine, url: str) -> Past:
     ends = datetime.fromtimestamp(BEGINS_S + SAGAS * SPACING_S, UTC)
     saga = await queries.sagas.saga(ended)
     assert saga is not None
-    return Past(queries, Explainer(queries, known, _depth, lambda _: ()), ended, stuck, saga.subject_id, ends)
+    explainer = Explainer(queries, known, _depth, lambda _: ())
+    return Past(queries, explainer, ended, stuck, saga.subject_id, ends, await places_in(url))
+
+
+async def places_in(url: str) -> dict[int, Position]:
+    """Of some entries in the feed, by the numbers of their sagas."""
+    numbers = (7, 25_000, SAGAS)
+    async with await connect(url, autocommit=True) as connection:
+        query = "SELECT transaction_id::text::bigint FROM orchestrator.history WHERE saga_id = %s LIMIT 1"
+        found = {}
+        for number, saga_id in zip(numbers, saga_ids(url, numbers), strict=True):
+            [(transaction,)] = await (await connection.execute(query, [saga_id])).fetchall()
+            found[number] = Position(transaction, saga_id, 3)
+    return found
 
 
 async def _depth(_: str) -> QueueDepth:
@@ -305,6 +337,15 @@ async def test_a_look_reads_a_bounded_number_of_rows_by_index(past: Past, past_u
         assert plan.scanned == []
         assert plan.most_rows <= MOST_ROWS, plan.read
         assert plan.blocks <= MOST_BLOCKS
+
+
+async def test_the_feed_of_one_type_looks_through_so_many_entries_at_once(past: Past, past_url: str) -> None:
+    """However rare it is, and however far behind the reader is."""
+    await the_feed(of=7, types=frozenset({"OrderRejectedEvent"}))(past)
+    for text, values in past.statements:
+        plan = await explained(past_url, text, values)
+        assert plan.scanned == []
+        assert plan.most_rows <= SCANNED
 
 
 async def test_a_death_finds_its_work_by_index(past: Past, past_url: str) -> None:
