@@ -11,10 +11,14 @@ from pydantic import BaseModel
 from contracts.commands import (
     AdvanceLowWaterMark,
     ChargePayment,
+    ClaimRefund,
     CommitInventory,
+    RefundPart,
     RefundPayment,
     ReleaseInventory,
+    ReleaseRefundClaim,
     ReserveInventory,
+    RestockItems,
     SettleStep,
     ShipOrder,
 )
@@ -83,8 +87,8 @@ def _sent(events: Iterable[type[Event]]) -> Iterator[tuple[type[Event], str]]:
 
 OURS: Final = Traffic(
     asked={
-        INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory),
-        PAYMENT: (ChargePayment, RefundPayment),
+        INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory, RestockItems),
+        PAYMENT: (ChargePayment, RefundPayment, ClaimRefund, ReleaseRefundClaim, RefundPart),
         SHIPPING: (ShipOrder,),
     },
     events=dict(_sent(EVENTS.values())),

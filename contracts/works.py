@@ -10,11 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.commands import (
     ChargePayment,
+    ClaimRefund,
     Command,
     CommitInventory,
+    RefundPart,
     RefundPayment,
     ReleaseInventory,
+    ReleaseRefundClaim,
     ReserveInventory,
+    RestockItems,
     ShipOrder,
 )
 from contracts.events import (
@@ -23,11 +27,17 @@ from contracts.events import (
     InventoryRejectedEvent,
     InventoryReleasedEvent,
     InventoryReservedEvent,
+    ItemsRestockedEvent,
     OrderFulfilledEvent,
     OutcomeEvent,
+    PartialRefundRejectedEvent,
     PaymentDeclinedEvent,
+    PaymentPartlyRefundedEvent,
     PaymentRefundedEvent,
     PaymentSuccessfulEvent,
+    RefundClaimedEvent,
+    RefundClaimRejectedEvent,
+    RefundClaimReleasedEvent,
     Rejection,
     ShipmentRejectedEvent,
 )
@@ -70,5 +80,10 @@ WORKS: Final[dict[type[Command], KindOfWork]] = {
         PAYMENT, PaymentSuccessfulEvent, PaymentDeclinedEvent, RefundPayment, PaymentRefundedEvent
     ),
     ShipOrder: KindOfWork(SHIPPING, OrderFulfilledEvent, ShipmentRejectedEvent),
+    ClaimRefund: KindOfWork(
+        PAYMENT, RefundClaimedEvent, RefundClaimRejectedEvent, ReleaseRefundClaim, RefundClaimReleasedEvent
+    ),
+    RefundPart: KindOfWork(PAYMENT, PaymentPartlyRefundedEvent, PartialRefundRejectedEvent),
+    RestockItems: KindOfWork(INVENTORY, ItemsRestockedEvent),
 }
 """By the type of the command that asks for it."""

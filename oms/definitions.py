@@ -24,6 +24,7 @@ from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.core.soundness import InvalidDefinition, validate
 from orchestrator.sagas.order_fulfillment import Holds, held_order_fulfillment, order_fulfillment
+from orchestrator.sagas.order_return import order_return
 
 Define = Callable[[StepPolicy], SagaDefinition]
 
@@ -32,7 +33,8 @@ def own(settings: Settings) -> tuple[SagaDefinition, ...]:
     """What this program defines itself."""
     policy, above = settings.step_policy, settings.hold_above
     holds = None if above is None else Holds(above)
-    return order_fulfillment(policy), held_order_fulfillment(policy, holds)
+    returned = order_return(policy, settings.return_within_s)
+    return order_fulfillment(policy), held_order_fulfillment(policy, holds), returned
 
 
 def registry(settings: Settings) -> Registry:

@@ -13,6 +13,7 @@ from messaging.retries import RetryPolicy
 from simulation.cast import ORDERS, STOCK, Cast
 from simulation.courses.intentions import StartPlan
 from simulation.providers import DECLINED_METHOD, REFUSED_POSTAL_CODE
+from simulation.return_plans import ReturnPlan, returns_of
 from simulation.weather import Chance, Fault
 
 API: Final = "api"
@@ -59,6 +60,9 @@ LIARS: Final = 0.08
 
 SPOILS: Final = 0.12
 """The share of seeds in which somebody spoils what is stored of an order."""
+
+RETURNED: Final = 0.3
+"""The share of seeds in which some orders come back."""
 
 NAMED: Final = 0.1
 """The share of seeds in which orders have references."""
@@ -134,6 +138,8 @@ class Plan:
     cast: Cast = ORDERS
     starts: tuple[StartPlan, ...] = ()
     """Sagas that are started beside orders."""
+    returns: tuple[ReturnPlan, ...] = ()
+    """What comes back of orders that have arrived (S28)."""
     edited_at_s: float | None = None
     """When the functions of the definitions are edited without a new version; None for never (S22)."""
     batches: Batches = Batches.ALL
@@ -184,8 +190,19 @@ def plan_of(seed: int) -> Plan:
         spoils=spoils,
         deployment_lasts_s=rng.choice((20.0, 20.0, 65.0)),
         batches=batches_of(seed),
+        returns=_returns(orders, Chance(seed).stream("returns")),
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
     )
+
+
+def _returns(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[ReturnPlan, ...]:
+    """From a stream of its own, as `spoils_of`."""
+    return with_returns(orders, rng) if rng.random() < RETURNED else ()
+
+
+def with_returns(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[ReturnPlan, ...]:
+    """Of these orders many come back."""
+    return returns_of([plan.order.shipping_address.name for plan in orders], rng)
 
 
 def named(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan, ...]:

@@ -7,9 +7,12 @@ from typing import Any, Final
 
 from contracts.commands import (
     ChargePayment,
+    ClaimRefund,
     Command,
     CommitInventory,
+    RefundPart,
     ReserveInventory,
+    RestockItems,
     ShipOrder,
 )
 from contracts.examples import EXAMPLES
@@ -36,6 +39,9 @@ _OTHERWISE: Final[Mapping[type[Command], dict[str, Any]]] = {
 
 _AFTER: Final[Mapping[type[Command], tuple[str, ...]]] = {CommitInventory: ("reserve",)}
 
+OF_RETURNS: Final = (ClaimRefund, RefundPart, RestockItems)
+"""A participant in the place of one of ours may do without: then no order is returned by a saga."""
+
 _NEEDS: Final[Mapping[type[Command], str]] = {
     ReserveInventory: "stock of SKU-1: oms stock set SKU-1 1000000",
     ChargePayment: "a gateway that pays for pm_card_visa, as the sandbox does",
@@ -45,7 +51,11 @@ _NEEDS: Final[Mapping[type[Command], str]] = {
 
 def built_in(participant: str) -> Repertoire:
     """The examples of a participant of this project. Raises Failure for any other."""
-    works = [(command, work) for command, work in WORKS.items() if work.participant == participant]
+    works = [
+        (command, work)
+        for command, work in WORKS.items()
+        if work.participant == participant and command not in OF_RETURNS
+    ]
     if not works:
         known = ", ".join(dict.fromkeys(work.participant for work in WORKS.values()))
         raise Failure(f"example commands are built in for {known}; for {participant} give --commands FILE")

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from contracts.orders import Order
 from contracts.problems import ProblemError
+from contracts.returns import ReturnOfOrder
 from orchestrator.explanation import Explanation
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.audit import add_audit_routes
@@ -40,6 +41,7 @@ from orchestrator.http.openapi import describe
 from orchestrator.http.orders import order_routes
 from orchestrator.http.problems import HANDLERS, RETRY_LATER
 from orchestrator.http.reception import Cancellation
+from orchestrator.http.returns import return_routes
 from orchestrator.http.routing import Endpoint
 from orchestrator.http.sagas import saga_routes, saga_schemas
 from orchestrator.http.security import SecurityHeaders
@@ -54,6 +56,8 @@ from orchestrator.queries.views import (
     HistoryList,
     OrderList,
     OrderView,
+    ReturnList,
+    ReturnView,
     SagaDetail,
     SagaList,
     SagaMessageList,
@@ -63,6 +67,7 @@ from orchestrator.queries.waiting import WaitingList
 
 _INPUTS: Final = (
     Order,
+    ReturnOfOrder,
     Cancellation,
     Action,
     Retry,
@@ -76,6 +81,8 @@ _INPUTS: Final = (
 _OUTPUTS: Final = (
     OrderView,
     OrderList,
+    ReturnView,
+    ReturnList,
     SagaView,
     SagaList,
     WaitingList,
@@ -117,6 +124,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.add_middleware(Head)
     turns = asyncio.Semaphore(READERS)
     app.router.routes.extend(order_routes(dependencies, turns))
+    app.router.routes.extend(return_routes(dependencies, turns))
     app.router.routes.extend(saga_routes(dependencies, turns))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)
     app.router.routes.extend(health.routes())

@@ -8,7 +8,7 @@ from orchestrator.core.state import Saga, Status
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections
-from simulation.checkers.knowledge import CHARGE, COMMIT, RESERVE, SHIP, lines_of
+from simulation.checkers.knowledge import CHARGE, COMMIT, RESERVE, SHIP, is_return, lines_of
 
 
 class OutsideAudit(Checker):
@@ -19,6 +19,8 @@ class OutsideAudit(Checker):
     def at_the_end(self) -> Objections:
         """See `Checker.at_the_end`."""
         for saga in self.known.sagas.values():
+            if is_return(saga):
+                continue  # see `checkers.returns`
             if saga.status is Status.COMPLETED:
                 yield from self._completed(saga)
             else:
@@ -35,8 +37,9 @@ class OutsideAudit(Checker):
         about, order_id = str(saga.saga_id), str(saga.subject_id)
         if saga.label != OrderStatus.COMPLETED:
             yield about, f"completed, but shown as {saga.label}"
-        if self.known.money_kept(order_id) != saga.input.total or len(self.known.charges[order_id]) != 1:
-            yield about, f"completed, but {self.known.money_kept(order_id)} of {saga.input.total} are kept"
+        due = saga.input.total - self.known.returned(saga.subject_id)
+        if self.known.money_kept(order_id) != due or len(self.known.charges[order_id]) != 1:
+            yield about, f"completed, but {self.known.money_kept(order_id)} of {due} are kept"
         if self.known.shipped[order_id] != 1:
             yield about, f"completed, but shipped {self.known.shipped[order_id]} times"
         reserved = self.known.row(RESERVE, saga.saga_id)

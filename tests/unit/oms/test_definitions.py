@@ -35,7 +35,7 @@ def unsound(policy: StepPolicy) -> SagaDefinition:
 def test_a_named_version_stands_beside_our_own_and_new_sagas_start_on_it() -> None:
     known = registry(load_settings(saga_definitions=f"{HERE}:second"))
 
-    assert known.known == ((NAME, 1), (NAME, 2), (NAME, HOLDING_VERSION))
+    assert known.known == ((NAME, 1), (NAME, 2), (NAME, HOLDING_VERSION), ("order_return", 1))
     assert known.latest(NAME).version == 2
 
 

@@ -58,7 +58,7 @@ def assert_parcel(client: Asked, case: Case) -> None:
 
 
 def row_of(participant: Participant, command: Command, **noted: Any) -> LedgerRow:
-    [step] = participant.steps
+    step = participant.steps[0]
     received = participant.works.decode(delivered(command, participant.name))
     return replace(opened(received, step.work, State.INTENT, NOW), **noted)
 

@@ -30,7 +30,7 @@ from participants.provider_terms import ProviderMisuse, ProviderTraits, Provider
 from tests.support.participants import NOW, Case, delivered, new_id
 from tests.support.providers import Gateway
 
-[STEP] = payment.steps
+STEP = payment.steps[0]
 WORKS: Final = Works((STEP.work,))
 TRAITS: Final = ProviderTraits(key_lifetime_s=3600, settling_time_s=120)
 PLANNER: Final = Planner(StepAtProvider(STEP, Gateway(TRAITS)), new_id, longest_call_s=10)

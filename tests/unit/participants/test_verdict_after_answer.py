@@ -21,7 +21,7 @@ from participants.replies import stored
 from tests.support.participants import NOW, Case, delivered, new_id
 from tests.support.providers import Gateway
 
-[STEP] = payment.steps
+STEP = payment.steps[0]
 WORKS: Final = Works((STEP.work,))
 PLANNER: Final = Planner(StepAtProvider(STEP, Gateway()), new_id, longest_call_s=10)
 
