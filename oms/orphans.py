@@ -12,9 +12,12 @@ from typing import Any, Final
 
 from contracts.commands import (
     ChargePayment,
+    ClaimRefund,
     Command,
+    RefundPart,
     RefundPayment,
     ReleaseInventory,
+    ReleaseRefundClaim,
     ReserveInventory,
     SettleStep,
     ShipOrder,
@@ -101,6 +104,8 @@ def _undoing(orphan: Orphan, held: Held) -> Compensation | None:
             command = ReleaseInventory(**identity, direction=Direction.COMPENSATING)
         case ChargePayment.__name__:
             command = RefundPayment(**identity, direction=Direction.COMPENSATING)
+        case ClaimRefund.__name__ if not any(each.command == RefundPart.__name__ for each in orphan.held):
+            command = ReleaseRefundClaim(**identity, direction=Direction.COMPENSATING)
         case ShipOrder.__name__ if not held.is_certain:
             command = SettleStep(**identity, direction=Direction.FORWARD, verdict=Verdict.NO_EFFECT)
         case _:

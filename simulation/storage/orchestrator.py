@@ -199,11 +199,12 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
     ) -> Mapping[UUID, Followers]:
         """See the port. The metadata stand in the input."""
         await self.statement()
+        wanted = {str(subject_id): subject_id for subject_id in subject_ids}
         found: dict[UUID, Followers] = {}
         every: list[Saga] = [saga for _, saga in self.session.all(SAGAS) if saga.definition == definition]
         for saga in sorted(every, key=lambda saga: saga.saga_id):
-            subject_id = UUID(saga.input.metadata[key])
-            if subject_id in subject_ids and saga.status is not Status.COMPENSATED:
+            subject_id = wanted.get(saga.input.metadata.get(key, ""))
+            if subject_id is not None and saga.status is not Status.COMPENSATED:
                 others = found.get(subject_id, Followers()).sagas
                 found[subject_id] = Followers((*others, Follower(saga.saga_id, saga.input)))
         return found
