@@ -94,6 +94,38 @@ class ShipOrder(Command):
     shipping_address: Annotated[Address, Field(json_schema_extra=SENSITIVE)]
 
 
+class ClaimRefund(Command):
+    """Set a part of what was taken for an order aside for a return; all claims are never more (S28)."""
+
+    paid_order_id: UUID
+    charge: Reference
+    charged: Amount
+    amount: Amount
+    currency: Text
+
+
+class ReleaseRefundClaim(Command):
+    """Give a claim up. The amount comes from payment's own ledger."""
+
+
+class RefundPart(Command):
+    """Give back, for a return, what its saga has claimed of an order's payment."""
+
+    paid_order_id: UUID
+    charge: Reference
+    charged: Amount
+    amount: Amount
+    currency: Text
+    reason: Text
+
+
+class RestockItems(Command):
+    """Take returned goods in: what can be sold again into stock, the rest written off."""
+
+    restock: tuple[()] | Items = ()
+    write_off: tuple[()] | Items = ()
+
+
 class Verdict(StrEnum):
     """What a person found out about a piece of work that machines could not settle (S19)."""
 
@@ -122,6 +154,10 @@ COMMANDS: dict[str, type[Command]] = {
         VoidAuthorization,
         CapturePayment,
         ShipOrder,
+        ClaimRefund,
+        ReleaseRefundClaim,
+        RefundPart,
+        RestockItems,
         SettleStep,
     )
 }

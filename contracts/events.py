@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import ClassVar
+from uuid import UUID
 
 from contracts.commands import Items, Verdict
 from contracts.envelope import Body, StepBody
@@ -130,6 +131,50 @@ class ShipmentRejectedEvent(Rejection):
     key = "shipping.rejected"
 
 
+class RefundClaimedEvent(OutcomeEvent):
+    """So much of what was taken for an order is set aside for a return."""
+
+    key = "payment.refund_claimed"
+    amount: Amount
+    currency: Text
+
+
+class RefundClaimRejectedEvent(Rejection):
+    """With what other returns have claimed it would be more than was taken; nothing is set aside."""
+
+    key = "payment.refund_claim_rejected"
+
+
+class RefundClaimReleasedEvent(CompensationOutcome):
+    """The claim no longer stands."""
+
+    key = "payment.refund_claim_released"
+    amount: Amount = 0
+
+
+class PaymentPartlyRefundedEvent(OutcomeEvent):
+    """What a return is worth is back."""
+
+    key = "payment.partly_refunded"
+    amount: Amount
+    currency: Text
+    reference: Reference
+
+
+class PartialRefundRejectedEvent(Rejection):
+    """The provider does not give this part back; no money moved."""
+
+    key = "payment.partial_refund_rejected"
+
+
+class ItemsRestockedEvent(OutcomeEvent):
+    """Returned goods are in: in stock again, or written off."""
+
+    key = "inventory.restocked"
+    restocked: tuple[()] | Items = ()
+    written_off: tuple[()] | Items = ()
+
+
 class StepRefused(OutcomeEvent):
     """A forward command came after its compensation; it had no effect (P5)."""
 
@@ -181,6 +226,43 @@ class OrderCancelledEvent(OrderEnded):
     key = "order.cancelled"
 
 
+class ReturnEvent(Event):
+    """Base of what the world is told of a return; ``order_id`` is the return's own id, as of every saga."""
+
+    returned_order_id: UUID
+
+
+class ReturnRequestedEvent(ReturnEvent):
+    """A return was accepted: its goods are waited for."""
+
+    key = "order.return_requested"
+    lines: Items
+    amount: Amount
+    currency: Text
+
+
+class ReturnCompletedEvent(ReturnEvent):
+    """The goods are in, the money is back."""
+
+    key = "order.return_completed"
+    amount: Amount
+    currency: Text
+
+
+class ReturnRejectedEvent(ReturnEvent):
+    """Nothing was given back: the goods did not come, or the money could not be given back."""
+
+    key = "order.return_rejected"
+    code: Code
+    message: Message = ""
+
+
+class ReturnCancelledEvent(ReturnEvent):
+    """The return was cancelled; nothing was given back."""
+
+    key = "order.return_cancelled"
+
+
 OUTCOMES: dict[str, type[OutcomeEvent]] = {
     event.__name__: event
     for event in (
@@ -196,6 +278,12 @@ OUTCOMES: dict[str, type[OutcomeEvent]] = {
         PaymentCapturedEvent,
         OrderFulfilledEvent,
         ShipmentRejectedEvent,
+        RefundClaimedEvent,
+        RefundClaimRejectedEvent,
+        RefundClaimReleasedEvent,
+        PaymentPartlyRefundedEvent,
+        PartialRefundRejectedEvent,
+        ItemsRestockedEvent,
         StepRefused,
         StepSettled,
     )
@@ -206,7 +294,16 @@ EVENTS: dict[str, type[Event]] = {
     **OUTCOMES,
     **{
         event.__name__: event
-        for event in (OrderCreatedEvent, OrderCompletedEvent, OrderRejectedEvent, OrderCancelledEvent)
+        for event in (
+            OrderCreatedEvent,
+            OrderCompletedEvent,
+            OrderRejectedEvent,
+            OrderCancelledEvent,
+            ReturnRequestedEvent,
+            ReturnCompletedEvent,
+            ReturnRejectedEvent,
+            ReturnCancelledEvent,
+        )
     },
 }
 """Every event, by its type name on the wire."""

@@ -19,6 +19,7 @@ from contracts.envelope import (
     Direction,
 )
 from contracts.orders import HoldableOrder, Order, OrderLine, ShippingAddress
+from contracts.returns import AcceptedReturn, AcceptedReturnLine
 
 ORDER: Final = Order(
     customer_id="c-42",
@@ -78,6 +79,34 @@ _AUTHORIZE: Final = {**ORDER_OF_THE_SAGA, "step": "authorize", "direction": Dire
 _CAPTURE: Final = {**ORDER_OF_THE_SAGA, "step": "capture", "direction": Direction.FORWARD}
 _SHIP: Final = {**ORDER_OF_THE_SAGA, "step": "ship", "direction": Direction.FORWARD}
 _COMMIT: Final = {**ORDER_OF_THE_SAGA, "step": "commit", "direction": Direction.FORWARD}
+_PAID_ORDER: Final = UUID("019aa7b2-0000-7000-8000-000000000002")
+RETURN: Final = AcceptedReturn(
+    order_id=_PAID_ORDER,
+    lines=(AcceptedReturnLine(sku="SKU-1", quantity=1, unit_price=1299),),
+    reason="too small",
+    currency="EUR",
+    charge="ch_1024",
+    charged=ORDER.total,
+)
+"""The return of one of its two pieces."""
+
+_RETURN_OF_THE_SAGA: Final[dict[str, Any]] = {
+    "saga_id": UUID("019aa7b2-0000-7000-8000-000000000010"),
+    "order_id": UUID("019aa7b2-0000-7000-8000-000000000010"),
+}
+_CLAIM: Final = {**_RETURN_OF_THE_SAGA, "step": "claim", "direction": Direction.FORWARD}
+_UNCLAIM: Final = {**_CLAIM, "direction": Direction.COMPENSATING}
+_REFUND_PART: Final = {**_RETURN_OF_THE_SAGA, "step": "refund", "direction": Direction.FORWARD}
+_RESTOCK: Final = {**_RETURN_OF_THE_SAGA, "step": "restock", "direction": Direction.FORWARD}
+_WORTH: Final = {"amount": RETURN.amount, "currency": RETURN.currency}
+_OF_THE_PAYMENT: Final = {
+    "paid_order_id": RETURN.order_id,
+    "charge": RETURN.charge,
+    "charged": RETURN.charged,
+    **_WORTH,
+}
+_RETURNED: Final = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in RETURN.lines)
+_RETURNED_ORDER: Final = {**_RETURN_OF_THE_SAGA, "returned_order_id": RETURN.order_id}
 _RELEASE: Final = {**_RESERVE, "direction": Direction.COMPENSATING}
 _REFUND: Final = {**_CHARGE, "direction": Direction.COMPENSATING}
 _VOID: Final = {**_AUTHORIZE, "direction": Direction.COMPENSATING}
@@ -105,6 +134,10 @@ _ALL: Final[tuple[BaseModel, ...]] = (
     commands.VoidAuthorization(**_VOID),
     commands.CapturePayment(**_CAPTURE, authorization="au_1024", amount=ORDER.total, currency=ORDER.currency),
     commands.ShipOrder(**_SHIP, lines=_ITEMS, shipping_address=ORDER.shipping_address),
+    commands.ClaimRefund(**_CLAIM, **_OF_THE_PAYMENT),
+    commands.ReleaseRefundClaim(**_UNCLAIM),
+    commands.RefundPart(**_REFUND_PART, **_OF_THE_PAYMENT, reason=RETURN.reason),
+    commands.RestockItems(**_RESTOCK, restock=_RETURNED),
     commands.SettleStep(**_SHIP, verdict=Verdict.TOOK_EFFECT, reference="TRACK-77"),
     events.InventoryReservedEvent(**_RESERVE, lines=_ITEMS),
     events.InventoryRejectedEvent(
@@ -126,6 +159,16 @@ _ALL: Final[tuple[BaseModel, ...]] = (
     events.PaymentCapturedEvent(**_CAPTURE, amount=ORDER.total, currency=ORDER.currency, reference="ch_1025"),
     events.OrderFulfilledEvent(**_SHIP, reference="TRACK-77"),
     events.ShipmentRejectedEvent(**_SHIP, code="no_service", message="not to this postal code"),
+    events.RefundClaimedEvent(**_CLAIM, **_WORTH),
+    events.RefundClaimRejectedEvent(
+        **_CLAIM, code="more_than_taken", message="1299 are left of what was taken"
+    ),
+    events.RefundClaimReleasedEvent(**_UNCLAIM, effect=events.Effect.UNDONE, amount=RETURN.amount),
+    events.PaymentPartlyRefundedEvent(**_REFUND_PART, **_WORTH, reference="re_1025"),
+    events.PartialRefundRejectedEvent(
+        **_REFUND_PART, code="already_refunded", message="it was refunded at the gateway"
+    ),
+    events.ItemsRestockedEvent(**_RESTOCK, restocked=_RETURNED),
     events.StepRefused(**_CHARGE, reason="it was compensated before it was asked for"),
     events.StepSettled(**_SHIP, verdict=Verdict.TOOK_EFFECT, accepted=True, reference="TRACK-77"),
     events.OrderCreatedEvent(
@@ -138,6 +181,12 @@ _ALL: Final[tuple[BaseModel, ...]] = (
     events.OrderCompletedEvent(**ORDER_OF_THE_SAGA),
     events.OrderRejectedEvent(**ORDER_OF_THE_SAGA, code="payment_declined", message="insufficient funds"),
     events.OrderCancelledEvent(**ORDER_OF_THE_SAGA),
+    events.ReturnRequestedEvent(**_RETURNED_ORDER, lines=_RETURNED, **_WORTH),
+    events.ReturnCompletedEvent(**_RETURNED_ORDER, **_WORTH),
+    events.ReturnRejectedEvent(
+        **_RETURNED_ORDER, code="wait_deadline", message="goods_received did not come within its time"
+    ),
+    events.ReturnCancelledEvent(**_RETURNED_ORDER),
     commands.AdvanceLowWaterMark(mark=UUID("019a0d30-0000-7000-8000-000000000000")),
 )
 

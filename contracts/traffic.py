@@ -13,10 +13,14 @@ from contracts.commands import (
     AuthorizePayment,
     CapturePayment,
     ChargePayment,
+    ClaimRefund,
     CommitInventory,
+    RefundPart,
     RefundPayment,
     ReleaseInventory,
+    ReleaseRefundClaim,
     ReserveInventory,
+    RestockItems,
     SettleStep,
     ShipOrder,
     VoidAuthorization,
@@ -86,8 +90,11 @@ def _sent(events: Iterable[type[Event]]) -> Iterator[tuple[type[Event], str]]:
 
 OURS: Final = Traffic(
     asked={
-        INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory),
-        PAYMENT: (ChargePayment, RefundPayment, AuthorizePayment, VoidAuthorization, CapturePayment),
+        INVENTORY: (ReserveInventory, ReleaseInventory, CommitInventory, RestockItems),
+        PAYMENT: (
+            *(ChargePayment, RefundPayment, AuthorizePayment, VoidAuthorization, CapturePayment),
+            *(ClaimRefund, ReleaseRefundClaim, RefundPart),
+        ),
         SHIPPING: (ShipOrder,),
     },
     events=dict(_sent(EVENTS.values())),

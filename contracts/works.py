@@ -12,11 +12,15 @@ from contracts.commands import (
     AuthorizePayment,
     CapturePayment,
     ChargePayment,
+    ClaimRefund,
     Command,
     CommitInventory,
+    RefundPart,
     RefundPayment,
     ReleaseInventory,
+    ReleaseRefundClaim,
     ReserveInventory,
+    RestockItems,
     ShipOrder,
     VoidAuthorization,
 )
@@ -26,14 +30,20 @@ from contracts.events import (
     InventoryRejectedEvent,
     InventoryReleasedEvent,
     InventoryReservedEvent,
+    ItemsRestockedEvent,
     OrderFulfilledEvent,
     OutcomeEvent,
+    PartialRefundRejectedEvent,
     PaymentAuthorizedEvent,
     PaymentCapturedEvent,
     PaymentDeclinedEvent,
+    PaymentPartlyRefundedEvent,
     PaymentRefundedEvent,
     PaymentSuccessfulEvent,
     PaymentVoidedEvent,
+    RefundClaimedEvent,
+    RefundClaimRejectedEvent,
+    RefundClaimReleasedEvent,
     Rejection,
     ShipmentRejectedEvent,
 )
@@ -80,5 +90,10 @@ WORKS: Final[dict[type[Command], KindOfWork]] = {
     ),
     CapturePayment: KindOfWork(PAYMENT, PaymentCapturedEvent),
     ShipOrder: KindOfWork(SHIPPING, OrderFulfilledEvent, ShipmentRejectedEvent),
+    ClaimRefund: KindOfWork(
+        PAYMENT, RefundClaimedEvent, RefundClaimRejectedEvent, ReleaseRefundClaim, RefundClaimReleasedEvent
+    ),
+    RefundPart: KindOfWork(PAYMENT, PaymentPartlyRefundedEvent, PartialRefundRejectedEvent),
+    RestockItems: KindOfWork(INVENTORY, ItemsRestockedEvent),
 }
 """By the type of the command that asks for it."""

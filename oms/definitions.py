@@ -30,6 +30,7 @@ from orchestrator.sagas.order_fulfillment import (
     held_order_fulfillment,
     order_fulfillment,
 )
+from orchestrator.sagas.order_return import order_return
 
 Define = Callable[[StepPolicy], SagaDefinition]
 
@@ -44,6 +45,7 @@ def own(settings: Settings) -> tuple[SagaDefinition, ...]:
         held_order_fulfillment(policy, None if capturing else holds),
         captured_order_fulfillment(policy, starts_sagas=capturing),
         held_order_fulfillment(policy, holds if capturing else None, PaymentFlow.CAPTURE),
+        order_return(policy, settings.return_within_s),
     )
 
 

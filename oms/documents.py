@@ -10,6 +10,7 @@ from oms.observing.metrics import write_page
 from orchestrator.core.definition import StepPolicy
 from orchestrator.diagrams import write_diagrams
 from orchestrator.sagas.order_fulfillment import order_fulfillment
+from orchestrator.sagas.order_return import order_return
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CONTRACTS: Final = Path("contracts/generated")
@@ -18,7 +19,7 @@ DIAGRAMS: Final = Path("docs/generated")
 
 def write_all(root: Path) -> list[Path]:
     """Write contracts, diagrams and the list of metrics below a root folder; returns the paths written."""
-    definitions = [order_fulfillment(StepPolicy())]
+    definitions = [order_fulfillment(StepPolicy()), order_return(StepPolicy())]
     return [
         *write_documents(root / CONTRACTS),
         *write_diagrams(root / DIAGRAMS, definitions),

@@ -13,9 +13,12 @@ from typing import Any, Final
 from contracts.commands import (
     AuthorizePayment,
     ChargePayment,
+    ClaimRefund,
     Command,
+    RefundPart,
     RefundPayment,
     ReleaseInventory,
+    ReleaseRefundClaim,
     ReserveInventory,
     SettleStep,
     ShipOrder,
@@ -105,6 +108,8 @@ def _undoing(orphan: Orphan, held: Held) -> Compensation | None:
             command = RefundPayment(**identity, direction=Direction.COMPENSATING)
         case AuthorizePayment.__name__:
             command = VoidAuthorization(**identity, direction=Direction.COMPENSATING)
+        case ClaimRefund.__name__ if not any(each.command == RefundPart.__name__ for each in orphan.held):
+            command = ReleaseRefundClaim(**identity, direction=Direction.COMPENSATING)
         case ShipOrder.__name__ if not held.is_certain:
             command = SettleStep(**identity, direction=Direction.FORWARD, verdict=Verdict.NO_EFFECT)
         case _:

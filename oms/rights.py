@@ -13,12 +13,13 @@ from oms.installed_participants import tables_of_kit
 from oms.sandbox.tables import METADATA as SANDBOX_TABLES
 from orchestrator import tables as orchestrator_tables
 from participants.inventory.tables import METADATA as INVENTORY_TABLES
+from participants.payment.tables import METADATA as PAYMENT_TABLES
 from participants.tables import participant_metadata
 
 _TABLES: Final[dict[str, MetaData]] = {
     ORCHESTRATOR: orchestrator_tables.METADATA,
     INVENTORY: INVENTORY_TABLES,
-    PAYMENT: participant_metadata(PAYMENT),
+    PAYMENT: PAYMENT_TABLES,
     SHIPPING: participant_metadata(SHIPPING),
     "sandbox": SANDBOX_TABLES,
 }

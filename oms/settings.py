@@ -21,9 +21,10 @@ from oms.failures import Failure
 from oms.oidc_settings import https_or_loopback, oidc_trouble, roles_by_group
 from oms.setting_files import InvalidSettingFile, SettingFiles, read_variable
 from oms.variables import PREFIX, listed
-from orchestrator.core.definition import StepPolicy
+from orchestrator.core.definition import LONGEST_S, StepPolicy
 from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
 from orchestrator.sagas.order_fulfillment import PaymentFlow
+from orchestrator.sagas.order_return import DAYS_30_S
 from orchestrator.tokens import Role
 
 SANDBOX: Final = "sandbox"
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     public_url: Url | None = None
     payment_flow: PaymentFlow = PaymentFlow.CHARGE
     hold_above: Annotated[dict[str, int] | None, NoDecode] = None
+    return_within_s: Annotated[float, Field(gt=0, le=LONGEST_S)] = DAYS_30_S
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -21,8 +21,10 @@ from orchestrator.codec import read_input
 from orchestrator.core import machine
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Transition
+from orchestrator.core.following import NotFollowed
 from orchestrator.core.state import Saga
 from orchestrator.engine import Engine
+from orchestrator.following import Asked, follow
 from orchestrator.storage import KeyClaim, OrchestratorTransaction, ReferenceClaim
 
 GROUP_LIMIT: Final = 200
@@ -112,7 +114,7 @@ class Overloaded(Exception):
     """Too many submissions are waiting; come back later."""
 
 
-Answer = Accepted | KeyReused | ReferenceTaken
+Answer = Accepted | KeyReused | ReferenceTaken | NotFollowed
 
 
 @dataclass(slots=True)
@@ -222,10 +224,10 @@ class Intake:
             standing.setdefault((claim.customer_id, claim.key), claim)
         answers = [_answer(submission, standing, committed) for submission in submissions]
         answers = await self._named(transaction, submissions, answers, claims, committed)
+        submissions, answers = await self._following(transaction, submissions, answers, claims, committed)
+        _mark(transaction, submissions, answers, committed)
         started = [
-            (self._started(s, now), s.owner, s.traceparent)
-            for s, answer in zip(submissions, answers, strict=True)
-            if answer == Accepted(s.subject_id, replayed=False) and s.subject_id not in committed
+            (self._started(s, now), s.owner, s.traceparent) for s in _new(submissions, answers, committed)
         ]
         if started:
             self._engine.start(transaction, started, now)
@@ -240,23 +242,41 @@ class Intake:
         keys: Sequence[KeyClaim],
         committed: set[UUID],
     ) -> list[Answer]:
-        """The answers once every new saga has what it is found by, or is refused for its reference (S26)."""
-        new = [
-            submission
-            for submission, answer in zip(submissions, answers, strict=True)
-            if answer == Accepted(submission.subject_id, replayed=False)
-            and submission.subject_id not in committed
-            and isinstance(submission.given, Findable)
+        """The answers once every new saga has its reference, or is refused for it (S26)."""
+        refused = await self._claim_references(transaction, _new(submissions, answers, committed))
+        _give_up(transaction, keys, refused)
+        return _refused(answers, refused)
+
+    async def _following(
+        self,
+        transaction: OrchestratorTransaction,
+        submissions: Sequence[Submission],
+        answers: list[Answer],
+        keys: Sequence[KeyClaim],
+        committed: set[UUID],
+    ) -> tuple[Sequence[Submission], list[Answer]]:
+        """The submissions once those that follow an earlier saga have their inputs, or are refused (S28)."""
+        asked = [
+            Asked(submission.saga_id, definition, submission.given)
+            for submission in _new(submissions, answers, committed)
+            if (definition := self._engine.registry.latest(submission.definition)).follows is not None
         ]
-        refused = await self._claim_references(transaction, new)
-        if refused:
-            given_up = [key for key in keys if key.order_id in refused]
-            if given_up:
-                transaction.give_up_keys(given_up)
-        metadata = {s.saga_id: marks for s in new if s.subject_id not in refused and (marks := s.metadata)}
-        if metadata:
-            transaction.add_metadata(metadata)
-        return [refused.get(answer.subject_id, answer) for answer in answers] if refused else answers
+        if not asked:
+            return submissions, answers
+        made = await follow(transaction, asked)
+        refused = {
+            submission.subject_id: found
+            for submission in submissions
+            if isinstance(found := made.get(submission.saga_id), NotFollowed)
+        }
+        _give_up(transaction, keys, refused)
+        completed = [
+            replace(each, given=made[each.saga_id])
+            if each.saga_id in made and each.subject_id not in refused
+            else each
+            for each in submissions
+        ]
+        return completed, _refused(answers, refused)
 
     async def _claim_references(
         self, transaction: OrchestratorTransaction, new: Iterable[Submission]
@@ -282,6 +302,49 @@ class Intake:
             return machine.start(definition, submission.saga_id, submission.subject_id, given, now)
         except Exception as error:
             raise NotStarted(f"{definition.name} version {definition.version} cannot start on it") from error
+
+
+def _new(
+    submissions: Sequence[Submission], answers: Sequence[Answer], committed: set[UUID]
+) -> list[Submission]:
+    """Those that are to be stored now."""
+    return [
+        submission
+        for submission, answer in zip(submissions, answers, strict=True)
+        if answer == Accepted(submission.subject_id, replayed=False)
+        and submission.subject_id not in committed
+    ]
+
+
+def _give_up(
+    transaction: OrchestratorTransaction, keys: Sequence[KeyClaim], refused: Mapping[UUID, Answer]
+) -> None:
+    """What is refused leaves nothing behind, not even its idempotency key."""
+    given_up = [key for key in keys if key.order_id in refused]
+    if given_up:
+        transaction.give_up_keys(given_up)
+
+
+def _refused(answers: list[Answer], refused: Mapping[UUID, Answer]) -> list[Answer]:
+    """The answers, with those of what is refused, whose repeats within the group are refused the same."""
+    if not refused:
+        return answers
+    return [
+        answer if isinstance(answer, NotFollowed) else refused.get(answer.subject_id, answer)
+        for answer in answers
+    ]
+
+
+def _mark(
+    transaction: OrchestratorTransaction,
+    submissions: Sequence[Submission],
+    answers: Sequence[Answer],
+    committed: set[UUID],
+) -> None:
+    """Write by what the new sagas are found (S26)."""
+    metadata = {s.saga_id: marks for s in _new(submissions, answers, committed) if (marks := s.metadata)}
+    if metadata:
+        transaction.add_metadata(metadata)
 
 
 def _as_read_back(definition: SagaDefinition, given: BaseModel) -> Any:

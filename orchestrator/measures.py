@@ -209,7 +209,7 @@ def ends_of(registry: Registry) -> set[tuple[str, str]]:
     return {
         (each.name, label)
         for each in registry
-        for label in (*each.labels.completes_as, each.labels.rejected, each.labels.cancelled)
+        for label in (*each.labels.completes_as, *each.labels.undone_as)
     }
 
 

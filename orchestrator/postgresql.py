@@ -27,10 +27,12 @@ from orchestrator.dead_letters.rows import (
     dead_letter_of,
     death_parameters,
 )
+from orchestrator.followers import SELECT_FOLLOWERS, SELECT_SAGAS_ABOUT, followers_of
 from orchestrator.saga_cache import UNKNOWN, SagaCache
 from orchestrator.storage import (
     AuditEntry,
     DeadLetter,
+    Followers,
     HistoryEntry,
     KeyClaim,
     Locked,
@@ -360,6 +362,17 @@ class PostgresTransaction(SqlTransaction):
         """See the port."""
         rows = [(saga_id, key, value) for saga_id, each in metadata.items() for key, value in each.items()]
         self.write(INSERT_METADATA, [list(column) for column in zip(*rows, strict=True)], len(rows))
+
+    async def sagas_about(self, subject_ids: Collection[UUID]) -> Mapping[UUID, UUID]:
+        """See the port."""
+        return {row[0]: row[1] for row in await self.fetch(SELECT_SAGAS_ABOUT, [list(subject_ids)])}
+
+    async def followers(
+        self, definition: str, key: str, subject_ids: Collection[UUID]
+    ) -> Mapping[UUID, Followers]:
+        """See the port."""
+        values = [str(subject_id) for subject_id in subject_ids]
+        return followers_of(await self.fetch(SELECT_FOLLOWERS, [key, values, definition]), self._registry)
 
     async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
         """See the port."""

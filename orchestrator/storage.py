@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from messaging.transport import Message
+from orchestrator.core.following import Follower
 from orchestrator.core.inputs import Input
 from orchestrator.core.state import Saga
 
@@ -79,6 +80,18 @@ class ReferenceClaim:
     def name(self) -> tuple[str, str, str]:
         """What is claimed."""
         return self.definition, self.owner, self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class Followers:
+    """The sagas of one definition that follow one saga and have not been undone (S28).
+
+    Attributes:
+        unreadable: how many more there are that cannot be read (S25).
+    """
+
+    sagas: tuple[Follower, ...] = ()
+    unreadable: int = 0
 
 
 class DeadLetterStatus(StrEnum):
@@ -205,6 +218,14 @@ class OrchestratorTransaction(Protocol):
 
     def add_metadata(self, metadata: Mapping[UUID, Mapping[str, str]]) -> None:
         """Write by what sagas are found, by saga."""
+
+    async def sagas_about(self, subject_ids: Collection[UUID]) -> Mapping[UUID, UUID]:
+        """The saga that is about each of these subjects; those of which there is none are missing."""
+
+    async def followers(
+        self, definition: str, key: str, subject_ids: Collection[UUID]
+    ) -> Mapping[UUID, Followers]:
+        """Those sagas of a definition that have one of these ids as metadata under the key (S28)."""
 
     async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these orders have been committed (S17)."""

@@ -219,7 +219,8 @@ class ProviderConsumer:
         for one in received:
             row = ledger.get(one.saga_id, one.step)
             if self._decisions.are_about(one, row):
-                plan = self._decisions.start(one, row, ledger.low_water_mark, now)
+                earlier = ledger.of_saga(one.saga_id)
+                plan = self._decisions.start(one, row, ledger.low_water_mark, now, earlier)
                 self._carry_out(transaction, batch, one, row, plan, admissions, now)
             else:
                 own.append(one)

@@ -32,14 +32,28 @@ class Decisions:
             return received.work.name in self._planners
         return row is None or row.command in self._planners or row.command == UNASKED
 
-    def start(self, received: Received, row: LedgerRow | None, mark: UUID | None, now: datetime) -> Plan:
-        """What a command leads to; one that contradicts the ledger fails (P2, P7, P11, S19)."""
+    def start(
+        self,
+        received: Received,
+        row: LedgerRow | None,
+        mark: UUID | None,
+        now: datetime,
+        earlier: Sequence[LedgerRow] = (),
+    ) -> Plan:
+        """What a command leads to; one that contradicts the ledger fails (P2, P7, P11, S19).
+
+        Args:
+            earlier: every row of its saga.
+        """
         try:
             check_not_expired(row, received, mark)
             if isinstance(received.command, SettleStep):
                 return self._judge(Asked(received, received.command, now), row)
             assert received.work is not None
-            return self._planners[received.work.name].start(received, row, now)
+            planner = self._planners[received.work.name]
+            if row is None and received.direction is Direction.FORWARD:
+                planner.external.check(received.command, earlier)
+            return planner.start(received, row, now)
         except PermanentFailure as failure:
             return Plan(failure=failure)
 

@@ -8,7 +8,7 @@ have changed meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -114,6 +114,13 @@ class ExternalWork(Protocol):
 
     def request(self, command: Command) -> Mapping[str, Any]:
         """What else a call needs; kept only until it has its answer (P6)."""
+
+    def check(self, command: Command, earlier: Sequence[LedgerRow]) -> None:
+        """Whether it may be done at all, given what its saga did here before; asked before its intent.
+
+        Raises:
+            PermanentFailure: it may not.
+        """
 
     def success(self, row: LedgerRow, took: Took) -> OutcomeEvent:
         """The event that tells of the effect."""

@@ -29,11 +29,13 @@ class ProviderTraits:
 
     ``key_lifetime_s``: how long it remembers an idempotency key at least; older intents are looked
     up by order, never called blind (P6). ``settling_time_s``: how long after the last call "not
-    found" may still turn into "found"; only later is it proof of no effect (P10).
+    found" may still turn into "found"; only later is it proof of no effect (P10). ``refunds_in_part``:
+    whether a payment gateway gives back a part of a charge.
     """
 
     key_lifetime_s: float = DEFAULT_KEY_LIFETIME_S
     settling_time_s: float = DEFAULT_SETTLING_TIME_S
+    refunds_in_part: bool = True
 
     def __post_init__(self) -> None:
         if self.key_lifetime_s <= 0 or self.settling_time_s < 0:

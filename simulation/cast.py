@@ -16,6 +16,7 @@ from orchestrator.sagas.order_fulfillment import (
     captured_order_fulfillment,
     order_fulfillment,
 )
+from orchestrator.sagas.order_return import order_return
 
 POLICY: Final = StepPolicy(
     deadline_s=40, grace_s=4, resend_after_s=3, resend_cap_s=20, stuck_after_attempts=4
@@ -107,12 +108,20 @@ class Cast:
 
 ORDERS_NAME: Final = "orders"
 STOCK: Final[Mapping[str, int]] = {"apple": 9, "pear": 60, "plum": 60, "rare": 2}
-ORDERS: Final = Cast(ORDERS_NAME, (old_definition(),), (new_definition(),), STOCK)
+GOODS_COME_WITHIN_S: Final = 25.0
+"""For so long a return waits for its goods."""
+
+ORDERS: Final = Cast(
+    ORDERS_NAME,
+    (old_definition(), order_return(POLICY, GOODS_COME_WITHIN_S)),
+    (new_definition(),),
+    STOCK,
+)
 """The order saga and our own participants."""
 
 CAPTURING: Final = Cast(
     ORDERS_NAME,
-    (old_definition(), capturing_definition()),
+    (old_definition(), capturing_definition(), order_return(POLICY, GOODS_COME_WITHIN_S)),
     (replace(capturing_definition(NEW_POLICY), version=CAPTURING_VERSION + 2),),
     STOCK,
 )

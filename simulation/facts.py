@@ -157,11 +157,12 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Refunded:
-    """The gateway gave money back; ``by_hand`` where a person had it do so."""
+    """The gateway gave money back; ``by_hand`` where a person had it do so, else ``key`` is the request's."""
 
     order_id: str
     amount: int
     by_hand: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

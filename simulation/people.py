@@ -15,6 +15,7 @@ from contracts.envelope import Direction
 from contracts.orders import Order
 from messaging.identifiers import NewId
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.core.following import NotFollowed
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.core.state import ENDED, IncidentKind, Saga
 from orchestrator.intake import (
@@ -156,7 +157,7 @@ class Customer(Person):
             if isinstance(answer, ReferenceTaken):
                 self.office.tell(NamedBefore(order.customer_id, order.reference or "", answer.subject_id))
                 return answer
-            told = None if isinstance(answer, KeyReused) else answer.subject_id
+            told = None if isinstance(answer, KeyReused | NotFollowed) else answer.subject_id
             self.office.tell(Submitted(order.customer_id, key, fingerprint(order), told))
             return answer
 

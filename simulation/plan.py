@@ -13,6 +13,7 @@ from messaging.retries import RetryPolicy
 from simulation.cast import CAPTURING, ORDERS, STOCK, Cast
 from simulation.courses.intentions import StartPlan
 from simulation.providers import DECLINED_METHOD, EXPIRING_METHOD, REFUSED_POSTAL_CODE
+from simulation.return_plans import ReturnPlan, returns_of
 from simulation.weather import Chance, Fault
 
 API: Final = "api"
@@ -65,6 +66,8 @@ CAPTURES: Final = 0.2
 
 EXPIRES: Final = 0.12
 """The share of their orders whose authorization expires."""
+RETURNED: Final = 0.3
+"""The share of seeds in which some orders come back."""
 
 NAMED: Final = 0.1
 """The share of seeds in which orders have references."""
@@ -140,6 +143,8 @@ class Plan:
     cast: Cast = ORDERS
     starts: tuple[StartPlan, ...] = ()
     """Sagas that are started beside orders."""
+    returns: tuple[ReturnPlan, ...] = ()
+    """What comes back of orders that have arrived (S28)."""
     edited_at_s: float | None = None
     """When the functions of the definitions are edited without a new version; None for never (S22)."""
     batches: Batches = Batches.ALL
@@ -192,6 +197,7 @@ def plan_of(seed: int) -> Plan:
         spoils=spoils,
         deployment_lasts_s=rng.choice((20.0, 20.0, 65.0)),
         batches=batches_of(seed),
+        returns=_returns(orders, Chance(seed).stream("returns")),
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
     )
     return captured(plan, captures) if capturing else plan
@@ -206,6 +212,16 @@ def captured(plan: Plan, rng: random.Random) -> Plan:
         for each in plan.orders
     )
     return replace(plan, orders=orders, cast=CAPTURING)
+
+
+def _returns(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[ReturnPlan, ...]:
+    """From a stream of its own, as `spoils_of`."""
+    return with_returns(orders, rng) if rng.random() < RETURNED else ()
+
+
+def with_returns(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[ReturnPlan, ...]:
+    """Of these orders many come back."""
+    return returns_of([plan.order.shipping_address.name for plan in orders], rng)
 
 
 def named(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan, ...]:

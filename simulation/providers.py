@@ -207,7 +207,7 @@ class Provider:
                 charge.refunded += body["amount"]
                 entry = Entry(key, charge.order_id, "succeeded", self._loop.time(), body["amount"])
                 entry.charge = charge.reference
-                self._tell(Refunded(charge.order_id, entry.amount))
+                self._tell(Refunded(charge.order_id, entry.amount, key=key))
                 return self._enter(books, entry)
         return Reply(422, {"code": "unknown_charge"})
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from psycopg import OperationalError, errors
 
-from contracts.routing import INVENTORY, ORCHESTRATOR
+from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT
 from messaging.transport import Message
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
@@ -23,7 +23,12 @@ from simulation.process import Host
 from simulation.storage.database import Change, Database, Disturbances, Session
 from simulation.storage.orchestrator import SPOILT, MemoryOrchestratorTransaction
 from simulation.storage.participants import STOCK as STOCK_TABLE
-from simulation.storage.participants import MemoryInventoryTransaction, MemoryLedgerTransaction, StockRow
+from simulation.storage.participants import (
+    MemoryInventoryTransaction,
+    MemoryLedgerTransaction,
+    MemoryPaymentTransaction,
+    StockRow,
+)
 from simulation.storage.transaction import MemoryTransaction
 from simulation.weather import Fault
 
@@ -35,6 +40,7 @@ Tell = Callable[[Fact], None]
 KINDS: Final[dict[str, Callable[[Database, Disturbances], MemoryTransaction]]] = {
     ORCHESTRATOR: MemoryOrchestratorTransaction,
     INVENTORY: MemoryInventoryTransaction,
+    PAYMENT: MemoryPaymentTransaction,
 }
 """Where it is not that of a ledger alone."""
 

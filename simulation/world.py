@@ -43,6 +43,7 @@ from simulation.plan import (
 )
 from simulation.process import Host, Process
 from simulation.providers import Provider
+from simulation.returns import Returner
 from simulation.rotten_parts import RottenParts
 from simulation.servers import DatabaseServer, MemoryServer, Tell
 from simulation.services import Wiring
@@ -270,11 +271,13 @@ class World:
 
         return self.loop.create_task(run())
 
-    def _customers(self) -> Iterator[Customer | Starter]:
+    def _customers(self) -> Iterator[Customer | Starter | Returner]:
         for number, plan in enumerate(self.plan.orders):
             yield Customer(self, self.chance.stream(f"customer {number}"), plan)
         for number, start in enumerate(self.plan.starts):
             yield Starter(self, self.chance.stream(f"starter {number}"), start)
+        for number, back in enumerate(self.plan.returns):
+            yield Returner(self, self.chance.stream(f"returner {number}"), back)
 
     def _times_of_strangers(self) -> list[float]:
         rng = self.chance.stream("times of strangers")

@@ -6,6 +6,7 @@ person's verdict on that work (S19) can explain it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,8 +16,11 @@ from contracts.commands import (
     AuthorizePayment,
     CapturePayment,
     ChargePayment,
+    ClaimRefund,
     CommitInventory,
+    RefundPart,
     ReserveInventory,
+    RestockItems,
     ShipOrder,
 )
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
@@ -37,6 +41,10 @@ class Check(StrEnum):
     NOTHING_AUTHORIZED = "nothing_authorized"
     NOTHING_SHIPPED = "nothing_shipped"
     STOCK_UNTOUCHED = "stock_untouched"
+    RETURNED_ONCE = "returned_once"
+    REFUNDED_IN_PART = "refunded_in_part"
+    TAKEN_IN_ONCE = "taken_in_once"
+    NOTHING_RETURNED = "nothing_returned"
     READABLE = "readable"
     STEPS_AGREE = "steps_agree"
     HAS_SAGA = "has_saga"
@@ -50,7 +58,10 @@ OF_COMPLETED: Final = (
     Check.CAPTURED_AS_AUTHORIZED,
     Check.SHIPPED_ONCE,
     Check.REDUCED_ONCE,
+    Check.RETURNED_ONCE,
 )
+OF_RETURNED: Final = (Check.REFUNDED_IN_PART, Check.TAKEN_IN_ONCE)
+OF_NOT_RETURNED: Final = (Check.NOTHING_RETURNED,)
 OF_UNDONE: Final = (
     Check.NOTHING_RESERVED,
     Check.MONEY_BACK,
@@ -62,7 +73,7 @@ OF_STOCK: Final = (Check.STOCK_ADDS_UP, Check.RESERVED_AGREES)
 
 MEANING: Final[dict[Check, str]] = {
     Check.RESERVED_ONCE: "completed: stock was reserved once, as ordered",
-    Check.CHARGED_ONCE: "completed: charged or captured once, for the total",
+    Check.CHARGED_ONCE: "completed: charged or captured once, for the total; given back what its returns say",
     Check.CAPTURED_AS_AUTHORIZED: "completed: what was authorized is captured, none of it is left",
     Check.SHIPPED_ONCE: "completed: shipped once",
     Check.REDUCED_ONCE: "completed: stock was reduced once, as ordered",
@@ -71,6 +82,10 @@ MEANING: Final[dict[Check, str]] = {
     Check.NOTHING_AUTHORIZED: "not completed: nothing is authorized any more",
     Check.NOTHING_SHIPPED: "not completed: nothing was shipped",
     Check.STOCK_UNTOUCHED: "not completed: stock is untouched",
+    Check.RETURNED_ONCE: "completed: no more came back than was shipped",
+    Check.REFUNDED_IN_PART: "returned: refunded once, what it is worth",
+    Check.TAKEN_IN_ONCE: "returned: restocked or written off once, as returned",
+    Check.NOTHING_RETURNED: "not returned: nothing was refunded or taken in",
     Check.READABLE: "what is stored of an ended order can be read",
     Check.STEPS_AGREE: "every step stands at its participant as its saga says",
     Check.HAS_SAGA: "no work of a participant or provider without an order",
@@ -106,12 +121,24 @@ def objections(facts: OrderFacts) -> Iterator[Objection]:
         yield from unreadable
         return
     checks = (
-        (_reserved_once, _charged_once, _captured_as_authorized, _shipped_once, _reduced_once)
+        (_reserved_once, _charged_once, _captured_as_authorized, _shipped_once, _reduced_once, _returned_once)
         if facts.saga.completed
         else (_nothing_reserved, _money_back, _nothing_authorized, _nothing_shipped, _stock_untouched)
     )
     for check in checks:
         yield from check(facts)
+
+
+def return_objections(facts: OrderFacts) -> Iterator[Objection]:
+    """All that is wrong with one ended return. What cannot be read is all that is said (S25)."""
+    unreadable = list(_unreadable(facts))
+    if unreadable:
+        yield from unreadable
+    elif facts.saga.completed:
+        yield from _refunded_in_part(facts)
+        yield from _taken_in_once(facts)
+    else:
+        yield from _nothing_returned(facts)
 
 
 def _unreadable(facts: OrderFacts) -> Iterator[Objection]:
@@ -199,10 +226,24 @@ def _charged_once(facts: OrderFacts) -> Iterator[Objection]:
     if taken != [due] and not (facts.saga.total == 0 and not taken):
         message = f"provider: charged {_sums(taken)} for a total of {_sum(*due)}"
         yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
-    given_back = _given_back(facts)
-    if given_back:
-        message = f"provider: {_sum(given_back, facts.saga.currency)} was given back"
-        yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
+    yield from _given_back_as_returned(facts)
+
+
+def _given_back_as_returned(facts: OrderFacts) -> Iterator[Objection]:
+    """Between what had come back before the provider's books were read, and what has by now."""
+    if not facts.returns.readable:
+        return
+    least, most = (
+        sum(each.total for each in those) for those in (facts.returns.completed, facts.returns.standing)
+    )
+    assert facts.money is not None
+    currency = facts.saga.currency
+    for told, given_back in (("refunds", sum(facts.money.refunds)), ("charges", _refunded(facts))):
+        if least <= given_back <= most:
+            continue
+        due = least if given_back < least else most
+        message = f"provider: {_sum(given_back, currency)} was given back (as its {told} say)"
+        yield Objection(Check.CHARGED_ONCE, PAYMENT, f"{message}, returned was {_sum(due, currency)}")
 
 
 def _captured_as_authorized(facts: OrderFacts) -> Iterator[Objection]:
@@ -252,6 +293,57 @@ def _reduced_once(facts: OrderFacts) -> Iterator[Objection]:
         if reduction.rows != 1:
             message = f"stock of {reduction.sku} was reduced {_times(reduction.rows)}"
             yield Objection(Check.REDUCED_ONCE, INVENTORY, message)
+
+
+def _returned_once(facts: OrderFacts) -> Iterator[Objection]:
+    returned: Counter[str] = Counter()
+    for each in facts.returns.standing:
+        returned.update(each.ordered)
+    for sku, quantity in sorted(returned.items()):
+        ordered = facts.saga.ordered.get(sku, 0)
+        if quantity > ordered:
+            message = f"{quantity} x {sku} came back, or are to, of {ordered} that were shipped"
+            yield Objection(Check.RETURNED_ONCE, ORCHESTRATOR, message)
+
+
+# -- returns --------------------------------------------------------------------------------------------
+
+
+def _refunded_in_part(facts: OrderFacts) -> Iterator[Objection]:
+    due = (facts.saga.total, facts.saga.currency)
+    said = [(row.amount, row.currency) for row in _standing(facts, RefundPart.__name__)]
+    if said != [due]:
+        message = f"payment's ledger: refunded {_sums(said)} for goods worth {_sum(*due)}"
+        yield Objection(Check.REFUNDED_IN_PART, PAYMENT, message)
+
+
+def _taken_in_once(facts: OrderFacts) -> Iterator[Objection]:
+    rows = _standing(facts, RestockItems.__name__)
+    if len(rows) != 1:
+        yield Objection(Check.TAKEN_IN_ONCE, INVENTORY, f"inventory's ledger: taken in {_times(len(rows))}")
+    for row in rows:
+        if dict(row.quantities) != dict(facts.saga.ordered):
+            message = f"took in {_listed(row.quantities)}, returned were {_listed(facts.saga.ordered)}"
+            yield Objection(Check.TAKEN_IN_ONCE, INVENTORY, message)
+        moved = {each.sku: each.quantity for each in facts.restockings}
+        if moved != dict(row.restocked):
+            message = f"stock was raised by {_listed(moved)}, restocked were {_listed(row.restocked)}"
+            yield Objection(Check.TAKEN_IN_ONCE, INVENTORY, message)
+    for each in facts.restockings:
+        if each.rows != 1:
+            message = f"stock of {each.sku} was raised {_times(each.rows)}"
+            yield Objection(Check.TAKEN_IN_ONCE, INVENTORY, message)
+
+
+def _nothing_returned(facts: OrderFacts) -> Iterator[Objection]:
+    for command in (ClaimRefund, RefundPart, RestockItems):
+        for row in facts.rows(command.__name__):
+            if row.state in _STANDS | _UNSETTLED:
+                message = f"{row.participant}'s ledger: {row.step} is {row.state}"
+                yield Objection(Check.NOTHING_RETURNED, row.participant, message)
+    if facts.restockings:
+        raised = {each.sku: each.quantity for each in facts.restockings}
+        yield Objection(Check.NOTHING_RETURNED, INVENTORY, f"stock was raised by {_listed(raised)}")
 
 
 # -- rejected and cancelled orders ----------------------------------------------------------------------
@@ -322,10 +414,6 @@ def _standing(facts: OrderFacts, command: str) -> list[LedgerFact]:
 
 def _refunded(facts: OrderFacts) -> int:
     return sum(charge.refunded for charge in facts.money.charges) if facts.money else 0
-
-
-def _given_back(facts: OrderFacts) -> int:
-    return max(sum(facts.money.refunds), _refunded(facts)) if facts.money else 0
 
 
 def _times(count: int) -> str:

@@ -64,7 +64,8 @@ class LedgerFact:
     """One row of a participant's step ledger.
 
     Attributes:
-        quantities: what the stored outcome says was reserved or reduced.
+        quantities: what the stored outcome says was reserved, reduced or taken in.
+        restocked: what of it is in stock again.
         amount: what the stored outcome says was charged, in minor units; None where it says nothing.
         verdict: a person's verdict on this work (S19).
     """
@@ -79,15 +80,34 @@ class LedgerFact:
     verdict: Mapping[str, Any] | None = None
     readable: bool = True
     """Its stored outcome says what came of the work."""
+    restocked: Quantities = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """By how many pieces stock movements of one saga lowered one product, and in how many rows."""
+    """By how many pieces stock movements of one saga moved one product, and in how many rows."""
 
     sku: str
     rows: int
     quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """The returns of one order.
+
+    Attributes:
+        completed: those that had ended well by the beginning of the audit.
+        standing: those that are not undone, as they are after everything else was read.
+    """
+
+    completed: tuple[SagaFact, ...] = ()
+    standing: tuple[SagaFact, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether all of them say what they are of."""
+        return all(each.readable for each in (*self.completed, *self.standing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +150,8 @@ class OrderFacts:
     """All that is known about one order.
 
     Attributes:
+        restockings: what stock movements of this saga added.
+        returns: what came back of it; of a return itself there is nothing.
         money: from the payment provider; None where its books cannot be read.
         parcels: keys of the carrier's shipments; None where its books cannot be read.
     """
@@ -139,6 +161,8 @@ class OrderFacts:
     reductions: tuple[Reduction, ...] = ()
     money: Money | None = None
     parcels: tuple[str, ...] | None = None
+    restockings: tuple[Reduction, ...] = ()
+    returns: Returns = Returns()
 
     def rows(self, command: str) -> tuple[LedgerFact, ...]:
         """The ledger rows of one kind of work."""

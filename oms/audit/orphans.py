@@ -15,8 +15,11 @@ from contracts.commands import (
     AuthorizePayment,
     CapturePayment,
     ChargePayment,
+    ClaimRefund,
     CommitInventory,
+    RefundPart,
     ReserveInventory,
+    RestockItems,
     ShipOrder,
 )
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
@@ -33,11 +36,18 @@ HOLDING: Final[Mapping[str, frozenset[str]]] = {
     AuthorizePayment.__name__: _AT_PROVIDER,
     CapturePayment.__name__: _AT_PROVIDER,
     ShipOrder.__name__: _AT_PROVIDER,
+    ClaimRefund.__name__: frozenset({"done"}),
+    RefundPart.__name__: frozenset({"done", "intent"}),
+    RestockItems.__name__: frozenset({"done"}),
 }
 """The states in which work has, or may have, an effect that stands."""
 
 
 _TAKING: Final = frozenset({ChargePayment.__name__, CapturePayment.__name__})
+_OUT: Final = frozenset(
+    each.__name__ for each in (ShipOrder, CapturePayment, CommitInventory, RefundPart, RestockItems)
+)
+"""What no program undoes."""
 
 
 class Remedy(StrEnum):
@@ -46,7 +56,7 @@ class Remedy(StrEnum):
     TAKE_BACK = "take_back"
     """Nothing of it has left the house: stock is released and money given back by the participants."""
     BY_HAND = "by_hand"
-    """Its parcel has left, or may have: a person decides."""
+    """Its parcel or, of a return, its money has left, or may have: a person decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,8 @@ class Held:
     """One piece of work of a participant that stands for an order that is gone.
 
     Attributes:
-        quantities: what was reserved or reduced, by SKU.
-        amount: what was charged, in minor units; None where the provider has not answered yet.
+        quantities: what was reserved, reduced or taken in, by SKU.
+        amount: what was charged, claimed or refunded, in minor units; None while it is not known.
         reference: the provider's own name for it, where it has answered.
         readable: whether what was answered can be read; what it was of is not known otherwise (S25).
     """
@@ -100,6 +110,12 @@ class Held:
                 return self._at_provider(f"captured {_sum(self.amount, self.currency)}", "captured")
             case ChargePayment.__name__:
                 return self._at_provider(f"charged {_sum(self.amount, self.currency)}", "charged")
+            case ClaimRefund.__name__:
+                return f"claimed {_sum(self.amount, self.currency)} for a return"
+            case RefundPart.__name__:
+                return self._at_provider(f"refunded {_sum(self.amount, self.currency)}", "refunded")
+            case RestockItems.__name__:
+                return f"took in {listed}"
             case _:
                 return self._at_provider("shipped", "shipped")
 
@@ -126,7 +142,7 @@ class Orphan:
     def remedy(self) -> Remedy:
         """What has left the house, or may have, is not undone by a program."""
         commands = {held.command for held in self.held}
-        out = commands & {ShipOrder.__name__, CapturePayment.__name__, CommitInventory.__name__}
+        out = commands & _OUT
         return Remedy.BY_HAND if out else Remedy.TAKE_BACK
 
     def as_json(self) -> dict[str, Any]:
@@ -238,13 +254,18 @@ async def _of_participant(opened: Snapshots, participant: str, mark: UUID, found
                 orphan.held.append(_held(participant, row))
 
 
+_LINES: Final = ("lines", "restocked", "written_off")
+"""Fields of answers that say what was moved."""
+
+
 def _held(participant: str, row: Any) -> Held:
     held = partial(Held, participant, row.step, row.command, row.state)
     try:
         said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
         amount = said.get("amount")
+        lines = [line for name in _LINES for line in said.get(name, ())]
         return held(
-            quantities={str(line["sku"]): int(line["quantity"]) for line in said.get("lines", ())},
+            quantities={str(line["sku"]): int(line["quantity"]) for line in lines},
             amount=None if amount is None else int(amount),
             currency=said.get("currency"),
             reference=said.get("reference"),

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.commands import ReserveInventory
+from contracts.returns import ORDER_KEY
 from contracts.routing import ORCHESTRATOR
 from messaging.postgresql import quoted_name
 from oms.audit.checks import HOLDING
@@ -37,7 +38,8 @@ from oms.audit.merging import Ordered
 from oms.audit.sources import AuditImpossible
 from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, EFFECT, REFUNDS, SHIPMENTS
 from orchestrator.orphans import ACTION, SUBJECT
-from orchestrator.tables import audit_log, orders, retention, sagas
+from orchestrator.sagas.order_return import NAME as ORDER_RETURN
+from orchestrator.tables import audit_log, orders, retention, saga_metadata, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 from participants.tables import participant_metadata
 
@@ -102,21 +104,39 @@ async def low_water_mark(connection: AsyncConnection, schema: str) -> UUID:
 
 def saga_stream(connection: AsyncConnection, mark: UUID) -> Ordered[SagaFact]:
     """Every saga above the mark with its order, by saga id. Neither address nor payment method is read."""
-    query = (
-        select(
-            sagas.c.saga_id,
-            sagas.c.order_id,
-            sagas.c.definition,
-            sagas.c.status,
-            sagas.c.state["steps"].label("steps"),
-            orders.c.document["lines"].label("lines"),
-            orders.c.document["currency"].as_string().label("currency"),
-        )
-        .join(orders, orders.c.order_id == sagas.c.order_id)
-        .where(sagas.c.saga_id >= mark)
-        .order_by(sagas.c.saga_id)
-    )
+    query = _sagas().where(sagas.c.saga_id >= mark).order_by(sagas.c.saga_id)
     return Ordered(_batches(connection, query, _saga), lambda saga: saga.saga_id)
+
+
+def _sagas() -> Select[Any]:
+    return select(
+        sagas.c.saga_id,
+        sagas.c.order_id,
+        sagas.c.definition,
+        sagas.c.status,
+        sagas.c.state["steps"].label("steps"),
+        orders.c.document["lines"].label("lines"),
+        orders.c.document["currency"].as_string().label("currency"),
+    ).join(orders, orders.c.order_id == sagas.c.order_id)
+
+
+async def returns_of(
+    connection: AsyncConnection, order_ids: Collection[UUID]
+) -> Mapping[UUID, tuple[SagaFact, ...]]:
+    """The returns of these orders, by order; orders without are missing."""
+    marks = saga_metadata.c
+    query = (
+        _sagas()
+        .add_columns(marks.value.label("returned"))
+        .join(saga_metadata, marks.saga_id == sagas.c.saga_id)
+    )
+    wanted = _is_one_of(marks.value, [str(order_id) for order_id in order_ids])
+    query = query.where(marks.key == ORDER_KEY, wanted, sagas.c.definition == ORDER_RETURN)
+    found: dict[UUID, tuple[SagaFact, ...]] = {}
+    for row in await connection.execute(query.order_by(sagas.c.saga_id)):
+        order_id = UUID(row.returned)
+        found[order_id] = (*found.get(order_id, ()), _saga(row))
+    return found
 
 
 async def ended_count(connection: AsyncConnection, mark: UUID) -> int:
@@ -237,17 +257,17 @@ async def orders_in_ledger(
     return set((await connection.execute(query)).scalars())
 
 
-def reduction_stream(connection: AsyncConnection, mark: UUID) -> Ordered[ReductionRow]:
-    """What stock movements took for sagas above the mark, by saga id."""
+def movement_stream(connection: AsyncConnection, mark: UUID, kind: str) -> Ordered[ReductionRow]:
+    """What stock movements of one kind moved for sagas above the mark, by saga id."""
     moves = STOCK_MOVEMENTS.c
     query = (
         select(
             moves.saga_id,
             moves.sku,
             func.count().label("rows"),
-            cast(-func.sum(moves.quantity), BigInteger).label("quantity"),
+            cast(func.abs(func.sum(moves.quantity)), BigInteger).label("quantity"),
         )
-        .where((moves.kind == "reduction") & (moves.saga_id >= mark))
+        .where((moves.kind == kind) & (moves.saga_id >= mark))
         .group_by(moves.saga_id, moves.sku)
         .order_by(moves.saga_id, moves.sku)
     )
@@ -280,8 +300,14 @@ def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
     fact = partial(LedgerFact, participant, row.step, row.command, row.state, verdict=row.verdict)
     try:
         said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
-        quantities = _quantities(said.get("lines", ()))
-        return fact(quantities=quantities, amount=said.get("amount"), currency=said.get("currency"))
+        restocked = said.get("restocked", ())
+        quantities = _quantities([*said.get("lines", ()), *restocked, *said.get("written_off", ())])
+        return fact(
+            quantities=quantities,
+            restocked=_quantities(restocked),
+            amount=said.get("amount"),
+            currency=said.get("currency"),
+        )
     except UNREADABLE:
         return fact(readable=False)
 

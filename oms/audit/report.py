@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from oms.audit.checks import MEANING, Check, Objection, objections, step_objections
+from oms.audit.checks import MEANING, Check, Objection, objections, return_objections, step_objections
 from oms.audit.facts import LedgerFact, OrderFacts
 from orchestrator.sagas.order_fulfillment import NAME
 
@@ -105,6 +105,10 @@ class Report:
     def judge(self, facts: OrderFacts) -> None:
         """Check one ended order. What a verdict explains is listed with the verdict instead (S19)."""
         self.note_verdicts(facts, self._explained(facts, objections(facts)))
+
+    def judge_return(self, facts: OrderFacts) -> None:
+        """Check one ended return."""
+        self._explained(facts, return_objections(facts))
 
     def compare_steps(self, facts: OrderFacts, participants: Collection[str], at: Mapping[str, str]) -> None:
         """Check the steps of an ended saga of any kind against these participants' ledgers."""

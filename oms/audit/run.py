@@ -12,13 +12,24 @@ from uuid import UUID
 from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from oms.audit import reading
-from oms.audit.checks import EFFECTIVE, HOLDING, OF_COMPLETED, OF_STOCK, OF_UNDONE, Check, stock_objections
-from oms.audit.facts import LedgerFact, Money, OrderFacts, StockFact
+from oms.audit.checks import (
+    EFFECTIVE,
+    HOLDING,
+    OF_COMPLETED,
+    OF_NOT_RETURNED,
+    OF_RETURNED,
+    OF_STOCK,
+    OF_UNDONE,
+    Check,
+    stock_objections,
+)
+from oms.audit.facts import LedgerFact, Money, OrderFacts, Returns, SagaFact, StockFact
 from oms.audit.merging import identities
 from oms.audit.report import Finding, Report
 from oms.audit.sources import NEEDED, SANDBOX, Installed, Snapshots, Sources, snapshots
 from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, SHIPMENTS
 from orchestrator.sagas.order_fulfillment import NAME
+from orchestrator.sagas.order_return import NAME as ORDER_RETURN
 
 OnProgress = Callable[[int, int], None]
 """Called with the orders judged so far and how many there are."""
@@ -110,13 +121,15 @@ class _Audit:
         opened, mark, participants = self._opened, self._mark, (*OUR_OWN, *self._installed)
         sagas = reading.saga_stream(opened[ORCHESTRATOR], mark)
         ledgers = [reading.ledger_stream(opened[name], name, mark) for name in participants]
-        reductions = reading.reduction_stream(opened[INVENTORY], mark)
-        async for saga_id in identities([sagas, *ledgers, reductions]):
+        reductions = reading.movement_stream(opened[INVENTORY], mark, "reduction")
+        restockings = reading.movement_stream(opened[INVENTORY], mark, "restocking")
+        async for saga_id in identities([sagas, *ledgers, reductions, restockings]):
             found = await sagas.take(saga_id)
             rows = tuple([row.fact for ledger in ledgers for row in await ledger.take(saga_id)])
             reduced = tuple([row.reduction for row in await reductions.take(saga_id)])
-            order = OrderFacts(found[0], rows, reduced) if found else None
-            yield _Seen(saga_id, order, rows, bool(reduced))
+            restocked = tuple([row.reduction for row in await restockings.take(saga_id)])
+            order = OrderFacts(found[0], rows, reduced, restockings=restocked) if found else None
+            yield _Seen(saga_id, order, rows, bool(reduced or restocked))
 
     async def _sort(self, seen: _Seen) -> OrderFacts | None:
         """Count what was seen; returns the order when it is to be judged: ended, and above the mark (P7)."""
@@ -139,6 +152,11 @@ class _Audit:
         if compared:
             at = self._places.get(order.saga.definition, {})
             self._report.compare_steps(order, compared, at)
+        if order.saga.definition == ORDER_RETURN:
+            self._report.looked_at[Check.READABLE] += 1
+            self._report.looked_at.update(OF_RETURNED if order.saga.completed else OF_NOT_RETURNED)
+            self._report.judge_return(order)
+            return None
         if not is_ours:
             self._report.unaudited[order.saga.definition] += 1
             return None
@@ -150,16 +168,30 @@ class _Audit:
         order_ids = [order.saga.order_id for order in group]
         money = await self._money(order_ids)
         parcels = await self._parcels(order_ids)
+        returns = await self._returns(order_ids)
         for order in group:
             order_id = str(order.saga.order_id)
             self._report.judge(
                 replace(
                     order,
+                    returns=returns.get(order.saga.order_id, Returns()),
                     money=None if money is None else money.get(order_id, Money()),
                     parcels=None if parcels is None else parcels.get(order_id, ()),
                 )
             )
         self._on_progress(self._report.ended, self._total)
+
+    async def _returns(self, order_ids: Sequence[UUID]) -> dict[UUID, Returns]:
+        """What came back of these orders; a return may have gone on while everything else was read."""
+        before = await reading.returns_of(self._opened[ORCHESTRATOR], order_ids)
+        async with self._opened.later() as now:
+            after = await reading.returns_of(now, order_ids)
+        return {
+            order_id: Returns(
+                tuple(each for each in before.get(order_id, ()) if each.completed), _standing(made)
+            )
+            for order_id, made in after.items()
+        }
 
     async def _money(self, order_ids: Sequence[UUID]) -> dict[str, Money] | None:
         if self._report.sources[_MONEY] != _BOOKS:
@@ -177,7 +209,7 @@ class _Audit:
         if seen.saga_id in self._taken_back.sagas and not holds:
             return
         work = [f"{row.participant}: {row.step} is {row.state}" for row in seen.ledger]
-        work += ["inventory: stock was reduced for it"] if seen.reduced else []
+        work += ["inventory: stock was moved for it"] if seen.reduced else []
         self._unknown[seen.saga_id] = "; ".join(work)
         if len(self._unknown) >= GROUP:
             await self._report_unknown_sagas()
@@ -226,6 +258,10 @@ class _Audit:
         return {
             each for each in wanted if str(each) in parcels or not _is_back(money.get(str(each), Money()))
         }
+
+
+def _standing(returns: Sequence[SagaFact]) -> tuple[SagaFact, ...]:
+    return tuple(each for each in returns if each.completed or not each.ended)
 
 
 def _is_back(money: Money) -> bool:

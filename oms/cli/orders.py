@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from oms.cli import holds, order_view, output, session
+from oms.cli import holds, order_view, output, returns, session
 from oms.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -37,18 +37,11 @@ commands = group(
 
 commands.command("approve", epilog=holds.APPROVE)(holds.approve)
 commands.command("deny", epilog=holds.DENY)(holds.deny)
+commands.command("return", epilog=returns.RETURN)(returns.ask_for)
+commands.command("returns", epilog=returns.RETURNS)(returns.list_returns)
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
-OrderToken = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        envvar=["OMS_ORDERS_TOKEN", "OMS_ADMIN_TOKEN"],
-        metavar="TOKEN",
-        help="The token for orders, where the service asks for one.",
-        show_default=False,
-    ),
-]
+OrderToken = returns.OrderToken
 
 ENDED: Final = ("completed", "rejected", "cancelled")
 _RECONNECTS: Final = 20

@@ -259,7 +259,8 @@ def _end_undone(at: Moment, saga: Saga) -> Course:
     if failure is None:
         raise ValueError(f"saga {saga.saga_id} was undone for no cause")
     labels = at.definition.labels
-    label = labels.cancelled if failure.ends_as is End.CANCELLED else labels.rejected
+    rejected = labels.rejected_as.get(failure.code, labels.rejected)
+    label = labels.cancelled if failure.ends_as is End.CANCELLED else rejected
     return _end(at, saga, Status.COMPENSATED, failure.ends_as, label)
 
 

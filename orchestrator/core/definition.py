@@ -24,6 +24,7 @@ from contracts.events import (
     StepSettled,
 )
 from contracts.models import Model
+from orchestrator.core.following import Follows
 
 
 class StepKind(StrEnum):
@@ -194,6 +195,8 @@ class Wait:
         signal: what is waited for; None waits for time alone.
         when: whether there is anything to wait for, from the input and the results; None: always.
         refuses: of a signal's body, why it says no: then the saga turns round. None where it says yes.
+        fits: of the input and a signal's body, why that is none for this saga: then it is refused, and the
+            saga goes on waiting. None where it is one.
         milestone: the saga's label once it has been waited for; None leaves it.
         waiting: the saga's label while it waits; None leaves it.
         signalled_by: whose word it is.
@@ -208,6 +211,7 @@ class Wait:
     milestone: str | None = None
     waiting: str | None = None
     signalled_by: SignalledBy = SignalledBy.CALLERS
+    fits: Callable[[Any, Mapping[str, Any]], str | None] | None = None
 
 
 Stage = Step | Group | ForEach | Wait
@@ -257,6 +261,7 @@ class Labels:
 
     Attributes:
         completed: may depend on the input and the results; then ``may_complete_as`` lists what it may say.
+        rejected_as: other words for some rejections, by the code of the failure.
     """
 
     started: str = "pending"
@@ -264,11 +269,17 @@ class Labels:
     rejected: str = "rejected"
     cancelled: str = "cancelled"
     may_complete_as: tuple[str, ...] = ()
+    rejected_as: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def completes_as(self) -> tuple[str, ...]:
         """Every label with which a saga may complete."""
         return self.may_complete_as if callable(self.completed) else (self.completed,)
+
+    @property
+    def undone_as(self) -> tuple[str, ...]:
+        """Every label with which sagas end that were undone."""
+        return tuple(dict.fromkeys((self.rejected, *self.rejected_as.values(), self.cancelled)))
 
 
 @dataclass(frozen=True)
@@ -280,6 +291,7 @@ class SagaDefinition:
         accepted: the model by which that document is read ever after, without the edge's rules (S25); None:
             the same.
         examples: inputs on which the functions of the definition are tried at the start, one at least.
+        follows: how its sagas follow earlier ones; None where they stand for themselves (S28).
         starts_sagas: False while a new version is being deployed: known everywhere before the first saga
             starts on it (S13).
     """
@@ -293,6 +305,7 @@ class SagaDefinition:
     labels: Labels = Labels()
     announces: Mapping[str, Announcement] = field(default_factory=lambda: MappingProxyType({}))
     starts_sagas: bool = True
+    follows: Follows | None = None
     _steps: dict[str, Step] = field(init=False, repr=False, compare=False)
     _stages: dict[str, int] = field(init=False, repr=False, compare=False)
 
@@ -301,6 +314,11 @@ class SagaDefinition:
         steps = {part.name: part for part, _ in places if isinstance(part, Step)}
         object.__setattr__(self, "_steps", steps)
         object.__setattr__(self, "_stages", {part.name: at for part, at in places})
+
+    @property
+    def asked(self) -> type[Model]:
+        """What those say who start a saga."""
+        return self.follows.asked if self.follows is not None else self.input
 
     def __contains__(self, piece: object) -> bool:
         return isinstance(piece, str) and self._named(piece) in self._steps
@@ -391,5 +409,5 @@ class SagaDefinition:
         own = [label for stage in named for label in (stage.waiting, stage.milestone)]
         own += [step.milestone for step in self.steps]
         labels = self.labels
-        found = (labels.started, *own, *labels.completes_as, labels.rejected, labels.cancelled)
+        found = (labels.started, *own, *labels.completes_as, *labels.undone_as)
         return tuple(dict.fromkeys(label for label in found if label is not None))

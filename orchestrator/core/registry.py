@@ -69,7 +69,7 @@ class Registry:
         if status is Status.COMPLETED:
             found = {label for each in every for label in each.completes_as}
         else:
-            found = {label for each in every for label in (each.rejected, each.cancelled)}
+            found = {label for each in every for label in each.undone_as}
         return tuple(sorted(found))
 
     @property

@@ -5,11 +5,12 @@ A definition is somebody's Python: any field may hold anything. Its functions ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, Event, OutcomeEvent, Rejection
+from contracts.findable import Findable
 from contracts.models import Model
 from contracts.works import WORKS, KindOfWork
 from orchestrator.core.definition import (
@@ -29,6 +30,7 @@ from orchestrator.core.definition import (
     Wait,
     steps_of,
 )
+from orchestrator.core.following import Follows
 from orchestrator.core.trial import MOMENTS, NAME_RULE, called, name_problems, trial_problems
 
 MAX_VERSION: Final = 32_767
@@ -53,6 +55,7 @@ def _problems(definition: Any) -> Iterator[str]:
     if not isinstance(definition.starts_sagas, bool):
         yield "starts_sagas is neither True nor False"
     shape = [*_input_problems(definition), *_course_shape_problems(definition)]
+    shape += [] if shape else _follows_problems(definition)
     yield from shape
     if shape:
         return
@@ -108,6 +111,23 @@ def _course_shape_problems(definition: Any) -> Iterator[str]:
             yield f"stage {number} holds something that is no step"
     if not any(steps_of(stage) for stage in definition.course):
         yield "it has no steps"
+
+
+def _follows_problems(definition: Any) -> Iterator[str]:
+    follows = definition.follows
+    if follows is None:
+        return
+    if not isinstance(follows, Follows):
+        yield f"its follows is {type(follows).__name__}, not a Follows"
+        return
+    if not _is_kind(follows.asked, Model):
+        yield "what is asked of the saga that it follows is no pydantic model"
+    elif issubclass(follows.asked, Findable):
+        yield "what is asked of the saga that it follows may have no reference: its input is made later"
+    if not issubclass(definition.input, Findable):
+        yield "its input is no Findable, so it would not be found by the saga that it follows"
+    elif missing := [each for each in definition.examples if follows.key not in each.metadata]:
+        yield f"example {missing[0]!r:.60} has no metadata {follows.key!r}, by which it would be found"
 
 
 def _is_pair_or_more(steps: object) -> bool:
@@ -170,7 +190,11 @@ def _label_problems(definition: Any) -> Iterator[str]:
     if callable(labels.completed) and not listed:
         yield "its label completed is a function, so may_complete_as must list what it may say"
         return
-    ends = [*labels.completes_as, labels.rejected, labels.cancelled]
+    otherwise: object = labels.rejected_as
+    if not isinstance(otherwise, Mapping):
+        yield "rejected_as must be a mapping from the codes of failures to labels"
+        return
+    ends = [*labels.completes_as, labels.rejected, *otherwise.values(), labels.cancelled]
     on_the_way = [("its label started", labels.started), *_way_stations(definition)]
     bad = [label for label in (*ends, *(each for _, each in on_the_way)) if list(name_problems(label))]
     yield from (f"label {str(label)!r}: {NAME_RULE}" for label in bad)
@@ -301,7 +325,7 @@ def _wait_problems(wait: Any) -> Iterator[str]:
     if not isinstance(wait.signalled_by, SignalledBy):
         yield f"its signalled_by {wait.signalled_by!r} is no SignalledBy"
     if wait.signal is None:
-        if wait.refuses is not None:
+        if wait.refuses is not None or wait.fits is not None:
             yield "it waits for no signal that could be refused"
         if wait.signalled_by is SignalledBy.OPERATORS:
             yield "it waits for no signal that operators could give"

@@ -159,6 +159,12 @@ def _tried_wait(wait: Wait, given: Any, results: dict[str, Any]) -> Iterator[str
     except NoSample:
         yield f"{about}{wait.signal.__name__} needs an example of its own to be tried on"
         return
+    if wait.fits is not None:
+        said, problem = _call(f"{about}fits cannot be asked", wait.fits, given, results[wait.name])
+        if problem:
+            yield problem
+        elif said is not None and not isinstance(said, str):
+            yield f"{about}fits says {type(said).__name__}, neither None nor a text"
     if wait.refuses is not None:
         said, problem = _call(f"{about}refuses cannot be asked", wait.refuses, results[wait.name])
         if problem:

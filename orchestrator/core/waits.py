@@ -41,6 +41,9 @@ def take_signal(at: Moment) -> Decision:
         )
     if not _still_to_come(at, wait):
         return Refused("too_late", f"{asked.wait} is not waited for any more")
+    unfit = _unfit(at, wait, asked)
+    if unfit is not None:
+        return Refused("unfit_signal", unfit)
     signal = Signal(asked.body, asked.actor.name, at.now)
     saga = replace(saga, signals={**saga.signals, asked.wait: signal})
     if characters(saga) > MAX_RESULTS:
@@ -48,6 +51,15 @@ def take_signal(at: Moment) -> Decision:
     if saga.waiting_for(asked.wait, FORWARD) is None:
         return at.accept(saga)
     return at.accept(*_end_wait(at, saga, wait, signal))
+
+
+def _unfit(at: Moment, wait: Wait, asked: SignalReceived) -> str | None:
+    """Why a signal is none for this saga, by its definition; in a fold, what it said then (S15)."""
+    fits = wait.fits
+    if fits is None:
+        return None
+    said = at.work_out(f"{wait.name} fits", lambda: fits(at.saga.input, asked.body))
+    return None if said is None else str(said)
 
 
 def _still_to_come(at: Moment, wait: Wait) -> bool:

@@ -28,6 +28,7 @@ from orchestrator.http.health import HealthEndpoints
 from orchestrator.http.openapi import describe
 from orchestrator.http.orders import order_routes
 from orchestrator.http.problems import HANDLERS, RETRY_LATER
+from orchestrator.http.returns import return_routes
 from orchestrator.http.routing import Endpoint
 from orchestrator.http.sagas import saga_routes
 from orchestrator.http.security import SecurityHeaders
@@ -53,6 +54,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.add_middleware(Head)
     turns = asyncio.Semaphore(READERS)
     app.router.routes.extend(order_routes(dependencies, turns))
+    app.router.routes.extend(return_routes(dependencies, turns))
     app.router.routes.extend(saga_routes(dependencies, turns))
     app.router.routes.extend(feed_routes(dependencies, turns))
     health = HealthEndpoints(dependencies.components, dependencies.metrics, dependencies.version)

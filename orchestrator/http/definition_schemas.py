@@ -25,12 +25,12 @@ class DefinitionSchemas:
         self._references: dict[type[BaseModel], Schema] = {}
         self.components: dict[str, Schema] = {}
         """By their names in the document."""
-        self._make({definition.input, *self._signals.values()})
+        self._make({definition.asked, *self._signals.values()})
 
     @property
     def input(self) -> Schema:
         """A reference to the schema of what starts a saga."""
-        return self._references[self._definition.input]
+        return self._references[self._definition.asked]
 
     @property
     def signals(self) -> dict[str, Schema]:

@@ -12,10 +12,11 @@ from orchestrator.core.state import Saga
 from orchestrator.intake import Accepted
 from orchestrator.queries import Queries
 from orchestrator.queries.orders import order_view
+from orchestrator.queries.returns import return_view
 from orchestrator.queries.sagas import HistoryRow, saga_then
-from orchestrator.queries.views import OrderView, SagaStanding, SagaView
+from orchestrator.queries.views import OrderView, ReturnView, SagaStanding, SagaView
 
-V = TypeVar("V", bound=OrderView | SagaView)
+V = TypeVar("V", bound=OrderView | SagaView | ReturnView)
 
 
 class Face(ABC, Generic[V]):
@@ -109,3 +110,28 @@ class SagaFace(Face[SagaView]):
     def standing(self, saga: Saga) -> SagaStanding:
         """See `Face`."""
         return self._queries.sagas.standing_of(saga)
+
+
+class ReturnFace(Face[ReturnView]):
+    """Sagas as the returns that started them; each is followed, cancelled and signalled as the saga it is."""
+
+    what = "return"
+    path = "/sagas"
+
+    async def id_of(self, accepted: Accepted) -> UUID:
+        """See `Face`. A return is about nothing but itself."""
+        return accepted.subject_id
+
+    async def find(self, identity: UUID) -> ReturnView | None:
+        """See `Face`."""
+        return await self._queries.returns.one(identity)
+
+    async def saga(self, identity: UUID) -> Saga | None:
+        """See `Face`."""
+        return await self._queries.sagas.saga(identity)
+
+    def of(self, saga: Saga) -> ReturnView:
+        """See `Face`."""
+        return return_view(saga)
+
+    standing = of

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from orchestrator.core.registry import Registry
 from orchestrator.http.access import CUSTOMER, Access, Permission, Principal, unauthorized
 from orchestrator.http.answers import not_found
-from orchestrator.queries.orders import order_definitions
+from orchestrator.queries.orders import shop_definitions
 from orchestrator.tokens import Role
 
 
@@ -23,13 +23,14 @@ class Right(Enum):
 class Ownership:
     """Decides by the caller's token and the saga's definition.
 
-    A definition of orders is the shop's, any other its client's. Operators may do all of it, viewers may see.
+    A definition of orders, or of what follows them, is the shop's, any other its client's.
+    Operators may do all of it, viewers may see.
     Whoever has no token may do what is open to everybody.
     """
 
     def __init__(self, access: Access, registry: Registry) -> None:
         self._access = access
-        self._orders = order_definitions(registry)
+        self._orders = shop_definitions(registry)
         self._started_here = registry.started_here
 
     async def may_start(self, request: Request, definition: str) -> Principal:

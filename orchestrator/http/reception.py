@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.problems import ProblemError
+from orchestrator.core.following import NotFollowed
 from orchestrator.core.inputs import Actor
 from orchestrator.http import headers
 from orchestrator.http.answers import answer, not_found
@@ -67,6 +68,8 @@ class Reception(Generic[V]):
             raise ProblemError(422, "idempotency_key_reused", detail)
         if isinstance(accepted, ReferenceTaken):
             raise await self._taken(accepted)
+        if isinstance(accepted, NotFollowed):
+            raise not_followed(accepted)
         return await self._accepted(accepted, wait_s)
 
     async def _taken(self, refused: ReferenceTaken) -> ProblemError:
@@ -135,6 +138,13 @@ class Reception(Generic[V]):
         except TooManyWatches:
             pass  # a preference is no demand
         return view
+
+
+def not_followed(refused: NotFollowed) -> ProblemError:
+    """What a submission is told that cannot follow the saga that it names (S28)."""
+    status = 404 if refused.code == "not_found" else 409
+    members: dict[str, Any] = dict(refused.details)
+    return ProblemError(status, refused.code, str(refused), **members)
 
 
 def discreet(refused: NotAllowed) -> NotAllowed:

@@ -134,8 +134,11 @@ class SagaEndpoints:
         customer = getattr(given, "customer_id", None)
         if isinstance(customer, str) and is_of_orders(self._registry.latest(name)):
             return Submission(name, given, customer, self._new_id(), saga_id, key, trace)
-        # No customer's id has a slash: their keys and these never meet.
-        return Submission(name, given, caller, saga_id, saga_id, key, trace, f"{name}/{caller}")
+        # No customer's id has a slash: their keys and these never meet. Of what follows an earlier saga
+        # they count within that one (S28).
+        follows = self._registry.latest(name).follows
+        within = caller if follows is None else follows.subject(given)
+        return Submission(name, given, caller, saga_id, saga_id, key, trace, f"{name}/{within}")
 
     async def _admitted(self, request: Request, right: Right) -> tuple[UUID, str]:
         """The saga in the path, and by what name its caller is known. Raises ProblemError."""
@@ -156,12 +159,12 @@ async def input_of(request: Request, definition: SagaDefinition) -> BaseModel:
     """
     body = await json_bytes_of(request)
     try:
-        return parsed(definition.input, body)
+        return parsed(definition.asked, body)
     except ProblemError:
         raise
     except Exception as error:
         log.error("an input could not be checked", definition=definition.name, exc_info=error)
-        raise definition_failed(f"what checks {definition.input.__name__} failed on it") from None
+        raise definition_failed(f"what checks {definition.asked.__name__} failed on it") from None
 
 
 _ALWAYS: Final = (401, 403, 500, 503)

@@ -51,6 +51,7 @@ def masking_of(registry: Registry) -> Masking:
 
 def _models_of(definition: SagaDefinition) -> Iterator[type[BaseModel]]:
     yield definition.input
+    yield definition.asked
     if definition.accepted is not None:
         yield definition.accepted
     for step in definition.steps:

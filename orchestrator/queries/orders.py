@@ -45,6 +45,13 @@ def order_definitions(registry: Registry) -> frozenset[str]:
     return frozenset(each.name for each in registry if is_of_orders(each))
 
 
+def shop_definitions(registry: Registry) -> frozenset[str]:
+    """The names of those definitions that are the shop's business: of orders, and of what follows them."""
+    of_orders = order_definitions(registry)
+    following = {each.name for each in registry if each.follows and each.follows.definition in of_orders}
+    return of_orders | following
+
+
 class OrderQueries:
     """Orders, for their customers. Sagas that are about something else are none."""
 

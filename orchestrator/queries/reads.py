@@ -15,6 +15,7 @@ from orchestrator.queries.jobs import JobQueries
 from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.orders import OrderQueries
 from orchestrator.queries.reader import Reader
+from orchestrator.queries.returns import ReturnQueries
 from orchestrator.queries.sagas import SagaQueries
 from orchestrator.queries.waiting import WaitingQueries
 
@@ -26,6 +27,7 @@ class Queries:
         self.reader = Reader(engine)
         self.orders = OrderQueries(self.reader, registry)
         self.sagas = SagaQueries(self.reader, registry)
+        self.returns = ReturnQueries(self.reader, registry)
         self.dead_letters = DeadLetterQueries(self.reader, self.sagas.masking)
         self.jobs = JobQueries(self.reader)
         self.gauges = GaugeQueries(self.reader)

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from contracts.envelope import Direction
+from contracts.returns import Disposition
 from contracts.words import Word
 from orchestrator.core.definition import OnDeadline, SignalledBy, StepKind
 from orchestrator.core.state import End, IncidentKind, Status
@@ -97,9 +98,45 @@ class OrderView(View):
         None, description="Why what is stored of it cannot be read, and so is not shown; null for all others"
     )
 
+    @computed_field(description="Where its returns are listed")  # type: ignore[prop-decorator]
+    @property
+    def returns(self) -> str:
+        """See above."""
+        return f"/orders/{self.order_id}/returns"
+
 
 class OrderList(Listing[OrderView]):
     """One page of orders."""
+
+
+class ReturnLineView(LineView):
+    """So many of one product that come back, and what became of them."""
+
+    disposition: Disposition | None = Field(description="As the warehouse says; null until it has")
+
+
+class ReturnView(View):
+    """A return of an order as its customer sees it."""
+
+    return_id: UUID = Field(description="The id of its saga, by which it is followed and cancelled")
+    order_id: UUID
+    status: str = Field(description="The label of its saga")
+    lines: tuple[ReturnLineView, ...]
+    reason: str | None
+    currency: str | None = Field(description="null only where the stored return cannot be read")
+    amount: int | None = Field(description="What is given back for it, in minor units")
+    refund_reference: str | None = Field(description="The gateway's name for the refund, once it was made")
+    failure: FailureView | None
+    created_at: Time
+    updated_at: Time
+    ended_at: Time | None
+    unreadable: str | None = Field(
+        None, description="Why what is stored of it cannot be read, and so is not shown; null for all others"
+    )
+
+
+class ReturnList(Listing[ReturnView]):
+    """One page of an order's returns, newest first."""
 
 
 class IncidentView(View):

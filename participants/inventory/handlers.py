@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, Self
 
-from contracts.commands import CommitInventory, ReleaseInventory, ReserveInventory
+from contracts.commands import CommitInventory, ReleaseInventory, ReserveInventory, RestockItems
 from contracts.events import (
     InventoryReducedEvent,
     InventoryRejectedEvent,
     InventoryReleasedEvent,
     InventoryReservedEvent,
+    ItemsRestockedEvent,
 )
 from contracts.routing import INVENTORY
 from messaging.errors import PermanentFailure
@@ -39,6 +40,9 @@ class InventoryTransaction(LedgerTransaction, Protocol):
     def record_reductions(self, reductions: Sequence[stock.Reduction], now: datetime) -> None:
         """Note what has left the house (P11)."""
 
+    def record_restockings(self, restockings: Sequence[stock.Restocking], now: datetime) -> None:
+        """Note what has come back (S28)."""
+
 
 class LockedShelf(Shelf):
     """The stock of every product that a batch may touch, locked in order of SKU (S18)."""
@@ -54,6 +58,7 @@ class LockedShelf(Shelf):
         now = works[0].now
         transaction.save_stock(self.changed, now)
         transaction.record_reductions(self.reductions, now)
+        transaction.record_restockings(self.restockings, now)
 
 
 @inventory.step(ReserveInventory, undo=ReleaseInventory, bench=LockedShelf)
@@ -99,9 +104,26 @@ class Reduction:
         return work.answer(InventoryReducedEvent, lines=_items(lines))
 
 
+@inventory.step(RestockItems, bench=LockedShelf)
+class Restocking:
+    """Returned goods are in: what can be sold again goes back into stock, the rest is written off (S28)."""
+
+    async def do(self, shelf: Shelf, work: Work, command: RestockItems) -> ItemsRestockedEvent:
+        """P1: on hand goes up by what is restocked; what is written off left it with its parcel."""
+        lines = lines_of(command.restock)
+        unfit = shelf.unfit(lines)
+        if unfit is not None:
+            raise PermanentFailure(unfit.code, f"{', '.join(unfit.skus)[:200]} cannot be restocked")
+        shelf.restock(lines, work.saga_id)
+        work.keep(written_off=_items(lines_of(command.write_off)))
+        return work.answer(ItemsRestockedEvent, restocked=command.restock, written_off=command.write_off)
+
+
 def _skus(work: Work) -> Iterator[str]:
     command = work.command
-    if not isinstance(command, ReserveInventory):
+    if isinstance(command, RestockItems):
+        yield from (item.sku for item in command.restock)
+    elif not isinstance(command, ReserveInventory):
         yield from _lines(work.held(ReserveInventory))
     elif work.is_new:
         yield from (item.sku for item in command.lines)

@@ -9,7 +9,7 @@ from typing import Final
 from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY
 from messaging.arrays import array_literal
-from participants.inventory.stock import Reduction, StockLevel
+from participants.inventory.stock import Reduction, Restocking, StockLevel
 from participants.kit.postgresql import SqlKitTransaction
 from participants.retention import LEAST_AGE, Mark, Page
 
@@ -29,13 +29,19 @@ SELECT sku, 'reduction', -quantity, saga_id, %s
 FROM unnest(%s::text[], %s::bigint[], %s::uuid[]) AS n (sku, quantity, saga_id)
 """
 
+_RECORD_RESTOCKINGS: Final = """
+INSERT INTO inventory.stock_movements (sku, kind, quantity, saga_id, recorded_at)
+SELECT sku, 'restocking', quantity, saga_id, %s
+FROM unnest(%s::text[], %s::bigint[], %s::uuid[]) AS n (sku, quantity, saga_id)
+"""
+
 _FOLD: Final = """
 WITH page AS (
     SELECT movement_id, kind, saga_id, recorded_at FROM inventory.stock_movements
     WHERE movement_id > %s ORDER BY movement_id LIMIT %s),
 gone AS (
     DELETE FROM inventory.stock_movements AS m USING page AS p
-    WHERE m.movement_id = p.movement_id AND p.kind = 'reduction' AND p.saga_id < %s
+    WHERE m.movement_id = p.movement_id AND p.kind IN ('reduction', 'restocking') AND p.saga_id < %s
     RETURNING m.sku, m.quantity),
 folded AS (
     INSERT INTO inventory.stock_movements AS f (sku, kind, quantity, recorded_at, folded)
@@ -72,14 +78,21 @@ class SqlInventoryTransaction(SqlKitTransaction):
 
     def record_reductions(self, reductions: Sequence[Reduction], now: datetime) -> None:
         """See `InventoryTransaction.record_reductions`."""
-        if reductions:
+        self._record(_RECORD_REDUCTIONS, reductions, now)
+
+    def record_restockings(self, restockings: Sequence[Restocking], now: datetime) -> None:
+        """See `InventoryTransaction.record_restockings`."""
+        self._record(_RECORD_RESTOCKINGS, restockings, now)
+
+    def _record(self, statement: str, moved: Sequence[Reduction | Restocking], now: datetime) -> None:
+        if moved:
             columns = (
-                [reduction.sku for reduction in reductions],
-                [reduction.quantity for reduction in reductions],
-                [reduction.saga_id for reduction in reductions],
+                [each.sku for each in moved],
+                [each.quantity for each in moved],
+                [each.saga_id for each in moved],
             )
             arrays = [array_literal(column) for column in columns]
-            self.write(_RECORD_REDUCTIONS, [now, *arrays], expected_rows=len(reductions))
+            self.write(statement, [now, *arrays], expected_rows=len(moved))
 
     async def fold_movements(self, mark: Mark, after: int | None, limit: int) -> Page:
         """See `InventoryPruningTransaction.fold_movements`.

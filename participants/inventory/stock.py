@@ -13,6 +13,7 @@ from contracts.limits import MAX_STOCK
 
 OUT_OF_STOCK: Final = "out_of_stock"
 UNKNOWN_SKU: Final = "unknown_sku"
+TOO_MUCH_STOCK: Final = "too_much_stock"
 
 Lines = Mapping[str, int]
 """How many of each SKU."""
@@ -60,6 +61,15 @@ class Reduction:
     saga_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Restocking:
+    """So much of a product came back into stock for a saga; ``quantity`` is positive."""
+
+    sku: str
+    quantity: int
+    saga_id: UUID
+
+
 class Shelf:
     """The locked stock of one batch. Orders take from it one after the other, each all or nothing."""
 
@@ -68,6 +78,8 @@ class Shelf:
         self._touched: set[str] = set()
         self.reductions: list[Reduction] = []
         """What left the house in this batch."""
+        self.restockings: list[Restocking] = []
+        """What came back in this batch."""
 
     def reserve(self, lines: Lines) -> Shortage | None:
         """Hold all of the lines, or none and say why; an unknown product counts before a missing one."""
@@ -91,6 +103,20 @@ class Shelf:
         for sku, quantity in lines.items():
             self._change(sku, reserved=-quantity, on_hand=-quantity)
             self.reductions.append(Reduction(sku, quantity, saga_id))
+
+    def unfit(self, lines: Lines) -> Shortage | None:
+        """Why these lines cannot be taken in: their product is gone, or its count would be too large."""
+        unknown = tuple(sku for sku in lines if sku not in self._levels)
+        if unknown:
+            return Shortage(UNKNOWN_SKU, unknown)
+        many = tuple(sku for sku, more in lines.items() if self._levels[sku].on_hand + more > MAX_STOCK)
+        return Shortage(TOO_MUCH_STOCK, many) if many else None
+
+    def restock(self, lines: Lines, saga_id: UUID) -> None:
+        """What had left the house is back."""
+        for sku, quantity in lines.items():
+            self._change(sku, reserved=0, on_hand=quantity)
+            self.restockings.append(Restocking(sku, quantity, saga_id))
 
     @property
     def changed(self) -> dict[str, StockLevel]:

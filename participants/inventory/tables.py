@@ -44,12 +44,13 @@ STOCK_MOVEMENTS: Final = Table(
     Column("saga_id", Uuid),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
     Column("folded", BigInteger),
-    CheckConstraint("kind IN ('adjustment', 'reduction')", name="kind"),
-    CheckConstraint("(kind = 'reduction') = (saga_id IS NOT NULL)", name="cause"),
+    CheckConstraint("kind IN ('adjustment', 'reduction', 'restocking')", name="kind"),
+    CheckConstraint("(kind <> 'adjustment') = (saga_id IS NOT NULL)", name="cause"),
     CheckConstraint("kind <> 'reduction' OR quantity < 0", name="reduction"),
+    CheckConstraint("kind <> 'restocking' OR quantity > 0", name="restocking"),
     Index("ix_stock_movements_folded", "sku", unique=True, postgresql_where=text("folded IS NOT NULL")),
 )
 """Signed changes of ``on_hand``: for every product their sum is what is on hand.
 
-One adjustment a product stands for the reductions of pruned sagas (P7); ``folded`` says for how many.
+One adjustment a product stands for the movements of pruned sagas (P7); ``folded`` says for how many.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ from contracts.envelope import Direction
 from contracts.events import OutcomeEvent
 from contracts.sensitive import SENSITIVE_NAMES, sensitive_names, without_sensitive
 from participants.kit.participant import DeclaredStep
-from participants.kit.work import answer
+from participants.kit.work import answer, held_of
 from participants.ledger import LedgerRow
 from participants.provider_plan import Declined, NoEffect, NotFound, Took
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
@@ -88,6 +88,12 @@ class StepAtProvider:
         asked = _Request((name, _json(getattr(command, name))) for name in self._asked)
         asked.command = command
         return asked
+
+    def check(self, command: Command, earlier: Sequence[LedgerRow]) -> None:
+        """See `ExternalWork.check`."""
+        check = getattr(self._effects, "check", None)
+        if check is not None:
+            check(command, held_of(earlier))
 
     def success(self, row: LedgerRow, took: Took) -> OutcomeEvent:
         """See `ExternalWork.success`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -31,10 +31,19 @@ class Held:
 
     _row: LedgerRow
 
+    def is_of(self, command: type[Command]) -> bool:
+        """Whether it is the effect of this kind of step."""
+        return self._row.command == command.__name__
+
     @property
     def notes(self) -> Mapping[str, Any]:
         """What that step kept by `Work.keep`."""
         return self._row.details
+
+
+def held_of(rows: Iterable[LedgerRow]) -> tuple[Held, ...]:
+    """What a saga holds here, given all its rows: done, not undone, not consumed."""
+    return tuple(Held(row) for row in rows if row.state is State.DONE)
 
 
 @dataclass(slots=True, eq=False)
@@ -104,9 +113,7 @@ class Work:
 
     def held(self, command: type[Command]) -> tuple[Held, ...]:
         """What this saga holds here by the effects of a kind of step: done, not undone, not consumed."""
-        rows = self._ledger.of_saga(self.saga_id)
-        name = command.__name__
-        return tuple(Held(row) for row in rows if row.command == name and row.state is State.DONE)
+        return tuple(each for each in held_of(self._ledger.of_saga(self.saga_id)) if each.is_of(command))
 
     def consume(self, held: Held) -> None:
         """Use up what an earlier step holds: from now on it cannot be undone any more (P11)."""

@@ -103,8 +103,8 @@ class PaymentGateway(Protocol):
     ) -> Charged | Declined:
         """Take ``amount`` minor units."""
 
-    async def refund(self, key: str, reference: str, amount: int) -> Refunded:
-        """Give ``amount`` of the charge ``reference`` back."""
+    async def refund(self, key: str, reference: str, amount: int) -> Refunded | Declined:
+        """Give ``amount`` of the charge ``reference`` back: all of it or a part, unless the traits say no."""
 
     async def find_charge(self, key: str) -> Charged | Declined | Voided | None:
         """What the gateway remembers of a charge with this key; None when it knows of none (P10)."""
@@ -184,11 +184,13 @@ class HttpPaymentGateway:
             return _declined(reply.body)
         return Charged(said.text(call, answer_of(call, reply), "reference"))
 
-    async def refund(self, key: str, reference: str, amount: int) -> Refunded:
-        """See `PaymentGateway.refund`."""
+    async def refund(self, key: str, reference: str, amount: int) -> Refunded | Declined:
+        """See `PaymentGateway.refund`. A 402 is an answer."""
         call = Call("POST", "/refunds", key, {"charge": reference, "amount": amount})
-        answer = answer_of(call, await self._exchange.perform(call))
-        return Refunded(said.text(call, answer, "reference"))
+        reply = await self._exchange.perform(call)
+        if reply.status == 402 and not reply.is_page:
+            return _declined(reply.body)
+        return Refunded(said.text(call, answer_of(call, reply), "reference"))
 
     async def find_charge(self, key: str) -> Charged | Declined | Voided | None:
         """See `PaymentGateway.find_charge`."""

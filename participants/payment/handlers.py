@@ -1,27 +1,41 @@
-"""Payment: takes an order's total and gives it back; or has it set aside, and takes that later."""
+"""Payment: takes an order's total, or has it set aside and takes it later; gives it back, or a part of it."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol, Self
 
 from contracts.commands import (
     AuthorizePayment,
     CapturePayment,
     ChargePayment,
+    ClaimRefund,
+    RefundPart,
     RefundPayment,
+    ReleaseRefundClaim,
     VoidAuthorization,
 )
 from contracts.events import (
+    PartialRefundRejectedEvent,
     PaymentAuthorizedEvent,
     PaymentCapturedEvent,
     PaymentDeclinedEvent,
+    PaymentPartlyRefundedEvent,
     PaymentRefundedEvent,
     PaymentSuccessfulEvent,
     PaymentVoidedEvent,
+    RefundClaimedEvent,
+    RefundClaimRejectedEvent,
+    RefundClaimReleasedEvent,
 )
 from contracts.routing import PAYMENT
+from messaging.errors import PermanentFailure
 from participants.kit.errands import Errand
 from participants.kit.participant import HouseParticipant
+from participants.kit.work import Held, Work
+from participants.ledger import LedgerTransaction
+from participants.payment.claims import Claims, ClaimSheet
 from participants.payment.gateway import (
     Authorized,
     AuthorizingGateway,
@@ -35,10 +49,11 @@ from participants.payment.gateway import (
     Refunded,
     Released,
 )
+from participants.payment.postgresql import SqlPaymentTransaction
 from participants.provider_plan import Took
 from participants.provider_terms import ProviderMisuse, Voided, VoidNotOffered
 
-payment: Final = HouseParticipant(PAYMENT)
+payment: Final = HouseParticipant(PAYMENT, transaction=SqlPaymentTransaction)
 
 
 @payment.provider_step(ChargePayment, undo=RefundPayment)
@@ -76,7 +91,7 @@ class Charge:
             PaymentSuccessfulEvent, amount=amount, currency=currency, reference=took.reference
         )
 
-    async def undo(self, errand: Errand, done: PaymentSuccessfulEvent) -> Refunded:
+    async def undo(self, errand: Errand, done: PaymentSuccessfulEvent) -> Refunded | Declined:
         """Refund all of it."""
         return await self._gateway.refund(errand.key, done.reference, done.amount)
 
@@ -188,3 +203,112 @@ def authorizing(gateway: PaymentGateway) -> AuthorizingGateway:
     if isinstance(gateway, AuthorizingGateway):
         return gateway
     raise ProviderMisuse("this gateway does not authorize and capture (OMS_PAYMENT_FLOW=capture needs one)")
+
+
+class PaymentTransaction(LedgerTransaction, Protocol):
+    """A transaction over payment's ledger and what returns have claimed."""
+
+    async def lock_claims(self, charged: Mapping[str, int]) -> Mapping[str, Claims]:
+        """What is claimed of these payments, entered where they are new and locked in their order (S18, S28).
+
+        Args:
+            charged: what was taken by each, in minor units; of one that is known, what was said first stands.
+        """
+
+    def save_claims(self, claims: Mapping[str, Claims], now: datetime) -> None:
+        """Write changed claims."""
+
+
+class LockedClaims(ClaimSheet):
+    """The claims on every payment that a batch may touch, locked in their order (S18)."""
+
+    @classmethod
+    async def opened(cls, transaction: PaymentTransaction, works: Sequence[Work]) -> Self:
+        """Those that are claimed of anew, and those of which the sagas hold claims."""
+        charged: dict[str, int] = {}
+        for work in works:
+            command = work.command
+            if isinstance(command, ClaimRefund):
+                charged.setdefault(command.charge, command.charged)
+            for held in work.held(ClaimRefund):
+                charged.setdefault(held.notes["charge"], held.notes["charged"])
+        return cls(await transaction.lock_claims(charged) if charged else {})
+
+    async def save(self, transaction: PaymentTransaction, works: Sequence[Work]) -> None:
+        """What has changed."""
+        transaction.save_claims(self.changed, works[0].now)
+
+
+@payment.step(ClaimRefund, undo=ReleaseRefundClaim, bench=LockedClaims)
+class RefundClaim:
+    """All that is claimed of a payment is never more than was taken by it (S28)."""
+
+    async def do(
+        self, sheet: ClaimSheet, work: Work, command: ClaimRefund
+    ) -> RefundClaimedEvent | RefundClaimRejectedEvent:
+        """P1: claim it, or reject (P8)."""
+        charge, left = command.charge, sheet.left(command.charge)
+        if sheet.charged(charge) != command.charged:
+            message = f"{sheet.charged(charge)} were taken by this payment, not {command.charged}"
+            return work.answer(RefundClaimRejectedEvent, code="another_amount", message=message)
+        if command.amount > left:
+            message = f"{left} are left of the {command.charged} that were taken, {command.amount} are asked"
+            return work.answer(RefundClaimRejectedEvent, code="more_than_taken", message=message)
+        sheet.add(charge, command.amount)
+        work.keep(charge=charge, charged=command.charged, amount=command.amount, currency=command.currency)
+        return work.answer(RefundClaimedEvent, amount=command.amount, currency=command.currency)
+
+    async def undo(
+        self, sheet: ClaimSheet, work: Work, command: ReleaseRefundClaim, done: RefundClaimedEvent
+    ) -> RefundClaimReleasedEvent:
+        """P3: give it up, unless the money has gone."""
+        if work.held(RefundPart):
+            raise PermanentFailure("refunded", "what this saga has claimed was given back")
+        for held in work.held(ClaimRefund):
+            sheet.add(held.notes["charge"], -held.notes["amount"])
+        return work.answer(RefundClaimReleasedEvent, amount=done.amount)
+
+
+@payment.provider_step(RefundPart)
+class PartialRefund:
+    """Gives back what its saga has claimed of a payment, no more and no less."""
+
+    rejection = PartialRefundRejectedEvent
+    keeps = ("amount", "currency", "charge", "paid_order_id")
+    without: Final = {"reason": "not stored"}
+
+    def __init__(self, gateway: PaymentGateway) -> None:
+        self._gateway = gateway
+
+    def check(self, command: RefundPart, held: Sequence[Held]) -> None:
+        """S28: before the first call. Raises PermanentFailure where no claim covers it."""
+        asked = {name: getattr(command, name) for name in ("charge", "charged", "amount", "currency")}
+        if not any(each.is_of(ClaimRefund) and each.notes == asked for each in held):
+            raise PermanentFailure("not_claimed", "this saga has not claimed what it wants to be given back")
+
+    async def call(self, errand: Errand, command: RefundPart) -> Refunded | Declined:
+        """Refund it; nothing is asked of the gateway where there is nothing to give back."""
+        if command.amount == 0:
+            return _NOTHING
+        if command.amount < command.charged and not self._gateway.traits.refunds_in_part:
+            return Declined("no_partial_refunds", "this gateway gives all of a payment back, or nothing")
+        return await self._gateway.refund(errand.key, command.charge, command.amount)
+
+    async def find(self, errand: Errand) -> Refunded | None:
+        """Look it up by its key."""
+        return await self._gateway.find_refund(errand.key) if errand.kept["amount"] else _NOTHING
+
+    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...] | Refunded:
+        """Look it up among those of the order that was paid."""
+        if not errand.kept["amount"]:
+            return _NOTHING
+        return await self._gateway.refunds_of(errand.kept["paid_order_id"])
+
+    def success(self, errand: Errand, took: Took) -> PaymentPartlyRefundedEvent:
+        """It was given back."""
+        worth = {name: errand.kept[name] for name in ("amount", "currency")}
+        return errand.answer(PaymentPartlyRefundedEvent, **worth, reference=took.reference)
+
+
+_NOTHING: Final = Refunded("nothing")
+"""Of what was free: no money moves."""

@@ -15,6 +15,7 @@ from simulation.checkers import (
     messages,
     patience,
     retention,
+    returns,
     sagas,
     stages,
     starts,
@@ -41,6 +42,7 @@ ORDER_CHECKERS: Final[tuple[type[Checker], ...]] = (
     *OF_ANY_SAGA,
     *sagas.OF_ORDERS,
     *submissions.OF_ORDERS,
+    *returns.OF_ORDERS,
     *audit.ALL,
 )
 """In the world of orders, where it is known what money, parcels and stock are."""

@@ -8,7 +8,16 @@ from orchestrator.core.state import Saga, Status
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections
-from simulation.checkers.knowledge import AUTHORIZE, CAPTURE, CHARGE, COMMIT, RESERVE, SHIP, lines_of
+from simulation.checkers.knowledge import (
+    AUTHORIZE,
+    CAPTURE,
+    CHARGE,
+    COMMIT,
+    RESERVE,
+    SHIP,
+    is_return,
+    lines_of,
+)
 
 
 class OutsideAudit(Checker):
@@ -19,6 +28,8 @@ class OutsideAudit(Checker):
     def at_the_end(self) -> Objections:
         """See `Checker.at_the_end`."""
         for saga in self.known.sagas.values():
+            if is_return(saga):
+                continue  # see `checkers.returns`
             if saga.status is Status.COMPLETED:
                 yield from self._completed(saga)
             else:
@@ -38,6 +49,9 @@ class OutsideAudit(Checker):
         paid = self.known.money_kept(order_id) == saga.input.total and len(self.known.charges[order_id]) == 1
         if not paid and self.known.state(CAPTURE, saga.saga_id) is not State.SETTLED:
             yield about, f"completed, but {self.known.money_kept(order_id)} of {saga.input.total} are kept"
+        due = saga.input.total - self.known.returned(saga.subject_id)
+        if self.known.money_kept(order_id) != due or len(self.known.charges[order_id]) != 1:
+            yield about, f"completed, but {self.known.money_kept(order_id)} of {due} are kept"
         if self.known.shipped[order_id] != 1:
             yield about, f"completed, but shipped {self.known.shipped[order_id]} times"
         reserved = self.known.row(RESERVE, saga.saga_id)

@@ -136,6 +136,8 @@ class ReverseOrder(Checker):
         return {Refunded: self._back, GivenUp: self._back, Committed: self._committed}
 
     def _back(self, fact: Refunded | GivenUp) -> Objections:
+        if isinstance(fact, Refunded) and self.known.return_of(fact) is not None:
+            return
         state = self.known.state(RESERVE, self.known.saga_of.get(fact.order_id))
         excused = fact.by_hand or self.known.was_lied_to(fact.order_id)
         if state is not State.DONE and not excused:
@@ -159,7 +161,8 @@ class NothingBackAfterThePivot(Checker):
         return {Refunded: self._back, GivenUp: self._back, Committed: self._committed}
 
     def _back(self, fact: Refunded | GivenUp) -> Objections:
-        if self.known.shipped[fact.order_id]:
+        returned = isinstance(fact, Refunded) and self.known.return_of(fact) is not None
+        if self.known.shipped[fact.order_id] and not returned:
             yield self.known.name_of(fact.order_id), "money goes back for an order that was shipped"
 
     def _committed(self, fact: Committed) -> Objections:
@@ -238,7 +241,7 @@ class ReducedAsReserved(Checker):
         reduced: dict[UUID, dict[str, int]] = {}
         for change in fact.of(MOVEMENTS):
             movement: Movement = change.after
-            if movement.saga_id is not None:
+            if movement.saga_id is not None and movement.quantity < 0:
                 reduced.setdefault(movement.saga_id, {})[movement.sku] = -movement.quantity
         for saga_id, quantities in reduced.items():
             row = self.known.row(RESERVE, saga_id)

@@ -23,7 +23,8 @@ from contracts.events import PaymentSuccessfulEvent
 from contracts.routing import COMMANDS_EXCHANGE, INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.transport import Message
 from orchestrator.core.definition import SagaDefinition
-from orchestrator.core.state import Saga
+from orchestrator.core.state import Saga, Status
+from orchestrator.sagas.order_return import NAME as ORDER_RETURN
 from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow
@@ -122,6 +123,17 @@ class Knowledge:
     def captures(self, saga: Saga) -> bool:
         """Whether its money is taken after the parcel has left (S27)."""
         return any(step.command is CapturePayment for step in self.definition_of(saga).steps)
+
+    def return_of(self, fact: Refunded) -> Saga | None:
+        """The return for which money was given back; None where an order was undone."""
+        saga_id, _, _ = fact.key.partition(":")
+        saga = self.sagas.get(UUID(saga_id)) if saga_id else None
+        return saga if saga is not None and is_return(saga) else None
+
+    def returned(self, order_id: UUID) -> int:
+        """What the returns of an order are worth that ended well."""
+        made = [each for each in self.sagas.values() if is_return(each) and each.status is Status.COMPLETED]
+        return sum(each.input.amount for each in made if each.input.order_id == order_id)
 
     def was_lied_to(self, order_id: str) -> bool:
         """Whether a provider broke its word about an order."""
@@ -239,6 +251,11 @@ class Knowledge:
     def _struck(self, fact: Struck) -> None:
         if fact.fault is Fault.VOID_LIES:
             self.lied_to.add(str(fact.saga_id))
+
+
+def is_return(saga: Saga) -> bool:
+    """Whether it is a return, and no order."""
+    return saga.definition == ORDER_RETURN
 
 
 def holds(row: LedgerRow) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from simulation.checkers.inspection import Checker, Objections, Reaction
-from simulation.checkers.knowledge import Knowledge
+from simulation.checkers.knowledge import Knowledge, is_return
 from simulation.facts import Committed, NamedBefore, Submitted
 from simulation.storage.orchestrator import SAGAS
 
@@ -42,7 +42,7 @@ class OneOrderForAKey(Checker):
 
     def _committed(self, fact: Committed) -> Objections:
         for change in fact.of(SAGAS):
-            if change.before is None:
+            if change.before is None and not is_return(change.after):
                 who = change.after.input.shipping_address.name
                 self._submissions[who] += 1
                 if self._submissions[who] > 1:

@@ -14,6 +14,7 @@ from contracts.commands import ChargePayment, ShipOrder, Verdict
 from contracts.envelope import Direction
 from contracts.routing import PARTICIPANTS
 from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.following import NotFollowed
 from orchestrator.core.inputs import Actor, ResolveRequested, SignalReceived
 from orchestrator.core.state import Saga
 from orchestrator.intake import Accepted, Answer, KeyReused, Submission, fingerprint
@@ -35,7 +36,36 @@ from simulation.people import (
 APPROVER = Actor("approver", "it was their turn")
 
 
-class Starter(Person):
+class Signaller(Person):
+    """Says what sagas wait for."""
+
+    async def signal(self, saga_id: UUID, plan: SignalPlan) -> None:
+        """Say it in its time, and perhaps again."""
+        await asyncio.sleep(plan.after_s)
+        for _ in range(1 + plan.twice):
+            await self._say(saga_id, plan)
+            await asyncio.sleep(self.rng.random() * 2)
+
+    async def _say(self, saga_id: UUID, plan: SignalPlan) -> None:
+        """Say it until there is an answer."""
+        said = SignalReceived(actor=APPROVER, wait=plan.wait, body=plan.body)
+        while True:
+            try:
+                done = await self.ask(_signalling(saga_id, said))
+            except NO_ANSWER:
+                await asyncio.sleep(self.rng.uniform(0.1, 5.0))
+                continue
+            except NotAllowed as refusal:
+                came = refusal.code
+            except REFUSALS as refusal:
+                came = type(refusal).__name__
+            else:
+                came = "taken" if done.changed else "taken before"
+            self.office.tell(Signalled(saga_id, plan.wait, plan.body, came))
+            return
+
+
+class Starter(Signaller):
     """Does what one plan says: starts a saga, says what it waits for, and may take it back."""
 
     def __init__(self, office: Office, rng: random.Random, plan: StartPlan) -> None:
@@ -54,7 +84,7 @@ class Starter(Person):
             return
         saga_id = await self._saga_of(answer.subject_id)
         self.office.owners[saga_id] = plan.owner
-        signals = [self._signal(saga_id, each) for each in plan.signals]
+        signals = [self.signal(saga_id, each) for each in plan.signals]
         await asyncio.gather(self._cancel(saga_id), self._repeat(), self._reuse(), *signals)
 
     async def submit(self, given: BaseModel) -> Answer:
@@ -66,7 +96,7 @@ class Starter(Person):
             except NO_ANSWER:
                 await asyncio.sleep(self.rng.uniform(0.1, 5.0))
                 continue
-            told = None if isinstance(answer, KeyReused) else answer.subject_id
+            told = None if isinstance(answer, KeyReused | NotFollowed) else answer.subject_id
             said = (plan.definition, plan.owner, plan.idempotency_key, fingerprint(given), told)
             self.office.tell(Started(*said))
             return answer
@@ -105,30 +135,6 @@ class Starter(Person):
         await asyncio.sleep(self.plan.cancels_after_s)
         for _ in range(self.rng.choice((1, 1, 2))):
             await self.act("caller", "cancel", saga_id, cancelling(saga_id, CUSTOMER, None))
-
-    async def _signal(self, saga_id: UUID, plan: SignalPlan) -> None:
-        await asyncio.sleep(plan.after_s)
-        for _ in range(1 + plan.twice):
-            await self._say(saga_id, plan)
-            await asyncio.sleep(self.rng.random() * 2)
-
-    async def _say(self, saga_id: UUID, plan: SignalPlan) -> None:
-        """Say it until there is an answer."""
-        said = SignalReceived(actor=APPROVER, wait=plan.wait, body=plan.body)
-        while True:
-            try:
-                done = await self.ask(_signalling(saga_id, said))
-            except NO_ANSWER:
-                await asyncio.sleep(self.rng.uniform(0.1, 5.0))
-                continue
-            except NotAllowed as refusal:
-                came = refusal.code
-            except REFUSALS as refusal:
-                came = type(refusal).__name__
-            else:
-                came = "taken" if done.changed else "taken before"
-            self.office.tell(Signalled(saga_id, plan.wait, plan.body, came))
-            return
 
 
 def _signalling(saga_id: UUID, said: SignalReceived) -> Callable[[Desk], Awaitable[Any]]:

@@ -20,11 +20,13 @@ from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
 from participants import own_effects, provider_decisions, provider_work, replies
 from participants.fence import Move
+from participants.inventory.handlers import Restocking
 from participants.inventory.stock import Shelf, StockLevel
 from participants.kit.work import Work
 from participants.payment.gateway import HttpPaymentGateway
+from participants.payment.handlers import PartialRefund
 from participants.provider_plan import Patience, Planner
-from simulation.mutations import message_mutants, mutants, payment_mutants, settings
+from simulation.mutations import message_mutants, mutants, payment_mutants, return_mutants, settings
 from simulation.mutations.sql_catalogue import OF_THE_SQL
 from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
 from simulation.mutations.trial import Mutation
@@ -157,6 +159,24 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "each call for a capture has a key of its own",
         (Patch(HttpPaymentGateway, "capture", payment_mutants.captured_under_another_key),),
         adjust=settings.that_captures,
+    ),
+    Mutation(
+        "S28 returns see each other",
+        "no other return of the order is seen",
+        (Patch(MemoryOrchestratorTransaction, "followers", return_mutants.nobody_follows),),
+        adjust=settings.with_returns,
+    ),
+    Mutation(
+        "S28 refunded as claimed",
+        "whatever was claimed, the whole payment is given back",
+        (Patch(PartialRefund, "call", return_mutants.all_is_given_back),),
+        adjust=settings.with_returns,
+    ),
+    Mutation(
+        "S28 taken in as the warehouse says",
+        "what cannot be sold is restocked",
+        (Patch(Restocking, "do", return_mutants.all_is_restocked),),
+        adjust=settings.with_returns,
     ),
     Mutation(
         "S17 patience with the database",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from contracts.returns import Disposition
 from contracts.routing import Batches
 from orchestrator.reconciler import Reconciler
 from simulation.cast import CAPTURING
@@ -14,6 +15,7 @@ from simulation.network import BrokerSide
 from simulation.patches import Patch
 from simulation.plan import Plan as WorldPlan
 from simulation.plan import Storm
+from simulation.return_plans import ReturnPlan
 from simulation.weather import Fault
 
 NO_RECONCILER: Final = (Patch(Reconciler, "run_once", mutants.async_nothing),)
@@ -124,3 +126,25 @@ def with_edited_functions(plan: WorldPlan) -> WorldPlan:
 def with_spoilt_rows(plan: WorldPlan) -> WorldPlan:
     """What is stored of some orders is spoilt while they are under way."""
     return replace(plan, spoils=(6.0, 12.0, 18.0, 30.0))
+
+
+def with_returns(plan: WorldPlan) -> WorldPlan:
+    """Of every order that arrives something comes back."""
+    return replace(plan, returns=returns_of_all(plan))
+
+
+def returns_of_all(plan: WorldPlan) -> tuple[ReturnPlan, ...]:
+    """Each order comes back by two returns at once, of which one word decides."""
+    words = (Disposition.RESTOCK, Disposition.WRITE_OFF)
+    return tuple(
+        ReturnPlan(
+            who=each.order.shipping_address.name,
+            after_s=1.0,
+            pieces=2,
+            side_by_side=2,
+            words=((5.0, words[at % 2]),),
+            says_it_twice=False,
+            cancels_after_s=None,
+        )
+        for at, each in enumerate(plan.orders)
+    )

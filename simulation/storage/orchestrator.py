@@ -12,11 +12,13 @@ from uuid import UUID
 from psycopg import errors
 
 from messaging.postgresql import LostUpdate
-from orchestrator.core.state import ENDED, Saga
+from orchestrator.core.following import Follower
+from orchestrator.core.state import ENDED, Saga, Status
 from orchestrator.storage import (
     AuditEntry,
     DeadLetter,
     DeadLetterStatus,
+    Followers,
     HistoryEntry,
     KeyClaim,
     Locked,
@@ -185,6 +187,27 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
 
     def add_metadata(self, metadata: Mapping[UUID, Mapping[str, str]]) -> None:
         """See the port. Nothing in the simulation looks for it."""
+
+    async def sagas_about(self, subject_ids: Collection[UUID]) -> Mapping[UUID, UUID]:
+        """See the port."""
+        await self.statement()
+        found = {each: self.session.get("orders", each) for each in subject_ids}
+        return {subject_id: saga_id for subject_id, saga_id in found.items() if saga_id is not None}
+
+    async def followers(
+        self, definition: str, key: str, subject_ids: Collection[UUID]
+    ) -> Mapping[UUID, Followers]:
+        """See the port. The metadata stand in the input."""
+        await self.statement()
+        wanted = {str(subject_id): subject_id for subject_id in subject_ids}
+        found: dict[UUID, Followers] = {}
+        every: list[Saga] = [saga for _, saga in self.session.all(SAGAS) if saga.definition == definition]
+        for saga in sorted(every, key=lambda saga: saga.saga_id):
+            subject_id = wanted.get(saga.input.metadata.get(key, ""))
+            if subject_id is not None and saga.status is not Status.COMPENSATED:
+                others = found.get(subject_id, Followers()).sagas
+                found[subject_id] = Followers((*others, Follower(saga.saga_id, saga.input)))
+        return found
 
     async def existing_orders(self, order_ids: Sequence[UUID]) -> set[UUID]:
         """See the port."""

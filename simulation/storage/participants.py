@@ -14,8 +14,9 @@ from psycopg import errors
 from contracts.commands import ReserveInventory
 from messaging.postgresql import LostUpdate
 from participants.fence import State
-from participants.inventory.stock import Reduction, StockLevel
+from participants.inventory.stock import Reduction, Restocking, StockLevel
 from participants.ledger import Key, LedgerRow
+from participants.payment.claims import Claims
 from participants.postgresql import WrittenMeanwhile
 from participants.retention import FINAL, LEAST_AGE, Mark, Page
 from simulation.storage.transaction import MemoryTransaction
@@ -23,6 +24,7 @@ from simulation.storage.transaction import MemoryTransaction
 LEDGER: Final = "ledger"
 STOCK: Final = "stock"
 MOVEMENTS: Final = "stock_movements"
+CLAIMS: Final = "refund_claims"
 RETENTION: Final = "retention"
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _ONLY: Final = 1
@@ -34,9 +36,9 @@ _FOLDED: Final = "ix_stock_movements_folded"
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """A signed change of what is on hand; ``saga_id`` where it left the house for an order.
+    """A signed change of what is on hand; ``saga_id`` where it left the house for an order, or came back.
 
-    ``folded`` is for how many reductions of pruned sagas it stands.
+    ``folded`` is for how many movements of pruned sagas it stands.
     """
 
     sku: str
@@ -171,6 +173,15 @@ class MemoryInventoryTransaction(MemoryLedgerTransaction):
 
         self.write(write)
 
+    def record_restockings(self, restockings: Sequence[Restocking], now: datetime) -> None:
+        """See `InventoryTransaction.record_restockings`."""
+
+        async def write() -> None:
+            for each in restockings:
+                await self._move(Movement(each.sku, each.quantity, each.saga_id, None, now))
+
+        self.write(write)
+
     async def fold_movements(self, mark: Mark, after: int | None, limit: int) -> Page:
         """See `InventoryPruningTransaction.fold_movements`."""
         await self.statement()
@@ -221,6 +232,38 @@ class MemoryInventoryTransaction(MemoryLedgerTransaction):
     async def _move(self, movement: Movement) -> None:
         number = self.session.database.next_number(MOVEMENTS)
         await self.session.insert(MOVEMENTS, number, movement, "pk_stock_movements")
+
+
+class MemoryPaymentTransaction(MemoryLedgerTransaction):
+    """A `participants.payment.handlers.PaymentTransaction`."""
+
+    async def lock_claims(self, charged: Mapping[str, int]) -> dict[str, Claims]:
+        """See `PaymentTransaction.lock_claims`."""
+        await self.statement()
+        for charge in sorted(charged):
+            await self.session.lock(CLAIMS, charge)
+            if self.session.get(CLAIMS, charge) is None:
+                self.session.put(CLAIMS, charge, Claims(charged[charge]))
+        return {charge: self.session.get(CLAIMS, charge) for charge in sorted(charged)}
+
+    def save_claims(self, claims: Mapping[str, Claims], now: datetime) -> None:
+        """See `PaymentTransaction.save_claims`."""
+
+        async def write() -> None:
+            for charge, claim in claims.items():
+                await self.session.lock(CLAIMS, charge)
+                self.put_claims(charge, claim)
+
+        self.write(write)
+
+    def put_claims(self, charge: str, claims: Claims) -> None:
+        """Write a locked row; the table's CHECK stands behind it."""
+        if not 0 <= claims.claimed <= claims.charged:
+            raise errors.CheckViolation(
+                'new row for relation "refund_claims" violates check constraint '
+                '"ck_refund_claims_never_more_than_charged"'
+            )
+        self.session.put(CLAIMS, charge, claims)
 
 
 _NEEDS_FORWARD: Final = (State.DONE, State.REJECTED, State.REVERSING, State.CONSUMED)

@@ -14,6 +14,8 @@ ORCHESTRATOR: Final[Mapping[str, tuple[str, ...]]] = {
     "engine": (
         "codec",
         "engine",
+        "followers",
+        "following",
         "intake",
         "measures",
         "orphans",

@@ -15,6 +15,8 @@ LEAVES: Final = {
     "orchestrator.http.admin.audit": "the routes of one thing, as all its siblings are",
     "orchestrator.http.console.health": "one page, as all its siblings are",
     "orchestrator.http.timing": "a middleware, as all its siblings are",
+    "participants.payment.tables": "the tables of one service, as all its siblings are",
+    "simulation.mutations.return_mutants": "what is done instead of one rule, as all its siblings are",
     "simulation.effects": "what the ledgers tell of effects, beside the facts that it makes",
     "orchestrator.queries.reads": "all that is read, put together; the package itself tells what it is",
 }

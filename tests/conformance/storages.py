@@ -18,10 +18,17 @@ from orchestrator.core.definition import StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.postgresql import PostgresTransaction
 from orchestrator.sagas.order_fulfillment import order_fulfillment
+from orchestrator.sagas.order_return import order_return
 from participants.inventory.postgresql import SqlInventoryTransaction
+from participants.payment.postgresql import SqlPaymentTransaction
 from simulation.storage.database import Database
 from simulation.storage.orchestrator import MemoryOrchestratorTransaction
-from simulation.storage.participants import MOVEMENTS, MemoryInventoryTransaction, StockRow
+from simulation.storage.participants import (
+    MOVEMENTS,
+    MemoryInventoryTransaction,
+    MemoryPaymentTransaction,
+    StockRow,
+)
 from simulation.storage.transaction import OUTBOX, MemoryTransaction, OutboxRow
 from tests.unit.core.courses import JOURNEY
 
@@ -37,6 +44,9 @@ class Bench(Protocol):
 
     def inventory(self) -> AbstractAsyncContextManager[Any]:
         """A transaction of inventory's, rolled back unless it is committed."""
+
+    def payment(self) -> AbstractAsyncContextManager[Any]:
+        """A transaction of payment's, rolled back unless it is committed."""
 
     async def stock_up(self, sku: str, on_hand: int) -> None:
         """Put a product on the shelf."""
@@ -62,6 +72,9 @@ class MemoryBench:
 
     def inventory(self) -> MemoryTransaction:
         return MemoryInventoryTransaction(self._databases[1])
+
+    def payment(self) -> MemoryTransaction:
+        return MemoryPaymentTransaction(self._databases[1])
 
     async def stock_up(self, sku: str, on_hand: int) -> None:
         async with MemoryInventoryTransaction(self._databases[1]) as transaction:
@@ -90,11 +103,17 @@ class PostgresBench:
 
     def orchestrator(self) -> AbstractAsyncContextManager[PostgresTransaction]:
         return self._transaction(
-            partial(PostgresTransaction, registry=Registry([order_fulfillment(StepPolicy()), JOURNEY]))
+            partial(
+                PostgresTransaction,
+                registry=Registry([order_fulfillment(StepPolicy()), order_return(StepPolicy()), JOURNEY]),
+            )
         )
 
     def inventory(self) -> AbstractAsyncContextManager[SqlInventoryTransaction]:
         return self._transaction(SqlInventoryTransaction)
+
+    def payment(self) -> AbstractAsyncContextManager[SqlPaymentTransaction]:
+        return self._transaction(SqlPaymentTransaction)
 
     @asynccontextmanager
     async def _transaction(self, kind: Callable[..., T]) -> AsyncIterator[T]:

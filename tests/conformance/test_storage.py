@@ -15,7 +15,10 @@ from uuid import UUID
 import pytest
 from psycopg import errors
 
+from contracts.envelope import Direction
+from contracts.examples import RETURN
 from contracts.orders import AcceptedOrder, Order, OrderLine, ShippingAddress
+from contracts.returns import ORDER_KEY, AcceptedReturn
 from messaging.identifiers import time_ordered_ids
 from messaging.outbox import Lease
 from messaging.postgresql import LostUpdate, create_engine
@@ -25,13 +28,16 @@ from messaging.transport import Message
 from orchestrator.core import machine
 from orchestrator.core.definition import StepPolicy
 from orchestrator.core.effects import Transition
+from orchestrator.core.following import Follower
 from orchestrator.core.inputs import SagaStarted
-from orchestrator.core.state import Saga
+from orchestrator.core.state import End, Failure, Saga, Status
 from orchestrator.sagas.order_fulfillment import order_fulfillment
+from orchestrator.sagas.order_return import order_return
 from orchestrator.storage import (
     AuditEntry,
     DeadLetter,
     DeadLetterStatus,
+    Followers,
     HistoryEntry,
     KeyClaim,
     NewSaga,
@@ -41,6 +47,7 @@ from orchestrator.storage import (
 from participants.fence import State
 from participants.inventory.stock import Reduction, StockLevel
 from participants.ledger import LedgerRow, StoredOutcome
+from participants.payment.claims import Claims
 from participants.retention import Mark, Page
 from tests.conformance.storages import Bench, MemoryBench, PostgresBench, waiting
 from tests.unit.core.courses import JOURNEY, Journey, booked, signal
@@ -286,6 +293,72 @@ async def test_a_saga_that_awaits_a_set_is_read_as_it_was_written(bench: Bench) 
     assert len(saga.awaited) == 2
     await stored(bench, saga)
     assert await read(bench, saga) == {saga.saga_id: saga}
+
+
+async def test_s28_those_that_follow_a_saga_are_found_unless_they_are_undone(bench: Bench) -> None:
+    order, other = new_saga(), new_saga()
+    returns = [a_return(order), a_return(order), a_return(other)]
+    undone = a_return(order)
+    await stored(bench, order, other, *returns, undone)
+    await marked(bench, *returns, undone)
+    await expire(bench, undone)
+    subjects = {order.subject_id, new_id()}
+    async with bench.orchestrator() as transaction:
+        assert await transaction.sagas_about(subjects) == {order.subject_id: order.saga_id}
+        found = await transaction.followers("order_return", ORDER_KEY, subjects)
+        others = await transaction.followers("order_fulfillment", ORDER_KEY, set())
+    expected = tuple(Follower(each.saga_id, each.input) for each in returns[:2])
+    assert (found, others) == ({order.subject_id: Followers(expected)}, {})
+
+
+def a_return(order: Saga) -> Saga:
+    """The return of one piece of an order."""
+    given = RETURN.model_copy(update={"order_id": order.subject_id})
+    given = AcceptedReturn.model_validate_json(given.model_dump_json())
+    return_id = new_id()
+    return machine.start(order_return(StepPolicy()), return_id, return_id, given, NOW).saga
+
+
+async def marked(bench: Bench, *sagas: Saga) -> None:
+    async with bench.orchestrator() as transaction:
+        transaction.add_metadata({saga.saga_id: saga.input.metadata for saga in sagas})
+        await transaction.commit([])
+
+
+async def expire(bench: Bench, saga: Saga) -> None:
+    """Its goods do not come."""
+    undone = replace(
+        saga,
+        status=Status.COMPENSATED,
+        direction=Direction.COMPENSATING,
+        label="expired",
+        failure=Failure("wait_deadline", "", End.REJECTED),
+        version=saga.version + 1,
+        ended_at=NOW,
+    )
+    async with bench.orchestrator() as transaction:
+        transaction.save_sagas([SagaChange(undone, saga.version)])
+        await transaction.commit([])
+
+
+async def test_s28_claims_are_locked_until_they_are_written(bench: Bench) -> None:
+    async with bench.payment() as first, bench.payment() as second:
+        assert await first.lock_claims({"ch_1": 100}) == {"ch_1": Claims(100)}
+        reading = await waiting(bench, second.lock_claims({"ch_1": 999}))
+        first.save_claims({"ch_1": Claims(100, 60)}, NOW)
+        await first.commit([])
+        assert await reading == {"ch_1": Claims(100, 60)}
+
+
+async def test_s28_the_database_itself_refuses_to_give_back_more_than_was_taken(bench: Bench) -> None:
+    too_much = object.__new__(Claims)
+    object.__setattr__(too_much, "charged", 100)
+    object.__setattr__(too_much, "claimed", 101)
+    async with bench.payment() as transaction:
+        await transaction.lock_claims({"ch_1": 100})
+        transaction.save_claims({"ch_1": too_much}, NOW)
+        with pytest.raises(errors.CheckViolation):
+            await transaction.commit([])
 
 
 async def test_an_order_is_stored_once(bench: Bench) -> None:

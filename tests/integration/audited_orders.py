@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from messaging.identifiers import time_ordered_ids
 from oms.audit.reading import ledger_of
 from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, REFUNDS, SHIPMENTS
-from orchestrator.tables import orders, sagas
+from orchestrator.tables import orders, saga_metadata, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 
 NOW: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -145,6 +145,47 @@ class Books:
         self.authorization(order_id, released=True)
         return saga_id, order_id
 
+    def returned(self, order_id: UUID, status: str = "completed") -> UUID:
+        """The return of one piece of an order, whole in every schema."""
+        words = {"completed": "returned", "compensated": "expired"}
+        steps = [{"name": name, "forward": "succeeded"} for name in ("claim", "refund", "restock")]
+        label, done = words.get(status, "awaiting_goods"), steps if status == "completed" else ()
+        saga_id, subject_id = self.saga(status, label, "order_return", done)
+        with self.engine.begin() as connection:
+            _put(connection, saga_metadata, saga_id=saga_id, key="order_id", value=str(order_id))
+        lines = json.dumps([{"sku": SKU, "quantity": 1, "unit_price": PRICE}])
+        self.execute(
+            "UPDATE orchestrator.orders SET document = json_build_object('currency', 'EUR', 'lines', "
+            "%(lines)s::json) WHERE order_id = %(id)s",
+            lines=lines,
+            id=subject_id,
+        )
+        if status == "completed":
+            self.ledger("payment", saga_id, subject_id, "claim", "done")
+            self.ledger("payment", saga_id, subject_id, "refund", "done")
+            self.ledger("inventory", saga_id, subject_id, "restock", "done")
+            self.restocking(saga_id)
+            self.refund(order_id)
+        return saga_id
+
+    def restocking(self, saga_id: UUID) -> None:
+        """What a return leaves in the stock movements, and in stock."""
+        with self.engine.begin() as connection:
+            moved = {"sku": SKU, "kind": "restocking", "quantity": 1, "saga_id": saga_id}
+            _put(connection, STOCK_MOVEMENTS, **moved, recorded_at=self.now)
+        self.execute("UPDATE inventory.stock SET on_hand = on_hand + 1")
+
+    def refund(self, order_id: UUID) -> None:
+        """The refund of one piece in the sandbox's books."""
+        self.execute(
+            "UPDATE sandbox.charges SET refunded = refunded + %(amount)s WHERE order_id = %(id)s",
+            amount=PRICE,
+            id=str(order_id),
+        )
+        with self.engine.begin() as connection:
+            request = _request(uuid4().hex, order_id, "succeeded")
+            _put(connection, REFUNDS, **request, charge="ch", amount=PRICE)
+
     def ledger(
         self,
         participant: str,
@@ -242,6 +283,9 @@ _WORK: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "capture": ("CapturePayment", {"amount": TOTAL, "currency": "EUR", "reference": "ch"}),
     "ship": ("ShipOrder", {"reference": "sh"}),
     "commit": ("CommitInventory", {"lines": _LINES}),
+    "claim": ("ClaimRefund", {"amount": PRICE, "currency": "EUR"}),
+    "refund": ("RefundPart", {"amount": PRICE, "currency": "EUR", "reference": "re"}),
+    "restock": ("RestockItems", {"restocked": [{"sku": SKU, "quantity": 1}], "written_off": []}),
 }
 
 

@@ -195,6 +195,55 @@ async def test_a_verdict_is_listed_with_what_it_explains(books: Books, sources: 
     assert verdict.explains
 
 
+async def test_what_came_back_of_an_order_is_as_its_returns_say(books: Books, sources: Sources) -> None:
+    _, order_id = books.completed()
+    books.execute("UPDATE inventory.stock SET on_hand = on_hand - %(sold)s", sold=QUANTITY)
+    books.returned(order_id)
+    books.returned(order_id, "compensated")
+    books.returned(order_id, "running")
+    report = await audit(sources)
+    assert found(report) == []
+    assert report.looked_at[Check.TAKEN_IN_ONCE] == report.looked_at[Check.NOTHING_RETURNED] == 1
+    assert report.unaudited == {}
+
+
+@pytest.mark.parametrize(
+    ("bend", "check"),
+    [
+        ("UPDATE sandbox.charges SET refunded = 0", Check.CHARGED_ONCE),
+        (
+            'UPDATE payment.ledger SET forward_body = \'{"amount": 1, "currency": "EUR"}\' '
+            "WHERE step = 'refund'",
+            Check.REFUNDED_IN_PART,
+        ),
+        ("DELETE FROM inventory.ledger WHERE step = 'restock'", Check.TAKEN_IN_ONCE),
+        (
+            "UPDATE inventory.stock_movements SET quantity = 2 WHERE kind = 'restocking'",
+            Check.TAKEN_IN_ONCE,
+        ),
+        (
+            "UPDATE orchestrator.sagas SET status = 'compensated', ended_as = 'expired' "
+            "WHERE definition = 'order_return'",
+            Check.NOTHING_RETURNED,
+        ),
+        (
+            "UPDATE orchestrator.orders SET document = json_build_object('currency', 'EUR', 'lines', "
+            '\'[{"sku": "SKU-1", "quantity": 3, "unit_price": 433}]\'::json) '
+            "WHERE order_id IN (SELECT order_id FROM orchestrator.sagas WHERE definition = 'order_return')",
+            Check.RETURNED_ONCE,
+        ),
+    ],
+)
+async def test_a_return_that_does_not_add_up_is_found(
+    books: Books, sources: Sources, bend: str, check: Check
+) -> None:
+    _, order_id = books.completed()
+    books.execute("UPDATE inventory.stock SET on_hand = on_hand - %(sold)s", sold=QUANTITY)
+    books.returned(order_id)
+    books.execute(bend)
+    assert check in {each.check for each in (await audit(sources)).findings}
+
+
 async def test_sagas_of_other_definitions_are_said_not_to_be_judged(books: Books, sources: Sources) -> None:
     saga_id, _ = books.saga("completed", "completed")
     books.execute("UPDATE orchestrator.sagas SET definition = 'returns' WHERE saga_id = %(id)s", id=saga_id)

@@ -13,8 +13,9 @@ from psycopg.errors import CheckViolation
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.commands import Command, Verdict
+from contracts.commands import Command, ItemQuantity, RestockItems, Verdict
 from contracts.envelope import Direction
+from contracts.limits import MAX_STOCK
 from messaging.consumer import Failed
 from messaging.errors import PermanentFailure
 from messaging.postgresql import create_engine
@@ -417,3 +418,40 @@ async def test_a_consumed_reservation_may_be_settled_outside(inventory: Inventor
     [(_, body)] = await inventory.serve(case.settle("reserve", COMPENSATING, Verdict.SETTLED_OUTSIDE))
     assert body["accepted"] is True
     assert await inventory.fails(case.release()) == "settled"
+
+
+class Back(Case):
+    """The return of goods, a saga of its own."""
+
+    def restock(self, restock: Any = (), write_off: Any = ()) -> RestockItems:
+        return RestockItems(**self._ids("restock", Direction.FORWARD), restock=restock, write_off=write_off)
+
+
+async def test_s28_goods_that_come_back_are_restocked_once_or_written_off(inventory: Inventory) -> None:
+    await inventory.put(A=5, B=1)
+    back = Back()
+    lines = [ItemQuantity(sku="A", quantity=2)], [ItemQuantity(sku="B", quantity=3)]
+    [(kind, body)] = await inventory.serve(back.restock(*lines))
+    [again] = await inventory.serve(back.restock(*lines))
+
+    assert (kind, body["restocked"], body["written_off"]) == (
+        "ItemsRestockedEvent",
+        [{"sku": "A", "quantity": 2}],
+        [{"sku": "B", "quantity": 3}],
+    )
+    assert again == (kind, body)
+    assert (await inventory.level("A"), await inventory.level("B")) == ((7, 0), (1, 0))
+    moved = "SELECT sku, kind, quantity FROM inventory.stock_movements WHERE saga_id IS NOT NULL"
+    assert await inventory.rows(moved) == [("A", "restocking", 2)]
+
+
+async def test_s28_goods_of_a_product_that_is_gone_wait_for_a_person(inventory: Inventory) -> None:
+    await inventory.put(A=5)
+    unknown = Back().restock([ItemQuantity(sku="A", quantity=1), ItemQuantity(sku="Z", quantity=1)])
+    assert await inventory.fails(unknown) == "unknown_sku"
+    assert await inventory.level("A") == (5, 0)
+
+
+async def test_s28_no_count_is_larger_than_every_reader_holds(inventory: Inventory) -> None:
+    await inventory.put(A=MAX_STOCK)
+    assert await inventory.fails(Back().restock([ItemQuantity(sku="A", quantity=1)])) == "too_much_stock"

@@ -35,6 +35,7 @@ INSERT INTO inventory.stock_movements (sku, kind, quantity, recorded_at) VALUES 
 TABLES = {
     "orchestrator": "orchestrator.tables",
     "inventory": "participants.inventory.tables",
+    "payment": "participants.payment.tables",
     "sandbox": "oms.sandbox.tables",
 }
 

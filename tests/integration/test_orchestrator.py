@@ -245,7 +245,7 @@ async def test_s14_two_submissions_with_one_key_at_once_start_one_saga(world: Wo
 
     answers = await asyncio.gather(*(world.front.intake.submit(each) for each in submissions))
 
-    assert len({answer.subject_id for answer in answers}) == 1
+    assert len({answer.subject_id for answer in answers if isinstance(answer, Accepted)}) == 1
     assert [answer for answer in answers if isinstance(answer, Accepted) and not answer.replayed] == [
         answers[0]
     ]

@@ -303,3 +303,24 @@ def test_the_commands_name_what_is_held_and_exit_with_1(
     nobody = str(uuid4())
     assert main(["orphans", "take-back", "--reason", "restored", "--yes", "--saga", nobody]) == 1
     assert f"nothing is held for {nobody}" in capsys.readouterr().err
+
+
+async def test_the_claim_of_a_return_that_is_gone_is_taken_back_and_its_refund_is_not(
+    books: Books, sources: Sources
+) -> None:
+    _, order_id = books.completed()
+    books.execute("UPDATE inventory.stock SET on_hand = on_hand - %(sold)s", sold=QUANTITY)
+    refunded = books.returned(order_id)
+    claimed = books.returned(order_id, "running")
+    books.ledger("payment", claimed, claimed, "claim", "done")
+    for saga_id in (refunded, claimed):
+        books.execute("DELETE FROM orchestrator.sagas WHERE saga_id = %(id)s", id=saga_id)
+    found = {orphan.saga_id: orphan for orphan in (await find_orphans(sources)).found}
+
+    assert found[refunded].remedy is Remedy.BY_HAND
+    assert [str(held) for held in found[refunded].held] == [
+        "took in 1 x SKU-1",
+        "claimed 12.99 EUR for a return",
+        "refunded 12.99 EUR (re)",
+    ]
+    assert found[claimed].remedy is Remedy.TAKE_BACK

@@ -37,6 +37,11 @@ RUN: Final = (
 """Page and first line of each block that is run, in this order."""
 
 NOT_RUN: Final = {
+    (
+        "docs/sagas.md",
+        "curl -i http://127.0.0.1:8000/orders/ORDER/returns -H 'Content-Type: application/json' "
+        "-H 'Idempotency-Key: back-1' \\",
+    ): "goods that nobody has sent back; tests/system/test_returns.py does all of it",
     ("docs/sagas.md", "oms sagas waiting"): "no holds there; tests/integration/test_holds.py and "
     "tests/unit/cli/test_holds.py do all of it",
     ("docs/console.md", "oms sagas each retry --incident overdue --dry-run"): "nothing is stuck there; "

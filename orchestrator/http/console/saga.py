@@ -19,6 +19,7 @@ from contracts.currencies import format_amount
 from contracts.envelope import Direction
 from contracts.orders import AcceptedOrder
 from contracts.problems import ProblemError
+from contracts.returns import AcceptedReturn
 from messaging.identifiers import time_of
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.codec import Unreadable
@@ -48,9 +49,10 @@ from orchestrator.http.signals import definition_of, signal_body, signal_model
 from orchestrator.operations import details_of
 from orchestrator.queries.messages import Told
 from orchestrator.queries.orders import order_definitions, order_view
+from orchestrator.queries.paging import Page
 from orchestrator.queries.pieces import schema_of
 from orchestrator.queries.sagas import history_cursor
-from orchestrator.queries.views import OrderView, SagaDetail
+from orchestrator.queries.views import OrderView, ReturnList, SagaDetail
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,9 @@ A = TypeVar("A", bound=Reasoned)
 
 MESSAGES_SHOWN: Final = 200
 """Messages of one saga that a page shows."""
+
+RETURNS_SHOWN: Final = 20
+"""Returns of one order that its page lists."""
 
 ACTIONS: Final = ("retry", "cancel", "resolve")
 
@@ -195,6 +200,8 @@ class SagaPage:
             saga=detail,
             order=order,
             total=_total(order) if order is not None else "",
+            returns=await self._returns(order),
+            returned_order=await self._returned_order(saga),
             explanation=explanation,
             ledgers=await self._ledgers(detail),
             older_history=history_cursor(detail.history[0].seq) if omitted else None,
@@ -236,6 +243,18 @@ class SagaPage:
         return (
             await self._queries.orders.order(detail.order_id) if detail.definition in self._orders else None
         )
+
+    async def _returns(self, order: OrderView | None) -> ReturnList | None:
+        """The latest returns of an order."""
+        if order is None:
+            return None
+        return await self._queries.returns.of_order(order.order_id, Page(RETURNS_SHOWN))
+
+    async def _returned_order(self, saga: Saga | None) -> OrderView | None:
+        """The order that a return is of, as long as it is kept."""
+        if saga is None or not isinstance(saga.input, AcceptedReturn):
+            return None
+        return await self._queries.orders.order(saga.input.order_id)
 
     def _definition(self, saga: Saga) -> SagaDefinition | None:
         return self._dependencies.registry.find(saga.definition, saga.definition_version)

@@ -10,7 +10,17 @@ from uuid import UUID
 
 import pytest
 
-from oms.audit.checks import MEANING, OF_COMPLETED, OF_UNDONE, Check, objections, stock_objections
+from oms.audit.checks import (
+    MEANING,
+    OF_COMPLETED,
+    OF_NOT_RETURNED,
+    OF_RETURNED,
+    OF_UNDONE,
+    Check,
+    objections,
+    return_objections,
+    stock_objections,
+)
 from oms.audit.facts import (
     Authorization,
     Charge,
@@ -18,6 +28,7 @@ from oms.audit.facts import (
     Money,
     OrderFacts,
     Reduction,
+    Returns,
     SagaFact,
     StockFact,
 )
@@ -58,6 +69,24 @@ VOIDED = replace(
     ledger=(replace(RESERVE, state="undone"), replace(AUTHORIZE, state="undone")),
     money=Money((), (), (replace(SET_ASIDE, captured=0, given_up=True),)),
 )
+RETURN = SagaFact(UUID(int=3), UUID(int=3), "order_return", "completed", 1299, "EUR", {"A": 2})
+CLAIM = LedgerFact("payment", "claim", "ClaimRefund", "done", amount=1299, currency="EUR")
+REFUND = LedgerFact("payment", "refund", "RefundPart", "done", amount=1299, currency="EUR")
+RESTOCK = LedgerFact("inventory", "restock", "RestockItems", "done", {"A": 2}, restocked={"A": 1})
+RETURNED = OrderFacts(RETURN, (CLAIM, REFUND, RESTOCK), restockings=(Reduction("A", 1, 1),))
+NOT_RETURNED = OrderFacts(replace(RETURN, status="compensated"), (replace(CLAIM, state="undone"),))
+
+
+def of_return(facts: OrderFacts) -> set[Check]:
+    """The checks that object to a return."""
+    return {objection.check for objection in return_objections(facts)}
+
+
+def with_returns(facts: OrderFacts, *standing: SagaFact, back: int = 0) -> OrderFacts:
+    """The facts with returns, of which the provider says that so much was given back."""
+    completed = tuple(each for each in standing if each.completed)
+    money = Money((replace(TAKEN, refunded=back),), (back,))
+    return replace(facts, returns=Returns(completed, standing), money=money)
 
 
 def found(facts: OrderFacts) -> set[Check]:
@@ -100,6 +129,11 @@ BAD_COMPLETED: list[tuple[Check, Bend]] = [
     (Check.CHARGED_ONCE, lambda f: replace(f, money=Money((replace(TAKEN, currency="USD"),)))),
     (Check.CHARGED_ONCE, lambda f: replace(f, money=Money((TAKEN,), (2598,)))),
     (Check.CHARGED_ONCE, lambda f: replace(f, money=Money((replace(TAKEN, refunded=1),)))),
+    (Check.CHARGED_ONCE, lambda f: with_returns(f, RETURN, back=0)),
+    (Check.CHARGED_ONCE, lambda f: with_returns(f, RETURN, back=1300)),
+    (Check.CHARGED_ONCE, lambda f: with_returns(f, replace(RETURN, status="running"), back=1300)),
+    (Check.RETURNED_ONCE, lambda f: with_returns(f, RETURN, replace(RETURN, status="running"), back=1299)),
+    (Check.RETURNED_ONCE, lambda f: with_returns(f, replace(RETURN, ordered={"C": 1}), back=1299)),
     (Check.SHIPPED_ONCE, lambda f: without_row(f, SHIP)),
     (Check.SHIPPED_ONCE, lambda f: with_another(f, SHIP)),
     (Check.SHIPPED_ONCE, lambda f: with_row(f, SHIP, state="intent")),
@@ -192,6 +226,55 @@ def test_an_undone_order_that_left_money_set_aside_is_objected_to(check: Check, 
     assert found(bend(VOIDED)) == {check}
 
 
+BAD_RETURNED: list[tuple[Check, Bend]] = [
+    (Check.REFUNDED_IN_PART, lambda f: without_row(f, REFUND)),
+    (Check.REFUNDED_IN_PART, lambda f: with_another(f, REFUND)),
+    (Check.REFUNDED_IN_PART, lambda f: with_row(f, REFUND, state="intent")),
+    (Check.REFUNDED_IN_PART, lambda f: with_row(f, REFUND, amount=1300)),
+    (Check.REFUNDED_IN_PART, lambda f: with_row(f, REFUND, currency="USD")),
+    (Check.TAKEN_IN_ONCE, lambda f: without_row(f, RESTOCK)),
+    (Check.TAKEN_IN_ONCE, lambda f: with_another(f, RESTOCK)),
+    (Check.TAKEN_IN_ONCE, lambda f: with_row(f, RESTOCK, quantities={"A": 1})),
+    (Check.TAKEN_IN_ONCE, lambda f: replace(f, restockings=())),
+    (Check.TAKEN_IN_ONCE, lambda f: replace(f, restockings=(Reduction("A", 2, 1),))),
+    (Check.TAKEN_IN_ONCE, lambda f: replace(f, restockings=(Reduction("A", 1, 2),))),
+]
+
+BAD_NOT_RETURNED: list[tuple[Check, Bend]] = [
+    (Check.NOTHING_RETURNED, lambda f: with_row(f, CLAIM, state="done")),
+    (Check.NOTHING_RETURNED, lambda f: replace(f, ledger=(REFUND,))),
+    (Check.NOTHING_RETURNED, lambda f: replace(f, ledger=(replace(REFUND, state="intent"),))),
+    (Check.NOTHING_RETURNED, lambda f: replace(f, ledger=(RESTOCK,))),
+    (Check.NOTHING_RETURNED, lambda f: replace(f, restockings=(Reduction("A", 1, 1),))),
+]
+
+
+def test_a_return_that_is_as_it_must_be_has_no_objection() -> None:
+    assert of_return(RETURNED) == of_return(NOT_RETURNED) == set()
+    assert found(with_returns(COMPLETED, RETURN, back=1299)) == set()
+
+
+@pytest.mark.parametrize("back", [0, 1299])
+def test_a_return_that_is_under_way_may_have_been_refunded_or_not(back: int) -> None:
+    assert found(with_returns(COMPLETED, replace(RETURN, status="running"), back=back)) == set()
+
+
+@pytest.mark.parametrize(("check", "bend"), BAD_RETURNED)
+def test_a_return_that_was_not_done_once_is_objected_to(check: Check, bend: Bend) -> None:
+    assert of_return(bend(RETURNED)) == {check}
+
+
+@pytest.mark.parametrize(("check", "bend"), BAD_NOT_RETURNED)
+def test_a_return_that_was_undone_and_left_something_is_objected_to(check: Check, bend: Bend) -> None:
+    assert of_return(bend(NOT_RETURNED)) == {check}
+
+
+def test_a_return_that_cannot_be_read_is_all_that_is_said_of_it() -> None:
+    assert of_return(replace(RETURNED, saga=replace(RETURN, readable=False))) == {Check.READABLE}
+    unreadable = replace(RETURN, readable=False, total=0, ordered={})
+    assert found(with_returns(COMPLETED, unreadable, back=1299)) == set()
+
+
 def test_a_completed_order_that_is_as_it_must_be_has_no_objection() -> None:
     assert found(COMPLETED) == set()
 
@@ -223,6 +306,8 @@ def test_an_undone_order_that_left_something_behind_is_objected_to(check: Check,
 def test_every_check_of_an_order_has_a_bad_case_here() -> None:
     assert {check for check, _ in BAD_COMPLETED + BAD_CAPTURED} == set(OF_COMPLETED)
     assert {check for check, _ in BAD_UNDONE + BAD_VOIDED} == set(OF_UNDONE)
+    assert {check for check, _ in BAD_RETURNED} == set(OF_RETURNED)
+    assert {check for check, _ in BAD_NOT_RETURNED} == set(OF_NOT_RETURNED)
 
 
 def test_without_the_providers_books_the_ledgers_decide_alone() -> None:

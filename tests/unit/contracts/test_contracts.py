@@ -286,7 +286,7 @@ def subclasses(of: type[Body]) -> Iterator[type[Body]]:
 
 
 def test_every_command_and_event_is_listed_by_its_name() -> None:
-    bases = {"OutcomeEvent", "Rejection", "CompensationOutcome", "OrderEnded"}
+    bases = {"OutcomeEvent", "Rejection", "CompensationOutcome", "OrderEnded", "ReturnEvent"}
     ours = [each for each in subclasses(Command) if each.__module__ == "contracts.commands"]
     assert {each.__name__ for each in ours} == set(COMMANDS)
     ours = [each for each in subclasses(Event) if each.__module__ == "contracts.events"]

@@ -67,7 +67,7 @@ def _keeps_what_is_final(definition: SagaDefinition, before: Saga, after: Saga) 
     if before.failure is not None:
         assert after.failure == before.failure, "the first cause wins (S8)"
     labels = definition.labels
-    ends = {*labels.completes_as, labels.rejected, labels.cancelled}
+    ends = {*labels.completes_as, *labels.undone_as}
     assert (after.status in ENDED) == (after.label in ends) == (after.ended_at is not None)
     for wait, signal in before.signals.items():
         assert after.signals[wait] == signal, "a signal is taken once (S23)"

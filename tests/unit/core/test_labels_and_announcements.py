@@ -133,3 +133,11 @@ def test_a_step_of_an_order_may_be_announced_too() -> None:
     definition = replace(DEFINITION, course=(reserve, told, *rest))
     scenario = awaiting("charge", definition).when(paid()).then(publishes(JourneyOver))
     assert scenario.event.tickets == 3098
+
+
+def test_some_rejections_have_words_of_their_own() -> None:
+    named = Labels(rejected_as={"sold_out": "too_late"})
+    assert named.undone_as == ("rejected", "too_late", "cancelled")
+    started(of(step("seat"), labels=named)).when(not_booked("seat")).then(order_is("too_late"))
+    others = Labels(rejected_as={"wait_deadline": "expired"})
+    started(of(step("seat"), labels=others)).when(not_booked("seat")).then(order_is("rejected"))

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from contracts.events import Event, OutcomeEvent
+from contracts.findable import Findable
 from orchestrator.core.definition import (
     MAX_PIECES,
     Announcement,
@@ -20,6 +21,7 @@ from orchestrator.core.definition import (
     SignalledBy,
     Wait,
 )
+from orchestrator.core.following import Follows
 from orchestrator.core.soundness import InvalidDefinition, validate
 from tests.unit.core.courses import (
     APPROVAL,
@@ -41,6 +43,12 @@ from tests.unit.core.courses import (
 )
 
 A, B = step("a"), step("b")
+
+
+def following(**changes: Any) -> SagaDefinition:
+    """It follows the sagas of orders."""
+    given = {"definition": "order", "asked": Approval, "key": "order_id", "subject": id, "make": id}
+    return of(A, follows=Follows(**{**given, **changes}))
 
 
 class OnlyMayAndJune(BaseModel):
@@ -188,6 +196,15 @@ COMPLAINTS: dict[str, SagaDefinition] = {
     "step 'a': its milestone rejected is an end, not a way station": of(step("a", milestone="rejected")),
     "wait 'approval': its waiting cancelled is an end": of(A, approval(waiting="cancelled")),
     "wait 'approval': its milestone completed is an end": of(A, approval(milestone="completed")),
+    "rejected_as must be a mapping": of(A, labels=Labels(rejected_as=anything([]))),
+    "label 'Sold out': a name is a small letter": of(A, labels=Labels(rejected_as={"full": "Sold out"})),
+    "wait 'approval': fits cannot be asked: LookupError": of(A, approval(fits=fails)),
+    "wait 'approval': fits says int, neither None nor a text": of(A, approval(fits=lambda *_: 7)),
+    # following
+    "its follows is str, not a Follows": of(A, follows=anything("order")),
+    "what is asked of the saga that it follows is no pydantic model": following(asked=anything(dict)),
+    "what is asked of the saga that it follows may have no reference": following(asked=Findable),
+    "its input is no Findable": following(),
     # announcements
     "it announces something when it is 'begun', which is none of started": announcing(
         "begun", Announcement(JourneyPlanned)

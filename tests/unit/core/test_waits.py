@@ -101,6 +101,24 @@ def test_a_signal_that_comes_early_is_kept_for_its_wait() -> None:
     assert scenario.command.seen["approval"] == {"yes": True, "reason": ""}
 
 
+def about_august(journey: Any, body: Any) -> str | None:
+    return None if "August" in body["reason"] else "it is not about August"
+
+
+def test_a_signal_that_does_not_fit_is_refused_and_the_saga_goes_on_waiting() -> None:
+    scenario = waiting(fits=about_august).when(signal(reason="fine")).then(refuses("unfit_signal"))
+    scenario.then(awaits("approval")).when(signal(reason="in August")).then(accepted, asked("guide"))
+
+
+def test_s15_a_fold_does_not_ask_again_whether_a_signal_fitted() -> None:
+    asked_for: list[Any] = []
+    fitting = course(fits=lambda journey, body: asked_for.append(body))
+    scenario = started(fitting).when(booked("seat"), signal())
+    assert len(asked_for) == 1
+    again = fold(fitting, SAGA_ID, ORDER_ID, scenario.saga.input, scenario.history)
+    assert (again.signals, len(asked_for)) == (scenario.saga.signals, 1)
+
+
 def test_the_same_signal_again_is_fine_and_changes_nothing() -> None:
     scenario = waiting().when(signal(), signal(by="another")).then(stale)
     assert scenario.saga.signals["approval"].sender == "boss"

@@ -16,7 +16,7 @@ from participants.inventory.handlers import inventory
 from participants.ledger import LedgerRow, StoredOutcome
 from tests.support.participants import NOW, Case, delivered, new_id
 
-RESERVE, COMMIT = (each.work for each in inventory.steps)
+RESERVE, COMMIT, *_ = (each.work for each in inventory.steps)
 WORKS = inventory.works
 
 FORWARD, COMPENSATING = Direction.FORWARD, Direction.COMPENSATING
