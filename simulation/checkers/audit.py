@@ -46,11 +46,9 @@ class OutsideAudit(Checker):
         about, order_id = str(saga.saga_id), str(saga.subject_id)
         if saga.label != OrderStatus.COMPLETED:
             yield about, f"completed, but shown as {saga.label}"
-        paid = self.known.money_kept(order_id) == saga.input.total and len(self.known.charges[order_id]) == 1
-        if not paid and self.known.state(CAPTURE, saga.saga_id) is not State.SETTLED:
-            yield about, f"completed, but {self.known.money_kept(order_id)} of {saga.input.total} are kept"
         due = saga.input.total - self.known.returned(saga.subject_id)
-        if self.known.money_kept(order_id) != due or len(self.known.charges[order_id]) != 1:
+        paid = self.known.money_kept(order_id) == due and len(self.known.charges[order_id]) == 1
+        if not paid and self.known.state(CAPTURE, saga.saga_id) is not State.SETTLED:
             yield about, f"completed, but {self.known.money_kept(order_id)} of {due} are kept"
         if self.known.shipped[order_id] != 1:
             yield about, f"completed, but shipped {self.known.shipped[order_id]} times"

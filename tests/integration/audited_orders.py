@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from messaging.identifiers import time_ordered_ids
 from oms.audit.reading import ledger_of
-from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, REFUNDS, SHIPMENTS
+from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, REFUNDS, RELEASES, SHIPMENTS
 from orchestrator.tables import orders, saga_metadata, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
 
@@ -251,12 +251,13 @@ class Books:
                 _put(connection, REFUNDS, **refund, charge=f"ch_{key}", amount=refunded)
 
     def authorization(self, order_id: UUID, captured: int = 0, *, released: bool = False) -> None:
-        """Money that the sandbox's books say was set aside."""
+        """Money that the sandbox's books say was set aside, and its release."""
+        key = uuid4().hex
         with self.engine.begin() as connection:
             _put(
                 connection,
                 AUTHORIZATIONS,
-                **_request(uuid4().hex, order_id, "authorized"),
+                **_request(key, order_id, "authorized"),
                 amount=TOTAL,
                 currency="EUR",
                 captured=captured,
@@ -264,6 +265,9 @@ class Books:
                 expired=False,
                 captures_answer_from_call=1,
             )
+            if released:
+                release = _request(f"r{key}", order_id, "succeeded")
+                _put(connection, RELEASES, **release, authorization=f"au_{key}")
 
     def shipment(self, order_id: UUID) -> None:
         """A shipment in the sandbox's books."""

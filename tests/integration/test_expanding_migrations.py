@@ -69,6 +69,8 @@ def written(databases: Databases) -> Rows:
     books.stock(on_hand=100)
     books.completed()
     books.compensated()
+    books.captured()
+    books.voided()
     books.engine.dispose()
     with connected(url) as connection:
         connection.execute(FURTHER_ROWS)

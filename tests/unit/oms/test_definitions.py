@@ -71,6 +71,8 @@ def test_an_order_whose_money_is_captured_is_authorized_before_its_parcel_leaves
     capturing = ["reserve", "authorize", "ship", "capture", "commit"]
     for version in (200, 300):
         assert [step.name for step in _version(known, version).steps] == capturing
+    first_stages = [getattr(stage, "name", "") for stage in _version(known, 300).course[:3]]
+    assert first_stages == ["reserve", "hold", "authorize"]
 
 
 def _version(known: Registry, version: int) -> SagaDefinition:
