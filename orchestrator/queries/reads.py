@@ -14,7 +14,7 @@ from orchestrator.queries.gauges import GaugeQueries
 from orchestrator.queries.jobs import JobQueries
 from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.orders import OrderQueries
-from orchestrator.queries.reader import Reader
+from orchestrator.queries.reader import PATIENCE_S, Reader
 from orchestrator.queries.returns import ReturnQueries
 from orchestrator.queries.sagas import SagaQueries
 from orchestrator.queries.waiting import WaitingQueries
@@ -23,8 +23,12 @@ from orchestrator.queries.waiting import WaitingQueries
 class Queries:
     """Orders, sagas, dead letters and the audit log, for reading only."""
 
-    def __init__(self, engine: AsyncEngine, registry: Registry) -> None:
-        self.reader = Reader(engine)
+    def __init__(self, engine: AsyncEngine, registry: Registry, patience_s: float = PATIENCE_S) -> None:
+        """
+        Args:
+            patience_s: seconds that a read may take, waiting for a connection included.
+        """
+        self.reader = Reader(engine, patience_s)
         self.orders = OrderQueries(self.reader, registry)
         self.sagas = SagaQueries(self.reader, registry)
         self.returns = ReturnQueries(self.reader, registry)

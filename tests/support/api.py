@@ -29,6 +29,7 @@ from orchestrator.queries import Queries
 from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Front, Pace
 from tests.integration.test_orchestrator import World, a_deployment
+from tests.support.any_saga import READ_WITHIN_S
 from tests.support.orders import AN_ORDER
 
 ADMIN: Final = {"Authorization": "Bearer admin-token"}
@@ -52,7 +53,7 @@ class Api(World):
         super().__init__(replace(plain, **given))  # type: ignore[arg-type]
         self.notifier = ProgressNotifier(connector(url))
         self.front = Front(self.deployment, self._progress)
-        self.queries = Queries(self.deployment.database, self.deployment.registry)
+        self.queries = Queries(self.deployment.database, self.deployment.registry, READ_WITHIN_S)
         self.listener = ProgressListener(
             connector(url), self.queries.orders.standings, random.Random(3), watch_limit=20
         )
