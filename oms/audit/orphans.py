@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.commands import ChargePayment, CommitInventory, ReserveInventory, ShipOrder
+from contracts.commands import ChargePayment, Command, CommitInventory, ReserveInventory, ShipOrder
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from oms.audit import reading
@@ -24,6 +24,17 @@ HOLDING: Final[Mapping[str, frozenset[str]]] = {
     ShipOrder.__name__: frozenset({"done", "intent", "undoing", "reversing"}),
 }
 """The states in which work has, or may have, an effect that stands."""
+
+STANDING: Final = frozenset({"done", "intent", "undoing", "reversing"})
+"""The same for the work of participants that other distributions bring."""
+
+FINAL: Final = frozenset({CommitInventory.__name__, ShipOrder.__name__})
+"""What has left the house."""
+
+Undoing = Mapping[str, Mapping[str, type[Command] | None]]
+"""Of each installed participant, by the command of each kind of its work, what undoes it, or None."""
+
+NOBODY: Final[Undoing] = {}
 
 
 class Remedy(StrEnum):
@@ -44,6 +55,7 @@ class Held:
         amount: what was charged, in minor units; None where the provider has not answered yet.
         reference: the provider's own name for it, where it has answered.
         readable: whether what was answered can be read; what it was of is not known otherwise (S25).
+        final: no command undoes it.
     """
 
     participant: str
@@ -55,6 +67,7 @@ class Held:
     currency: str | None = None
     reference: str | None = None
     readable: bool = True
+    final: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -82,8 +95,10 @@ class Held:
                 return f"stock reduced by {listed}"
             case ChargePayment.__name__:
                 return self._at_provider(f"charged {_sum(self.amount, self.currency)}", "charged")
-            case _:
+            case ShipOrder.__name__:
                 return self._at_provider("shipped", "shipped")
+            case _:
+                return self._at_provider(f"{self.command} at {self.participant}", f"{self.command} done")
 
     def _at_provider(self, known: str, verb: str) -> str:
         if not self.is_certain:
@@ -107,9 +122,7 @@ class Orphan:
     @property
     def remedy(self) -> Remedy:
         """What has left the house, or may have, is not undone by a program."""
-        commands = {held.command for held in self.held}
-        out = commands & {ShipOrder.__name__, CommitInventory.__name__}
-        return Remedy.BY_HAND if out else Remedy.TAKE_BACK
+        return Remedy.BY_HAND if any(held.final for held in self.held) else Remedy.TAKE_BACK
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -188,7 +201,7 @@ class Orphans:
         }
 
 
-async def find_orphans(sources: Sources) -> Orphans:
+async def find_orphans(sources: Sources, undoing: Undoing = NOBODY) -> Orphans:
     """Look through the participants' ledgers and, where they can be read, the provider's books.
 
     Above the low-water mark only: what is behind it may have been pruned in the orchestrator, as it should.
@@ -197,27 +210,39 @@ async def find_orphans(sources: Sources) -> Orphans:
         AuditImpossible: a schema is missing or may not be read.
     """
     async with snapshots(sources) as opened:
-        mark = max([await reading.low_water_mark(opened[name], name) for name in NEEDED])
+        installed = [name for name in undoing if name in opened]
+        mark = max([await reading.low_water_mark(opened[name], name) for name in (*NEEDED, *installed)])
         found: dict[UUID, Orphan] = {}
         for participant in (INVENTORY, PAYMENT, SHIPPING):
-            await _of_participant(opened, participant, mark, found)
+            await _of_participant(opened, participant, HOLDING, FINAL, mark, found)
+        for participant in installed:
+            final = {command for command, undo in undoing[participant].items() if undo is None}
+            holding = dict.fromkeys(undoing[participant], STANDING)
+            await _of_participant(opened, participant, holding, final, mark, found)
         provider_only = await _of_provider(opened, mark) if SANDBOX in opened else []
         listed = [found[saga_id] for saga_id in sorted(found)]
         return Orphans(listed, provider_only, SANDBOX in opened)
 
 
-async def _of_participant(opened: Snapshots, participant: str, mark: UUID, found: dict[UUID, Orphan]) -> None:
-    async for rows in reading.standing_work(opened[participant], participant, HOLDING, mark):
+async def _of_participant(
+    opened: Snapshots,
+    participant: str,
+    holding: Mapping[str, frozenset[str]],
+    final: Collection[str],
+    mark: UUID,
+    found: dict[UUID, Orphan],
+) -> None:
+    async for rows in reading.standing_work(opened[participant], participant, holding, mark):
         async with opened.later() as now:
             missing = await reading.missing_sagas(now, {row.saga_id for row in rows})
         for row in rows:
             if row.saga_id in missing:
                 orphan = found.setdefault(row.saga_id, Orphan(row.saga_id, row.order_id))
-                orphan.held.append(_held(participant, row))
+                orphan.held.append(_held(participant, row, row.command in final))
 
 
-def _held(participant: str, row: Any) -> Held:
-    held = partial(Held, participant, row.step, row.command, row.state)
+def _held(participant: str, row: Any, final: bool) -> Held:  # noqa: FBT001
+    held = partial(Held, participant, row.step, row.command, row.state, final=final)
     try:
         said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
         amount = said.get("amount")
