@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,11 @@ from contracts.commands import (
     VoidAuthorization,
 )
 from contracts.envelope import Direction
-from contracts.routing import PARTICIPANTS, command_queue, retry_queue
+from contracts.routing import PARTICIPANTS, SHIPPING, command_queue, retry_queue
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
-from messaging.transport import BrokerUnavailable, Topology, TopologyMismatch
-from oms.audit.orphans import Held, Orphan
+from messaging.transport import BrokerUnavailable, NoSuchQueue, Topology, TopologyMismatch, Transport
+from oms.audit.orphans import NOBODY, Held, Orphan, Undoing
 from oms.definitions import registry
 from oms.embedded.installation import ids_of, own_database
 from oms.failures import Failure
@@ -58,13 +58,18 @@ async def orphan_operations(settings: Settings, folder: Path) -> AsyncIterator[O
         yield OrphanOperations(unit_of_work, await ids_of(database, rng))
 
 
-async def take_back(operations: OrphanOperations, orphans: Sequence[Orphan], actor: Actor) -> int:
+async def take_back(
+    operations: OrphanOperations, orphans: Sequence[Orphan], actor: Actor, undoing: Undoing = NOBODY
+) -> int:
     """Have the participants undo what they hold for these orders; returns for how many they were asked."""
-    return await operations.take_back([_compensations(orphan) for orphan in orphans], actor)
+    return await operations.take_back([_compensations(orphan, undoing) for orphan in orphans], actor)
 
 
-async def check_nothing_under_way(settings: Settings) -> None:
+async def check_nothing_under_way(settings: Settings, installed: Collection[str] = ()) -> None:
     """Old commands that still wait could have effects after all is taken back: a parcel could leave.
+
+    Args:
+        installed: participants that other distributions bring; one that was never set up has no queue.
 
     Raises:
         Failure: some wait, the broker cannot be asked, or it is another installation's.
@@ -75,11 +80,12 @@ async def check_nothing_under_way(settings: Settings) -> None:
     try:
         async with asyncio.timeout(PATIENCE_S):
             await transport.declare(Topology(installation=await known_installation(settings)))
-        for queue in map(command_queue, PARTICIPANTS):
+        for name in (*PARTICIPANTS, *installed):
+            queue = command_queue(name)
             for each in (queue, *(retry_queue(queue, delay_s) for delay_s in delays_s)):
-                if waiting := (await transport.depth(each)).ready:
+                if waiting := await _ready(transport, each, may_be_missing=name in installed):
                     raise Failure(
-                        f"{each} holds {waiting} commands, perhaps of orders that are gone: let the "
+                        f"{each} holds {waiting} messages, perhaps of orders that are gone: let the "
                         "participants work until it is empty, then look again"
                     )
     except TimeoutError:
@@ -90,15 +96,28 @@ async def check_nothing_under_way(settings: Settings) -> None:
         await transport.close()
 
 
-def _compensations(orphan: Orphan) -> list[Compensation]:
+async def _ready(transport: Transport, queue: str, *, may_be_missing: bool) -> int:
+    """How many messages wait. Raises BrokerUnavailable."""
+    try:
+        return (await transport.depth(queue)).ready
+    except NoSuchQueue:
+        if may_be_missing:
+            return 0
+        raise
+
+
+def _compensations(orphan: Orphan, undoing: Undoing) -> list[Compensation]:
     """What undoes it. A call to the carrier that is in doubt is closed, so that no parcel leaves (S19)."""
-    work = [command for held in reversed(orphan.held) if (command := _undoing(orphan, held)) is not None]
+    asked = (_undoing(orphan, held, undoing) for held in reversed(orphan.held))
+    work = [command for command in asked if command is not None]
     if not work:
-        raise Failure(f"nothing of saga {orphan.saga_id} can be taken back: its parcel has left")
+        parcel = any(held.participant == SHIPPING for held in orphan.held)
+        why = "its parcel has left" if parcel else "no command undoes what is held"
+        raise Failure(f"nothing of saga {orphan.saga_id} can be taken back: {why}")
     return work
 
 
-def _undoing(orphan: Orphan, held: Held) -> Compensation | None:
+def _undoing(orphan: Orphan, held: Held, undoing: Undoing) -> Compensation | None:
     identity: dict[str, Any] = {"saga_id": orphan.saga_id, "order_id": orphan.order_id, "step": held.step}
     command: Command
     match held.command:
@@ -113,5 +132,8 @@ def _undoing(orphan: Orphan, held: Held) -> Compensation | None:
         case ShipOrder.__name__ if not held.is_certain:
             command = SettleStep(**identity, direction=Direction.FORWARD, verdict=Verdict.NO_EFFECT)
         case _:
-            return None
+            undo = undoing.get(held.participant, {}).get(held.command)
+            if undo is None:
+                return None
+            command = undo(**identity, direction=Direction.COMPENSATING)
     return Compensation(held.participant, command)

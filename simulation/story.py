@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from contracts.routing import COMMANDS_EXCHANGE
 from messaging.transport import Message
-from orchestrator.core.inputs import OutcomeReceived
+from orchestrator.core.inputs import Input, OutcomeReceived, SignalReceived, WaitElapsed
 from orchestrator.core.state import Saga
 from participants.ledger import LedgerRow
 from simulation.facts import (
@@ -82,9 +83,7 @@ def _committed(fact: Committed) -> Told:
             entry = change.after
             sent = ", ".join(each["type"] for each in entry.led_to["sent"])
             became = f"{entry.led_to['status']}/{entry.led_to['order_status']}"
-            name = type(entry.accepted).__name__
-            if isinstance(entry.accepted, OutcomeReceived):
-                name = entry.accepted.event
+            name = _accepted(entry.accepted)
             arrow = f", sends {sent}" if sent else ""
             yield str(entry.saga_id), f"saga       v{entry.version} {name} → {became}{arrow}"
         elif change.table == SAGAS and change.before is not None:
@@ -94,11 +93,39 @@ def _committed(fact: Committed) -> Told:
         elif change.table == LEDGER:
             row: LedgerRow = change.after
             before = change.before.state if change.before is not None else "no row"
-            yield str(row.saga_id), f"{fact.service:10} ledger: {row.command} {before} → {row.state}"
+            yield (
+                str(row.saga_id),
+                f"{fact.service:10} ledger: {row.command}{_of(row.step)} {before} → {row.state}",
+            )
         elif change.table == DEAD_LETTERS:
             dead = change.after.dead
             about = str(dead.saga_id) if dead.saga_id else None
             yield about, f"dead       {dead.type} {dead.error_type} is {dead.status} ({dead.deaths})"
+
+
+def _accepted(happened: Input) -> str:
+    """What a saga has accepted, and of which wait or branch."""
+    match happened:
+        case OutcomeReceived(event=event, step=step):
+            return f"{event}{_of(step)}"
+        case SignalReceived(wait=wait) | WaitElapsed(wait=wait):
+            return f"{type(happened).__name__} {wait}"
+        case _:
+            return f"{type(happened).__name__}{_of(str(getattr(happened, 'step', '')))}"
+
+
+def _of(step: str) -> str:
+    """Which branch of several; nothing of a step that is there once: its command says which."""
+    return f" of {step}" if step.endswith("]") else ""
+
+
+def _of_body(body: bytes) -> str:
+    """The same of a message, whatever is in it."""
+    found = _BRANCH.search(body)
+    return _of(found[1].decode()) if found else ""
+
+
+_BRANCH: Final = re.compile(rb'"step":\s?"([a-z0-9_]+\[\d+\])"')
 
 
 def _resent(before: Saga, after: Saga) -> Told:
@@ -123,14 +150,20 @@ def _message(verb: str) -> Callable[[Any], Told]:
     def tell(fact: Any) -> Told:
         message: Message = fact.message
         if message.exchange == COMMANDS_EXCHANGE or message.routing_key.count("."):
-            yield str(message.correlation_id), f"{verb:10} {message.type} to {message.routing_key}"
+            yield (
+                str(message.correlation_id),
+                f"{verb:10} {message.type}{_of_body(message.body)} to {message.routing_key}",
+            )
 
     return tell
 
 
 def _delivery(verb: str) -> Callable[[Any], Told]:
     def tell(fact: Any) -> Told:
-        yield fact.delivery.correlation_id, f"{fact.who:10} {verb} {fact.delivery.type}"
+        yield (
+            fact.delivery.correlation_id,
+            f"{fact.who:10} {verb} {fact.delivery.type}{_of_body(fact.delivery.body)}",
+        )
 
     return tell
 

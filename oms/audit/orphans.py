@@ -16,6 +16,7 @@ from contracts.commands import (
     CapturePayment,
     ChargePayment,
     ClaimRefund,
+    Command,
     CommitInventory,
     RefundPart,
     ReserveInventory,
@@ -42,12 +43,21 @@ HOLDING: Final[Mapping[str, frozenset[str]]] = {
 }
 """The states in which work has, or may have, an effect that stands."""
 
+STANDING: Final = _AT_PROVIDER
+"""The same for the work of participants that other distributions bring."""
 
-_TAKING: Final = frozenset({ChargePayment.__name__, CapturePayment.__name__})
-_OUT: Final = frozenset(
+FINAL: Final = frozenset(
     each.__name__ for each in (ShipOrder, CapturePayment, CommitInventory, RefundPart, RestockItems)
 )
-"""What no program undoes."""
+"""What has left the house: no program undoes it."""
+
+Undoing = Mapping[str, Mapping[str, type[Command] | None]]
+"""Of each installed participant, by the command of each kind of its work, what undoes it, or None."""
+
+NOBODY: Final[Undoing] = {}
+
+
+_TAKING: Final = frozenset({ChargePayment.__name__, CapturePayment.__name__})
 
 
 class Remedy(StrEnum):
@@ -68,6 +78,7 @@ class Held:
         amount: what was charged, claimed or refunded, in minor units; None while it is not known.
         reference: the provider's own name for it, where it has answered.
         readable: whether what was answered can be read; what it was of is not known otherwise (S25).
+        final: no command undoes it.
     """
 
     participant: str
@@ -79,6 +90,7 @@ class Held:
     currency: str | None = None
     reference: str | None = None
     readable: bool = True
+    final: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -116,8 +128,10 @@ class Held:
                 return self._at_provider(f"refunded {_sum(self.amount, self.currency)}", "refunded")
             case RestockItems.__name__:
                 return f"took in {listed}"
-            case _:
+            case ShipOrder.__name__:
                 return self._at_provider("shipped", "shipped")
+            case _:
+                return self._at_provider(f"{self.command} at {self.participant}", f"{self.command} done")
 
     def _at_provider(self, known: str, verb: str) -> str:
         if not self.is_certain:
@@ -141,9 +155,7 @@ class Orphan:
     @property
     def remedy(self) -> Remedy:
         """What has left the house, or may have, is not undone by a program."""
-        commands = {held.command for held in self.held}
-        out = commands & _OUT
-        return Remedy.BY_HAND if out else Remedy.TAKE_BACK
+        return Remedy.BY_HAND if any(held.final for held in self.held) else Remedy.TAKE_BACK
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -226,7 +238,7 @@ class Orphans:
         }
 
 
-async def find_orphans(sources: Sources) -> Orphans:
+async def find_orphans(sources: Sources, undoing: Undoing = NOBODY) -> Orphans:
     """Look through the participants' ledgers and, where they can be read, the provider's books.
 
     Above the low-water mark only: what is behind it may have been pruned in the orchestrator, as it should.
@@ -235,31 +247,43 @@ async def find_orphans(sources: Sources) -> Orphans:
         AuditImpossible: a schema is missing or may not be read.
     """
     async with snapshots(sources) as opened:
-        mark = max([await reading.low_water_mark(opened[name], name) for name in NEEDED])
+        installed = [name for name in undoing if name in opened]
+        mark = max([await reading.low_water_mark(opened[name], name) for name in (*NEEDED, *installed)])
         found: dict[UUID, Orphan] = {}
         for participant in (INVENTORY, PAYMENT, SHIPPING):
-            await _of_participant(opened, participant, mark, found)
+            await _of_participant(opened, participant, HOLDING, FINAL, mark, found)
+        for participant in installed:
+            final = {command for command, undo in undoing[participant].items() if undo is None}
+            holding = dict.fromkeys(undoing[participant], STANDING)
+            await _of_participant(opened, participant, holding, final, mark, found)
         provider_only = await _of_provider(opened, mark) if SANDBOX in opened else []
         listed = [found[saga_id] for saga_id in sorted(found)]
         return Orphans(listed, provider_only, SANDBOX in opened)
 
 
-async def _of_participant(opened: Snapshots, participant: str, mark: UUID, found: dict[UUID, Orphan]) -> None:
-    async for rows in reading.standing_work(opened[participant], participant, HOLDING, mark):
+async def _of_participant(
+    opened: Snapshots,
+    participant: str,
+    holding: Mapping[str, frozenset[str]],
+    final: Collection[str],
+    mark: UUID,
+    found: dict[UUID, Orphan],
+) -> None:
+    async for rows in reading.standing_work(opened[participant], participant, holding, mark):
         async with opened.later() as now:
             missing = await reading.missing_sagas(now, {row.saga_id for row in rows})
         for row in rows:
             if row.saga_id in missing:
                 orphan = found.setdefault(row.saga_id, Orphan(row.saga_id, row.order_id))
-                orphan.held.append(_held(participant, row))
+                orphan.held.append(_held(participant, row, row.command in final))
 
 
 _LINES: Final = ("lines", "restocked", "written_off")
 """Fields of answers that say what was moved."""
 
 
-def _held(participant: str, row: Any) -> Held:
-    held = partial(Held, participant, row.step, row.command, row.state)
+def _held(participant: str, row: Any, final: bool) -> Held:  # noqa: FBT001
+    held = partial(Held, participant, row.step, row.command, row.state, final=final)
     try:
         said = json.loads(row.forward_body.decode()) if row.forward_body is not None else {}
         amount = said.get("amount")

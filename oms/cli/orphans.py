@@ -16,7 +16,7 @@ from oms.cli.whole import EMBEDDED
 from oms.failures import Failure
 
 if TYPE_CHECKING:
-    from oms.audit.orphans import Orphan, Orphans
+    from oms.audit.orphans import Orphan, Orphans, Undoing
     from oms.settings import Settings
 
 SHOWN_AT_MOST: Final = 200
@@ -32,14 +32,17 @@ commands = group(
 
 @commands.command("list", epilog=example("oms orphans list", "oms orphans list --json"))
 def list_orphans(as_json: AsJson = False) -> None:
-    """List reservations, charges and parcels of orders that the orchestrator does not know. Changes nothing.
+    """List reservations, charges and parcels of orders that the orchestrator does not know, and whatever
+    installed participants hold for sagas that are gone. Changes nothing.
 
     Reads the same databases as `oms audit`, and as that one exits with 1 when there are any. Only what is
     above the low-water mark is looked at.
     """
+    from oms.audit.installed import undoing_of
     from oms.settings import load_settings
 
-    found = asyncio.run(_found(load_settings()))
+    settings = load_settings()
+    found = asyncio.run(_found(settings, undoing_of(settings)))
     if as_json:
         output.show_json(found.as_json())
     else:
@@ -76,23 +79,25 @@ def take_back(
     Works on OMS_BROKER_URL and OMS_ORCHESTRATOR_DATABASE_URL (or OMS_DATABASE_URL), or on what `oms run`
     keeps in this folder, and reads the databases that `oms orphans list` reads.
     """
+    from oms.audit.installed import undoing_of
     from oms.cli.prune import actor_because
     from oms.orphans import check_nothing_under_way, orphan_operations
     from oms.orphans import take_back as have_taken_back
     from oms.settings import load_settings
 
     settings, actor = load_settings(), actor_because(reason)
+    undoing = undoing_of(settings)
 
     async def run() -> tuple[int, int]:
         if settings.broker_url:
-            await check_nothing_under_way(settings)
-        found = (await _found(settings)).found
+            await check_nothing_under_way(settings, undoing)
+        found = (await _found(settings, undoing)).found
         wanted = _chosen(found, saga)
         if not wanted:
             return 0, len(found)
         session.confirm(f"what is held for {len(wanted):,} orders is released and given back", yes)
         async with orphan_operations(settings, EMBEDDED) as operations:
-            return await have_taken_back(operations, wanted, actor), len(found) - len(wanted)
+            return await have_taken_back(operations, wanted, actor, undoing), len(found) - len(wanted)
 
     asked, left = asyncio.run(run())
     if as_json:
@@ -111,12 +116,13 @@ def _chosen(found: Sequence[Orphan], sagas: Sequence[UUID] | None) -> list[Orpha
     return [known[each] for each in dict.fromkeys(sagas)]
 
 
-async def _found(settings: Settings) -> Orphans:
+async def _found(settings: Settings, undoing: Undoing) -> Orphans:
     from oms.audit import sources_or_embedded
     from oms.audit.orphans import find_orphans
+    from oms.audit.sources import Installed
 
-    async with sources_or_embedded(settings, EMBEDDED) as sources:
-        return await find_orphans(sources)
+    async with sources_or_embedded(settings, EMBEDDED, Installed(tuple(undoing))) as sources:
+        return await find_orphans(sources, undoing)
 
 
 def _show(found: Orphans) -> None:

@@ -6,17 +6,20 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from typing import Final
 from uuid import UUID, uuid4
 
 import pytest
 
 from contracts import events
 from contracts.commands import Command
+from contracts.envelope import Direction
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork
+from migrations.run import histories_of_kit, migrate
 from oms.audit import Report, Sources, audit
-from oms.audit.orphans import Held, Orphan, Remedy, find_orphans
-from oms.audit.sources import NEEDED, SANDBOX
+from oms.audit.orphans import Held, Orphan, Remedy, Undoing, find_orphans
+from oms.audit.sources import NEEDED, SANDBOX, Installed
 from oms.cli import main
 from oms.failures import Failure
 from oms.orphans import take_back
@@ -26,6 +29,7 @@ from orchestrator.orphans import OrphanOperations
 from orchestrator.postgresql import PostgresTransaction
 from tests.integration.audited_orders import QUANTITY, SKU, TOTAL, Books
 from tests.integration.test_orchestrator import World, a_deployment
+from tests.support import loyalty
 
 pytestmark = pytest.mark.postgresql
 
@@ -273,6 +277,64 @@ async def test_a_parcel_alone_cannot_be_taken_back(books: Books, sources: Source
 
     with pytest.raises(Failure, match="its parcel has left"):
         await take_back(operations_of(world), (await find_orphans(sources)).found, JANE)
+
+
+# -- participants that other distributions bring ------------------------------------------------------
+
+LOYALTY: Final[Undoing] = {loyalty.NAME: {"Hold": loyalty.GiveBack, "Spend": None}}
+
+
+@pytest.fixture
+def with_loyalty(migrated_database_url: str) -> Sources:
+    for history in histories_of_kit(loyalty.NAME, None):
+        migrate(history, migrated_database_url)
+    urls = dict.fromkeys((*NEEDED, SANDBOX, loyalty.NAME), (migrated_database_url,))
+    return Sources(urls, Installed((loyalty.NAME,)))
+
+
+def held_by_loyalty(books: Books, command: str, state: str = "done") -> tuple[UUID, UUID]:
+    saga_id, order_id = books.saga("running", "pending")
+    books.ledger(loyalty.NAME, saga_id, order_id, "points", state)
+    books.execute("UPDATE loyalty.ledger SET command = %(it)s WHERE saga_id = %(id)s", it=command, id=saga_id)
+    forget(books, saga_id, order_id)
+    return saga_id, order_id
+
+
+async def test_what_an_installed_participant_holds_is_taken_back_by_its_own_compensation(
+    books: Books, with_loyalty: Sources, world: World
+) -> None:
+    saga_id, order_id = held_by_loyalty(books, "Hold")
+
+    [orphan] = (await find_orphans(with_loyalty, LOYALTY)).found
+    assert (orphan.saga_id, orphan.remedy) == (saga_id, Remedy.TAKE_BACK)
+    assert [str(held) for held in orphan.held] == ["Hold at loyalty"]
+    assert await take_back(operations_of(world), [orphan], JANE, LOYALTY) == 1
+
+    kind, body = await world.row(
+        "SELECT type, convert_from(body, 'UTF8') FROM orchestrator.outbox WHERE routing_key ~ 'loyalty'"
+    )
+    asked = loyalty.GiveBack.model_validate_json(body)
+    assert (kind, asked.saga_id, asked.order_id) == ("GiveBack", saga_id, order_id)
+    assert (asked.step, asked.direction) == ("points", Direction.COMPENSATING)
+
+
+async def test_what_no_command_undoes_is_a_persons(books: Books, with_loyalty: Sources, world: World) -> None:
+    held_by_loyalty(books, "Spend")
+
+    [orphan] = (await find_orphans(with_loyalty, LOYALTY)).found
+
+    assert orphan.remedy is Remedy.BY_HAND
+    with pytest.raises(Failure, match="no command undoes what is held"):
+        await take_back(operations_of(world), [orphan], JANE, LOYALTY)
+
+
+@pytest.mark.parametrize("state", ["undone", "tombstone", "rejected", "settled"])
+async def test_what_an_installed_participant_has_undone_is_not_held(
+    books: Books, with_loyalty: Sources, state: str
+) -> None:
+    held_by_loyalty(books, "Hold", state)
+
+    assert (await find_orphans(with_loyalty, LOYALTY)).none
 
 
 def test_the_commands_name_what_is_held_and_exit_with_1(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from tests.support.servers import PROJECT
 from tests.support.wheels import Environment, build_wheel, new_environment
@@ -103,6 +104,31 @@ def test_a_saga_that_is_no_order_goes_its_course(
     assert (
         through(enrolling, database_url, tmp_path, "enrolment", student="s-1", courses=courses) == "rejected"
     )
+
+
+def test_what_an_installed_participant_holds_for_nobody_is_listed(
+    enrolling: Environment, database_url: str, tmp_path: Path
+) -> None:
+    more = {"OMS_DATABASE_URL": database_url}
+    assert enrolling.run("oms", "migrate", within=tmp_path, more=more).returncode == 0
+    assert enrolling.run("oms", "orphans", "list", within=tmp_path, more=more).returncode == 0
+    with create_engine(database_url).begin() as connection:
+        for participant, command in (("registrar", "TakeSeats"), ("library", "ActivateCard")):
+            held = (
+                f"INSERT INTO {participant}.ledger (saga_id, step, order_id, command, state, forward_type,"
+                " forward_event_id, forward_body, details, updated_at) VALUES (gen_random_uuid(), 'it',"
+                f" gen_random_uuid(), '{command}', 'done', 'Done', gen_random_uuid(), '{{}}', '{{}}', now())"
+            )
+            connection.execute(text(held))
+
+    listed = enrolling.run("oms", "orphans", "list", "--json", within=tmp_path, more=more)
+
+    assert listed.returncode == 1, listed.stderr
+    found = json.loads(listed.stdout)["orphans"]
+    assert {(each["held"][0]["participant"], each["remedy"]) for each in found} == {
+        ("registrar", "take_back"),
+        ("library", "by_hand"),
+    }
 
 
 def test_worlds_of_an_installed_saga_are_simulated(enrolling: Environment, tmp_path: Path) -> None:
