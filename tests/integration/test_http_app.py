@@ -212,6 +212,7 @@ async def test_the_routes_of_the_interface_are_described(api: Api) -> None:
         ("GET", "/orders/{order_id}"),
         ("GET", "/orders/{order_id}/events"),
         ("POST", "/orders/{order_id}/cancel"),
+        ("GET", "/events"),
         ("GET", "/admin/sagas"),
         ("GET", "/admin/sagas/{saga_id}"),
         ("GET", "/admin/sagas/{saga_id}/explain"),
@@ -240,7 +241,7 @@ async def test_operators_routes_are_described_with_their_token(api: Api) -> None
     document = (await api.http.get("/openapi.json")).json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            guarded = path.startswith(("/admin", "/participants")) or method == "put"
+            guarded = path.startswith(("/admin", "/participants", "/events")) or method == "put"
             named = {name for each in operation.get("security", ()) for name in each or ("nobody",)}
             by_definition = {"token", "nobody"} if path.startswith("/sagas") else set[str]()
             assert named == ({"token"} if guarded else by_definition), path
