@@ -101,7 +101,13 @@ JOB_ITEMS: Final = Measure(
     ("kind", "result"),
 )
 
+FEED_HELD: Final = Measure(
+    "oms_feed_held_seconds",
+    Kind.GAUGE,
+    "How old the oldest event is that is not told yet, because a transaction of before is open still.",
+)
 MEASURES: Final = (
+    FEED_HELD,
     JOBS_RUNNING,
     JOB_ITEMS,
     STARTED,

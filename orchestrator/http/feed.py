@@ -83,13 +83,13 @@ class FeedEndpoint:
     async def events(self, request: Request, asked: Annotated[FeedQuery, Query()]) -> Response:
         """Events behind a cursor, oldest first; where there are none, once there are or the wait is over."""
         await self._access.admit(request, Permission.VIEW)
-        reading = Reading(self._feed, self._turns, self._filter(asked), asked.limit)
-        if _wants_stream(request.headers):
-            reading.after = await self._begin(headers.last_event_cursor(request.headers) or asked.after)
-            return FeedStream(self._listener, reading, await reading.page())
         wait_s = headers.preferred_wait_s(request.headers)
-        reading.after = await self._begin(asked.after)
+        last = headers.last_event_cursor(request.headers)
+        reading = Reading(self._feed, self._turns, self._filter(asked), asked.limit)
+        reading.after = await self._begin(asked.after if last is None else last)
         page = await reading.page()
+        if _wants_stream(request.headers):
+            return FeedStream(self._listener, reading, page)
         if wait_s is None:
             return answer(page)
         if not page.items:
@@ -204,10 +204,9 @@ _HEADERS: Final = [
         " most)",
         {"type": "string"},
     ),
-    header("Accept", f"`{STREAM}`: events as they happen", {"type": "string"}),
     header(
         "Last-Event-ID",
-        "Of a stream: the last event that was seen; it goes before `after`",
+        "As a stream's reader sends it: the last event that was seen; it goes before `after`",
         {"type": "string", "pattern": CURSOR_PATTERN},
     ),
 ]
@@ -225,6 +224,8 @@ def feed_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
         tags=["events"],
         response_class=Response,
         summary="Read or follow the events of all orders",
+        description="Every event that was published and accepted, in commit order, as far back as is kept. "
+        f"With `Accept: {STREAM}` they are sent as they happen, each with its cursor as id.",
         responses=page | problems(400, 401, 403, 410, 422, 500, 503),
         dependencies=[Security(BEARER)],
         openapi_extra={"parameters": _HEADERS},

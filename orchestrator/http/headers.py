@@ -84,7 +84,7 @@ def last_event_id(headers: Headers) -> int:
 
 def last_event_cursor(headers: Headers) -> str | None:
     """The same where events are known by cursors, as it came. Raises ProblemError (400) for several."""
-    return _only(headers, "Last-Event-ID") or None
+    return _only(headers, "Last-Event-ID")
 
 
 def traceparent(headers: Headers) -> str | None:

@@ -75,6 +75,13 @@ SELECT h.transaction_id::text::bigint AS transaction, h.saga_id, h.version FROM 
 WHERE {BELOW_THE_OLDEST_OPEN} ORDER BY h.transaction_id DESC, h.saga_id DESC, h.version DESC LIMIT 1
 """  # noqa: S608 (constants of this module)
 
+HELD_BACK: Final = """
+SELECT greatest(0, extract(epoch FROM clock_timestamp() - h.at))::float AS seconds FROM orchestrator.history h
+WHERE h.transaction_id >= pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY h.transaction_id, h.saga_id, h.version LIMIT 1
+"""
+"""For how long the first of what has committed waits until nothing can come before it."""
+
 HISTORIES: Final = """
 SELECT h.saga_id, h.version, h.at, h.kind, h.accepted, h.led_to FROM orchestrator.history h
 JOIN unnest(CAST(:saga_ids AS uuid[]), CAST(:versions AS int[])) AS w (saga_id, version)

@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, Row, ScalarSelect, Select, func, literal, select, union_all
+from sqlalchemy import Column, Row, ScalarSelect, Select, func, literal, select, text, union_all
 
 from contracts.routing import ORCHESTRATOR, OUTCOMES_QUEUE, command_queue
 from messaging.measures import OUTBOX, OUTBOX_AGE, Reading
 from orchestrator.core.state import IncidentKind, Status
 from orchestrator.jobs.job import JobState
-from orchestrator.measures import ACTIVE, DEAD_LETTERS, JOBS_RUNNING, OPEN_INCIDENTS, OVERDUE, WITH_INCIDENT
+from orchestrator.measures import (
+    ACTIVE,
+    DEAD_LETTERS,
+    FEED_HELD,
+    JOBS_RUNNING,
+    OPEN_INCIDENTS,
+    OVERDUE,
+    WITH_INCIDENT,
+)
 from orchestrator.queries import retention
 from orchestrator.queries.dead_letters import kinds_of
+from orchestrator.queries.feed import HELD_BACK
 from orchestrator.queries.reader import Reader
 from orchestrator.selection import SOME_INCIDENT
 from orchestrator.storage import DeadLetterStatus
@@ -101,6 +110,8 @@ class GaugeQueries:
             letters[row.queue if row.queue in queues else OTHER, row.status] += row.number
         for labels, count in letters.items():
             yield DEAD_LETTERS.of(*labels), count
+        held = await self._reader.row(text(HELD_BACK))
+        yield FEED_HELD.of(), held.seconds if held is not None else 0.0
         for reading in retention.readings(await self._reader.rows(retention.STATEMENT)):
             yield reading
 

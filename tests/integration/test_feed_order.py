@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from messaging.connecting import connect
 from oms.definitions import registry
 from oms.settings import load_settings
+from orchestrator.measures import FEED_HELD
 from orchestrator.postgresql import INSERT_HISTORY
 from orchestrator.queries import Queries
 from orchestrator.queries import feed as feed_module
@@ -153,6 +154,29 @@ async def test_an_open_transaction_holds_back_what_is_younger_and_nothing_else(
     assert await reader.read_all() == [(sagas[0], THERE + 1)]
     await held.roll_back()
     assert await reader.read_until(2) == [(sagas[0], THERE + 1), (sagas[1], THERE + 1)]
+
+
+async def test_how_long_the_feed_is_held_up_is_measured(
+    feed: FeedQueries, url: str, sagas: list[UUID], open_writer: Any
+) -> None:
+    held, after = await open_writer(), await open_writer()
+    await held.begin()
+    await after.write((sagas[1], THERE + 1))
+    await after.commit()
+    assert await _held_s(url) > 0
+    await held.roll_back()
+    await Reader(feed).read_until(1)
+    assert await _held_s(url) == 0
+
+
+async def _held_s(url: str) -> float:
+    engine = create_async_engine(url, async_creator=lambda: connect(url))
+    queries = Queries(engine, registry(load_settings()))
+    readings = {str(series): value async for series, value in queries.gauges.readings([])}
+    await engine.dispose()
+    [held] = [value for series, value in readings.items() if FEED_HELD.name in series]
+    assert isinstance(held, float)
+    return held
 
 
 async def test_what_is_taken_back_is_never_seen(

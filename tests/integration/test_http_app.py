@@ -228,6 +228,7 @@ async def test_the_routes_of_the_interface_are_described(api: Api) -> None:
         ("GET", "/orders/{order_id}"),
         ("GET", "/orders/{order_id}/events"),
         ("POST", "/orders/{order_id}/cancel"),
+        ("GET", "/events"),
         ("GET", "/admin/sagas"),
         ("GET", "/admin/sagas/{saga_id}"),
         ("GET", "/admin/sagas/{saga_id}/explain"),

@@ -220,6 +220,18 @@ async def test_viewers_may_read_and_nobody_below_them(migrated_database_url: str
         assert (await api.http.get("/events", headers=viewer)).status_code == 200
 
 
+@pytest.mark.parametrize("value", ["", "x", "12"])
+@pytest.mark.parametrize("accept", ["application/json", STREAM["Accept"]])
+async def test_a_malformed_last_event_id_is_refused(api: Api, value: str, accept: str) -> None:
+    response = await asked(api, {"Last-Event-ID": value, "Accept": accept})
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_cursor")
+
+
+async def test_a_malformed_preference_is_refused(api: Api) -> None:
+    response = await asked(api, {"Prefer": "wait=soon"})
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_header")
+
+
 # -- where the cursor is of no use any more ---------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ RUN: Final = (
     ("docs/production.md", 'oms dead-letters show ID --full --reason "which card was it"'),
     ("docs/providers.md", "curl 'http://127.0.0.1:8000/sandbox/charges?order_id=ORDER'"),
     ("docs/runbook.md", "oms sagas list --incident any"),
+    ("docs/events.md", "oms events --limit 3"),
 )
 """Page and first line of each block that is run, in this order."""
 
@@ -271,7 +272,10 @@ async def test_an_example_does_what_the_page_says(installation: Installation, pa
     await installation.type_in(block)
 
 
-async def test_the_query_for_versions_in_use_is_answered(installation: Installation) -> None:
-    (block,) = (each for page in pages() for each in page.blocks if each.language == "sql")
+async def test_the_queries_are_answered(installation: Installation) -> None:
+    """Which versions are in use, and what holds up the feed."""
+    blocks = [each for page in pages() for each in page.blocks if each.language == "sql"]
+    assert len(blocks) == 2
     async with await psycopg.AsyncConnection.connect(installation.database_url) as connection:
-        await connection.execute(block.text.encode())
+        for block in blocks:
+            await connection.execute(block.text.encode())
