@@ -38,6 +38,7 @@ from orchestrator.core.definition import (
     Wait,
     no_arguments,
 )
+from orchestrator.core.following import Earlier, Follower, Follows, NotFollowed
 from orchestrator.core.soundness import InvalidDefinition
 from participants.kit.declaring import InvalidParticipant
 from participants.kit.errands import Errand
@@ -60,11 +61,14 @@ __all__ = [
     "Compensation",
     "CompensationOutcome",
     "ConfigDict",
+    "Earlier",
     "Effect",
     "Errand",
     "Event",
     "Field",
     "Findable",
+    "Follower",
+    "Follows",
     "ForEach",
     "Group",
     "Held",
@@ -74,6 +78,7 @@ __all__ = [
     "Labels",
     "Line",
     "Name",
+    "NotFollowed",
     "OnDeadline",
     "OutcomeEvent",
     "Participant",
