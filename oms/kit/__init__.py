@@ -39,6 +39,7 @@ from orchestrator.core.definition import (
     Wait,
     no_arguments,
 )
+from orchestrator.core.following import Earlier, Follower, Follows, NotFollowed
 from orchestrator.core.soundness import InvalidDefinition
 from participants.kit.declaring import InvalidParticipant
 from participants.kit.errands import Errand
@@ -61,11 +62,14 @@ __all__ = [
     "Compensation",
     "CompensationOutcome",
     "ConfigDict",
+    "Earlier",
     "Effect",
     "Errand",
     "Event",
     "Field",
     "Findable",
+    "Follower",
+    "Follows",
     "ForEach",
     "Group",
     "Held",
@@ -75,6 +79,7 @@ __all__ = [
     "Labels",
     "Line",
     "Name",
+    "NotFollowed",
     "OnDeadline",
     "OutcomeEvent",
     "Participant",

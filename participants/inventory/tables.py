@@ -46,8 +46,9 @@ STOCK_MOVEMENTS: Final = Table(
     Column("folded", BigInteger),
     CheckConstraint("kind IN ('adjustment', 'reduction', 'restocking')", name="kind"),
     CheckConstraint("(kind <> 'adjustment') = (saga_id IS NOT NULL)", name="cause"),
-    CheckConstraint("kind <> 'reduction' OR quantity < 0", name="reduction"),
-    CheckConstraint("kind <> 'restocking' OR quantity > 0", name="restocking"),
+    CheckConstraint(
+        "(kind <> 'reduction' OR quantity < 0) AND (kind <> 'restocking' OR quantity > 0)", name="reduction"
+    ),
     Index("ix_stock_movements_folded", "sku", unique=True, postgresql_where=text("folded IS NOT NULL")),
 )
 """Signed changes of ``on_hand``: for every product their sum is what is on hand.

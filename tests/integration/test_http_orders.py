@@ -43,7 +43,9 @@ async def test_an_order_is_accepted_and_shown(api: Api) -> None:
     order = response.json()
     assert response.status_code == 202
     assert response.headers["Location"] == f"/orders/{order['order_id']}"
-    assert order | {"order_id": "", "saga_id": "", "created_at": "", "updated_at": ""} == {
+    assert order["returns"] == f"/orders/{order['order_id']}/returns"
+    changing = ("order_id", "saga_id", "created_at", "updated_at", "returns")
+    assert order | dict.fromkeys(changing, "") == {
         "order_id": "",
         "saga_id": "",
         "customer_id": "c-1",
@@ -60,6 +62,7 @@ async def test_an_order_is_accepted_and_shown(api: Api) -> None:
         "updated_at": "",
         "ended_at": None,
         "unreadable": None,
+        "returns": "",
     }
     assert order["created_at"].endswith("Z")
     assert (await api.http.get(response.headers["Location"])).json() == order

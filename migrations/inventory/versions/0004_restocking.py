@@ -1,7 +1,4 @@
-"""Goods come back: movements that raise stock for a saga (S28).
-
-What stands obeyed narrower rules, so none of it is looked at again: the table is not held up.
-"""
+"""Goods come back: movements that raise stock for a saga (S28)."""
 
 from __future__ import annotations
 
@@ -14,19 +11,18 @@ down_revision = "inventory_0003"
 branch_labels = None
 depends_on = None
 
-widened = ("stock_movements.ck_stock_movements_kind", "stock_movements.ck_stock_movements_cause")
-
 RULES: Final = {
     "ck_stock_movements_kind": "kind IN ('adjustment', 'reduction', 'restocking')",
     "ck_stock_movements_cause": "(kind <> 'adjustment') = (saga_id IS NOT NULL)",
-    "ck_stock_movements_restocking": "kind <> 'restocking' OR quantity > 0",
+    "ck_stock_movements_reduction": (
+        "(kind <> 'reduction' OR quantity < 0) AND (kind <> 'restocking' OR quantity > 0)"
+    ),
 }
+
+widened = tuple(f"stock_movements.{name}" for name in RULES)
 
 
 def upgrade() -> None:
-    for name in ("ck_stock_movements_kind", "ck_stock_movements_cause"):
-        op.drop_constraint(name, "stock_movements", schema="inventory")
     for name, rule in RULES.items():
-        op.create_check_constraint(
-            name, "stock_movements", rule, schema="inventory", postgresql_not_valid=True
-        )
+        op.drop_constraint(name, "stock_movements", schema="inventory")
+        op.create_check_constraint(name, "stock_movements", rule, schema="inventory")
