@@ -18,7 +18,6 @@ LEAVES: Final = {
     "participants.payment.tables": "the tables of one service, as all its siblings are",
     "simulation.mutations.return_mutants": "what is done instead of one rule, as all its siblings are",
     "simulation.effects": "what the ledgers tell of effects, beside the facts that it makes",
-    "orchestrator.queries.reads": "all that is read, put together; the package itself tells what it is",
 }
 """Short modules with one importer that stay, and why."""
 
