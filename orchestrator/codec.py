@@ -161,7 +161,7 @@ def _check_whole(saga: Saga) -> None:
 
 def check_fits(saga: Saga, definition: SagaDefinition | None) -> None:
     """Raises Unreadable where a saga has other steps than its definition; None is not known here (S13)."""
-    if definition is not None and not definition.fits([step.name for step in saga.steps]):
+    if definition is not None and not definition.has_all(step.name for step in saga.steps):
         raise Unreadable(f"{saga.definition} version {saga.definition_version} has other steps here")
 
 

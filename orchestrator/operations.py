@@ -195,7 +195,7 @@ class Operations:
     def allowed(self, saga: Saga) -> tuple[str, ...]:
         """What may be done to the saga now."""
         definition = self._engine.registry.find(saga.definition, saga.definition_version)
-        known = definition is not None and definition.fits([step.name for step in saga.steps])
+        known = definition is not None and definition.has_all(step.name for step in saga.steps)
         return allowed_actions(definition, saga) if definition is not None and known else ()
 
 

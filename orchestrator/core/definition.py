@@ -7,7 +7,7 @@ refused at the start, with everything that is wrong with it in one message (`sou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
@@ -361,10 +361,9 @@ class SagaDefinition:
         """Where the stage of each for-each stands, from 0, by its name."""
         return {stage.name: at for at, stage in enumerate(self.course) if isinstance(stage, ForEach)}
 
-    def fits(self, pieces: Collection[str]) -> bool:
-        """Whether a saga of these pieces began on it, and not on something else of its name and version."""
-        known = all(self._named(piece) in self._stages for piece in pieces)
-        return known and (not pieces or all(piece in pieces for piece in self.first_pieces))
+    def has_all(self, pieces: Iterable[str]) -> bool:
+        """Whether all these are pieces of it; else a saga began on something else of its name and version."""
+        return all(self._named(piece) in self._stages for piece in pieces)
 
     def stage_index(self, piece: str) -> int:
         """Where the stage of a piece stands, from 0. Raises KeyError."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from orchestrator.core.definition import ForEach, SagaDefinition, Stage, Step, StepKind, StepPolicy, Wait
+from orchestrator.core.definition import ForEach, SagaDefinition, Stage, Step, StepPolicy, Wait
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 from tests.support.any_saga import ADA, ADMIN, YES, AnySaga, any_saga
 from tests.support.enrolment import Enrolment, enrolment
@@ -207,9 +207,6 @@ CHANGED: Final[Mapping[str, SagaDefinition]] = {
     ),
     "a step is gone": only(*COURSE[1:]),
     "the wait is gone": only(*(stage for stage in COURSE if not isinstance(stage, Wait))),
-    "a step is new": only(
-        *COURSE, replace(CONFIRM, name="confirm_again", kind=StepKind.RETRIABLE, rejection=None)
-    ),
     "its input has another field": enrolment(
         StepPolicy(), input=Other, examples=(Other(student="Ada", house="north"),)
     ),

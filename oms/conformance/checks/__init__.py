@@ -16,6 +16,7 @@ CHECKS: Final = (
     Check("the same command side by side", ("P2",), answers.side_by_side),
     Check("the same command with another payload", ("P2", "D1"), answers.other_payload),
     Check("the same saga, another step", ("P1",), answers.another_step),
+    Check("the same saga, two branches of a for-each", ("P1", "P2", "P3"), answers.branches),
     Check("business rejection, then its compensation", ("P8", "P2", "P4", "P5"), answers.rejection),
     Check("compensation after its command", ("P3", "P5"), compensations.after),
     Check("compensation before its command", ("P4", "P5"), compensations.before),

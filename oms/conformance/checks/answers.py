@@ -94,6 +94,25 @@ async def another_step(play: Play, example: Example) -> None:
         raise Broken(Finding("P1", sent, "an answer of its own", f"that of step {one.step} again"))
 
 
+async def branches(play: Play, example: Example) -> None:
+    """P1, P2, P3: two branches of a for-each, ``ship[1]`` and ``ship[2]``, are two pieces of work (S22)."""
+    if example.after:
+        raise NotTried("it stands on other work of its saga")
+    one = play.case(example, step=f"{example.step}[1]")
+    two = play.case(example, saga_id=one.saga_id, order_id=one.order_id, step=f"{example.step}[2]")
+    one.siblings.add(two.step)
+    two.siblings.add(one.step)
+    first_answer, answer = await one.succeed(), await two.succeed()
+    if answer.event_id == first_answer.event_id is not None:
+        sent = two.said(two.command(), f"after its sibling {one.step}")
+        raise Broken(Finding("P1", sent, "an answer of its own", f"that of {one.step} again"))
+    if example.compensation is not None:
+        await one.compensate(Effect.UNDONE, "P3", f"beside its sibling {two.step}")
+    await two.again(answer, two.command(), f"again, after its sibling {one.step} was asked for")
+    if example.compensation is not None:
+        await two.compensate(Effect.UNDONE, "P3", f"after its sibling {one.step} was undone")
+
+
 async def rejection(play: Play, example: Example) -> None:
     """P8, P2, P4, P5: it is an answer, stays one, holds nothing, and does not come after its compensation."""
     if example.rejection is None:

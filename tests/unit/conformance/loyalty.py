@@ -53,6 +53,9 @@ class Fault(Enum):
     MISMATCH_IS_TRANSIENT = "gives up another payload without saying that it is permanent"
     COMPARES_BYTES = "takes the same command in other words for another payload"
     ONE_EFFECT_A_SAGA = "forgets the step in its ledger's key"
+    ONE_EFFECT_A_STEP = "takes a branch's number off its step"
+    BRANCHES_ARE_POISON = "takes a branch's step for a name that cannot be"
+    ONE_UNDO_FOR_ALL_BRANCHES = "undoes every branch of a step at once"
     ONE_EVENT_ID = "uses one event-id for everything"
     REJECTION_IS_AN_ERROR = "gives up what it should reject"
     REJECTION_WITHOUT_CODE = "rejects without a code"
@@ -214,6 +217,8 @@ class Loyalty:
             raise PermanentFailure("poison", "unknown fields")
         if not isinstance(body["step"], str) or parse_id(body["saga_id"]) is None:
             raise PermanentFailure("poison", "no saga or step")
+        if self._fault is Fault.BRANCHES_ARE_POISON and body["step"].endswith("]"):
+            raise PermanentFailure("poison", "no name of a step")
         wrong = body["direction"] != DIRECTIONS[str(delivery.type)]
         if wrong and self._fault is not Fault.ANY_DIRECTION:
             raise PermanentFailure("poison", "wrong direction")
@@ -232,7 +237,7 @@ class Loyalty:
             return []
         if self._fault is Fault.LOSES_SOME and self._served % 97 == 0:
             return []
-        key = (body["saga_id"], "" if self._fault is Fault.ONE_EFFECT_A_SAGA else body["step"])
+        key = (body["saga_id"], self._step_in_the_ledger(body["step"]))
         row = self._books.rows.get(key)
         if row is None and body["saga_id"] < self._books.mark:
             raise PermanentFailure("expired", "behind the mark")
@@ -329,7 +334,20 @@ class Loyalty:
             self._tombstones.append((key, answer))
         else:
             self._books.rows.setdefault(key, Row(None)).closed = answer
+        if self._fault is Fault.ONE_UNDO_FOR_ALL_BRANCHES and key[1].endswith("]"):
+            for (saga_id, step), other in self._books.rows.items():
+                if saga_id == key[0] and step != key[1]:
+                    other.closed = self._answer("AccountClosed", {**body, "step": step}, {"effect": "undone"})
         return [answer]
+
+    def _step_in_the_ledger(self, step: str) -> str:
+        match self._fault:
+            case Fault.ONE_EFFECT_A_SAGA:
+                return ""
+            case Fault.ONE_EFFECT_A_STEP:
+                return step.partition("[")[0]
+            case _:
+                return step
 
     # -- what leaves --------------------------------------------------------------------------------------
 
