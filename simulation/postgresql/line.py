@@ -16,13 +16,14 @@ from typing import Any, TypeVar, cast
 from psycopg.rows import TupleRow
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
-from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
+from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS, PAYMENT
 from messaging.postgresql import SqlTransaction
 from messaging.round_trip import Connection, Statement
 from orchestrator.core.registry import Registry
 from orchestrator.postgresql import PostgresTransaction
 from orchestrator.saga_cache import SagaCache
 from participants.inventory.postgresql import SqlInventoryTransaction
+from participants.payment.postgresql import SqlPaymentTransaction
 from participants.postgresql import SqlLedgerTransaction
 from simulation.postgresql.database import microseconds, search_path
 from simulation.postgresql.stand_ins import schema_of
@@ -80,8 +81,14 @@ class _Inventory(OverTheLine, SqlInventoryTransaction):
     pass
 
 
+class _Payment(OverTheLine, SqlPaymentTransaction):
+    pass
+
+
 def kind_of(service: str) -> Callable[..., OverTheLine]:
-    """The transactions of a participant: inventory's own, or a ledger alone."""
+    """The transactions of a participant: inventory's and payment's own, or a ledger alone."""
+    if service == PAYMENT:
+        return _Payment
     if service == INVENTORY:
         return _Inventory
 
