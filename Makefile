@@ -76,6 +76,10 @@ chaos: setup ## Kill, stop and cut off everything under load (FAULTS=n SEED=s OR
 browser: setup ## Drive the console in Chromium, which is fetched where there is none (ARGS for pytest)
 	@$(BIN)/python -m pytest -m browser tests/browser $(if $(ARGS),$(ARGS),--tiers=browser)
 
+.PHONY: newest
+newest: setup ## Run the tests that need no service on the newest Python of this machine (ARGS for pytest)
+	@WORKERS=$(WORKERS) sh tools/scripts/newest.sh $(ARGS)
+
 .PHONY: failover
 failover: setup ## Lose nodes of a RabbitMQ cluster and a PostgreSQL primary under load (ARGS for pytest)
 	@$(BIN)/python -m pytest -s -m failover tests/failover $(if $(ARGS),$(ARGS),--tiers=failover)

@@ -14,8 +14,8 @@ from oms.cli.order_files import Item, Numbered
 FIRST = Numbered(1, {"n": 1})
 
 
-def reader() -> threading.Thread:
-    return next(each for each in threading.enumerate() if each.name == "reading orders")
+def readers() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name == "reading orders"}
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -33,9 +33,11 @@ def test_what_is_read_after_the_command_has_ended_is_nobodys_error(rest: str) ->
         if rest == "an order":
             yield Numbered(2, {"n": 2})
 
+    before = readers()
+
     async def command() -> threading.Thread:
         assert await Arriving(items()).take() == FIRST
-        return reader()
+        return (readers() - before).pop()
 
     thread = asyncio.run(command())
     ended.set()
