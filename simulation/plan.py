@@ -204,10 +204,13 @@ def plan_of(seed: int) -> Plan:
 
 
 def captured(plan: Plan, rng: random.Random) -> Plan:
-    """The same seed where money is taken after the parcel has left; some of it can be taken no more (S27)."""
+    """The same seed where money is taken after the parcel has left; some of it can be taken no more (S27).
+
+    Not where goods come back: what a person had paid in another way, a person gives back.
+    """
     orders = tuple(
         replace(each, order=each.order.model_copy(update={"payment_method": EXPIRING_METHOD}))
-        if each.order.payment_method != DECLINED_METHOD and rng.random() < EXPIRES
+        if each.order.payment_method != DECLINED_METHOD and rng.random() < EXPIRES and not plan.returns
         else each
         for each in plan.orders
     )

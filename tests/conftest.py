@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from migrations.run import SERVICES, migrate
@@ -22,6 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--tiers", default="", help="fail unless each of these tiers (folders) ran a test: a,b,c"
     )
+
+
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
+"""No test asserts a time, an example of hypothesis neither."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -121,7 +121,7 @@ async def test_it_is_found_out_whether_servers_are_shared(
     connecting_there = connector(pooled(database_url, mode, 10))
     async with await connecting_there() as connection, asyncio.TaskGroup() as busy:
         tasks = [busy.create_task(at_work(await connecting_there())) for _ in range(others)]
-        for _ in range(100 if others else 1):
+        for _ in range(30 if others else 1):
             assert await shared_between_transactions(connection, connecting_there) is shared
         for task in tasks:
             task.cancel()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from tests.support.servers import PROJECT
 from tests.support.wheels import Environment, build_wheel, new_environment
@@ -112,7 +112,7 @@ def test_what_an_installed_participant_holds_for_nobody_is_listed(
     more = {"OMS_DATABASE_URL": database_url}
     assert enrolling.run("oms", "migrate", within=tmp_path, more=more).returncode == 0
     assert enrolling.run("oms", "orphans", "list", within=tmp_path, more=more).returncode == 0
-    with create_engine(database_url).begin() as connection:
+    with create_engine(database_url, poolclass=NullPool).begin() as connection:
         for participant, command in (("registrar", "TakeSeats"), ("library", "ActivateCard")):
             held = (
                 f"INSERT INTO {participant}.ledger (saga_id, step, order_id, command, state, forward_type,"

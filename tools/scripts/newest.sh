@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests that need no service on the newest Python of this machine, in an environment of its own:
-#   make newest          (nothing to do where .venv has it already)
+#   make newest [ARGS=tests/unit/core]          (nothing to do where .venv has it already)
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -31,4 +31,5 @@ if [ "$newest" = .venv/bin/python ]; then
 fi
 mkdir -p "$(dirname "$venv")"
 PYTHON=$newest SETUP_VENV=$venv sh tools/scripts/setup.sh
-exec "$venv/bin/python" -m pytest -n "${WORKERS:-2}" --dist=loadfile tests/unit tests/architecture "$@"
+[ $# -gt 0 ] || set -- tests/unit tests/architecture
+exec "$venv/bin/python" -m pytest -n "${WORKERS:-2}" --dist=loadfile "$@"
