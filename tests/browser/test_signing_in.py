@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, expect
 
 from tests.browser.stage import Stage
 
@@ -47,22 +45,3 @@ async def test_the_session_is_out_of_a_scripts_reach(stage: Stage, page: Page) -
     [cookie] = await page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert await page.evaluate("document.cookie") == ""
-
-
-async def test_whoever_is_on_the_way_to_another_page_gets_there_though_the_session_has_ended(
-    stage: Stage, page: Page
-) -> None:
-    streams: asyncio.Queue[Route] = asyncio.Queue()
-    pages: asyncio.Queue[Route] = asyncio.Queue()
-    await page.route("**/console/events?*", streams.put)
-    await stage.sign_in(page, "viewer")
-    stream = await streams.get()
-    await page.route("**/console/sagas", pages.put)
-    going = asyncio.create_task(page.goto("/console/sagas"))
-    wanted = await pages.get()
-    await page.context.clear_cookies()
-    await stream.fulfill(content_type="text/event-stream", body="event: signed-out\ndata: now\n\n")
-    await expect(page.locator("#live-state")).to_have_text("signed out")
-    await wanted.continue_()
-    await going
-    await expect(page).to_have_url(f"{stage.url}/console/login?next=%2Fconsole%2Fsagas")

@@ -88,19 +88,9 @@
     if (parts().length === 0) stop("");
   };
 
-  // Whoever is on the way to another page is not led away from it. That way may end before it is gone: a download.
-  let going = false;
-  addEventListener("beforeunload", () => { going = true; });
-
   // Signing in leads back here; what is typed stays, and is kept by the server when it is sent.
   let leaving = false;
   const signedOut = () => {
-    if (going) {
-      going = false;
-      stop("signed out");
-      trying = setTimeout(signedOut, TRY_AGAIN_MS);
-      return;
-    }
     const kept = [...main.querySelectorAll("textarea")].some((each) => each.value !== "");
     if (kept || filled(main)) {
       leaving = true;
