@@ -119,7 +119,9 @@ async def test_an_address_that_was_used_signs_nobody_in_again(
     page.on("request", lambda asked: used.append(asked.url) if "/login/callback" in asked.url else None)
     await place.sign_in(page, "olga")
     await expect(page).to_have_title("Overview · OMS console")
-    await page.goto("about:blank")  # a page that is open leads to signing in by itself once its session is gone
+    await page.goto(
+        "about:blank"
+    )  # a page that is open leads to signing in by itself once its session is gone
     await context.clear_cookies()
     await page.goto(used[0])
     await expect(page.get_by_role("alert")).to_contain_text("begun elsewhere, or too long ago")
