@@ -5,14 +5,16 @@ The dialect is described in docs/providers.md for those who put a gateway of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from participants import provider_reply as said
 from participants.provider_http import Call, ProviderExchange, answer_of
 from participants.provider_plan import Declined as Declined
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
+
+T = TypeVar("T")
 
 _NOT_OFFERED: Final = frozenset({404, 405, 501})
 
@@ -179,24 +181,18 @@ class HttpPaymentGateway:
             "payment_method": payment_method,
         }
         call = Call("POST", "/charges", key, request, sensitive=("payment_method",))
-        reply = await self._exchange.perform(call)
-        if reply.status == 402 and not reply.is_page:
-            return _declined(reply.body)
-        return Charged(said.text(call, answer_of(call, reply), "reference"))
+        return await self._unless_declined(call, Charged)
 
     async def refund(self, key: str, reference: str, amount: int) -> Refunded | Declined:
         """See `PaymentGateway.refund`. A 402 is an answer."""
         call = Call("POST", "/refunds", key, {"charge": reference, "amount": amount})
-        reply = await self._exchange.perform(call)
-        if reply.status == 402 and not reply.is_page:
-            return _declined(reply.body)
-        return Refunded(said.text(call, answer_of(call, reply), "reference"))
+        return await self._unless_declined(call, Refunded)
 
     async def find_charge(self, key: str) -> Charged | Declined | Voided | None:
         """See `PaymentGateway.find_charge`."""
         call = Call("GET", "/charges", query=(("key", key),))
         for item in await self._items(call):
-            return _remembered(call, item)
+            return _remembered(call, item, "succeeded", Charged)
         return None
 
     async def find_refund(self, key: str) -> Refunded | None:
@@ -222,7 +218,7 @@ class HttpPaymentGateway:
         reply = await self._exchange.perform(call)
         if reply.status in _NOT_OFFERED:
             return VoidNotOffered()
-        return _remembered(call, answer_of(call, reply))
+        return _remembered(call, answer_of(call, reply), "succeeded", Charged)
 
     async def authorize(
         self, key: str, order_id: str, amount: int, currency: str, payment_method: str
@@ -235,16 +231,13 @@ class HttpPaymentGateway:
             "payment_method": payment_method,
         }
         call = Call("POST", "/authorizations", key, request, sensitive=("payment_method",))
-        reply = await self._exchange.perform(call)
-        if reply.status == 402 and not reply.is_page:
-            return _declined(reply.body)
-        return Authorized(said.text(call, answer_of(call, reply), "reference"))
+        return await self._unless_declined(call, Authorized)
 
     async def find_authorization(self, key: str) -> Authorized | Declined | Voided | None:
         """See `AuthorizingGateway.find_authorization`."""
         call = Call("GET", "/authorizations", query=(("key", key),))
         for item in await self._items(call):
-            return _authorization(call, item)
+            return _remembered(call, item, "authorized", Authorized)
         return None
 
     async def authorizations_of(self, order_id: str) -> tuple[FoundAuthorization, ...]:
@@ -266,7 +259,7 @@ class HttpPaymentGateway:
         reply = await self._exchange.perform(call)
         if reply.status in _NOT_OFFERED:
             return VoidNotOffered()
-        return _authorization(call, answer_of(call, reply))
+        return _remembered(call, answer_of(call, reply), "authorized", Authorized)
 
     async def release(self, key: str, reference: str) -> Released:
         """See `AuthorizingGateway.release`."""
@@ -292,10 +285,13 @@ class HttpPaymentGateway:
     async def capture(self, key: str, reference: str, amount: int) -> Charged | Declined:
         """See `AuthorizingGateway.capture`. A 402 is an answer."""
         call = Call("POST", "/captures", key, {"authorization": reference, "amount": amount})
+        return await self._unless_declined(call, Charged)
+
+    async def _unless_declined(self, call: Call, took_effect: Callable[[str], T]) -> T | Declined:
         reply = await self._exchange.perform(call)
         if reply.status == 402 and not reply.is_page:
             return _declined(reply.body)
-        return Charged(said.text(call, answer_of(call, reply), "reference"))
+        return took_effect(said.text(call, answer_of(call, reply), "reference"))
 
     async def _items(self, call: Call) -> tuple[Mapping[str, Any], ...]:
         return said.items(call, answer_of(call, await self._exchange.perform(call)))
@@ -306,26 +302,18 @@ def _declined(answer: Mapping[str, Any] | None) -> Declined:
     return Declined(code, message)
 
 
-def _remembered(call: Call, item: Mapping[str, Any]) -> Charged | Declined | Voided:
+def _remembered(
+    call: Call, item: Mapping[str, Any], effect: str, took_effect: Callable[[str], T]
+) -> T | Declined | Voided:
+    """What became of a key; ``effect`` is the status of one that took effect."""
     status = said.text(call, item, "status")
-    if status == "succeeded":
-        return Charged(said.text(call, item, "reference"))
+    if status == effect:
+        return took_effect(said.text(call, item, "reference"))
     if status == "declined":
         return _declined(item)
     if status == "voided":
         return Voided()
-    raise ProviderMisuse(f"{call}: the answer's status is none of succeeded, declined, voided")
-
-
-def _authorization(call: Call, item: Mapping[str, Any]) -> Authorized | Declined | Voided:
-    status = said.text(call, item, "status")
-    if status == "authorized":
-        return Authorized(said.text(call, item, "reference"))
-    if status == "declined":
-        return _declined(item)
-    if status == "voided":
-        return Voided()
-    raise ProviderMisuse(f"{call}: the answer's status is none of authorized, declined, voided")
+    raise ProviderMisuse(f"{call}: the answer's status is none of {effect}, declined, voided")
 
 
 def _found_charge(call: Call, item: Mapping[str, Any]) -> FoundCharge:
