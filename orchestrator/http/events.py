@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,6 +35,15 @@ QUIET_S: Final = 15.0
 
 RETRY: Final = b"retry: 1000\n\n"
 COMMENT: Final = b": still here\n\n"
+
+
+STREAM: Final = "text/event-stream"
+
+
+def streamed(events: AsyncIterator[bytes], headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    """Events as they come, which nobody on the way keeps or holds back."""
+    unbuffered = {**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, headers=unbuffered, media_type=STREAM)
 
 
 Turns = asyncio.Semaphore
@@ -133,9 +143,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI. Raises TooManyWatches before anything is sent."""
         with self._listener.watch(self._subject_id, Interest.EVERY_CHANGE) as watch:
-            headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-            stream = StreamingResponse(self._encoded(watch), headers=headers, media_type="text/event-stream")
-            await stream(scope, receive, send)
+            await streamed(self._encoded(watch))(scope, receive, send)
 
     async def _encoded(self, watch: Watch) -> AsyncIterator[bytes]:
         yield RETRY

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from contracts.problems import field_error, unprocessable
@@ -22,8 +22,8 @@ from orchestrator.http import headers
 from orchestrator.http.access import Permission
 from orchestrator.http.answers import answer
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.http.events import COMMENT, QUIET_S, RETRY, Turns
-from orchestrator.http.openapi import BEARER, header, problems, stream, success
+from orchestrator.http.events import COMMENT, QUIET_S, RETRY, STREAM, Turns, streamed
+from orchestrator.http.openapi import BEARER, event_stream, header, problems, success
 from orchestrator.progress import EVERY_ORDER, Interest, ProgressListener, TooManyWatches, Watch
 from orchestrator.queries.feed import (
     DEFAULT_EVENTS,
@@ -46,7 +46,6 @@ LATEST: Final = "latest"
 LOOK_S: Final = 1.0
 """Seconds between two looks: what has committed is read only when no older transaction is open any more."""
 
-STREAM: Final = "text/event-stream"
 _MOST_TYPES: Final = 50
 _AFTER_PATTERN: Final = f"{CURSOR_PATTERN[:1]}({LATEST}|{CURSOR_PATTERN[1:-1]})$"
 
@@ -164,9 +163,7 @@ class FeedStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI. Raises TooManyWatches before anything is sent."""
         with self._listener.watch(EVERY_ORDER, Interest.EVERY_CHANGE) as watch:
-            said = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-            stream = StreamingResponse(self._encoded(watch), headers=said, media_type=STREAM)
-            await stream(scope, receive, send)
+            await streamed(self._encoded(watch))(scope, receive, send)
 
     async def _encoded(self, watch: Watch) -> AsyncIterator[bytes]:
         clock = asyncio.get_running_loop()
@@ -215,7 +212,7 @@ _HEADERS: Final = [
 def feed_routes(dependencies: Dependencies, turns: Turns) -> Iterator[APIRoute]:
     """`/events`."""
     page = success(200, EventList, "Events, oldest first")
-    page[200]["content"] = stream("^[A-Za-z]", CURSOR_PATTERN, PublicEvent, "")[200]["content"]
+    page[200]["content"] = event_stream("^[A-Za-z]", CURSOR_PATTERN, PublicEvent)
     page[200]["headers"] = {"Preference-Applied": {"schema": {"type": "string"}}}
     yield APIRoute(
         "/events",

@@ -65,8 +65,8 @@ def success(
     return {status: {"model": model, "description": description, "headers": dict(headers or {})}}
 
 
-def stream(kinds: str, id_pattern: str, model: type[BaseModel], description: str) -> Responses:
-    """A stream of events whose data are views. The schema is that of one event, as OpenAPI 3.1 is read.
+def event_stream(kinds: str, id_pattern: str, model: type[BaseModel]) -> Description:
+    """The content of a stream of views. The schema is that of one event, as OpenAPI 3.1 is read.
 
     Args:
         kinds: pattern of the events' names.
@@ -77,7 +77,7 @@ def stream(kinds: str, id_pattern: str, model: type[BaseModel], description: str
     named = {"id": {"type": "string", "pattern": id_pattern}, "event": {"type": "string", "pattern": kinds}}
     properties = {**named, "data": data}
     event = {"type": "object", "properties": properties, "required": list(properties), "$defs": definitions}
-    return {200: {"description": description, "content": {"text/event-stream": {"schema": event}}}}
+    return {"text/event-stream": {"schema": event}}
 
 
 def takes(model: type[BaseModel], *, required: bool = True) -> Description:

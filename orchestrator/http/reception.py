@@ -20,7 +20,7 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import EventStream, Progress, Turns
 from orchestrator.http.faces import Face, V
 from orchestrator.http.fields import Reason
-from orchestrator.http.openapi import Description, Responses, header, stream, success
+from orchestrator.http.openapi import Description, Responses, event_stream, header, success
 from orchestrator.intake import Accepted, KeyReused, ReferenceTaken, Submission
 from orchestrator.operations import NotAllowed, UnknownHere
 from orchestrator.progress import Interest, TooManyWatches
@@ -191,4 +191,5 @@ def followed(what: str, view: type[BaseModel]) -> Responses:
     """What whoever follows is answered."""
     each = f"Events `{what}.<label>`, each with what was there then, to the final one"
     seen = {"description": "The final event has been seen: there is nothing more to come"}
-    return stream(f"^{what}[.]", headers.LAST_EVENT_ID_PATTERN, view, each) | {204: seen}
+    content = event_stream(f"^{what}[.]", headers.LAST_EVENT_ID_PATTERN, view)
+    return {200: {"description": each, "content": content}, 204: seen}

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from contracts.problems import ProblemError
@@ -22,6 +22,7 @@ from orchestrator.http.console.news import News, PageWatch
 from orchestrator.http.console.rendering import SECURITY_HEADERS
 from orchestrator.http.console.session import Session
 from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.events import streamed
 from orchestrator.queries.changes import ChangeQueries
 
 log = structlog.get_logger(__name__)
@@ -92,9 +93,7 @@ class Following(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI. Raises TooManyPages before anything is sent."""
         with self._news.watch(self._topics) as watch:
-            headers = {**SECURITY_HEADERS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-            stream = StreamingResponse(self._told(watch), headers=headers, media_type="text/event-stream")
-            await stream(scope, receive, send)
+            await streamed(self._told(watch), SECURITY_HEADERS)(scope, receive, send)
 
     async def _told(self, watch: PageWatch) -> AsyncIterator[bytes]:
         yield b"retry: 3000\n\n"
