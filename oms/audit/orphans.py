@@ -28,23 +28,22 @@ from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from oms.audit import reading
 from oms.audit.sources import NEEDED, SANDBOX, Snapshots, Sources, snapshots
 
-_AT_PROVIDER: Final = frozenset({"done", "intent", "undoing", "reversing"})
+STANDING: Final = frozenset({"done", "intent", "undoing", "reversing"})
+"""The states in which a call to a provider, or work of a participant that another distribution brings, has an
+effect that stands, or may have one."""
 
 HOLDING: Final[Mapping[str, frozenset[str]]] = {
     ReserveInventory.__name__: frozenset({"done"}),
     CommitInventory.__name__: frozenset({"done"}),
-    ChargePayment.__name__: _AT_PROVIDER,
-    AuthorizePayment.__name__: _AT_PROVIDER,
-    CapturePayment.__name__: _AT_PROVIDER,
-    ShipOrder.__name__: _AT_PROVIDER,
+    ChargePayment.__name__: STANDING,
+    AuthorizePayment.__name__: STANDING,
+    CapturePayment.__name__: STANDING,
+    ShipOrder.__name__: STANDING,
     ClaimRefund.__name__: frozenset({"done"}),
     RefundPart.__name__: frozenset({"done", "intent"}),
     RestockItems.__name__: frozenset({"done"}),
 }
 """The states in which work has, or may have, an effect that stands."""
-
-STANDING: Final = _AT_PROVIDER
-"""The same for the work of participants that other distributions bring."""
 
 FINAL: Final = frozenset(
     each.__name__ for each in (ShipOrder, CapturePayment, CommitInventory, RefundPart, RestockItems)
@@ -55,7 +54,6 @@ Undoing = Mapping[str, Mapping[str, type[Command] | None]]
 """Of each installed participant, by the command of each kind of its work, what undoes it, or None."""
 
 NOBODY: Final[Undoing] = {}
-
 
 _TAKING: Final = frozenset({ChargePayment.__name__, CapturePayment.__name__})
 

@@ -19,6 +19,16 @@ Token = Annotated[
         show_default=False,
     ),
 ]
+OrderToken = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar=["OMS_ORDERS_TOKEN", "OMS_ADMIN_TOKEN"],
+        metavar="TOKEN",
+        help="The token for orders, where the service asks for one.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")]
 Cursor = Annotated[

@@ -17,6 +17,7 @@ from oms.cli.options import (
     Cursor,
     Limit,
     MetadataPairs,
+    OrderToken,
     References,
     Url,
     Yes,
@@ -41,8 +42,6 @@ commands.command("return", epilog=returns.RETURN)(returns.ask_for)
 commands.command("returns", epilog=returns.RETURNS)(returns.list_returns)
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
-OrderToken = returns.OrderToken
-
 ENDED: Final = ("completed", "rejected", "cancelled")
 _RECONNECTS: Final = 20
 _PAUSE_S: Final = 1.0

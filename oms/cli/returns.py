@@ -10,23 +10,12 @@ import typer
 from rich.table import Table
 
 from oms.cli import order_view, output, session
-from oms.cli.options import DEFAULT_URL, AsJson, Cursor, Limit, Url, example
+from oms.cli.options import DEFAULT_URL, AsJson, Cursor, Limit, OrderToken, Url, example
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
-OrderToken = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        envvar=["OMS_ORDERS_TOKEN", "OMS_ADMIN_TOKEN"],
-        metavar="TOKEN",
-        help="The token for orders, where the service asks for one.",
-        show_default=False,
-    ),
-]
-
 RETURN = example(
     'oms orders return ID SKU-1=1 --reason "too small"',
     'oms orders return ID SKU-1=1 SKU-2=3 --reason "not as described" --idempotency-key back-1',
