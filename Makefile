@@ -104,8 +104,8 @@ sbom: setup ## Write the software bill of materials, sbom.cdx.json (CycloneDX)
 	@$(BIN)/python tools/scripts/sbom.py > sbom.cdx.json
 
 .PHONY: release
-release: setup ## Build wheel and source distribution into dist/, check them, try them out as strangers would
-	@$(BIN)/python -m tools.release
+release: setup ## Build wheel and source distribution into dist/, check them, try them out as strangers would (ARGS="--sign KEY")
+	@$(BIN)/python -m tools.release $(ARGS)
 
 .PHONY: lock
 lock: ## Pin the packages anew in tools/requirements/ (needs uv)

@@ -47,6 +47,10 @@ NOT_RUN: Final = {
     "tests/unit/cli/test_holds.py do all of it",
     ("docs/console.md", "oms sagas each retry --incident overdue --dry-run"): "nothing is stuck there; "
     "tests/integration/test_saga_jobs.py and tests/unit/cli/test_saga_jobs.py do both",
+    (
+        "docs/versions.md",
+        "ssh-keygen -Y verify -f allowed -I NAME -n oms-release -s SHA256SUMS.sig < SHA256SUMS",
+    ): "nothing is released here; tests/unit/tools/test_release.py signs and checks",
     ("README.md", "make demo"): "CI does both: all there is, and this test itself",
     ("README.md", "make run"): "what every example here runs on",
     ("README.md", "export OMS_DATABASE_URL=postgresql://oms:secret@db.internal:5432/oms"): "servers that are "

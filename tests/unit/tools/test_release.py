@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
-from tools.release.distributions import NEEDED, Built, troubles
+from tools.release.distributions import NEEDED, Built, Unfit, troubles
+from tools.release.signing import signed
 
 INFO = "oms_saga_orchestrator-1.2.3.dist-info"
 GOOD_WHEEL = {
@@ -64,3 +67,32 @@ def test_sources_that_nobody_can_build_from_or_that_hold_secrets_are_told(tmp_pa
     [lacks, has] = troubles(a_release(tmp_path, GOOD_WHEEL, sources), "1.2.3")
     assert lacks == "the source distribution lacks hatch_build.py"
     assert has.endswith("/.oms/admin-token, which belongs to one machine")
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
+def test_a_signature_is_good_for_its_file_as_it_was_and_for_a_release_alone(tmp_path: Path) -> None:
+    key, bill = tmp_path / "key", tmp_path / "sbom.cdx.json"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (tmp_path / "allowed").write_text(f"releases@example.org {key.with_suffix('.pub').read_text()}")
+    bill.write_text("{}")
+    assert signed([bill], key) == signed([bill], key) == [tmp_path / "sbom.cdx.json.sig"]
+
+    def good(namespace: str) -> bool:
+        command = ["ssh-keygen", "-Y", "verify", "-f", "allowed", "-I", "releases@example.org"]
+        options = ["-n", namespace, "-s", "sbom.cdx.json.sig"]
+        with bill.open() as text:
+            return subprocess.run([*command, *options], stdin=text, cwd=tmp_path, check=False).returncode == 0
+
+    assert good("oms-release")
+    assert not good("file")
+    bill.write_text('{"components": []}')
+    assert not good("oms-release")
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
+def test_a_key_that_cannot_sign_ends_the_release_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("no key")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "sums").write_text("")
+    with pytest.raises(Unfit, match=r"cannot sign with .*key: "):
+        signed([tmp_path / "sums"], tmp_path / "key")
