@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import typer
 
@@ -44,8 +45,23 @@ app = typer.Typer(
 )
 
 
+def _say_version(asked: bool) -> None:
+    if not asked:
+        return
+    from importlib.metadata import version  # what it imports takes longer than most commands
+
+    typer.echo(f"oms {version('oms-saga-orchestrator')}")
+    raise typer.Exit
+
+
 @app.callback()
-def oms(context: typer.Context) -> None:
+def oms(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and exit."),
+    ] = False,
+) -> None:
     """Without a command: the help."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

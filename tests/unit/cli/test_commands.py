@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 
 import httpx
 import pytest
@@ -225,3 +226,7 @@ def test_a_long_history_says_what_is_missing_and_is_read_to_its_oldest(oms: Oms,
     document = json.loads(shown.out)
     assert [each["seq"] for each in document["history"]] == [1, 2, 3, 4, 5]
     assert (document["history_omitted"], shown.err) == (0, "")
+
+
+def test_it_says_which_version_it_is(oms: Oms) -> None:
+    assert oms("--version").out == f"oms {version('oms-saga-orchestrator')}\n"
