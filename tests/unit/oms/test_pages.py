@@ -242,7 +242,7 @@ def test_every_command_and_option_that_a_page_shows_exists(page: Page) -> None:
         ("FOO=1 .venv/bin/oms prune --older-than 30d --yes", None),
         ("oms prune --oldest 30d", "oms prune --oldest"),
         ("oms orders submit order.json --wait", None),
-        ("oms --version", "oms --version"),
+        ("oms --colour", "oms --colour"),
     ],
 )
 def test_a_wrong_command_would_be_noticed(line: str, wrong: str | None) -> None:
