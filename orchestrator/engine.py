@@ -305,9 +305,9 @@ class Engine:
             sent.append({"type": message.type, "message_id": str(message.message_id)})
             if isinstance(effect, SendCommand):
                 saga = _first_copy(definition, saga, effect, message, work.now)
-        saga = replace(saga, due_at=timers.due_at(definition, saga, work.now))
         before = work.sagas.get(saga.saga_id)
-        saga = _lazily_due(before, saga)
+        standing = before.due_at if before else None
+        saga = replace(saga, due_at=timers.moved_lazily(definition, saga, standing, work.now))
         work.put(saga)
         work.moves.append((before, transition.accepted, saga))
         entry = HistoryEntry(
@@ -366,17 +366,10 @@ def _first_copy(
 def _own_jitter(saga_id: UUID) -> float:
     """A saga's share of chance, the same for each new command: a later one is never due before an earlier.
 
-    So ``due_at`` need not move while all goes well (`_lazily_due`), which spares the index. The low bits of
-    an identity are random; copies sent again draw anew.
+    So ``due_at`` need not move while all goes well (`timers.moved_lazily`), which spares the index. The low
+    bits of an identity are random; copies sent again draw anew.
     """
     return (saga_id.int & 0xFFFF) / 0x10000
-
-
-def _lazily_due(before: Saga | None, saga: Saga) -> Saga:
-    """Keeps an earlier ``due_at``: an early look is harmless, and not moving it spares the index."""
-    if before is None or before.due_at is None or saga.due_at is None or before.due_at > saga.due_at:
-        return saga
-    return replace(saga, due_at=before.due_at)
 
 
 def _led_to(saga: Saga, sent: list[dict[str, str]]) -> dict[str, Any]:

@@ -59,13 +59,6 @@ _SAGA_FIELDS: Final = (
     "ended_at",
 )
 
-_SELECT_SAGAS: Final = """
-SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
-       s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
-       s.state::text, o.document::text
-FROM orchestrator.sagas s LEFT JOIN orchestrator.orders o ON o.order_id = s.order_id
-"""
-
 LOCK_SAGAS: Final = """
 SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
        s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
@@ -77,17 +70,12 @@ JOIN orchestrator.sagas s ON s.saga_id = w.saga_id
 ORDER BY s.saga_id FOR UPDATE OF s
 """
 
-LOCK_DUE_SAGAS: Final = (
-    _SELECT_SAGAS  # noqa: S608 (constants of this module)
-    + """
-WHERE s.saga_id IN (
-    SELECT saga_id FROM orchestrator.sagas
-    WHERE due_at <= %s AND (definition, definition_version::int)
-          IN (SELECT * FROM unnest(%s::text[], %s::int[]))
-    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
-ORDER BY s.saga_id FOR UPDATE OF s
+LOCK_DUE: Final = """
+SELECT saga_id FROM orchestrator.sagas
+WHERE due_at <= (SELECT clock_timestamp()) AND (definition, definition_version::int)
+      IN (SELECT * FROM unnest(%s::text[], %s::int[]))
+ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
-)
 
 INSERT_ORDERS: Final = """
 INSERT INTO orchestrator.orders (order_id, saga_id, customer_id, document, created_at)
@@ -248,12 +236,11 @@ class PostgresTransaction(SqlTransaction):
         self.write(SET_ASIDE, [until, kind, kind, sorted(saga_ids, key=AS_NUMBER)])
 
     async def lock_due_sagas(self, limit: int, known: Collection[tuple[str, int]]) -> Locked:
-        """See the port."""
+        """See the port. Found by their index; the state of those that are remembered is not read again."""
         names = [name for name, _ in known]
         versions = [version for _, version in known]
-        due = (LOCK_DUE_SAGAS, [await self.now(), names, versions, limit])
-        rows, clock = await self.fetch_together(due, (CLOCK, []))
-        return self._locked(rows, clock, {})
+        due, clock = await self.fetch_together((LOCK_DUE, [names, versions, limit]), (CLOCK, []))
+        return await self.lock_sagas([row[0] for row in due]) if due else Locked(clock[0][0], {})
 
     def add_sagas(self, started: Sequence[NewSaga]) -> None:
         """See the port."""

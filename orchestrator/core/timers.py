@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -156,6 +156,11 @@ LOOK_AGAIN_S: Final = 1.0
 """Least seconds until the next look at a saga that waits for something that no clock tells."""
 
 
+NEARLY: Final = 4
+"""A look is near in the last quarter of the time until something can be done."""
+
+_BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
+
 SELDOM_S: Final = 60.0
 """Most seconds until the next look at a wait that is over and could not be ended."""
 
@@ -173,6 +178,24 @@ def due_at(definition: SagaDefinition, saga: Saga, now: datetime) -> datetime | 
         if wanted is not None and (earliest is None or wanted < earliest):
             earliest = wanted
     return earliest
+
+
+def moved_lazily(
+    definition: SagaDefinition, saga: Saga, standing: datetime | None, now: datetime
+) -> datetime | None:
+    """The ``due_at`` to write with a transition: an earlier one that stands is kept, unless it is near.
+
+    An early look is harmless, and not moving the time spares the index. But a look that would find nothing
+    reads and writes the saga once more, while here its row is written anyway: of sagas that wait in a backlog
+    few are looked at before there is something to do about them. What can be done already is never put off.
+    """
+    wanted = due_at(definition, saga, now)
+    if standing is None or wanted is None or standing > wanted:
+        return wanted
+    if standing - now >= (wanted - now) / NEARLY:
+        return standing
+    possible_from = due_at(definition, saga, _BEFORE_ALL)
+    return standing if possible_from is None or possible_from <= now else wanted
 
 
 def attempts_key(awaited: Awaited) -> str:

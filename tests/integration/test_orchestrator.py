@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import text
 
 from contracts import events
-from contracts.commands import COMMANDS, Command
+from contracts.commands import COMMANDS, Command, RefundPayment
+from contracts.envelope import Direction
 from contracts.events import OutcomeEvent
 from contracts.orders import Order
 from contracts.routing import DEFAULT_EXCHANGE, OUTCOMES_QUEUE, command_queue, dead_letter_queue
@@ -36,7 +37,8 @@ from orchestrator.core.state import Saga, Status
 from orchestrator.intake import Accepted, KeyReused, Submission
 from orchestrator.operations import NotAllowed, StaleVersion
 from orchestrator.sagas.order_fulfillment import NAME, OrderStatus, order_fulfillment
-from orchestrator.service import Deployment, Front, OrchestratorService
+from orchestrator.service import Deployment, Front, OrchestratorService, topology
+from orchestrator.storage import Locked
 
 pytestmark = pytest.mark.postgresql
 
@@ -485,6 +487,45 @@ async def test_s2_a_replica_that_remembers_a_saga_sees_what_another_has_written(
 
     assert saga.status is Status.COMPENSATING
     assert saga.cancel_requested_at is not None
+    await elsewhere.database.dispose()
+
+
+async def test_s12_a_saga_that_only_waits_is_not_read_again_when_it_is_due(world: World) -> None:
+    saga_id, _ = await to_the_charge(world)
+    unit_of_work = world.deployment.unit_of_work(world.front.outbox, None)
+
+    async def look(transaction: Any) -> Locked:
+        due_now = "UPDATE orchestrator.sagas SET due_at = now() WHERE saga_id = %s RETURNING saga_id"
+        await transaction.fetch(due_now, [saga_id])
+        found: Locked = await transaction.lock_due_sagas(10, world.deployment.registry.known)
+        return found
+
+    locked = await unit_of_work.run(look)
+
+    remembered = world.deployment.remembered.get(saga_id)
+    assert remembered is not None
+    assert locked.sagas[saga_id] is remembered[1]
+
+
+async def test_s12_what_another_replica_wrote_and_lost_is_found_by_one_that_remembers_the_saga(
+    database_url: str,
+) -> None:
+    await migrate_async("orchestrator", database_url)
+    soon = StepPolicy(resend_after_s=0.2)
+    world, elsewhere = World(a_deployment(database_url, soon)), a_deployment(database_url, soon)
+    await world.start()
+    saga_id, _ = await to_the_charge(world)
+
+    await elsewhere.transport.declare(topology(elsewhere.registry, elsewhere.retry_policy))
+    front = Front(elsewhere)
+    await front.operations.cancel(saga_id, NOBODY)
+    await front.stop()  # what it sent has gone to a broker from which nobody takes it
+    sent = await world.command("payment")
+    while sent[1].direction is Direction.FORWARD:
+        sent = await world.command("payment")
+
+    assert isinstance(sent[1], RefundPayment)
+    await world.stop()
     await elsewhere.database.dispose()
 
 

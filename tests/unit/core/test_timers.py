@@ -86,6 +86,32 @@ def test_s11_a_look_always_lies_ahead(elapsed_s: float, resend_in_s: float) -> N
         assert now < due <= now + timedelta(seconds=10_000)
 
 
+def looked_at_next(saga: Saga, in_s: float) -> float:
+    """Seconds until the look, after a transition that finds one standing in so many seconds."""
+    due = timers.moved_lazily(DEFINITION, saga, NOON + timedelta(seconds=in_s), NOON)
+    assert due is not None
+    return (due - NOON) / timedelta(seconds=1)
+
+
+def test_s11_a_look_that_stands_is_left_unless_it_is_near_and_would_find_nothing() -> None:
+    saga = asked(awaiting("charge").saga, Sending(1, COPY, NOON + timedelta(seconds=40)))
+    assert [looked_at_next(saga, in_s) for in_s in (-5, 0, 9, 10, 39, 41)] == [40, 40, 40, 10, 39, 40]
+
+
+@given(stands_in_s=st.floats(-100, 100), resend_in_s=st.floats(-100, 0))
+def test_s4_what_can_be_done_already_is_never_put_off(stands_in_s: float, resend_in_s: float) -> None:
+    saga = asked(awaiting("charge").saga, Sending(1, COPY, NOON + timedelta(seconds=resend_in_s)))
+    assert looked_at_next(saga, stands_in_s) <= max(stands_in_s, 0) + 1e-6
+
+
+@given(stands_in_s=st.floats(-100, 100), resend_in_s=st.floats(-100, 100))
+def test_s11_a_look_is_never_later_than_it_is_wanted(stands_in_s: float, resend_in_s: float) -> None:
+    saga = asked(awaiting("charge").saga, Sending(1, COPY, NOON + timedelta(seconds=resend_in_s)))
+    wanted = timers.due_at(DEFINITION, saga, NOON)
+    assert wanted is not None
+    assert looked_at_next(saga, stands_in_s) <= (wanted - NOON) / timedelta(seconds=1)
+
+
 def test_copies_are_counted_by_what_they_are_for() -> None:
     held = awaiting("ship").when(died_for_good("ship")).saga
     assert keys(held) == ["ship"]
