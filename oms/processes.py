@@ -59,6 +59,7 @@ from oms.wiring import (
     participant_service,
     parts_of,
     services_of,
+    webhook_sender,
     within_this_process,
 )
 from orchestrator.http.health import Component
@@ -125,7 +126,8 @@ def orchestrator_service(parts: Parts, exits: AsyncExitStack) -> OrchestratorSer
     notifying = Notifying(parts)
     notifying.start()
     exits.push_async_callback(notifying.stop)
-    return OrchestratorService(deployment(parts), notifying.notifier)
+    made_with = deployment(parts)
+    return OrchestratorService(made_with, notifying.notifier, webhook_sender(parts, made_with))
 
 
 async def run_participant(settings: Settings, name: str) -> None:

@@ -26,6 +26,7 @@ from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
 from orchestrator.sagas.order_fulfillment import PaymentFlow
 from orchestrator.sagas.order_return import DAYS_30_S
 from orchestrator.tokens import Role
+from orchestrator.webhooks.addresses import Reach
 
 SANDBOX: Final = "sandbox"
 NO_LIMIT: Final = "none"
@@ -86,6 +87,8 @@ class Settings(BaseSettings):
     payment_flow: PaymentFlow = PaymentFlow.CHARGE
     hold_above: Annotated[dict[str, int] | None, NoDecode] = None
     return_within_s: Annotated[float, Field(gt=0, le=LONGEST_S)] = DAYS_30_S
+    webhooks_private: Literal["yes", "no"] = "no"
+    webhooks_give_up_s: PositiveSeconds = 86400
     orders_open: Literal["yes", "no"] = "no"
     sandbox_open: Literal["yes", "no"] = "no"
     health_urls: Annotated[dict[str, str], NoDecode] = {}
@@ -305,6 +308,11 @@ class Settings(BaseSettings):
     def finish_within_s(self) -> float:
         """What a stopping process gives to work that has begun; the rest is for taking leave of everybody."""
         return self.stop_within_s / 2
+
+    @property
+    def webhooks_reach(self) -> Reach:
+        """How far webhooks may go."""
+        return Reach.ANYWHERE if self.webhooks_private == "yes" else Reach.PUBLIC
 
     @property
     def step_policy(self) -> StepPolicy:

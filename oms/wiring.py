@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from messaging.background import BackgroundLoops
 from messaging.clock import StorageClock
 from messaging.identifiers import NewId, time_ordered_ids
 from messaging.in_process import InProcessBroker, InProcessTransport
+from messaging.outbox import Outbox
 from messaging.postgresql import create_engine
 from messaging.rabbitmq import RabbitMqTransport
 from messaging.transport import Transport
@@ -32,8 +34,12 @@ from oms.observing.telemetry import OFF, Telemetry
 from oms.sandbox import Sandbox, SandboxExchange
 from oms.settings import HTTP, SANDBOX, Settings
 from oms.variables import PREFIX
+from orchestrator.queries import Queries
+from orchestrator.queries.feed import FeedQueries
 from orchestrator.sagas.order_fulfillment import PaymentFlow
 from orchestrator.service import Deployment
+from orchestrator.webhooks.delivery import Courier
+from orchestrator.webhooks.sender import WebhookSender, told_here
 from participants.kit.participant import Participant
 from participants.kit.service import kit_service, kit_storage
 from participants.payment.gateway import AuthorizingGateway, HttpPaymentGateway, PaymentGateway
@@ -241,6 +247,21 @@ def deployment(parts: Parts) -> Deployment:
         retry_policy=settings.retry_policy,
         idempotency_key_lifetime_s=settings.idempotency_ttl_s,
         tracing=parts.telemetry.tracing,
+    )
+
+
+def webhook_sender(parts: Parts, made_with: Deployment) -> WebhookSender:
+    """What sends events to receivers of webhooks."""
+    queries = Queries(made_with.database, made_with.registry)
+    is_told = told_here(made_with.registry)
+    outbox = Outbox(made_with.transport.publisher(), made_with.tracing)
+    return WebhookSender(
+        made_with.webhook_unit_of_work(outbox, None),
+        FeedQueries(queries.reader, queries.sagas, made_with.registry, is_told),
+        Courier(parts.settings.webhooks_reach),
+        made_with.new_id,
+        made_with.rng,
+        timedelta(seconds=parts.settings.webhooks_give_up_s),
     )
 
 

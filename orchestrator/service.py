@@ -44,6 +44,7 @@ from orchestrator.postgresql import PostgresTransaction
 from orchestrator.reconciler import Reconciler
 from orchestrator.saga_cache import SagaCache
 from orchestrator.storage import OrchestratorTransaction
+from orchestrator.webhooks.storage import WebhookTransaction
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,20 @@ class Pace:
     sweep_s: float = 0.5
     jobs_s: float | None = 0.5
     """None: this process works on no jobs."""
+    webhooks_s: float = 1.0
+
+
+class Sending(Protocol):
+    """Sends events to receivers of webhooks, see `orchestrator.webhooks.sender`."""
+
+    async def run_once(self) -> None:
+        """Begin what there is to send."""
+
+    async def stop(self) -> None:
+        """Finish what is under way."""
+
+    def readings(self) -> Iterator[Reading]:
+        """What was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,13 @@ class Deployment:
     def job_unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[JobTransaction]:
         """Transactions on the orchestrator's schema, jobs included."""
         transaction = partial(JobPostgresTransaction, registry=self.registry, remembered=self.remembered)
+        return SqlUnitOfWork(self.database, transaction, outbox, self.rng, patience_s)
+
+    def webhook_unit_of_work(
+        self, outbox: Outbox, patience_s: float | None
+    ) -> UnitOfWork[WebhookTransaction]:
+        """Transactions on the orchestrator's schema, webhooks included."""
+        transaction = partial(WebhookTransaction, registry=self.registry, remembered=self.remembered)
         return SqlUnitOfWork(self.database, transaction, outbox, self.rng, patience_s)
 
 
@@ -162,9 +184,17 @@ class OrchestratorService:
     """Consumes outcomes and dead letters, looks at due sagas, relays what was left in the outbox."""
 
     def __init__(
-        self, deployment: Deployment, on_progress: Callable[[Sequence[Saga]], None] | None = None
+        self,
+        deployment: Deployment,
+        on_progress: Callable[[Sequence[Saga]], None] | None = None,
+        webhooks: Sending | None = None,
     ) -> None:
+        """
+        Args:
+            webhooks: None: this process sends none.
+        """
         self._deployment = deployment
+        self._webhooks = webhooks
         self._loops = BackgroundLoops(deployment.rng)
         self.loops = (self._loops,)
         self._subscriptions: list[Subscription] = []
@@ -197,6 +227,8 @@ class OrchestratorService:
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, pace.sweep_s)
         if pace.jobs_s is not None:
             self._loops.start("jobs", self._jobs.run_once, pace.jobs_s)
+        if self._webhooks is not None:
+            self._loops.start("webhooks", self._webhooks.run_once, pace.webhooks_s)
 
     def readings(self) -> Iterator[Reading]:
         """What this part of the process has counted."""
@@ -204,11 +236,15 @@ class OrchestratorService:
         yield VANISHED.of(ORCHESTRATOR), self._deployment.transport.vanished
         yield from self.engine.readings()
         yield from self._jobs.readings()
+        if self._webhooks is not None:
+            yield from self._webhooks.readings()
 
     async def stop(self) -> None:
         """Finish the batch, have it confirmed, acknowledge, leave."""
         await let_nothing_in(self._subscriptions)
         await self._loops.stop()
+        if self._webhooks is not None:
+            await self._webhooks.stop()
         await self._relay.finish()
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 

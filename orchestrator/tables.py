@@ -36,6 +36,7 @@ from messaging.postgresql import installation_table, outbox_table
 from orchestrator.core.state import Status
 from orchestrator.jobs.job import ItemResult, JobKind, JobState
 from orchestrator.storage import DeadLetterStatus
+from orchestrator.webhooks.webhook import State
 
 METADATA: Final = MetaData(schema="orchestrator")
 
@@ -302,6 +303,40 @@ people: Final = Table(
     Index("people_by_subject", "issuer", "subject", unique=True),
 )
 """Who has signed in at a provider, as it said then. A session is good while its round is the person's."""
+
+webhooks: Final = Table(
+    "webhooks",
+    METADATA,
+    Column("webhook_id", Uuid, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("types", ARRAY(Text), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("pause", Text),
+    Column("cursor", Text),
+    Column("pruned_sagas", BigInteger, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("old_secret", Text),
+    Column("old_until", _moment()),
+    Column("version", Integer, nullable=False),
+    Column("created_at", _moment(), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("updated_at", _moment(), nullable=False),
+    Column("next_at", _moment(), nullable=False),
+    Column("failing_since", _moment()),
+    Column("failures", Integer, nullable=False),
+    Column("delivered", BigInteger, nullable=False),
+    Column("delivered_at", _moment()),
+    Column("ping_id", Uuid),
+    Column("attempts", JSON, nullable=False),
+    Column("lease", Uuid),
+    Column("leased_until", _moment(), nullable=False),
+    CheckConstraint(_one_of("state", State), name="webhook_state_known"),
+    CheckConstraint("(state = 'paused') = (pause IS NOT NULL)", name="webhook_paused_has_reason"),
+    CheckConstraint("(state = 'removed') = (secret = '')", name="webhook_removed_has_no_secret"),
+    Index("webhooks_one_of_a_url", "url", unique=True, postgresql_where=text("state <> 'removed'")),
+    postgresql_with={"fillfactor": "50"},
+)
+"""Where events are sent, and behind which of them each receiver is (S30). Who is removed keeps its row."""
 
 outbox: Final = outbox_table(METADATA)
 

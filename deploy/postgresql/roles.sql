@@ -118,6 +118,10 @@ BEGIN
     GRANT UPDATE (job_id) ON orchestrator.jobs TO oms_prune;
     GRANT SELECT, INSERT, UPDATE ON orchestrator.retention TO oms_prune;
     GRANT INSERT ON orchestrator.audit_log, orchestrator.outbox TO oms_prune;
+    -- What receivers of webhooks know senders by is nothing to look at.
+    IF to_regclass('orchestrator.webhooks') IS NOT NULL THEN
+        REVOKE SELECT ON orchestrator.webhooks FROM oms_audit;
+    END IF;
 
     -- Which revision a schema is at, and whose it is, is for `oms migrate` to write.
     FOREACH schema_name IN ARRAY ARRAY['orchestrator', 'inventory', 'payment', 'shipping', 'sandbox'] LOOP

@@ -7,9 +7,10 @@ Nothing can come before it any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile
+from datetime import datetime, timedelta
+from itertools import dropwhile, takewhile
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,6 +35,9 @@ SCANNED: Final = 500
 
 READS: Final = 10
 """In a row; after so many whoever asks gets the cursor to go on from, though nothing was found."""
+
+LONGEST_OPEN: Final = timedelta(hours=1)
+"""No transaction of ours is open for longer: an entry's time is not further behind those that precede it."""
 
 # Both bounds are conditions of the index: the tuple is compared as it is ordered.
 BELOW_THE_OLDEST_OPEN: Final = "h.transaction_id < pg_snapshot_xmin(pg_current_snapshot())"
@@ -66,13 +70,20 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS readable_below,
        OR r.pruned_transaction_id >= pg_snapshot_xmax(pg_current_snapshot()) AS of_another_server,
        (SELECT h.transaction_id::text::bigint FROM orchestrator.history h
         WHERE h.saga_id = :saga_id AND h.version = :version) AS transaction,
-       r.pruned_transaction_id::text::bigint AS pruned_transaction, r.pruned_saga_id, r.pruned_version
+       r.pruned_transaction_id::text::bigint AS pruned_transaction, r.pruned_saga_id, r.pruned_version,
+       coalesce(r.pruned_sagas, 0) AS pruned_sagas
 FROM (SELECT 1) here LEFT JOIN orchestrator.retention r ON r.id = 1
 """
 
 LATEST: Final = f"""
 SELECT h.transaction_id::text::bigint AS transaction, h.saga_id, h.version FROM orchestrator.history h
 WHERE {BELOW_THE_OLDEST_OPEN} ORDER BY h.transaction_id DESC, h.saga_id DESC, h.version DESC LIMIT 1
+"""  # noqa: S608 (constants of this module)
+
+NOT_BEFORE: Final = f"""
+SELECT h.transaction_id::text::bigint AS transaction, h.saga_id, h.version FROM orchestrator.history h
+WHERE {BELOW_THE_OLDEST_OPEN} AND h.at < :since
+ORDER BY h.transaction_id DESC, h.saga_id DESC, h.version DESC LIMIT 1
 """  # noqa: S608 (constants of this module)
 
 HELD_BACK: Final = """
@@ -113,6 +124,24 @@ class EventList(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Where somebody may begin whose place is kept here (S30).
+
+    Attributes:
+        pruned_sagas: how many had been pruned before: while it is so many, nothing behind the position is
+            missing that was not missing then.
+    """
+
+    position: Position
+    pruned_sagas: int
+
+
+def all_known(_: Entry) -> bool:
+    """Whoever asks is told of every entry what can be told of it here."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
 class FeedFilter:
     """Which events are wanted; nothing means all."""
 
@@ -123,8 +152,19 @@ class FeedFilter:
 class FeedQueries:
     """Reads the feed."""
 
-    def __init__(self, reader: Reader, sagas: SagaQueries, registry: Registry) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        sagas: SagaQueries,
+        registry: Registry,
+        is_told: Callable[[Entry], bool] = all_known,
+    ) -> None:
+        """
+        Args:
+            is_told: of an entry; nothing is read from the first on that is not.
+        """
         self._reader = reader
+        self._is_told = is_told
         self._registry = registry
         self._masking = sagas.masking
         self._telling = Telling(registry)
@@ -139,26 +179,62 @@ class FeedQueries:
         row = await self._reader.row(text(LATEST))
         return BEGINNING if row is None else Position(row.transaction, row.saga_id, row.version)
 
-    async def page(self, after: Position, wanted: FeedFilter, limit: int = DEFAULT_EVENTS) -> EventList:
+    async def start(self, since: datetime | None = None) -> Start:
+        """Before every event that is kept, or before all that have happened since some time.
+
+        Raises:
+            CursorGone: some of what has happened since then was pruned.
+            StorageUnavailable: the database cannot be used.
+        """
+        standing = await self._standing(BEGINNING)
+        if since is None:
+            return Start(BEGINNING, standing.pruned_sagas)
+        # Backwards, as far as what is to be read again; margins are what an entry's time may be behind.
+        row = await self._reader.row(text(NOT_BEFORE).bindparams(since=since - LONGEST_OPEN))
+        if row is None or not row.transaction:  # what is of transaction 0 is in no order of time
+            position = BEGINNING
+        else:
+            position = Position(row.transaction, row.saga_id, row.version)
+        if _place(position) < _pruned(standing):
+            raise CursorGone
+        return Start(position, standing.pruned_sagas)
+
+    async def end(self) -> Start:
+        """Behind all that can be read now. Raises StorageUnavailable."""
+        standing = await self._standing(BEGINNING)
+        return Start(await self.latest(), standing.pruned_sagas)
+
+    async def page(
+        self,
+        after: Position,
+        wanted: FeedFilter,
+        limit: int = DEFAULT_EVENTS,
+        pruned_sagas: int | None = None,
+    ) -> EventList:
         """Events behind a position, as many as wanted at most.
+
+        Args:
+            pruned_sagas: of the `Start` from which the position has come, where it is kept.
 
         Raises:
             CursorGone, CursorUnknown, FeedUnordered: the position is none from which one could go on.
             StorageUnavailable: the database cannot be used.
         """
         for _ in range(READS):
-            found = await self._read(after, wanted, limit)
+            found = await self._read(after, wanted, limit, pruned_sagas)
             if found.items or not found.more:
                 break
             after = found.position
         return found.listed
 
-    async def _read(self, after: Position, wanted: FeedFilter, limit: int) -> _Found:
+    async def _read(
+        self, after: Position, wanted: FeedFilter, limit: int, pruned_sagas: int | None
+    ) -> _Found:
         scanned = SCANNED if wanted.types else limit + 1
         rows = await self._reader.rows(_page(after, wanted, scanned))
         # After the page: what was pruned before it was read is known now, and what is pruned later was in it.
-        await self._check(after)
-        entries = [_entry(row) for row in rows]
+        await self._check(after, pruned_sagas)
+        entries = list(takewhile(self._is_told, map(_entry, rows)))
         told = [each for entry in entries for each in self._told(entry, wanted)]
         behind = list(dropwhile(lambda each: each.entry.behind(each.part) <= after, told))
         chosen, left = behind[:limit], behind[limit:]
@@ -166,27 +242,33 @@ class FeedQueries:
             position = chosen[-1].entry.behind(chosen[-1].part)
         else:
             position = max(after, entries[-1].behind(ALL)) if entries else after
-        return _Found(await self._with_bodies(chosen), position, more=bool(left) or len(rows) == scanned)
+        more = bool(left) or len(entries) == scanned
+        return _Found(await self._with_bodies(chosen), position, more)
 
     def _told(self, entry: Entry, wanted: FeedFilter) -> Iterator[Told]:
         for each in self._telling.events(entry):
             if not wanted.types or each.type in wanted.types:
                 yield each
 
-    async def _check(self, after: Position) -> None:
+    async def _check(self, after: Position, seen: int | None) -> None:
+        row = await self._standing(after)
+        here, pruned = _place(after), _pruned(row)
+        misses = after != BEGINNING if seen is None else row.pruned_sagas != seen
+        if here < pruned and misses:
+            raise CursorGone
+        if after == BEGINNING:
+            return
+        is_known = row.transaction == after.transaction or here == pruned
+        if not is_known or after.transaction >= row.readable_below:
+            raise CursorUnknown
+
+    async def _standing(self, after: Position) -> Row[Any]:
+        """What the database says of a position. Raises FeedUnordered."""
         values = {"saga_id": after.saga_id, "version": after.version}
         [row] = await self._reader.rows(text(STANDING).bindparams(**values))
         if row.of_another_server:
             raise FeedUnordered
-        if after == BEGINNING:
-            return
-        pruned = (row.pruned_transaction or 0, row.pruned_saga_id or UUID(int=0), row.pruned_version or 0)
-        here = (after.transaction, after.saga_id, after.version)
-        if here < pruned:
-            raise CursorGone
-        is_known = row.transaction == after.transaction or here == pruned
-        if not is_known or after.transaction >= row.readable_below:
-            raise CursorUnknown
+        return row
 
     async def _with_bodies(self, chosen: Sequence[Told]) -> tuple[PublicEvent, ...]:
         needed = needing_bodies(chosen)
@@ -238,6 +320,16 @@ class FeedQueries:
         except Exception as error:  # a definition's functions are somebody's code (S25)
             raise Unreadable(f"its history cannot be read ({type(error).__name__})") from None
         return {message.message_id: message.body for message in said if message.message_id is not None}
+
+
+def _place(position: Position) -> tuple[int, UUID, int]:
+    return position.transaction, position.saga_id, position.version
+
+
+def _pruned(standing: Row[Any]) -> tuple[int, UUID, int]:
+    """The last place in the feed that something was pruned from."""
+    saga_id = standing.pruned_saga_id or UUID(int=0)
+    return standing.pruned_transaction or 0, saga_id, standing.pruned_version or 0
 
 
 _NOT_TOLD: Final = "what it said is not in its history"

@@ -34,6 +34,7 @@ ORCHESTRATOR: Final[Mapping[str, tuple[str, ...]]] = {
         "dead_letters.rows",
         "dead_letters.selection",
         "jobs.job",
+        "webhooks.webhook",
     ),
     "operations": (
         "operations",
@@ -45,11 +46,12 @@ ORCHESTRATOR: Final[Mapping[str, tuple[str, ...]]] = {
         "people",
         "oidc",
         "service",
+        "webhooks",
     ),
-    "queries": ("queries", "explanation", "metrics"),
+    "queries": ("queries", "explanation", "metrics", "webhooks.sender"),
     "http": ("http",),
 }
-"""core ← engine ← operations ← queries ← http."""
+"""core ← engine ← operations ← queries ← http. Who sends webhooks reads the feed."""
 
 PARTICIPANTS: Final[Mapping[str, tuple[str, ...]]] = {
     "core": (

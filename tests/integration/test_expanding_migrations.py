@@ -45,6 +45,10 @@ INSERT INTO orchestrator.job_items (job_id, dead_letter_id, seen_version, result
 INSERT INTO orchestrator.retention (id, mark, advanced_at) VALUES (1, gen_random_uuid(), now());
 INSERT INTO orchestrator.saga_references VALUES ('d', 'c', 'r', gen_random_uuid(), gen_random_uuid());
 INSERT INTO orchestrator.saga_metadata VALUES (gen_random_uuid(), 'k', 'v');
+INSERT INTO orchestrator.webhooks (webhook_id, url, types, state, pruned_sagas, secret, version, created_at,
+    created_by, updated_at, next_at, failures, delivered, attempts, leased_until)
+    VALUES (gen_random_uuid(), 'https://a.example', '{}', 'active', 0, 's', 1, now(), 'me', now(), now(),
+            0, 0, '[]', now());
 INSERT INTO payment.refund_claims VALUES ('ch', 100, 50, now());
 """
 

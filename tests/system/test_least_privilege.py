@@ -186,7 +186,11 @@ async def test_the_auditor_may_only_read_and_may_read_what_comes_later(
         connection.execute("CREATE TABLE payment.later (id int)")
     with psycopg.connect(database.plain_url("oms_audit"), autocommit=True) as connection:
         connection.execute("SELECT FROM payment.later")
-    for statement in ("INSERT INTO payment.later VALUES (1)", "DELETE FROM payment.ledger"):
+    for statement in (
+        "INSERT INTO payment.later VALUES (1)",
+        "DELETE FROM payment.ledger",
+        "SELECT secret FROM orchestrator.webhooks",
+    ):
         _denied(database, "oms_audit", statement)
 
 
