@@ -8,7 +8,7 @@ from typing import Final
 from contracts.commands import Verdict
 from simulation.stories.acts import Act, Cancel, ReplayUntilDone, Settle
 from simulation.stories.endings import CREATED, GONE, RELEASED, SETTLED, cancelled, sold, untouched
-from simulation.stories.story import Ending, Flow, Money, Story
+from simulation.stories.story import DELIVERS, PAYS, Ending, Flow, Money, Story
 
 TEA: Final = {"tea": 1}
 _FLOW: Final = Flow.CAPTURE
@@ -31,8 +31,8 @@ def _story(
     name: str,
     ending: Ending,
     *acts: Act,
-    payment_method: str = "pm_card_visa",
-    postal_code: str = "12345",
+    payment_method: str = PAYS,
+    postal_code: str = DELIVERS,
 ) -> Story:
     return Story(name, TEA, ending, acts, _FLOW, payment_method, postal_code)
 

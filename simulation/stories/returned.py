@@ -7,7 +7,7 @@ from typing import Final
 from contracts.returns import Disposition
 from simulation.stories.acts import Act, CancelReturn, Decide, GoodsCome, NothingComes, SendBack
 from simulation.stories.endings import CAME_BACK, KEPT, NEVER_CAME, RELEASED, returned, sold, untouched
-from simulation.stories.story import Ending, Flow, Story
+from simulation.stories.story import PAYS, Ending, Flow, Story
 
 RESTOCK, WRITE_OFF = Disposition.RESTOCK, Disposition.WRITE_OFF
 BOTH: Final = {"tea": 2, "mug": 1}
@@ -21,7 +21,7 @@ def _story(
     ending: Ending,
     *acts: Act,
     flow: Flow = Flow.CHARGE,
-    payment_method: str = "pm_card_visa",
+    payment_method: str = PAYS,
 ) -> Story:
     return Story(name, BOTH, ending, acts, flow, payment_method)
 

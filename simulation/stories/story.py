@@ -20,6 +20,11 @@ ON_HAND: Final = 10
 """Pieces of each ordered product before a story begins, unless it says otherwise."""
 
 
+PAYS: Final = "pm_card_visa"
+DELIVERS: Final = "12345"
+"""The payment method and the postal code of which nothing special comes."""
+
+
 class Flow(StrEnum):
     """The course that the order takes: one of the versions of `order_fulfillment` (ADR 0033)."""
 
@@ -113,8 +118,8 @@ class Story:
     ending: Ending
     acts: tuple[Act, ...] = ()
     flow: Flow = Flow.CHARGE
-    payment_method: str = "pm_card_visa"
-    postal_code: str = "12345"
+    payment_method: str = PAYS
+    postal_code: str = DELIVERS
     more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
