@@ -59,9 +59,10 @@ bench: setup ## Measure throughput and latency beside peers (ARGS=--quick: a fir
 docs: setup ## Build the site of the documentation below .oms/docs/site (ARGS="--serve 8001" serves it)
 	@$(BIN)/python -m tools.site $(ARGS)
 
-documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams, proofs of rules
+documents: setup ## Write what is generated from the code: JSON Schemas, AsyncAPI, diagrams, proofs of rules, the table of stories
 	@$(BIN)/python -m oms.documents
 	@$(BIN)/python -m tools.rules
+	@$(BIN)/python -m tools.stories_page
 	@$(BIN)/python -m tools.wire_page
 
 simulate: setup ## Run the seeded simulation (SEEDS=n; ARGS="--storage postgresql")

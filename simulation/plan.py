@@ -14,6 +14,7 @@ from simulation.cast import CAPTURING, ORDERS, STOCK, Cast
 from simulation.courses.intentions import StartPlan
 from simulation.providers import DECLINED_METHOD, EXPIRING_METHOD, REFUSED_POSTAL_CODE
 from simulation.return_plans import ReturnPlan, returns_of
+from simulation.stories.story import Story
 from simulation.weather import Chance, Fault
 
 API: Final = "api"
@@ -145,6 +146,8 @@ class Plan:
     """Sagas that are started beside orders."""
     returns: tuple[ReturnPlan, ...] = ()
     """What comes back of orders that have arrived (S28)."""
+    stories: tuple[Story, ...] = ()
+    """Orders whose whole life is written down beforehand."""
     edited_at_s: float | None = None
     """When the functions of the definitions are edited without a new version; None for never (S22)."""
     batches: Batches = Batches.ALL

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -20,6 +20,7 @@ from participants.shipping.carrier import SHIPMENT_REJECTED
 from simulation.facts import Authorized, Charged, Fact, GivenUp, Refunded, Shipped
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
+from simulation.triggers import Moods, Trouble
 from simulation.weather import Fault, Weather
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -57,6 +58,8 @@ class Entry:
     left: int = 0
     """Of an authorization: what is set aside still."""
     expires: bool = False
+    lines: Sequence[Mapping[str, Any]] = ()
+    """Of a shipment: what is in the parcel."""
     refused: Reply | None = None
 
     @property
@@ -89,6 +92,7 @@ class Provider:
         self._weather = weather
         self._tell = tell
         self._offers_void = offers_void
+        self._moods = Moods()
 
     @property
     def is_down(self) -> bool:
@@ -169,8 +173,11 @@ class Provider:
             answer(self._void(books, key, entry))
         elif entry is not None:
             answer(_answer_of(entry))
+        elif (trouble := self._moods.trouble(call, key)) is Trouble.FAILS:
+            answer(Reply(503, None))
         else:
-            answer(self._do(call, books, key))
+            done = self._do(call, books, key)
+            (_ignore if trouble is Trouble.SILENT else answer)(done)
 
     def _do(self, call: Call, books: Books, key: str) -> Reply:
         body: Mapping[str, Any] = call.body or {}
@@ -259,7 +266,7 @@ class Provider:
         return self._enter(books, entry)
 
     def _ship(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
-        entry = Entry(key, body["order_id"], "shipped", self._loop.time())
+        entry = Entry(key, body["order_id"], "shipped", self._loop.time(), lines=body["lines"])
         if body["address"]["postal_code"] == REFUSED_POSTAL_CODE:
             entry.status = "rejected"
             entry.refused = Reply(422, {"type": SHIPMENT_REJECTED, "code": "refused", "message": "No."})
@@ -353,5 +360,5 @@ class ProviderLine:
             reply.set_result(answer)
 
 
-def _ignore(reply: asyncio.Future[Reply], answer: Reply) -> None:
+def _ignore(*_: object) -> None:
     """The answer is lost."""

@@ -50,6 +50,9 @@ from simulation.services import Wiring
 from simulation.stand_in import Outside
 from simulation.storage.orchestrator import DEAD_LETTERS, SAGAS
 from simulation.storage.transaction import OUTBOX
+from simulation.stories.hands import NotAsTold
+from simulation.stories.simulated import Teller
+from simulation.stories.story import Ending
 from simulation.strangers import Stranger
 from simulation.weather import Chance, Fault, Weather
 
@@ -133,6 +136,7 @@ class World:
         self._spoilt: dict[UUID, Saga] = {}
         self.owners: dict[UUID, str] = {}
         """Who has started which saga, where they were told."""
+        self.told: dict[str, Ending | NotAsTold] = {}
         self._forger = Forger(self.broker, self.chance.stream("garbage"), self.cast.registry)
         self._stranger = Stranger(self.broker, self.chance.stream("stranger"), self._struck)
         self._storm_rng = self.chance.stream("storms")
@@ -271,13 +275,15 @@ class World:
 
         return self.loop.create_task(run())
 
-    def _customers(self) -> Iterator[Customer | Starter | Returner]:
+    def _customers(self) -> Iterator[Customer | Starter | Returner | Teller]:
         for number, plan in enumerate(self.plan.orders):
             yield Customer(self, self.chance.stream(f"customer {number}"), plan)
         for number, start in enumerate(self.plan.starts):
             yield Starter(self, self.chance.stream(f"starter {number}"), start)
         for number, back in enumerate(self.plan.returns):
             yield Returner(self, self.chance.stream(f"returner {number}"), back)
+        for number, story in enumerate(self.plan.stories):
+            yield Teller(self, self.chance.stream(f"teller {number}"), story)
 
     def _times_of_strangers(self) -> list[float]:
         rng = self.chance.stream("times of strangers")

@@ -38,6 +38,7 @@ PAYMENT_TRIGGERS: Final[dict[str, Behaviour]] = {
     "pm_card_visa": _PAYS,
     "pm_card_declined": Behaviour("declined", "card_declined", "The card was declined."),
     "pm_gateway_flaky": Behaviour("succeeded", answers_from_call=3),
+    "pm_gateway_stubborn": Behaviour("succeeded", answers_from_call=10),
     "pm_gateway_down": Behaviour("succeeded", answers_from_call=NEVER),
     "pm_gateway_timeout": Behaviour("succeeded", silent_calls=1),
     "pm_refund_flaky": Behaviour("succeeded", refunds_answer_from_call=3),
