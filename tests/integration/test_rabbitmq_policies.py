@@ -84,13 +84,14 @@ def _channels_are_renewed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def transport(broker: PrivateBroker, journal: Journal) -> AsyncIterator[TidyTransport]:
     async with transport_to(broker.url, prefix="", journal=journal, tidy_at=broker.url) as transport:
         yield transport
+    await asyncio.to_thread(_without_policies, broker)
+
+
+def _without_policies(broker: PrivateBroker) -> None:
+    listed = broker.control("list_policies")
     for name in ("oms-length", "oms-dead-letters", "theirs"):
-        await asyncio.to_thread(_without, broker, name)
-
-
-def _without(broker: PrivateBroker, name: str) -> None:
-    if name in broker.control("list_policies"):
-        broker.control("clear_policy", name)
+        if name in listed:
+            broker.control("clear_policy", name)
 
 
 @asynccontextmanager

@@ -190,28 +190,30 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
+HEEDED = {signal.SIGINT: "default_int_handler", signal.SIGTERM: "SIG_DFL"}
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_tells_what_is_not_known(silent: str, number: signal.Signals, code: int) -> None:
-    submitting = subprocess.Popen(
-        [sys.executable, "-c", "from oms.cli import main; raise SystemExit(main())",
+    # Whoever runs these tests in the background has signals ignored, which programs inherit.
+    heeding = f"import signal; signal.signal({number.value}, signal.{HEEDED[number]}); "
+    with subprocess.Popen(
+        [sys.executable, "-c", heeding + "from oms.cli import main; raise SystemExit(main())",
          "orders", "submit", "-", "--json", "--url", silent],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
-    )  # fmt: skip
-    assert submitting.stdin is not None
-    assert submitting.stdout is not None
-    submitting.stdin.write('{"a": NaN}\n{"n": 2}\n{"n": 3}\n')
-    submitting.stdin.flush()
-    assert json.loads(submitting.stdout.readline())["line"] == 1  # it has begun, and stdin stays open
-    submitting.send_signal(number)
-    told = [json.loads(line) for line in submitting.stdout]
-    error = submitting.stderr.read() if submitting.stderr is not None else ""
-    assert submitting.wait() == code
+    ) as submitting:  # fmt: skip
+        assert submitting.stdin is not None
+        assert submitting.stdout is not None
+        assert submitting.stderr is not None
+        submitting.stdin.write('{"a": NaN}\n{"n": 2}\n{"n": 3}\n')
+        submitting.stdin.flush()
+        assert json.loads(submitting.stdout.readline())["line"] == 1  # it has begun, and stdin stays open
+        submitting.send_signal(number)
+        told = [json.loads(line) for line in submitting.stdout]
+        error = submitting.stderr.read()
+        assert submitting.wait() == code
     assert all(fate["line"] == 2 and "may have been taken" in fate["error"] for fate in told)
     assert "Traceback" not in error
-    submitting.stdin.close()
-    submitting.stdout.close()
-    assert submitting.stderr is not None
-    submitting.stderr.close()
 
 
 @pytest.mark.parametrize("closed", ["1", "2"])
