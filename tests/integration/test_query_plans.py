@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import pytest
@@ -23,6 +23,7 @@ from orchestrator.core.state import Status
 from orchestrator.dead_letters.rows import KNOWN_DEATHS
 from orchestrator.dead_letters.selection import DeadLetterFilter, Group
 from orchestrator.explanation import Explainer
+from orchestrator.postgresql import LOCK_DUE
 from orchestrator.queries import Queries, endings, gauges
 from orchestrator.queries import dead_letters as dead_letter_queries
 from orchestrator.queries.audit import AuditFilter
@@ -30,6 +31,7 @@ from orchestrator.queries.feed import SCANNED, FeedFilter
 from orchestrator.queries.feed_position import BEGINNING, Position
 from orchestrator.queries.orders import OrderFilter
 from orchestrator.queries.paging import Page
+from orchestrator.reconciler import BATCH
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from orchestrator.selection import FoundBy, SagaFilter
 from orchestrator.storage import DeadLetterStatus
@@ -253,11 +255,13 @@ class Plan:
         return max(self.read.values(), default=0)
 
 
-async def explained(url: str, text: str, values: Any) -> Plan:
-    """Run a statement again, and see how."""
-    async with await connect(url, autocommit=True) as connection:
+async def explained(url: str, text: str, values: Any, before: LiteralString = "SELECT") -> Plan:
+    """Run a statement again, and see how; what it changes, and what is done ``before``, is undone."""
+    async with await connect(url) as connection:
+        await connection.execute(before)
         cursor = await connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", values)
         row = await cursor.fetchone()
+        await connection.rollback()
     assert row is not None
     top = row[0][0]["Plan"]
     read: dict[str, int] = {}
@@ -351,6 +355,18 @@ async def test_the_feed_of_one_type_looks_through_so_many_entries_at_once(past: 
 async def test_a_death_finds_its_work_by_index(past: Past, past_url: str) -> None:
     plan = await explained(past_url, KNOWN_DEATHS, [["command:none", "message:none"], ["m-1", "m-2"]])
     assert (plan.scanned, plan.most_rows) == ([], 0)
+
+
+async def test_of_many_due_sagas_only_those_are_read_that_are_looked_at_together(past_url: str) -> None:
+    """Also where a planner that thinks otherwise of how many they are would not go along the index."""
+    many_are_due = (
+        "UPDATE orchestrator.sagas SET due_at = now() - interval '1 s' WHERE saga_id IN "
+        "(SELECT saga_id FROM orchestrator.sagas ORDER BY saga_id LIMIT 5000);"
+        "ANALYZE orchestrator.sagas; SET LOCAL enable_nestloop = off"
+    )
+    known = [["order_fulfillment", "order_fulfillment"], [1, 2]]
+    plan = await explained(past_url, LOCK_DUE, [*known, BATCH], before=many_are_due)
+    assert (plan.scanned, plan.most_rows) == ([], BATCH)
 
 
 @pytest.mark.parametrize("look", COUNTS)
