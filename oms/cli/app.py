@@ -29,6 +29,7 @@ from oms.cli import (
     stock,
     streams,
     tokens,
+    webhooks,
     whole,
 )
 from oms.cli.errors import report
@@ -55,6 +56,7 @@ services.add_to(app)
 app.add_typer(orders.commands)
 app.add_typer(sagas.commands)
 events.add_to(app)
+app.add_typer(webhooks.commands)
 app.add_typer(dead_letters.commands)
 app.add_typer(jobs.commands)
 app.add_typer(stock.commands)
