@@ -103,6 +103,7 @@ async def api_app(
             dead_letters=front.dead_letters,
             disclosures=front.disclosures,
             jobs=front.jobs,
+            webhooks=front.webhooks,
             queries=queries,
             explainer=Explainer(queries, deployment.registry, deployment.transport.depth, operations.allowed),
             registry=deployment.registry,
@@ -176,7 +177,7 @@ def _sources(
     counted: list[Callable[[], Iterable[Reading]]] = [front.readings, queries.reader.readings]
     counted += [parts.clock.readings, *(each.readings for each in local)]
     counted.append(partial(read_loops, parts.loops))
-    return Sources(counted, [gauges, queues, *outboxes])
+    return Sources(counted, [gauges, queries.webhooks.readings, queues, *outboxes])
 
 
 def _components(

@@ -247,6 +247,7 @@ def deployment(parts: Parts) -> Deployment:
         retry_policy=settings.retry_policy,
         idempotency_key_lifetime_s=settings.idempotency_ttl_s,
         tracing=parts.telemetry.tracing,
+        reach=settings.webhooks_reach,
     )
 
 
@@ -258,7 +259,7 @@ def webhook_sender(parts: Parts, made_with: Deployment) -> WebhookSender:
     return WebhookSender(
         made_with.webhook_unit_of_work(outbox, None),
         FeedQueries(queries.reader, queries.sagas, made_with.registry, is_told),
-        Courier(parts.settings.webhooks_reach),
+        Courier(made_with.reach),
         made_with.new_id,
         made_with.rng,
         timedelta(seconds=parts.settings.webhooks_give_up_s),

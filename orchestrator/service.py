@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -44,6 +45,8 @@ from orchestrator.postgresql import PostgresTransaction
 from orchestrator.reconciler import Reconciler
 from orchestrator.saga_cache import SagaCache
 from orchestrator.storage import OrchestratorTransaction
+from orchestrator.webhooks.addresses import Reach
+from orchestrator.webhooks.operations import WebhookOperations
 from orchestrator.webhooks.storage import WebhookTransaction
 
 log = structlog.get_logger(__name__)
@@ -91,6 +94,8 @@ class Deployment:
 
     Attributes:
         patience_s: seconds of database trouble after which a caller of the HTTP API is told to come back.
+        reach: how far webhooks may go.
+        random_bytes: so many that nobody can guess.
     """
 
     registry: Registry
@@ -104,6 +109,8 @@ class Deployment:
     pace: Pace = Pace()
     remembered: SagaCache = field(default_factory=SagaCache)
     tracing: Tracing = UNTRACED
+    reach: Reach = Reach.PUBLIC
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
 
     def unit_of_work(self, outbox: Outbox, patience_s: float | None) -> UnitOfWork[ServiceTransaction]:
         """Transactions on the orchestrator's schema."""
@@ -155,6 +162,10 @@ class Front:
         jobs = deployment.job_unit_of_work(self.outbox, deployment.patience_s)
         tasks = Tasks(self.dead_letters, self.operations)
         self.jobs = JobOperations(IdentifiedUnitOfWork(jobs, identify), tasks, new_id)
+        hooks = IdentifiedUnitOfWork(
+            deployment.webhook_unit_of_work(self.outbox, deployment.patience_s), identify
+        )
+        self.webhooks = WebhookOperations(hooks, new_id, deployment.random_bytes, deployment.reach)
         self.disclosures = Disclosures(unit_of_work, new_id)
         self._relay = Relay(unit_of_work, self.outbox, deployment.transport.publisher())
 

@@ -30,6 +30,7 @@ from oms.cli import (
     stock,
     streams,
     tokens,
+    webhooks,
     whole,
 )
 from oms.cli.errors import report
@@ -71,6 +72,7 @@ services.add_to(app)
 app.add_typer(orders.commands)
 app.add_typer(sagas.commands)
 events.add_to(app)
+app.add_typer(webhooks.commands)
 app.add_typer(dead_letters.commands)
 app.add_typer(jobs.commands)
 app.add_typer(stock.commands)

@@ -47,6 +47,10 @@ _STYLES: Final[dict[str, str]] = {
     "finished": "green",
     "failed": "red",
     "refused": "yellow",
+    "active": "green",
+    "failing": "red",
+    "paused": "yellow",
+    "removed": "dim",
 }
 
 NOTHING: Final = "-"

@@ -21,6 +21,8 @@ from orchestrator import metrics as of_processes
 from orchestrator.measures import QUEUE_CONSUMERS, QUEUE_READY
 from orchestrator.metrics import Look
 from orchestrator.queries import retention as of_retention
+from orchestrator.queries import webhooks as of_webhooks
+from orchestrator.webhooks.sender import DELIVERIES
 from participants import measures as of_participants
 
 MEASURES: Final[tuple[Measure, ...]] = (
@@ -30,6 +32,8 @@ MEASURES: Final[tuple[Measure, ...]] = (
     *of_participants.MEASURES,
     *of_processes.MEASURES,
     *of_retention.MEASURES,
+    *of_webhooks.MEASURES,
+    DELIVERIES,
 )
 """Every family of numbers of this project; `process_*` comes from the client library."""
 

@@ -42,6 +42,7 @@ class Permission(Enum):
     VIEW = "see sagas, dead letters and the audit log"
     OPERATE = "act on sagas and dead letters, or set stock"
     DISCLOSE = "see payment methods and addresses"
+    WEBHOOKS = "manage webhooks"
 
 
 _GRANTED: Final[Mapping[str, frozenset[Permission]]] = {

@@ -17,6 +17,7 @@ from orchestrator.http.admin.bodies import add_body_routes
 from orchestrator.http.admin.dead_letters import add_dead_letter_routes
 from orchestrator.http.admin.jobs import add_job_routes
 from orchestrator.http.admin.sagas import add_saga_routes
+from orchestrator.http.admin.webhooks import add_webhook_routes
 from orchestrator.http.bodies import BodyLimit
 from orchestrator.http.console.pages import console_routes
 from orchestrator.http.crowd import Crowd
@@ -73,6 +74,7 @@ def _admin(dependencies: Dependencies) -> APIRouter:
     add_saga_routes(router, dependencies)
     add_dead_letter_routes(router, dependencies)
     add_job_routes(router, dependencies)
+    add_webhook_routes(router, dependencies)
     add_audit_routes(router, dependencies)
     add_body_routes(router, dependencies)
     return router

@@ -26,6 +26,7 @@ from orchestrator.operations import Operations
 from orchestrator.progress import ProgressListener
 from orchestrator.queries import Queries
 from orchestrator.queries.people import PeopleQueries
+from orchestrator.webhooks.operations import WebhookOperations
 
 
 def untraced() -> TelemetryConfig:
@@ -79,6 +80,7 @@ class Dependencies:
     dead_letters: DeadLetterOperations
     disclosures: Disclosures
     jobs: JobOperations
+    webhooks: WebhookOperations
     queries: Queries
     explainer: Explainer
     registry: Registry

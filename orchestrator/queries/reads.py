@@ -18,6 +18,7 @@ from orchestrator.queries.reader import PATIENCE_S, Reader
 from orchestrator.queries.returns import ReturnQueries
 from orchestrator.queries.sagas import SagaQueries
 from orchestrator.queries.waiting import WaitingQueries
+from orchestrator.queries.webhooks import WebhookQueries
 
 
 class Queries:
@@ -40,4 +41,5 @@ class Queries:
         self.audit_log = AuditQueries(self.reader)
         self.messages = MessageQueries(self.sagas, registry)
         self.feed = FeedQueries(self.reader, self.sagas, registry)
+        self.webhooks = WebhookQueries(self.reader)
         self.waiting = WaitingQueries(self.reader, registry)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import secrets
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -25,6 +27,7 @@ from messaging.in_process import InProcessBroker, InProcessTransport
 from messaging.outbox import Outbox
 from messaging.retries import RetryPolicy
 from oms.definitions import registry
+from oms.embedded.ports import free_ports
 from oms.settings import load_settings
 from orchestrator.core.inputs import Actor
 from orchestrator.core.registry import Registry
@@ -42,6 +45,7 @@ from orchestrator.webhooks.webhook import MOST_WEBHOOKS, Pause, State, Webhook
 from tests.integration.a_long_past import add_a_past, saga_ids
 from tests.integration.feed_writers import Writer
 from tests.support.receivers import Receiver, a_receiver
+from tests.support.servers import PROJECT
 from tests.system.secured import certificates
 
 pytestmark = pytest.mark.postgresql
@@ -520,3 +524,32 @@ async def test_there_are_not_more_webhooks_than_are_sent_at_once(hooks: Hooks) -
         await hooks.add(f"http://127.0.0.1:9/{number}")
     with pytest.raises(NotAllowed, match="50 webhooks at most"):
         await hooks.add("http://127.0.0.1:9/more")
+
+
+async def test_the_receiver_of_the_documentation_verifies_what_it_gets(hooks: Hooks, tmp_path: Path) -> None:
+    page = (PROJECT / "docs/webhooks.md").read_text(encoding="utf-8")
+    [port] = free_ports(1)
+    program = page.partition("```python\n")[2].partition("```")[0].replace("9000", str(port))
+    (tmp_path / "receiver.py").write_text(program)
+    webhook, sender = await hooks.add(f"http://127.0.0.1:{port}/hooks"), hooks.sender()
+    settings = {**os.environ, "WEBHOOK_SECRET": webhook.secret, "PYTHONUNBUFFERED": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(tmp_path / "receiver.py")),
+        env=settings,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        await hooks.happen()
+        async with asyncio.timeout(WITHIN_S):
+            while (await hooks.now(webhook)).delivered == 0:  # it may not be up yet
+                await hooks.at_once()
+                await sender.run_once()
+                await sender.settled()
+            [told] = await hooks.told()
+            line = await process.stdout.readline()
+    finally:
+        process.kill()
+        await process.wait()
+    assert line.decode().startswith(f"{told} PaymentSuccessfulEvent ")

@@ -80,6 +80,7 @@ class AnySaga:
             dead_letters=self.front.dead_letters,
             disclosures=self.front.disclosures,
             jobs=self.front.jobs,
+            webhooks=self.front.webhooks,
             queries=self.queries,
             explainer=Explainer(self.queries, registry, depth, operations.allowed),
             registry=registry,

@@ -28,6 +28,7 @@ from orchestrator.progress import ProgressListener, ProgressNotifier, connector
 from orchestrator.queries import Queries
 from orchestrator.queries.tokens import TokenQueries
 from orchestrator.service import Front, Pace
+from orchestrator.webhooks.addresses import Reach
 from tests.integration.test_orchestrator import World, a_deployment
 from tests.support.any_saga import READ_WITHIN_S
 from tests.support.orders import AN_ORDER
@@ -47,8 +48,9 @@ class Api(World):
         missing: Mapping[str, str] | None = None,
         pace: Pace | None = None,
         registry: Registry | None = None,
+        reach: Reach = Reach.PUBLIC,
     ) -> None:
-        plain = a_deployment(url)
+        plain = replace(a_deployment(url), reach=reach)
         given = {"database": _engine(url), "pace": pace or Pace(), "registry": registry or plain.registry}
         super().__init__(replace(plain, **given))  # type: ignore[arg-type]
         self.notifier = ProgressNotifier(connector(url))
@@ -65,6 +67,7 @@ class Api(World):
             dead_letters=self.front.dead_letters,
             disclosures=self.front.disclosures,
             jobs=self.front.jobs,
+            webhooks=self.front.webhooks,
             queries=self.queries,
             explainer=Explainer(
                 self.queries,
@@ -80,7 +83,10 @@ class Api(World):
             metrics=Metrics(
                 Sources(
                     [self.front.readings, self.service.readings],
-                    [lambda: self.queries.gauges.readings(self.deployment.registry.participants)],
+                    [
+                        lambda: self.queries.gauges.readings(self.deployment.registry.participants),
+                        self.queries.webhooks.readings,
+                    ],
                 )
             ),
             components=[

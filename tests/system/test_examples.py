@@ -34,6 +34,11 @@ RUN: Final = (
     ("docs/providers.md", "curl 'http://127.0.0.1:8000/sandbox/charges?order_id=ORDER'"),
     ("docs/runbook.md", "oms sagas list --incident any"),
     ("docs/events.md", "oms events --limit 3"),
+    (
+        "docs/webhooks.md",
+        "oms webhooks add https://shop.example.com/hooks --type OrderCompletedEvent "
+        '--reason "for the shop" --json',
+    ),
 )
 """Page and first line of each block that is run, in this order."""
 

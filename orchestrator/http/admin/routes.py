@@ -25,18 +25,25 @@ A = TypeVar("A", bound=Reasoned)
 Endpoint = Callable[..., Awaitable[Response]]
 
 
-async def asked(access: Access, request: Request, model: type[A]) -> tuple[A, Actor]:
+async def asked(
+    access: Access, request: Request, model: type[A], permission: Permission = Permission.OPERATE
+) -> tuple[A, Actor]:
     """What somebody who may act asks for, and who it is (D6). Raises ProblemError."""
-    principal = await access.admit(request, Permission.OPERATE)
+    principal = await access.admit(request, permission)
     body = await json_of(request, model)
     return body, Actor(principal.name, body.reason)
 
 
 async def asked_of(
-    access: Access, request: Request, model: type[A], id_name: str, what: str
+    access: Access,
+    request: Request,
+    model: type[A],
+    id_name: str,
+    what: str,
+    permission: Permission = Permission.OPERATE,
 ) -> tuple[UUID, A, Actor]:
     """The same of an action on the thing whose id is in the path. Raises ProblemError."""
-    principal = await access.admit(request, Permission.OPERATE)
+    principal = await access.admit(request, permission)
     identity = id_in_path(request, id_name, what)
     body = await json_of(request, model)
     return identity, body, Actor(principal.name, body.reason)

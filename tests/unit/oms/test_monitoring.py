@@ -15,6 +15,7 @@ from messaging.measures import Kind, Measure
 from messaging.transport import Receipt
 from oms.observing.metrics import MEASURES
 from orchestrator.core.state import IncidentKind
+from orchestrator.queries.webhooks import STANDINGS
 from orchestrator.sagas.order_fulfillment import END_STATUSES
 from participants.breaker import BreakerState, CallResult
 
@@ -30,7 +31,7 @@ OF_THE_SCRAPE: Final = {"job", "instance"}
 KNOWN_VALUES: Final = {
     "kind": {kind.value for kind in IncidentKind},
     "receipt": {receipt.value for receipt in Receipt},
-    "state": {state.value for state in BreakerState},
+    "state": {*(state.value for state in BreakerState), *STANDINGS},
     "service": {"orchestrator", *PARTICIPANTS},
     "result": {*(status.value for status in END_STATUSES), *(result.value for result in CallResult)},
 }
