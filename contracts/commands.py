@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.envelope import StepBody
+from contracts.findable import absent
 from contracts.limits import Amount, Pieces, Reference, Text
 from contracts.orders import SENSITIVE, Address
 
@@ -28,12 +29,17 @@ class Command(StepBody):
 
 
 class ItemQuantity(BaseModel):
-    """So many of one product. Unknown fields are ignored, as in every message (S13)."""
+    """So many of one product. Unknown fields are ignored, as in every message (S13).
+
+    Attributes:
+        location: where in the house it is; None: at ``default``, or nobody cares.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     sku: Text
     quantity: Pieces
+    location: Annotated[Text | None, Field(exclude_if=absent)] = None
 
 
 Items = Annotated[tuple[ItemQuantity, ...], Field(min_length=1)]
@@ -50,7 +56,13 @@ class ReleaseInventory(Command):
 
 
 class CommitInventory(Command):
-    """Reduce stock by what was reserved, now that it has left the house (P11)."""
+    """Reduce stock by what was reserved, now that it has left the house (P11).
+
+    Attributes:
+        shipped: what of it has left, by where it was taken from; the rest is held no more. Empty: all of it.
+    """
+
+    shipped: Annotated[tuple[()] | Items, Field(exclude_if=absent)] = ()
 
 
 class ChargePayment(Command):
@@ -119,6 +131,32 @@ class RefundPart(Command):
     reason: Text
 
 
+class ClaimUnshipped(Command):
+    """Set the price of what could not be shipped of an order aside, beside what returns claim (S31)."""
+
+    charge: Reference
+    charged: Amount
+    amount: Amount
+    currency: Text
+
+
+class RefundUnshipped(Command):
+    """Give back what its saga has claimed for what could not be shipped of an order (S31)."""
+
+    charge: Reference
+    charged: Amount
+    amount: Amount
+    currency: Text
+
+
+class VoidRemainder(Command):
+    """Give up what is left of an authorization after less was captured, once; ``amount`` is what is left."""
+
+    authorization: Reference
+    amount: Amount
+    currency: Text
+
+
 class RestockItems(Command):
     """Take returned goods in: what can be sold again into stock, the rest written off."""
 
@@ -158,6 +196,9 @@ COMMANDS: dict[str, type[Command]] = {
         ReleaseRefundClaim,
         RefundPart,
         RestockItems,
+        ClaimUnshipped,
+        RefundUnshipped,
+        VoidRemainder,
         SettleStep,
     )
 }

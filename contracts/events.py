@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
+
+from pydantic import Field
 
 from contracts.commands import Items, Verdict
 from contracts.envelope import Body, StepBody
+from contracts.findable import absent
 from contracts.limits import Amount, Code, Message, Reference, Text
 
 
@@ -42,14 +45,21 @@ class CompensationOutcome(OutcomeEvent):
 
 
 class InventoryReservedEvent(OutcomeEvent):
-    """Stock is held for the order."""
+    """Stock is held for the order.
+
+    Attributes:
+        taken: the same by where it is; empty where all of it is at ``default``.
+    """
 
     key = "inventory.reserved"
     lines: Items
+    taken: Annotated[tuple[()] | Items, Field(exclude_if=absent)] = ()
 
 
 class InventoryRejectedEvent(Rejection):
-    """Not enough stock (``out_of_stock``) or no such product (``unknown_sku``); nothing is held."""
+    """Not enough stock (``out_of_stock``), no such product (``unknown_sku``), or at too many locations
+    (``too_scattered``); nothing is held.
+    """
 
     key = "inventory.rejected"
     skus: tuple[Text, ...] = ()
@@ -63,10 +73,11 @@ class InventoryReleasedEvent(CompensationOutcome):
 
 
 class InventoryReducedEvent(OutcomeEvent):
-    """Stock was reduced by what was reserved."""
+    """Stock was reduced by what has left; ``released`` of what was reserved has not, and is held no more."""
 
     key = "inventory.reduced"
     lines: Items
+    released: Annotated[tuple[()] | Items, Field(exclude_if=absent)] = ()
 
 
 class PaymentSuccessfulEvent(OutcomeEvent):
@@ -113,6 +124,15 @@ class PaymentCapturedEvent(OutcomeEvent):
     """Money that was set aside is taken; ``reference`` names it as a charge's does."""
 
     key = "payment.captured"
+    amount: Amount
+    currency: Text
+    reference: Reference
+
+
+class RemainderVoidedEvent(OutcomeEvent):
+    """What was left of an authorization after a capture is not set aside any more."""
+
+    key = "payment.remainder_voided"
     amount: Amount
     currency: Text
     reference: Reference
@@ -203,13 +223,23 @@ class OrderCreatedEvent(Event):
 
 
 class OrderEnded(Event):
-    """Base of the three ends of an order."""
+    """Base of the ends of an order."""
 
 
 class OrderCompletedEvent(OrderEnded):
     """Every step is done: reserved, paid, shipped, stock reduced."""
 
     key = "order.completed"
+
+
+class OrderPartiallyFulfilledEvent(OrderEnded):
+    """A part was shipped, and is paid and reduced; what could not be shipped is given back (S31)."""
+
+    key = "order.partially_fulfilled"
+    shipped: tuple[()] | Items
+    not_shipped: tuple[()] | Items
+    amount: Amount
+    currency: Text
 
 
 class OrderRejectedEvent(OrderEnded):
@@ -276,6 +306,7 @@ OUTCOMES: dict[str, type[OutcomeEvent]] = {
         PaymentAuthorizedEvent,
         PaymentVoidedEvent,
         PaymentCapturedEvent,
+        RemainderVoidedEvent,
         OrderFulfilledEvent,
         ShipmentRejectedEvent,
         RefundClaimedEvent,
@@ -297,6 +328,7 @@ EVENTS: dict[str, type[Event]] = {
         for event in (
             OrderCreatedEvent,
             OrderCompletedEvent,
+            OrderPartiallyFulfilledEvent,
             OrderRejectedEvent,
             OrderCancelledEvent,
             ReturnRequestedEvent,

@@ -105,6 +105,14 @@ _OF_THE_PAYMENT: Final = {
     "charged": RETURN.charged,
     **_WORTH,
 }
+_UNSHIPPED: Final = {"charge": RETURN.charge, "charged": RETURN.charged, **_WORTH}
+_CLAIM_UNSHIPPED: Final = {
+    **ORDER_OF_THE_SAGA,
+    "step": "claim_unshipped[1]",
+    "direction": Direction.FORWARD,
+}
+_REFUND_UNSHIPPED: Final = {**_CLAIM_UNSHIPPED, "step": "refund_unshipped[1]"}
+_VOID_REMAINDER: Final = {**_CLAIM_UNSHIPPED, "step": "void_remainder[1]"}
 _RETURNED: Final = tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in RETURN.lines)
 _RETURNED_ORDER: Final = {**_RETURN_OF_THE_SAGA, "returned_order_id": RETURN.order_id}
 _RELEASE: Final = {**_RESERVE, "direction": Direction.COMPENSATING}
@@ -138,6 +146,9 @@ _ALL: Final[tuple[BaseModel, ...]] = (
     commands.ReleaseRefundClaim(**_UNCLAIM),
     commands.RefundPart(**_REFUND_PART, **_OF_THE_PAYMENT, reason=RETURN.reason),
     commands.RestockItems(**_RESTOCK, restock=_RETURNED),
+    commands.ClaimUnshipped(**_CLAIM_UNSHIPPED, **_UNSHIPPED),
+    commands.RefundUnshipped(**_REFUND_UNSHIPPED, **_UNSHIPPED),
+    commands.VoidRemainder(**_VOID_REMAINDER, authorization="au_1024", **_WORTH),
     commands.SettleStep(**_SHIP, verdict=Verdict.TOOK_EFFECT, reference="TRACK-77"),
     events.InventoryReservedEvent(**_RESERVE, lines=_ITEMS),
     events.InventoryRejectedEvent(
@@ -157,6 +168,7 @@ _ALL: Final[tuple[BaseModel, ...]] = (
     ),
     events.PaymentVoidedEvent(**_VOID, effect=events.Effect.UNDONE, amount=ORDER.total, reference="vo_1024"),
     events.PaymentCapturedEvent(**_CAPTURE, amount=ORDER.total, currency=ORDER.currency, reference="ch_1025"),
+    events.RemainderVoidedEvent(**_VOID_REMAINDER, **_WORTH, reference="vo_1025"),
     events.OrderFulfilledEvent(**_SHIP, reference="TRACK-77"),
     events.ShipmentRejectedEvent(**_SHIP, code="no_service", message="not to this postal code"),
     events.RefundClaimedEvent(**_CLAIM, **_WORTH),
@@ -179,6 +191,9 @@ _ALL: Final[tuple[BaseModel, ...]] = (
         lines=_ITEMS,
     ),
     events.OrderCompletedEvent(**ORDER_OF_THE_SAGA),
+    events.OrderPartiallyFulfilledEvent(
+        **ORDER_OF_THE_SAGA, shipped=_RETURNED, not_shipped=_RETURNED, **_WORTH
+    ),
     events.OrderRejectedEvent(**ORDER_OF_THE_SAGA, code="payment_declined", message="insufficient funds"),
     events.OrderCancelledEvent(**ORDER_OF_THE_SAGA),
     events.ReturnRequestedEvent(**_RETURNED_ORDER, lines=_RETURNED, **_WORTH),

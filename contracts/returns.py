@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from contracts.findable import Findable
+from contracts.findable import Findable, absent
 from contracts.limits import MAX_LINES, Amount, Line, Quantity, Reference, Text
 from contracts.orders import Accepted, AcceptedLine
 
@@ -59,7 +59,13 @@ class Return(ReturnOfOrder):
 
 
 class AcceptedReturnLine(AcceptedLine):
-    """So many of one product, at the price that was paid for it."""
+    """So many of one product, at the price that was paid for it.
+
+    Attributes:
+        location: where it was taken from, and goes back to; None: at ``default``.
+    """
+
+    location: Annotated[Text | None, Field(exclude_if=absent)] = None
 
 
 class AcceptedReturn(Accepted, Findable):

@@ -14,9 +14,11 @@ from contracts.commands import (
     CapturePayment,
     ChargePayment,
     ClaimRefund,
+    ClaimUnshipped,
     CommitInventory,
     RefundPart,
     RefundPayment,
+    RefundUnshipped,
     ReleaseInventory,
     ReleaseRefundClaim,
     ReserveInventory,
@@ -24,6 +26,7 @@ from contracts.commands import (
     SettleStep,
     ShipOrder,
     VoidAuthorization,
+    VoidRemainder,
 )
 from contracts.events import EVENTS, Event, OutcomeEvent, StepRefused, StepSettled
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
@@ -94,6 +97,7 @@ OURS: Final = Traffic(
         PAYMENT: (
             *(ChargePayment, RefundPayment, AuthorizePayment, VoidAuthorization, CapturePayment),
             *(ClaimRefund, ReleaseRefundClaim, RefundPart),
+            *(ClaimUnshipped, RefundUnshipped, VoidRemainder),
         ),
         SHIPPING: (ShipOrder,),
     },

@@ -13,16 +13,19 @@ from contracts.commands import (
     CapturePayment,
     ChargePayment,
     ClaimRefund,
+    ClaimUnshipped,
     Command,
     CommitInventory,
     RefundPart,
     RefundPayment,
+    RefundUnshipped,
     ReleaseInventory,
     ReleaseRefundClaim,
     ReserveInventory,
     RestockItems,
     ShipOrder,
     VoidAuthorization,
+    VoidRemainder,
 )
 from contracts.events import (
     CompensationOutcome,
@@ -45,6 +48,7 @@ from contracts.events import (
     RefundClaimRejectedEvent,
     RefundClaimReleasedEvent,
     Rejection,
+    RemainderVoidedEvent,
     ShipmentRejectedEvent,
 )
 from contracts.flaws import field_flaws
@@ -95,5 +99,8 @@ WORKS: Final[dict[type[Command], KindOfWork]] = {
     ),
     RefundPart: KindOfWork(PAYMENT, PaymentPartlyRefundedEvent, PartialRefundRejectedEvent),
     RestockItems: KindOfWork(INVENTORY, ItemsRestockedEvent),
+    ClaimUnshipped: KindOfWork(PAYMENT, RefundClaimedEvent),
+    RefundUnshipped: KindOfWork(PAYMENT, PaymentPartlyRefundedEvent),
+    VoidRemainder: KindOfWork(PAYMENT, RemainderVoidedEvent),
 }
 """By the type of the command that asks for it."""

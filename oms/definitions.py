@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import product
 
 from contracts.commands import Command
 from contracts.events import Event
@@ -26,7 +27,7 @@ from orchestrator.core.soundness import InvalidDefinition, validate
 from orchestrator.sagas.order_fulfillment import (
     Holds,
     PaymentFlow,
-    captured_order_fulfillment,
+    Shipments,
     held_order_fulfillment,
     order_fulfillment,
 )
@@ -37,16 +38,18 @@ Define = Callable[[StepPolicy], SagaDefinition]
 
 def own(settings: Settings) -> tuple[SagaDefinition, ...]:
     """What this program defines itself: orders start on the version with what is set, and nothing else."""
+    return (*_of_orders(settings), order_return(settings.step_policy, settings.return_within_s))
+
+
+def _of_orders(settings: Settings) -> Iterator[SagaDefinition]:
+    """Every version; the first one is what orders start on where no other is set."""
     policy, above = settings.step_policy, settings.hold_above
     holds = None if above is None else Holds(above)
-    capturing = settings.payment_flow is PaymentFlow.CAPTURE
-    return (
-        order_fulfillment(policy),
-        held_order_fulfillment(policy, None if capturing else holds),
-        captured_order_fulfillment(policy, starts_sagas=capturing),
-        held_order_fulfillment(policy, holds if capturing else None, PaymentFlow.CAPTURE),
-        order_return(policy, settings.return_within_s),
-    )
+    plain = (PaymentFlow.CHARGE, Shipments.SINGLE)
+    for flow in product(PaymentFlow, Shipments):
+        chosen = flow == (settings.payment_flow, settings.shipments)
+        yield order_fulfillment(policy, *flow, starts_sagas=chosen or flow == plain)
+        yield held_order_fulfillment(policy, holds if chosen else None, *flow)
 
 
 def registry(settings: Settings) -> Registry:

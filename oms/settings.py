@@ -23,7 +23,7 @@ from oms.setting_files import InvalidSettingFile, SettingFiles, read_variable
 from oms.variables import PREFIX, listed
 from orchestrator.core.definition import LONGEST_S, StepPolicy
 from orchestrator.oidc.identity import GROUPS, SHOWN_NAME
-from orchestrator.sagas.order_fulfillment import PaymentFlow
+from orchestrator.sagas.order_fulfillment import PaymentFlow, Shipments
 from orchestrator.sagas.order_return import DAYS_30_S
 from orchestrator.tokens import Role
 from orchestrator.webhooks.addresses import Reach
@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     oidc_session_s: Annotated[float, Field(ge=300, le=43_200)] = 28_800
     public_url: Url | None = None
     payment_flow: PaymentFlow = PaymentFlow.CHARGE
+    shipments: Shipments = Shipments.SINGLE
     hold_above: Annotated[dict[str, int] | None, NoDecode] = None
     return_within_s: Annotated[float, Field(gt=0, le=LONGEST_S)] = DAYS_30_S
     webhooks_private: Literal["yes", "no"] = "no"

@@ -36,7 +36,7 @@ from oms.settings import HTTP, SANDBOX, Settings
 from oms.variables import PREFIX
 from orchestrator.queries import Queries
 from orchestrator.queries.feed import FeedQueries
-from orchestrator.sagas.order_fulfillment import PaymentFlow
+from orchestrator.sagas.order_fulfillment import PaymentFlow, Shipments
 from orchestrator.service import Deployment
 from orchestrator.webhooks.delivery import Courier
 from orchestrator.webhooks.sender import WebhookSender, told_here
@@ -140,12 +140,23 @@ class Parts:
             url = SANDBOX if chosen == SANDBOX else self.settings.payment_gateway_url
             return HttpPaymentGateway(self.provider(f"{variable}_URL", url))
         gateway: PaymentGateway = self._made(extensions.GATEWAYS, variable, chosen)
-        if self.settings.payment_flow is PaymentFlow.CAPTURE and not isinstance(gateway, AuthorizingGateway):
+        self._check_offers(gateway, chosen, variable)
+        return gateway
+
+    def _check_offers(self, gateway: PaymentGateway, chosen: str, variable: str) -> None:
+        """Raises Failure where orders would come to a step that the gateway does not do."""
+        captures = self.settings.payment_flow is PaymentFlow.CAPTURE
+        if captures and not isinstance(gateway, AuthorizingGateway):
             raise Failure(
                 f"{PREFIX}PAYMENT_FLOW=capture: the payment gateway {chosen} does not authorize and capture; "
                 f"use another {variable}, or {PREFIX}PAYMENT_FLOW=charge"
             )
-        return gateway
+        splits = self.settings.shipments is Shipments.SPLIT
+        if splits and not captures and not gateway.traits.refunds_in_part:
+            raise Failure(
+                f"{PREFIX}SHIPMENTS=split: the payment gateway {chosen} does not refund in part; "
+                f"use another {variable}, or {PREFIX}SHIPMENTS=single"
+            )
 
     def carrier(self) -> Carrier:
         """The carrier of the settings: ours over HTTP, the sandbox, or an extension's."""

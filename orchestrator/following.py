@@ -9,7 +9,7 @@ from uuid import UUID
 
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.following import Earlier, Follower, Follows, NotFollowed
-from orchestrator.core.state import Saga
+from orchestrator.core.state import Saga, StepState
 from orchestrator.storage import Followers, Locked, OrchestratorTransaction
 
 
@@ -79,6 +79,12 @@ def _made(asked: Asked, saga: Saga, others: Followers) -> Any:
             f"{others.unreadable} of those that follow it cannot be read; an operator has to look at them."
         )
         raise NotFollowed("unreadable", detail)
-    results = {piece.name: piece.result for piece in saga.steps if piece.result}
+    results = {piece.name: _result(piece) for piece in saga.steps if piece.result or piece.item is not None}
     earlier = Earlier(saga.saga_id, saga.subject_id, saga.label, saga.input, results)
     return asked.follows.make(asked.given, earlier, others.sagas)
+
+
+def _result(piece: StepState) -> Mapping[str, Any]:
+    if piece.item is None:
+        return piece.result
+    return {**piece.result, "item": piece.item, "outcome": piece.forward.value}

@@ -13,7 +13,9 @@ from orchestrator.core.definition import SagaDefinition, Step, StepPolicy
 from orchestrator.core.registry import Registry
 from orchestrator.sagas.order_fulfillment import (
     CAPTURING_VERSION,
-    captured_order_fulfillment,
+    SPLITTING_VERSION,
+    PaymentFlow,
+    Shipments,
     order_fulfillment,
 )
 from orchestrator.sagas.order_return import order_return
@@ -42,7 +44,17 @@ def new_definition() -> SagaDefinition:
 
 def capturing_definition(policy: StepPolicy = POLICY) -> SagaDefinition:
     """The order saga that takes its money after the parcel has left (S27)."""
-    return captured_order_fulfillment(policy, starts_sagas=True)
+    return order_fulfillment(policy, PaymentFlow.CAPTURE)
+
+
+def splitting_definition(policy: StepPolicy = POLICY) -> SagaDefinition:
+    """The order saga that ships a parcel from each location (S31)."""
+    return order_fulfillment(policy, shipments=Shipments.SPLIT)
+
+
+def split_and_captured_definition(policy: StepPolicy = POLICY) -> SagaDefinition:
+    """The same where the money is taken afterwards."""
+    return order_fulfillment(policy, PaymentFlow.CAPTURE, Shipments.SPLIT)
 
 
 class Edition:
@@ -61,6 +73,7 @@ class Cast:
         first: what every replica knows from the beginning.
         further: what is deployed while sagas are under way (S13).
         stock: what is on hand at the beginning, by SKU.
+        places: of it, what is at locations that have a name, by SKU and location.
         edition: what the definitions' functions go by, where they may be edited.
     """
 
@@ -68,6 +81,7 @@ class Cast:
     first: tuple[SagaDefinition, ...]
     further: tuple[SagaDefinition, ...] = ()
     stock: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[tuple[str, str], int] = field(default_factory=dict)
     edition: Edition = field(default_factory=Edition, compare=False)
 
     @cached_property
@@ -126,6 +140,37 @@ CAPTURING: Final = Cast(
     STOCK,
 )
 """The same where money is set aside before the parcel leaves, and taken after it."""
+
+
+UNSHIPPABLE: Final = "glass"
+"""What the carrier does not take."""
+
+_PLACES: Final = {
+    ("apple", "north"): 4,
+    ("pear", "north"): 20,
+    ("pear", "west"): 10,
+    ("plum", "west"): 60,
+    ("rare", "north"): 1,
+    (UNSHIPPABLE, "east"): 20,
+}
+
+SPLITTING: Final = Cast(
+    ORDERS_NAME,
+    (old_definition(), splitting_definition(), order_return(POLICY, GOODS_COME_WITHIN_S)),
+    (replace(splitting_definition(NEW_POLICY), version=SPLITTING_VERSION + 2),),
+    {**STOCK, UNSHIPPABLE: 30},
+    _PLACES,
+)
+"""Orders that are shipped in parcels, from the locations of their stock (S31)."""
+
+SPLIT_AND_CAPTURED: Final = replace(
+    SPLITTING,
+    first=(old_definition(), split_and_captured_definition(), order_return(POLICY, GOODS_COME_WITHIN_S)),
+    further=(
+        replace(split_and_captured_definition(NEW_POLICY), version=SPLITTING_VERSION + CAPTURING_VERSION + 2),
+    ),
+)
+"""The same where less is captured of what could not be shipped."""
 
 
 def skus_in(definition: SagaDefinition) -> Iterator[str]:

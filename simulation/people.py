@@ -15,6 +15,7 @@ from contracts.envelope import Direction
 from contracts.orders import Order
 from messaging.identifiers import NewId
 from messaging.unit_of_work import StorageUnavailable
+from orchestrator.core.definition import step_name
 from orchestrator.core.following import NotFollowed
 from orchestrator.core.inputs import Actor, ResolveRequested
 from orchestrator.core.state import ENDED, IncidentKind, Saga
@@ -261,7 +262,8 @@ class Operator(Person):
             "ship": ShipOrder,
             "capture": CapturePayment,
         }
-        return self.truth_about(works[step], saga, step, direction) if step in works else None
+        name = step_name(step)
+        return self.truth_about(works[name], saga, step, direction) if name in works else None
 
     def truth_about(
         self, command: type[Command], saga: Saga, step: str, direction: Direction

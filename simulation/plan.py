@@ -10,7 +10,7 @@ from typing import Final
 from contracts.orders import Order, OrderLine, ShippingAddress
 from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS, Batches
 from messaging.retries import RetryPolicy
-from simulation.cast import CAPTURING, ORDERS, STOCK, Cast
+from simulation.cast import CAPTURING, ORDERS, SPLIT_AND_CAPTURED, SPLITTING, STOCK, UNSHIPPABLE, Cast
 from simulation.courses.intentions import StartPlan
 from simulation.providers import DECLINED_METHOD, EXPIRING_METHOD, REFUSED_POSTAL_CODE
 from simulation.return_plans import ReturnPlan, returns_of
@@ -67,6 +67,13 @@ CAPTURES: Final = 0.2
 
 EXPIRES: Final = 0.12
 """The share of their orders whose authorization expires."""
+
+SPLITS: Final = 0.15
+"""The share of seeds in which orders are shipped from several locations."""
+
+REFUSED_PARCELS: Final = 0.4
+"""The share of their orders of which a parcel is refused."""
+
 RETURNED: Final = 0.3
 """The share of seeds in which some orders come back."""
 
@@ -203,7 +210,22 @@ def plan_of(seed: int) -> Plan:
         returns=_returns(orders, Chance(seed).stream("returns")),
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
     )
+    splits = Chance(seed).stream("parcels")
+    if splits.random() < SPLITS:
+        return split(plan, splits, SPLIT_AND_CAPTURED if capturing else SPLITTING)
     return captured(plan, captures) if capturing else plan
+
+
+def split(plan: Plan, rng: random.Random, cast: Cast = SPLITTING) -> Plan:
+    """The same seed where orders are shipped in parcels, of which the carrier refuses some (S31)."""
+    return replace(plan, orders=tuple(_with_a_refused_parcel(each, rng) for each in plan.orders), cast=cast)
+
+
+def _with_a_refused_parcel(plan: OrderPlan, rng: random.Random) -> OrderPlan:
+    if rng.random() >= REFUSED_PARCELS:
+        return plan
+    refused = OrderLine(sku=UNSHIPPABLE, quantity=rng.choice((1, 2)), unit_price=rng.choice((300, 300, 0)))
+    return replace(plan, order=plan.order.model_copy(update={"lines": (*plan.order.lines, refused)}))
 
 
 def captured(plan: Plan, rng: random.Random) -> Plan:

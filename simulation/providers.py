@@ -17,6 +17,7 @@ from typing import Any, Final
 from participants.provider_http import Call, Reply
 from participants.provider_terms import ProviderTraits, ProviderUnavailable
 from participants.shipping.carrier import SHIPMENT_REJECTED
+from simulation.cast import UNSHIPPABLE
 from simulation.facts import Authorized, Charged, Fact, GivenUp, Refunded, Shipped
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
@@ -267,7 +268,8 @@ class Provider:
 
     def _ship(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
         entry = Entry(key, body["order_id"], "shipped", self._loop.time(), lines=body["lines"])
-        if body["address"]["postal_code"] == REFUSED_POSTAL_CODE:
+        unshippable = any(line["sku"] == UNSHIPPABLE for line in body["lines"])
+        if unshippable or body["address"]["postal_code"] == REFUSED_POSTAL_CODE:
             entry.status = "rejected"
             entry.refused = Reply(422, {"type": SHIPMENT_REJECTED, "code": "refused", "message": "No."})
         else:

@@ -13,6 +13,7 @@ from orchestrator.core.state import Saga, Status
 from orchestrator.intake import Accepted, Answer, Submission
 from orchestrator.sagas.order_fulfillment import NAME as ORDERS
 from orchestrator.sagas.order_return import GOODS_RECEIVED, NAME
+from simulation.checkers.knowledge import shipped_of
 from simulation.courses.intentions import SignalPlan
 from simulation.courses.people import Signaller
 from simulation.people import CUSTOMER, NO_ANSWER, Desk, Office, cancelling
@@ -53,8 +54,8 @@ class Returner(Signaller):
     async def _ask_for(self, order: Saga, number: int) -> Answer:
         """Ask until there is an answer."""
         lines = tuple(
-            ReturnLine(sku=line.sku, quantity=min(line.quantity, self.plan.pieces))
-            for line in order.input.lines
+            ReturnLine(sku=sku, quantity=min(count, self.plan.pieces))
+            for sku, count in shipped_of(order).items()
         )
         asked = Return(order_id=order.subject_id, lines=lines, reason="too small")
         while True:
@@ -64,7 +65,7 @@ class Returner(Signaller):
                 await asyncio.sleep(self.rng.uniform(0.1, 5.0))
 
     async def _see_to(self, order: Saga, return_id: UUID) -> None:
-        skus = [line.sku for line in order.input.lines]
+        skus = list(shipped_of(order))
         said = [
             SignalPlan(GOODS_RECEIVED, after_s, _body(skus, word), self.plan.says_it_twice)
             for after_s, word in self.plan.words

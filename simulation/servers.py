@@ -17,6 +17,7 @@ from messaging.transport import Message
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
 from orchestrator.saga_cache import SagaCache
+from participants.inventory.allocation import Place
 from simulation.facts import Committed, Deadlocked, Fact
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
@@ -24,6 +25,7 @@ from simulation.storage.database import Change, Database, Disturbances, Session
 from simulation.storage.orchestrator import SPOILT, MemoryOrchestratorTransaction
 from simulation.storage.participants import STOCK as STOCK_TABLE
 from simulation.storage.participants import (
+    STOCK_AT,
     MemoryInventoryTransaction,
     MemoryLedgerTransaction,
     MemoryPaymentTransaction,
@@ -78,6 +80,10 @@ class DatabaseServer:
         Args:
             counted: given what is on hand and what is reserved, returns what is on hand from now on.
         """
+        raise NotImplementedError
+
+    async def place_stock(self, place: Place, count: int) -> None:
+        """So much of what is counted of a product is at a location that has a name."""
         raise NotImplementedError
 
     async def raise_mark(self, mark: UUID, messages: Sequence[Message]) -> None:
@@ -189,6 +195,13 @@ class MemoryServer(DatabaseServer):
     def line(self, host: Host, rng: random.Random) -> MemoryLine:
         """See `DatabaseServer.line`."""
         return MemoryLine(host, self, rng)
+
+    async def place_stock(self, place: Place, count: int) -> None:
+        """See `DatabaseServer.place_stock`."""
+        async with MemoryInventoryTransaction(self.database) as transaction:
+            await transaction.session.lock(STOCK_AT, place)
+            transaction.put_place(place, StockRow(count, 0))
+            await transaction.commit(())
 
     async def count_stock(self, sku: str, counted: Callable[[int, int], int]) -> None:
         """See `DatabaseServer.count_stock`."""

@@ -316,6 +316,8 @@ class World:
     async def _stock_up(self) -> None:
         for sku, count in self.cast.stock.items():
             await self.servers[WAREHOUSE_DATABASE].count_stock(sku, lambda *_, count=count: count)
+        for place, count in self.cast.places.items():
+            await self.servers[WAREHOUSE_DATABASE].place_stock(place, count)
 
     async def _change_stock(self) -> None:
         rng = self._warehouse_rng

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from contracts.commands import (
@@ -17,81 +15,18 @@ from contracts.commands import (
     CapturePayment,
     ChargePayment,
     ClaimRefund,
+    ClaimUnshipped,
     CommitInventory,
     RefundPart,
+    RefundUnshipped,
     ReserveInventory,
     RestockItems,
     ShipOrder,
 )
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
+from oms.audit.checklist import Check, Objection
 from oms.audit.facts import LedgerFact, OrderFacts, Quantities, StockFact
-
-
-class Check(StrEnum):
-    """Everything that is checked; the value is what a report calls it."""
-
-    RESERVED_ONCE = "reserved_once"
-    CHARGED_ONCE = "charged_once"
-    CAPTURED_AS_AUTHORIZED = "captured_as_authorized"
-    SHIPPED_ONCE = "shipped_once"
-    REDUCED_ONCE = "reduced_once"
-    NOTHING_RESERVED = "nothing_reserved"
-    MONEY_BACK = "money_back"
-    NOTHING_AUTHORIZED = "nothing_authorized"
-    NOTHING_SHIPPED = "nothing_shipped"
-    STOCK_UNTOUCHED = "stock_untouched"
-    RETURNED_ONCE = "returned_once"
-    REFUNDED_IN_PART = "refunded_in_part"
-    TAKEN_IN_ONCE = "taken_in_once"
-    NOTHING_RETURNED = "nothing_returned"
-    READABLE = "readable"
-    STEPS_AGREE = "steps_agree"
-    HAS_SAGA = "has_saga"
-    STOCK_ADDS_UP = "stock_adds_up"
-    RESERVED_AGREES = "reserved_agrees"
-
-
-OF_COMPLETED: Final = (
-    Check.RESERVED_ONCE,
-    Check.CHARGED_ONCE,
-    Check.CAPTURED_AS_AUTHORIZED,
-    Check.SHIPPED_ONCE,
-    Check.REDUCED_ONCE,
-    Check.RETURNED_ONCE,
-)
-OF_RETURNED: Final = (Check.REFUNDED_IN_PART, Check.TAKEN_IN_ONCE)
-OF_NOT_RETURNED: Final = (Check.NOTHING_RETURNED,)
-OF_UNDONE: Final = (
-    Check.NOTHING_RESERVED,
-    Check.MONEY_BACK,
-    Check.NOTHING_AUTHORIZED,
-    Check.NOTHING_SHIPPED,
-    Check.STOCK_UNTOUCHED,
-)
-OF_STOCK: Final = (Check.STOCK_ADDS_UP, Check.RESERVED_AGREES)
-
-MEANING: Final[dict[Check, str]] = {
-    Check.RESERVED_ONCE: "completed: stock was reserved once, as ordered",
-    Check.CHARGED_ONCE: "completed: charged or captured once, for the total; given back what its returns say",
-    Check.CAPTURED_AS_AUTHORIZED: "completed: what was authorized is captured, none of it is left",
-    Check.SHIPPED_ONCE: "completed: shipped once",
-    Check.REDUCED_ONCE: "completed: stock was reduced once, as ordered",
-    Check.NOTHING_RESERVED: "not completed: no reservation is held",
-    Check.MONEY_BACK: "not completed: charges minus refunds are zero",
-    Check.NOTHING_AUTHORIZED: "not completed: nothing is authorized any more",
-    Check.NOTHING_SHIPPED: "not completed: nothing was shipped",
-    Check.STOCK_UNTOUCHED: "not completed: stock is untouched",
-    Check.RETURNED_ONCE: "completed: no more came back than was shipped",
-    Check.REFUNDED_IN_PART: "returned: refunded once, what it is worth",
-    Check.TAKEN_IN_ONCE: "returned: restocked or written off once, as returned",
-    Check.NOTHING_RETURNED: "not returned: nothing was refunded or taken in",
-    Check.READABLE: "what is stored of an ended order can be read",
-    Check.STEPS_AGREE: "every step stands at its participant as its saga says",
-    Check.HAS_SAGA: "no work of a participant or provider without an order",
-    Check.STOCK_ADDS_UP: "initial stock + adjustments - reduced = on hand",
-    Check.RESERVED_AGREES: "reserved = what inventory's ledger holds",
-}
 
 HOLDING: Final = "done"
 """The state of a reservation that holds stock."""
@@ -105,15 +40,6 @@ EFFECTIVE: Final = _STANDS | _UNSETTLED
 """The states of work that has, or may have, an effect that stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objection:
-    """One thing that is not as it must be."""
-
-    check: Check
-    participant: str
-    message: str
-
-
 def objections(facts: OrderFacts) -> Iterator[Objection]:
     """All that is wrong with one ended order. What cannot be read is all that is said (S25)."""
     unreadable = list(_unreadable(facts))
@@ -121,7 +47,10 @@ def objections(facts: OrderFacts) -> Iterator[Objection]:
         yield from unreadable
         return
     checks = (
-        (_reserved_once, _charged_once, _captured_as_authorized, _shipped_once, _reduced_once, _returned_once)
+        (
+            *(_reserved_once, _charged_once, _captured_as_authorized, _unshipped_given_back),
+            *(_shipped_once, _reduced_once, _returned_once),
+        )
         if facts.saga.completed
         else (_nothing_reserved, _money_back, _nothing_authorized, _nothing_shipped, _stock_untouched)
     )
@@ -215,7 +144,7 @@ def _reserved_once(facts: OrderFacts) -> Iterator[Objection]:
 
 
 def _charged_once(facts: OrderFacts) -> Iterator[Objection]:
-    due = (facts.saga.total, facts.saga.currency)
+    due = (_taken(facts), facts.saga.currency)
     said = [(row.amount, row.currency) for command in _TAKING for row in _standing(facts, command)]
     if said != [due]:
         message = f"payment's ledger: charged {_sums(said)} for a total of {_sum(*due)}"
@@ -223,7 +152,7 @@ def _charged_once(facts: OrderFacts) -> Iterator[Objection]:
     if facts.money is None:
         return
     taken = [(charge.amount, charge.currency) for charge in facts.money.charges]
-    if taken != [due] and not (facts.saga.total == 0 and not taken):
+    if taken != [due] and not (due[0] == 0 and not taken):
         message = f"provider: charged {_sums(taken)} for a total of {_sum(*due)}"
         yield Objection(Check.CHARGED_ONCE, PAYMENT, message)
     yield from _given_back_as_returned(facts)
@@ -234,7 +163,8 @@ def _given_back_as_returned(facts: OrderFacts) -> Iterator[Objection]:
     if not facts.returns.readable:
         return
     least, most = (
-        sum(each.total for each in those) for those in (facts.returns.completed, facts.returns.standing)
+        sum(each.total for each in those) + _taken(facts) - facts.saga.kept
+        for those in (facts.returns.completed, facts.returns.standing)
     )
     assert facts.money is not None
     currency = facts.saga.currency
@@ -244,6 +174,23 @@ def _given_back_as_returned(facts: OrderFacts) -> Iterator[Objection]:
         due = least if given_back < least else most
         message = f"provider: {_sum(given_back, currency)} was given back (as its {told} say)"
         yield Objection(Check.CHARGED_ONCE, PAYMENT, f"{message}, returned was {_sum(due, currency)}")
+
+
+def _taken(facts: OrderFacts) -> int:
+    """What is due to be taken: a capture is of what was shipped, a charge comes before it (S31)."""
+    captures = bool(facts.rows(AuthorizePayment.__name__))
+    return facts.saga.kept if captures else facts.saga.total
+
+
+def _unshipped_given_back(facts: OrderFacts) -> Iterator[Objection]:
+    """Of an order that was charged; less is captured of one that was not."""
+    worth = _taken(facts) - facts.saga.kept
+    due = [(worth, facts.saga.currency)] if worth else []
+    for command, what in ((ClaimUnshipped, "claimed"), (RefundUnshipped, "refunded")):
+        said = [(row.amount, row.currency) for row in _standing(facts, command.__name__)]
+        if said != due:
+            message = f"payment's ledger: {what} {_sums(said)} of what could not be shipped, due {_sums(due)}"
+            yield Objection(Check.UNSHIPPED_GIVEN_BACK, PAYMENT, message)
 
 
 def _captured_as_authorized(facts: OrderFacts) -> Iterator[Objection]:
@@ -275,10 +222,14 @@ def _captured_at_provider(facts: OrderFacts) -> Iterator[Objection]:
 
 def _shipped_once(facts: OrderFacts) -> Iterator[Objection]:
     rows = _standing(facts, ShipOrder.__name__)
-    if len(rows) != 1:
-        yield Objection(Check.SHIPPED_ONCE, SHIPPING, f"shipping's ledger: shipped {_times(len(rows))}")
-    if facts.parcels is not None and len(facts.parcels) != 1:
-        yield Objection(Check.SHIPPED_ONCE, SHIPPING, f"provider: shipped {_times(len(facts.parcels))}")
+    due = facts.saga.parcels
+    expected = "" if due == 1 else f", its parcels are {due}"
+    if len(rows) != due:
+        message = f"shipping's ledger: shipped {_times(len(rows))}{expected}"
+        yield Objection(Check.SHIPPED_ONCE, SHIPPING, message)
+    if facts.parcels is not None and len(facts.parcels) != due:
+        message = f"provider: shipped {_times(len(facts.parcels))}{expected}"
+        yield Objection(Check.SHIPPED_ONCE, SHIPPING, message)
 
 
 def _reduced_once(facts: OrderFacts) -> Iterator[Objection]:
@@ -286,8 +237,10 @@ def _reduced_once(facts: OrderFacts) -> Iterator[Objection]:
     if len(rows) != 1:
         yield Objection(Check.REDUCED_ONCE, INVENTORY, f"inventory's ledger: reduced {_times(len(rows))}")
     reduced = {reduction.sku: reduction.quantity for reduction in facts.reductions}
-    if reduced != dict(facts.saga.ordered):
-        message = f"stock was reduced by {_listed(reduced)}, ordered were {_listed(facts.saga.ordered)}"
+    due = facts.saga.shipped
+    if reduced != dict(due):
+        what = "shipped" if facts.saga.unshipped else "ordered"
+        message = f"stock was reduced by {_listed(reduced)}, {what} were {_listed(due)}"
         yield Objection(Check.REDUCED_ONCE, INVENTORY, message)
     for reduction in facts.reductions:
         if reduction.rows != 1:
@@ -300,9 +253,9 @@ def _returned_once(facts: OrderFacts) -> Iterator[Objection]:
     for each in facts.returns.standing:
         returned.update(each.ordered)
     for sku, quantity in sorted(returned.items()):
-        ordered = facts.saga.ordered.get(sku, 0)
-        if quantity > ordered:
-            message = f"{quantity} x {sku} came back, or are to, of {ordered} that were shipped"
+        shipped = facts.saga.shipped.get(sku, 0)
+        if quantity > shipped:
+            message = f"{quantity} x {sku} came back, or are to, of {shipped} that were shipped"
             yield Objection(Check.RETURNED_ONCE, ORCHESTRATOR, message)
 
 

@@ -36,6 +36,9 @@ class SagaFact:
     Attributes:
         pieces: the steps of its course and their branches, by name; None where its state cannot be read.
         readable: its document says what was ordered; else nothing can be compared with it.
+        parcels: how many were shipped, where it ended well.
+        unshipped: what the carrier refused of an order of which something was shipped (S31).
+        unshipped_worth: the price of that.
     """
 
     saga_id: UUID
@@ -47,11 +50,25 @@ class SagaFact:
     ordered: Quantities
     pieces: Mapping[str, PieceFact] | None = field(default_factory=dict)
     readable: bool = True
+    parcels: int = 1
+    unshipped: Quantities = field(default_factory=dict)
+    unshipped_worth: int = 0
 
     @property
     def completed(self) -> bool:
         """The order ended well."""
         return self.status == "completed"
+
+    @property
+    def shipped(self) -> Quantities:
+        """What of it has left, where it ended well."""
+        left = {sku: count - self.unshipped.get(sku, 0) for sku, count in self.ordered.items()}
+        return {sku: count for sku, count in left.items() if count}
+
+    @property
+    def kept(self) -> int:
+        """What is paid for it in the end, its returns aside."""
+        return self.total - self.unshipped_worth
 
     @property
     def ended(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -16,12 +16,15 @@ from contracts.commands import (
     CapturePayment,
     ChargePayment,
     ClaimRefund,
+    ClaimUnshipped,
     Command,
     CommitInventory,
     RefundPart,
+    RefundUnshipped,
     ReserveInventory,
     RestockItems,
     ShipOrder,
+    VoidRemainder,
 )
 from contracts.currencies import MINOR_UNIT_EXPONENTS, format_amount
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
@@ -42,11 +45,18 @@ HOLDING: Final[Mapping[str, frozenset[str]]] = {
     ClaimRefund.__name__: frozenset({"done"}),
     RefundPart.__name__: frozenset({"done", "intent"}),
     RestockItems.__name__: frozenset({"done"}),
+    ClaimUnshipped.__name__: frozenset({"done"}),
+    RefundUnshipped.__name__: frozenset({"done", "intent"}),
+    VoidRemainder.__name__: frozenset({"done", "intent"}),
 }
 """The states in which work has, or may have, an effect that stands."""
 
 FINAL: Final = frozenset(
-    each.__name__ for each in (ShipOrder, CapturePayment, CommitInventory, RefundPart, RestockItems)
+    each.__name__
+    for each in (
+        *(ShipOrder, CapturePayment, CommitInventory, RefundPart, RestockItems),
+        *(ClaimUnshipped, RefundUnshipped, VoidRemainder),
+    )
 )
 """What has left the house: no program undoes it."""
 
@@ -56,6 +66,17 @@ Undoing = Mapping[str, Mapping[str, type[Command] | None]]
 NOBODY: Final[Undoing] = {}
 
 _TAKING: Final = frozenset({ChargePayment.__name__, CapturePayment.__name__})
+
+
+_AT_PROVIDER: Final = {
+    AuthorizePayment.__name__: "authorized",
+    CapturePayment.__name__: "captured",
+    ChargePayment.__name__: "charged",
+    RefundPart.__name__: "refunded",
+    RefundUnshipped.__name__: "refunded",
+    VoidRemainder.__name__: "gave up",
+}
+"""What a payment provider did with an amount, in a person's words."""
 
 
 class Remedy(StrEnum):
@@ -108,22 +129,19 @@ class Held:
         """In a person's words."""
         if not self.readable:
             return f"{self.command} at {self.participant} (its stored answer cannot be read)"
+        verb = _AT_PROVIDER.get(self.command)
+        if verb is not None:
+            return self._at_provider(f"{verb} {_sum(self.amount, self.currency)}", verb)
         listed = ", ".join(f"{count} x {sku}" for sku, count in sorted(self.quantities.items()))
         match self.command:
             case ReserveInventory.__name__:
                 return f"reserved {listed}"
             case CommitInventory.__name__:
                 return f"stock reduced by {listed}"
-            case AuthorizePayment.__name__:
-                return self._at_provider(f"authorized {_sum(self.amount, self.currency)}", "authorized")
-            case CapturePayment.__name__:
-                return self._at_provider(f"captured {_sum(self.amount, self.currency)}", "captured")
-            case ChargePayment.__name__:
-                return self._at_provider(f"charged {_sum(self.amount, self.currency)}", "charged")
             case ClaimRefund.__name__:
                 return f"claimed {_sum(self.amount, self.currency)} for a return"
-            case RefundPart.__name__:
-                return self._at_provider(f"refunded {_sum(self.amount, self.currency)}", "refunded")
+            case ClaimUnshipped.__name__:
+                return f"claimed {_sum(self.amount, self.currency)} for what could not be shipped"
             case RestockItems.__name__:
                 return f"took in {listed}"
             case ShipOrder.__name__:
@@ -287,13 +305,20 @@ def _held(participant: str, row: Any, final: bool) -> Held:  # noqa: FBT001
         amount = said.get("amount")
         lines = [line for name in _LINES for line in said.get(name, ())]
         return held(
-            quantities={str(line["sku"]): int(line["quantity"]) for line in lines},
+            quantities=_quantities(lines),
             amount=None if amount is None else int(amount),
             currency=said.get("currency"),
             reference=said.get("reference"),
         )
     except reading.UNREADABLE:
         return held(readable=False)
+
+
+def _quantities(lines: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
+    found: Counter[str] = Counter()
+    for line in lines:
+        found[str(line["sku"])] += int(line["quantity"])
+    return found
 
 
 async def _of_provider(opened: Snapshots, mark: UUID) -> list[ProviderOnly]:

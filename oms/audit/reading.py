@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Final
 from uuid import UUID
@@ -38,6 +38,8 @@ from oms.audit.merging import Ordered
 from oms.audit.sources import AuditImpossible
 from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, EFFECT, REFUNDS, SHIPMENTS
 from orchestrator.orphans import ACTION, SUBJECT
+from orchestrator.sagas.order_fulfillment import NAME as ORDERS
+from orchestrator.sagas.order_fulfillment import SHIP
 from orchestrator.sagas.order_return import NAME as ORDER_RETURN
 from orchestrator.tables import audit_log, orders, retention, saga_metadata, sagas
 from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
@@ -183,9 +185,23 @@ def _saga(row: Row[Any]) -> SagaFact:
     fact = partial(SagaFact, row.saga_id, row.order_id, row.definition, row.status)
     try:
         total = sum(line["quantity"] * line["unit_price"] for line in row.lines)
-        return fact(int(total), str(row.currency), _quantities(row.lines), _pieces(row.steps))
+        told = fact(int(total), str(row.currency), _quantities(row.lines), _pieces(row.steps))
+        return _with_parcels(told, row) if row.definition == ORDERS else told
     except UNREADABLE:
         return fact(0, "", {}, _pieces(row.steps), readable=False)
+
+
+def _with_parcels(told: SagaFact, row: Row[Any]) -> SagaFact:
+    """What became of the parcels of an order; one that was not split has no such branches (S31)."""
+    branches = [step for step in row.steps or () if str(step["name"]).startswith(f"{SHIP}[")]
+    if not branches:
+        return told
+    refused = [step["item"]["lines"] for step in branches if step.get("forward") == "rejected"]
+    unshipped = _quantities([line for lines in refused for line in lines])
+    prices = {str(line["sku"]): int(line["unit_price"]) for line in row.lines}
+    worth = sum(prices[sku] * count for sku, count in unshipped.items())
+    parcels = len(branches) - len(refused)
+    return replace(told, parcels=parcels, unshipped=unshipped, unshipped_worth=worth)
 
 
 def _pieces(steps: Any) -> Mapping[str, PieceFact] | None:
@@ -408,7 +424,10 @@ async def _batches(connection: AsyncConnection, query: Select[Any], value: Any) 
 
 
 def _quantities(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return {str(line["sku"]): int(line["quantity"]) for line in lines}
+    found: dict[str, int] = {}
+    for line in lines:
+        found[str(line["sku"])] = found.get(str(line["sku"]), 0) + int(line["quantity"])
+    return found
 
 
 UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from oms.audit.checks import MEANING, Check, Objection, objections, return_objections, step_objections
+from oms.audit.checklist import MEANING, Check, Objection
+from oms.audit.checks import objections, return_objections, step_objections
 from oms.audit.facts import LedgerFact, OrderFacts
 from orchestrator.sagas.order_fulfillment import NAME
 

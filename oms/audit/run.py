@@ -12,17 +12,15 @@ from uuid import UUID
 from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from oms.audit import reading
-from oms.audit.checks import (
-    EFFECTIVE,
-    HOLDING,
+from oms.audit.checklist import (
     OF_COMPLETED,
     OF_NOT_RETURNED,
     OF_RETURNED,
     OF_STOCK,
     OF_UNDONE,
     Check,
-    stock_objections,
 )
+from oms.audit.checks import EFFECTIVE, HOLDING, stock_objections
 from oms.audit.facts import LedgerFact, Money, OrderFacts, Returns, SagaFact, StockFact
 from oms.audit.merging import identities
 from oms.audit.report import Finding, Report

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oms.audit import Report, Sources, audit, sources_or_embedded
-from oms.audit.checks import MEANING, Check
+from oms.audit.checklist import MEANING, Check
 from oms.audit.installed import installed_of
 from oms.audit.report import Finding, VerdictNote
 from oms.cli import output

@@ -32,6 +32,7 @@ def show(order: Order) -> None:
             }
         ),
         _lines(order),
+        *([_parcels(order)] if order.get("parcels") else ()),
     )
 
 
@@ -74,6 +75,24 @@ def failure(order: Order) -> Text:
 def _status(order: Order) -> Text:
     status = output.status(order.get("status"))
     return status.append(" (being undone)", "yellow") if order.get("compensating") else status
+
+
+def _parcels(order: Order) -> Table:
+    rows = [
+        (
+            output.plain(parcel.get("location")),
+            output.status(parcel.get("status")),
+            output.plain(", ".join(map(_said, parcel.get("lines", ())))),
+            output.plain(parcel.get("reference")),
+            failure(parcel),
+        )
+        for parcel in order["parcels"]
+    ]
+    return output.table(("parcel from", "status", "lines", "reference", "failure"), rows)
+
+
+def _said(line: Mapping[str, Any]) -> str:
+    return f"{line.get('quantity')} x {line.get('sku')}"
 
 
 def _lines(order: Order) -> Table:

@@ -42,7 +42,7 @@ commands.command("return", epilog=returns.RETURN)(returns.ask_for)
 commands.command("returns", epilog=returns.RETURNS)(returns.list_returns)
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
-ENDED: Final = ("completed", "rejected", "cancelled")
+ENDED: Final = ("completed", "partially_fulfilled", "rejected", "cancelled")
 _RECONNECTS: Final = 20
 _PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0

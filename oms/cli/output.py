@@ -32,6 +32,7 @@ _STYLES: Final[dict[str, str]] = {
     "shipped": "cyan",
     "running": "cyan",
     "completed": "green",
+    "partially_fulfilled": "yellow",
     "compensating": "yellow",
     "compensated": "yellow",
     "rejected": "yellow",

@@ -32,21 +32,24 @@ def list_stock(
     session.show_more(page)
 
 
-@commands.command(
-    "set", epilog=example("oms stock set SKU-1 100", "oms stock set SKU-1 90 --expected-on-hand 100")
-)
+@commands.command("set", epilog=example("oms stock set SKU-1 100", "oms stock set SKU-1 40 --location north"))
 def set_stock(
     sku: Annotated[str, typer.Argument(metavar="SKU", help="The product.")],
     on_hand: Annotated[int, typer.Argument(metavar="N", min=0, help="Pieces in the house.")],
     expected_on_hand: Annotated[
         int | None, typer.Option("--expected-on-hand", min=0, help="Only when it is this many now.")
     ] = None,
+    location: Annotated[
+        str | None, typer.Option("--location", metavar="NAME", help="Where they are; by default at default.")
+    ] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set how many pieces of a product are in the house; what is reserved for orders counts as there."""
-    body = {"on_hand": on_hand}
+    """Set how many pieces of a product are at a location; what is reserved for orders counts as there."""
+    body: dict[str, Any] = {"on_hand": on_hand}
+    if location is not None:
+        body["location"] = location
     if expected_on_hand is not None:
         body["expected_on_hand"] = expected_on_hand
     path = f"/inventory/{quote(sku, safe='')}"
@@ -59,8 +62,15 @@ def set_stock(
 
 def _table(levels: list[dict[str, Any]]) -> Any:
     names = ("on_hand", "reserved", "available")
+    placed = any(level.get("locations") for level in levels)
     rows = [
-        (output.plain(level.get("sku")), *(output.plain(level.get(name)) for name in names))
+        (
+            output.plain(each.get("sku")),
+            *((output.plain(each.get("location")),) if placed else ()),
+            *(output.plain(each.get(name)) for name in names),
+        )
         for level in levels
+        for each in (level, *({"sku": "", **place} for place in level.get("locations", ())))
     ]
-    return output.table(("sku", "#on hand", "#reserved", "#available"), rows)
+    columns = ("sku", *(("location",) if placed else ()), "#on hand", "#reserved", "#available")
+    return output.table(columns, rows)

@@ -10,12 +10,15 @@ from contracts.commands import (
     CapturePayment,
     ChargePayment,
     ClaimRefund,
+    ClaimUnshipped,
     Command,
     CommitInventory,
     RefundPart,
+    RefundUnshipped,
     ReserveInventory,
     RestockItems,
     ShipOrder,
+    VoidRemainder,
 )
 from contracts.examples import EXAMPLES
 from contracts.works import WORKS, KindOfWork
@@ -46,6 +49,9 @@ _AFTER: Final[Mapping[type[Command], tuple[str, ...]]] = {CommitInventory: ("res
 OF_RETURNS: Final = (ClaimRefund, RefundPart, RestockItems)
 """A participant in the place of one of ours may do without: then no order is returned by a saga."""
 
+OF_SPLIT_ORDERS: Final = (ClaimUnshipped, RefundUnshipped, VoidRemainder)
+"""The same, where orders are not shipped in several parcels."""
+
 _NEEDS: Final[Mapping[type[Command], str]] = {
     ReserveInventory: "stock of SKU-1: oms stock set SKU-1 1000000",
     AuthorizePayment: "a gateway that authorizes for pm_card_visa, as the sandbox does",
@@ -63,7 +69,7 @@ def built_in(participant: str) -> Repertoire:
     works = [
         (command, work)
         for command, work in WORKS.items()
-        if work.participant == participant and command not in OF_RETURNS
+        if work.participant == participant and command not in (*OF_RETURNS, *OF_SPLIT_ORDERS)
     ]
     if not works:
         known = ", ".join(dict.fromkeys(work.participant for work in WORKS.values()))

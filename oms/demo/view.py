@@ -28,6 +28,7 @@ _COURSE: Final = (
     "shipped",
     "compensating",
     "completed",
+    "partially_fulfilled",
     "rejected",
     "cancelled",
 )

@@ -9,6 +9,13 @@ from __future__ import annotations
 from oms.sandbox.app import create_sandbox
 from oms.sandbox.direct import SandboxExchange
 from oms.sandbox.service import Sandbox
-from oms.sandbox.triggers import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
+from oms.sandbox.triggers import CARRIER_TRIGGERS, PARCEL_TRIGGERS, PAYMENT_TRIGGERS
 
-__all__ = ["CARRIER_TRIGGERS", "PAYMENT_TRIGGERS", "Sandbox", "SandboxExchange", "create_sandbox"]
+__all__ = [
+    "CARRIER_TRIGGERS",
+    "PARCEL_TRIGGERS",
+    "PAYMENT_TRIGGERS",
+    "Sandbox",
+    "SandboxExchange",
+    "create_sandbox",
+]

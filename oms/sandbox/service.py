@@ -149,7 +149,7 @@ class Sandbox:
 
     async def ship(self, key: str, request: ShipmentRequest, client_left: ClientLeft) -> Reply:
         """Take a parcel, or refuse it (422 with a type of its own)."""
-        behaviour = carrier_behaviour(request.address.postal_code)
+        behaviour = carrier_behaviour(request.address.postal_code, (line.sku for line in request.lines))
         row = self._row(key, request, behaviour) | {"order_id": request.order_id}
         return await self._answer(SHIPMENTS, row, behaviour, client_left)
 

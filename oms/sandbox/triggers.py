@@ -1,8 +1,9 @@
-"""What makes the sandbox misbehave, as data: payment methods and postal codes with a meaning."""
+"""What makes the sandbox misbehave, as data: payment methods, postal codes and products with a meaning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 NEVER: Final = 2**31 - 1
@@ -57,12 +58,24 @@ CARRIER_TRIGGERS: Final[dict[str, Behaviour]] = {
 }
 """By postal code. Any other is shipped to."""
 
+_UNSHIPPABLE: Final = Behaviour("rejected", "parcel_refused", "The carrier does not take such a parcel.")
+
+PARCEL_TRIGGERS: Final[dict[str, Behaviour]] = {
+    "SHIP-REFUSED": _UNSHIPPABLE,
+    "SHIP-REFUSED-LATE": replace(_UNSHIPPABLE, answers_from_call=3),
+    "SHIP-FLAKY": Behaviour("shipped", answers_from_call=3),
+    "SHIP-SILENT": Behaviour("shipped", silent_calls=1),
+}
+"""By product: how a parcel with it goes where its postal code has no meaning; the first of these counts."""
+
 
 def payment_behaviour(payment_method: str) -> Behaviour:
     """How a charge with this payment method goes; an authorization goes the same way."""
     return PAYMENT_TRIGGERS.get(payment_method, _UNKNOWN_METHOD)
 
 
-def carrier_behaviour(postal_code: str) -> Behaviour:
-    """How a shipment to this postal code goes."""
-    return CARRIER_TRIGGERS.get(postal_code, _SHIPS)
+def carrier_behaviour(postal_code: str, skus: Iterable[str] = ()) -> Behaviour:
+    """How a parcel with these products goes to this postal code."""
+    inside = {*skus}
+    of_parcel = (each for sku, each in PARCEL_TRIGGERS.items() if sku in inside)
+    return CARRIER_TRIGGERS.get(postal_code) or next(of_parcel, _SHIPS)

@@ -266,4 +266,6 @@ def _end_undone(at: Moment, saga: Saga) -> Course:
 
 def _end(at: Moment, saga: Saga, status: Status, end: End, label: str) -> Course:
     saga = replace(saga, status=status, label=label, ended_at=at.now, awaited=())
-    return saga, announced(at.definition, at.definition.announces.get(end.value), saga)
+    announces = at.definition.announces
+    own = announces.get(label) if end is End.COMPLETED else None
+    return saga, announced(at.definition, own or announces.get(end.value), saga)

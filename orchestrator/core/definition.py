@@ -291,6 +291,8 @@ class SagaDefinition:
         accepted: the model by which that document is read ever after, without the edge's rules (S25); None:
             the same.
         examples: inputs on which the functions of the definition are tried at the start, one at least.
+        announces: by `trial.MOMENTS` what the world is told then; by a label of `Labels.may_complete_as`,
+            what it is told instead where the saga completes so.
         follows: how its sagas follow earlier ones; None where they stand for themselves (S28).
         starts_sagas: False while a new version is being deployed: known everywhere before the first saga
             starts on it (S13).

@@ -53,7 +53,8 @@ def flow_diagram(definition: SagaDefinition) -> str:
     lines += [line for number, _ in stages for line in _forward(definition, number)]
     lines += [line for number, _ in stages for line in _turns(definition, number)]
     lines += [line for number, _ in reversed(stages) for line in _back(definition, number)]
-    lines.append(f'    completed(["{_told(definition, "completed")}"])')
+    ends = [each for each in definition.labels.may_complete_as if each in definition.announces]
+    lines.append(f'    completed(["{_told(definition, *dict.fromkeys(("completed", *ends)))}"])')
     lines.append(f'    undone(["{_told(definition, "rejected", "cancelled")}"])')
     return _joined(lines)
 

@@ -17,7 +17,8 @@ class Earlier:
     Attributes:
         subject_id: what it is about, such as an order.
         given: the document that started it.
-        results: what it remembers of its successes, by step.
+        results: what it remembers of its successes, by step; of a branch, as of ``ship[2]``, with ``item``
+            and ``outcome`` beside it.
     """
 
     saga_id: UUID

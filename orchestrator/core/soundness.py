@@ -215,11 +215,18 @@ def _way_stations(definition: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _announcement_problems(definition: Any) -> Iterator[str]:
+    moments = (*MOMENTS, *_further_ends(definition.labels))
     for moment, each in dict(definition.announces).items():
-        if moment not in MOMENTS:
-            yield f"it announces something when it is {moment!r}, which is none of {', '.join(MOMENTS)}"
+        if moment not in moments:
+            yield f"it announces something when it is {moment!r}, which is none of {', '.join(moments)}"
         elif not _is_announcement(each):
             yield f"what it announces when it is {moment} is no Announcement of an Event"
+
+
+def _further_ends(labels: object) -> tuple[str, ...]:
+    """The labels with which it may complete, where they depend on the results."""
+    listed: object = labels.may_complete_as if isinstance(labels, Labels) else ()
+    return tuple(each for each in listed if each not in MOMENTS) if isinstance(listed, tuple) else ()
 
 
 def _is_announcement(each: object) -> bool:

@@ -181,8 +181,9 @@ def _tried_end(definition: SagaDefinition, given: Any, results: Any) -> Iterator
             yield problem
         elif said not in definition.labels.may_complete_as:
             yield f"its label completed says {said!r}, which may_complete_as does not list"
-    for moment in MOMENTS[1:]:
-        yield from _tried_announcement(definition.announces.get(moment), given, results)
+    for moment, each in definition.announces.items():
+        if moment != "started":
+            yield from _tried_announcement(each, given, results)
 
 
 def _tried_announcement(each: Announcement | None, given: Any, results: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import Row, Select, Uuid, cast, func, select
@@ -12,16 +12,16 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from contracts.orders import AcceptedOrder
 from orchestrator.codec import Unreadable, load_order
-from orchestrator.core.definition import SagaDefinition
+from orchestrator.core.definition import SagaDefinition, step_name
 from orchestrator.core.registry import Registry
-from orchestrator.core.state import Saga, Status
+from orchestrator.core.state import Forward, Saga, Status, StepState
 from orchestrator.core.values import replace
 from orchestrator.progress import Standing
 from orchestrator.queries.paging import KEY, Page, read_page
 from orchestrator.queries.reader import Reader
 from orchestrator.queries.sagas import WHOLE_SAGA, saga_of, whole_sagas
-from orchestrator.queries.views import FailureView, LineView, OrderList, OrderView
-from orchestrator.sagas.order_fulfillment import END_STATUSES, OrderStatus
+from orchestrator.queries.views import FailureView, LineView, OrderList, OrderView, ParcelLineView, ParcelView
+from orchestrator.sagas.order_fulfillment import END_STATUSES, SHIP, OrderStatus
 from orchestrator.selection import NOTHING, FoundBy
 from orchestrator.tables import orders, sagas
 
@@ -167,11 +167,38 @@ def order_view(saga: Saga) -> OrderView:
         currency=order.currency,
         total=order.total,
         lines=tuple(map(LineView.model_validate, order.lines)),
+        parcels=tuple(map(_parcel, filter(_is_parcel, saga.steps))),
         failure=FailureView.model_validate(saga.failure) if saga.failure else None,
         cancel_requested_at=saga.cancel_requested_at,
         created_at=saga.created_at,
         updated_at=saga.updated_at,
         ended_at=saga.ended_at,
+    )
+
+
+_PARCEL_STATUS: Final[Mapping[Forward, Literal["shipped", "refused"]]] = {
+    Forward.SUCCEEDED: "shipped",
+    Forward.REJECTED: "refused",
+}
+
+
+def _is_parcel(piece: StepState) -> bool:
+    """Whether it is one of ours; another definition of orders may have branches about something else."""
+    item = piece.item
+    return (
+        step_name(piece.name) == SHIP and isinstance(item, Mapping) and {"location", "lines"} <= item.keys()
+    )
+
+
+def _parcel(branch: StepState) -> ParcelView:
+    """A branch of the stage that ships (S31)."""
+    refused = branch.forward is Forward.REJECTED
+    return ParcelView(
+        location=branch.item["location"],
+        status=_PARCEL_STATUS.get(branch.forward, "pending"),
+        lines=tuple(map(ParcelLineView.model_validate, branch.item["lines"])),
+        reference=branch.result.get("reference"),
+        failure=FailureView(**branch.result) if refused else None,
     )
 
 

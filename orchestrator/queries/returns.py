@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row, Select
 
-from contracts.returns import ORDER_KEY, AcceptedReturn
+from contracts.returns import ORDER_KEY, AcceptedReturn, Disposition
 from orchestrator.codec import Unreadable
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga
@@ -57,6 +58,15 @@ def _returns() -> Select[Any]:
     return whole_sagas().where(sagas.c.definition == NAME)
 
 
+def _lines(given: AcceptedReturn, said: Mapping[str, Disposition]) -> Iterator[ReturnLineView]:
+    """Each product once, from wherever it was."""
+    pieces: dict[tuple[str, int], int] = {}
+    for line in given.lines:
+        pieces[line.sku, line.unit_price] = pieces.get((line.sku, line.unit_price), 0) + line.quantity
+    for (sku, price), quantity in pieces.items():
+        yield ReturnLineView(sku=sku, quantity=quantity, unit_price=price, disposition=said.get(sku))
+
+
 def return_view(saga: Saga) -> ReturnView:
     """The return of a saga as the customer of its order sees it."""
     given: AcceptedReturn = saga.input
@@ -67,9 +77,7 @@ def return_view(saga: Saga) -> ReturnView:
         return_id=saga.saga_id,
         order_id=given.order_id,
         status=saga.label,
-        lines=tuple(
-            ReturnLineView(**line.model_dump(), disposition=said.get(line.sku)) for line in given.lines
-        ),
+        lines=tuple(_lines(given, said)),
         reason=given.reason,
         currency=given.currency,
         amount=given.amount,

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from contracts.envelope import Direction
+from contracts.findable import absent
 from contracts.returns import Disposition
 from contracts.words import Word
 from orchestrator.core.definition import OnDeadline, SignalledBy, StepKind
@@ -74,6 +75,23 @@ class LineView(View):
     unit_price: int = Field(description="In minor units of the order's currency")
 
 
+class ParcelLineView(View):
+    """So many of one product in a parcel."""
+
+    sku: str
+    quantity: int
+
+
+class ParcelView(View):
+    """One of the parcels of an order, from one location."""
+
+    location: str
+    status: Literal["pending", "shipped", "refused"] = Field(description="As the carrier has answered")
+    lines: tuple[ParcelLineView, ...]
+    reference: str | None = Field(description="The carrier's name for it, once it has left")
+    failure: FailureView | None = Field(description="Why the carrier refused it; it is given back")
+
+
 class OrderView(View):
     """An order as its customer sees it. Payment method and address are never shown."""
 
@@ -89,6 +107,9 @@ class OrderView(View):
         description="In minor units of the currency; null only where the stored order cannot be read"
     )
     lines: tuple[LineView, ...]
+    parcels: tuple[ParcelView, ...] = Field(
+        (), exclude_if=absent, description="Where shipments are split, once they are asked for"
+    )
     failure: FailureView | None
     cancel_requested_at: Time | None
     created_at: Time

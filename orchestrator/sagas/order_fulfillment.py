@@ -1,6 +1,7 @@
 """The order fulfilment saga: reserve, charge, ship, commit; with holds a person may look before the charge.
 
-Where money is captured: reserve, authorize, ship, capture, commit. Each of these is a version (ADR 0033).
+Where money is captured: reserve, authorize, ship, capture, commit. Where shipments are split each location
+ships a parcel of its own, and what could not be shipped is given back. Each of these is a version (ADR 0033).
 Inventory is reserved before payment and reduced only after fulfilment; a failure before the parcel leaves
 undoes what was done, in reverse order.
 """
@@ -34,6 +35,7 @@ from contracts.events import (
     OrderCompletedEvent,
     OrderCreatedEvent,
     OrderFulfilledEvent,
+    OrderPartiallyFulfilledEvent,
     OrderRejectedEvent,
     PaymentAuthorizedEvent,
     PaymentCapturedEvent,
@@ -55,14 +57,17 @@ from contracts.routing import INVENTORY, PAYMENT, SHIPPING
 from orchestrator.core.definition import (
     Announcement,
     Compensation,
+    Labels,
     Results,
     SagaDefinition,
     SignalledBy,
+    Stage,
     Step,
     StepKind,
     StepPolicy,
     Wait,
 )
+from orchestrator.sagas import parcels
 
 NAME: Final = "order_fulfillment"
 
@@ -77,11 +82,19 @@ class OrderStatus(StrEnum):
     AUTHORIZED = "authorized"
     SHIPPED = "shipped"
     COMPLETED = "completed"
+    PARTIALLY_FULFILLED = "partially_fulfilled"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
 
 
-END_STATUSES: Final = frozenset({OrderStatus.COMPLETED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
+END_STATUSES: Final = frozenset(
+    {
+        OrderStatus.COMPLETED,
+        OrderStatus.PARTIALLY_FULFILLED,
+        OrderStatus.REJECTED,
+        OrderStatus.CANCELLED,
+    }
+)
 
 
 def _created(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
@@ -98,6 +111,13 @@ ANNOUNCES: Final = {
     "completed": Announcement(OrderCompletedEvent),
     "rejected": Announcement(OrderRejectedEvent),
     "cancelled": Announcement(OrderCancelledEvent),
+}
+
+
+SPLIT_LABELS: Final = Labels(completed=parcels.ends_as, may_complete_as=parcels.ENDS)
+SPLIT_ANNOUNCES: Final = {
+    **ANNOUNCES,
+    OrderStatus.PARTIALLY_FULFILLED.value: Announcement(OrderPartiallyFulfilledEvent, parcels.told_of_a_part),
 }
 
 
@@ -121,13 +141,17 @@ def _to_pay(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
 def _to_capture(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {
         "authorization": results[AUTHORIZE]["reference"],
-        "amount": order.total,
+        "amount": parcels.shipped_worth(order, results),
         "currency": order.currency,
     }
 
 
 def _to_ship(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
     return {"lines": _items(order), "shipping_address": order.shipping_address}
+
+
+def _to_ship_a_parcel(order: AcceptedOrder, results: Results, parcel: parcels.Parcel) -> Mapping[str, Any]:
+    return {"lines": parcels.together([parcel]), "shipping_address": order.shipping_address}
 
 
 def _reserved_stock(order: AcceptedOrder) -> str:
@@ -140,19 +164,6 @@ def _charged_money(order: AcceptedOrder) -> str:
 
 def _authorized_money(order: AcceptedOrder) -> str:
     return f"authorized {format_amount(order.total, order.currency)}"
-
-
-def order_fulfillment(policy: StepPolicy) -> SagaDefinition:
-    """The definition at its current version, with one policy for all of its steps."""
-    return SagaDefinition(
-        name=NAME,
-        version=1,
-        input=Order,
-        accepted=AcceptedOrder,
-        examples=(ORDER, ORDER_OF_MANY),
-        announces=ANNOUNCES,
-        course=_charging(policy),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +190,19 @@ def _denied(body: Mapping[str, Any]) -> str | None:
 
 HOLDING_VERSION: Final = 100
 CAPTURING_VERSION: Final = 200
+SPLITTING_VERSION: Final = 400
 """What each feature adds to the number of a version: far from those that a deployment may have made of the
-flow without any. 400 is kept for split shipments (ADR 0033)."""
+flow without any (ADR 0033)."""
 
 HOLD: Final = "hold"
 """The wait in which an order is on hold, between its reservation and its payment."""
 
-AUTHORIZE: Final = "authorize"
+AUTHORIZE: Final = parcels.AUTHORIZE
 """The step whose reference is captured."""
+
+
+SHIP: Final = "ship"
+"""The step that hands a parcel to the carrier; where shipments are split, its branches are the parcels."""
 
 
 class PaymentFlow(StrEnum):
@@ -198,39 +214,68 @@ class PaymentFlow(StrEnum):
     """After it: until then the money is set aside."""
 
 
-def held_order_fulfillment(
-    policy: StepPolicy, holds: Holds | None, payment: PaymentFlow = PaymentFlow.CHARGE
-) -> SagaDefinition:
-    """The same with holds, known everywhere; no order starts on it where there are None.
+class Shipments(StrEnum):
+    """In how many parcels an order leaves."""
 
-    Args:
-        payment: how it goes on after the hold.
-    """
-    reserve, *others = _course(policy, payment)
+    SINGLE = "single"
+    """In one, whatever its stock was taken from."""
+    SPLIT = "split"
+    """In one from each location; what of it can be shipped is."""
+
+
+def order_fulfillment(
+    policy: StepPolicy,
+    payment: PaymentFlow = PaymentFlow.CHARGE,
+    shipments: Shipments = Shipments.SINGLE,
+    *,
+    starts_sagas: bool = True,
+) -> SagaDefinition:
+    """The definition without holds, with one policy for all of its steps; by default version 1."""
     return SagaDefinition(
         name=NAME,
-        version=HOLDING_VERSION + _added_by(payment),
+        version=_added_by(payment, shipments) or 1,
+        input=Order,
+        accepted=AcceptedOrder,
+        examples=(ORDER, ORDER_OF_MANY),
+        labels=_labels(shipments),
+        announces=_announces(shipments),
+        course=_course(policy, payment, shipments),
+        starts_sagas=starts_sagas,
+    )
+
+
+def held_order_fulfillment(
+    policy: StepPolicy,
+    holds: Holds | None,
+    payment: PaymentFlow = PaymentFlow.CHARGE,
+    shipments: Shipments = Shipments.SINGLE,
+) -> SagaDefinition:
+    """The same with holds, known everywhere; no order starts on it where there are None."""
+    reserve, *others = _course(policy, payment, shipments)
+    return SagaDefinition(
+        name=NAME,
+        version=HOLDING_VERSION + _added_by(payment, shipments),
         input=HoldableOrder,
         accepted=AcceptedHoldableOrder,
         examples=HOLDABLE_ORDERS,
-        announces=ANNOUNCES,
+        labels=_labels(shipments),
+        announces=_announces(shipments),
         course=(reserve, _hold(holds or Holds()), *others),
         starts_sagas=holds is not None,
     )
 
 
-def captured_order_fulfillment(policy: StepPolicy, *, starts_sagas: bool) -> SagaDefinition:
-    """The same with the money taken once the parcel has left, and nobody's look before that."""
-    return replace(
-        order_fulfillment(policy),
-        version=CAPTURING_VERSION,
-        course=_course(policy, PaymentFlow.CAPTURE),
-        starts_sagas=starts_sagas,
-    )
+def _added_by(payment: PaymentFlow, shipments: Shipments) -> int:
+    capturing = CAPTURING_VERSION if payment is PaymentFlow.CAPTURE else 0
+    return capturing + (SPLITTING_VERSION if shipments is Shipments.SPLIT else 0)
 
 
-def _added_by(payment: PaymentFlow) -> int:
-    return CAPTURING_VERSION if payment is PaymentFlow.CAPTURE else 0
+def _labels(shipments: Shipments) -> Labels:
+    return SPLIT_LABELS if shipments is Shipments.SPLIT else Labels()
+
+
+def _announces(shipments: Shipments) -> Mapping[str, Announcement]:
+    return SPLIT_ANNOUNCES if shipments is Shipments.SPLIT else ANNOUNCES
 
 
 def _hold(holds: Holds) -> Wait:
@@ -246,17 +291,24 @@ def _hold(holds: Holds) -> Wait:
     )
 
 
-def _course(policy: StepPolicy, payment: PaymentFlow) -> tuple[Step, ...]:
-    return _capturing(policy) if payment is PaymentFlow.CAPTURE else _charging(policy)
-
-
-def _charging(policy: StepPolicy) -> tuple[Step, ...]:
+def _course(policy: StepPolicy, payment: PaymentFlow, shipments: Shipments) -> tuple[Stage, ...]:
+    """What was authorized is undone by a void alone: nothing is taken before the pivot (S27)."""
+    if shipments is Shipments.SPLIT:
+        return _splitting(policy, payment)
+    if payment is PaymentFlow.CAPTURE:
+        return _reserve(policy), _authorize(policy), _ship(policy), _capture(policy), _commit(policy)
     return _reserve(policy), _charge(policy), _ship(policy), _commit(policy)
 
 
-def _capturing(policy: StepPolicy) -> tuple[Step, ...]:
-    """What was authorized is undone by a void alone: nothing is taken before the pivot (S27)."""
-    return _reserve(policy), _authorize(policy), _ship(policy), _capture(policy), _commit(policy)
+def _splitting(policy: StepPolicy, payment: PaymentFlow) -> tuple[Stage, ...]:
+    """What could not be shipped is given back before the rest is committed (S31)."""
+    reserve = replace(_reserve(policy), keeps=("taken",))
+    parcel = replace(_ship(policy), arguments=_to_ship_a_parcel)
+    commit = replace(_commit(policy), arguments=parcels.to_commit)
+    if payment is PaymentFlow.CAPTURE:
+        paid: tuple[Stage, ...] = (_capture(policy), parcels.voiding(policy))
+        return reserve, _authorize(policy), parcels.shipping(parcel), *paid, commit
+    return reserve, _charge(policy), parcels.shipping(parcel), *parcels.refunding(policy), commit
 
 
 def _reserve(policy: StepPolicy) -> Step:
@@ -313,7 +365,7 @@ def _authorize(policy: StepPolicy) -> Step:
 
 def _ship(policy: StepPolicy) -> Step:
     return Step(
-        name="ship",
+        name=SHIP,
         participant=SHIPPING,
         kind=StepKind.PIVOT,
         command=ShipOrder,

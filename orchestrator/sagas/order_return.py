@@ -47,10 +47,21 @@ from orchestrator.core.definition import (
     StepKind,
     StepPolicy,
     Wait,
+    step_name,
 )
 from orchestrator.core.following import Earlier, Follower, Follows, NotFollowed
 from orchestrator.sagas.order_fulfillment import NAME as ORDERS
-from orchestrator.sagas.order_fulfillment import OrderStatus
+from orchestrator.sagas.order_fulfillment import SHIP, OrderStatus
+from orchestrator.sagas.parcels import (
+    PARCELS,
+    Parcel,
+    items_of,
+    parcels_of,
+    pieces_in,
+    prices,
+    shipped_parcels,
+    shipped_worth,
+)
 
 NAME: Final = "order_return"
 
@@ -61,7 +72,7 @@ DAYS_30_S: Final = 30 * 24 * 3600.0
 
 LABELS: Final = Labels(started="requested", completed="returned", rejected_as={"wait_deadline": "expired"})
 
-_RETURNABLE: Final = (OrderStatus.SHIPPED, OrderStatus.COMPLETED)
+_RETURNABLE: Final = (OrderStatus.SHIPPED, OrderStatus.COMPLETED, OrderStatus.PARTIALLY_FULFILLED)
 
 _PAID_BY: Final = ("capture", "charge")
 """The steps whose result names the payment, in the order of preference."""
@@ -75,12 +86,14 @@ def accepted_return(asked: Return, order: Earlier, others: Sequence[Follower]) -
     """
     if order.label not in _RETURNABLE:
         raise NotFollowed("not_shipped", f"The order is {order.label}: nothing of it can come back.")
-    charge = _payment_of(order)
-    _check_quantities(asked, order.given, others)
-    prices = _prices(order.given)
+    charge, step = _payment_of(order)
+    results = {PARCELS: [each for name, each in order.results.items() if step_name(name) == SHIP != name]}
+    shipped = shipped_parcels(results) or parcels_of(order.given, {})
+    _check_quantities(asked, order.given, pieces_in(shipped), others)
+    worth = prices(order.given)
     lines = tuple(
-        AcceptedReturnLine(sku=line.sku, quantity=line.quantity, unit_price=prices[line.sku])
-        for line in asked.lines
+        AcceptedReturnLine(sku=sku, quantity=quantity, unit_price=worth[sku], location=location)
+        for sku, location, quantity in _places(asked, shipped, others)
     )
     return AcceptedReturn(
         order_id=order.subject_id,
@@ -88,28 +101,35 @@ def accepted_return(asked: Return, order: Earlier, others: Sequence[Follower]) -
         reason=asked.reason,
         currency=order.given.currency,
         charge=charge,
-        charged=order.given.total,
+        charged=shipped_worth(order.given, results) if step == "capture" else order.given.total,
     )
 
 
-def _payment_of(order: Earlier) -> str:
+def _payment_of(order: Earlier) -> tuple[str, str]:
+    """The gateway's name for the payment, and the step that made it."""
     for step in _PAID_BY:
         reference = order.results.get(step, {}).get("reference")
         if isinstance(reference, str):
-            return reference
+            return reference, step
     detail = "By which payment the order was paid is not known here, so nothing can be given back."
     raise NotFollowed("payment_unknown", detail)
 
 
-def _check_quantities(asked: Return, order: AcceptedOrder, others: Sequence[Follower]) -> None:
+def _check_quantities(
+    asked: Return, order: AcceptedOrder, shipped: Mapping[str, int], others: Sequence[Follower]
+) -> None:
     ordered = _quantities(order)
     for line in asked.lines:
         if line.sku not in ordered:
             raise NotFollowed("not_ordered", f"The order has no {line.sku}.", sku=line.sku)
+        sent = shipped.get(line.sku, 0)
         holding = [each for each in others if line.sku in _quantities(each.given)]
-        left = ordered[line.sku] - sum(_quantities(each.given)[line.sku] for each in holding)
+        left = sent - sum(_quantities(each.given)[line.sku] for each in holding)
         if line.quantity <= left:
             continue
+        if not holding and sent < ordered[line.sku]:
+            detail = f"{sent} of {line.sku} were shipped, {line.quantity} are to come back."
+            raise NotFollowed("not_shipped", detail, sku=line.sku)
         if not holding:
             detail = f"{ordered[line.sku]} of {line.sku} were ordered, {line.quantity} are to come back."
             raise NotFollowed("more_than_ordered", detail, sku=line.sku)
@@ -119,18 +139,28 @@ def _check_quantities(asked: Return, order: AcceptedOrder, others: Sequence[Foll
         )
 
 
+def _places(
+    asked: Return, shipped: Sequence[Parcel], others: Sequence[Follower]
+) -> Iterator[tuple[str, str | None, int]]:
+    """What comes back of each parcel, in their order: product, location and pieces (S31)."""
+    taken: Counter[tuple[str, str | None]] = Counter()
+    for each in others:
+        for line in each.given.lines:
+            taken[line.sku, line.location] += line.quantity
+    for line in asked.lines:
+        wanted = line.quantity
+        for item in items_of(shipped):
+            if item.sku == line.sku and wanted:
+                count = min(wanted, item.quantity - taken[item.sku, item.location])
+                wanted -= count
+                if count:
+                    yield item.sku, item.location, count
+
+
 def _quantities(document: AcceptedOrder | AcceptedReturn) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in document.lines:
         found[line.sku] += line.quantity
-    return found
-
-
-def _prices(order: AcceptedOrder) -> Mapping[str, int]:
-    """What a piece of each product is worth; the lower of two prices, which no order of today has."""
-    found: dict[str, int] = {}
-    for line in order.lines:
-        found[line.sku] = min(line.unit_price, found.get(line.sku, line.unit_price))
     return found
 
 
@@ -139,7 +169,9 @@ def _worth(given: AcceptedReturn) -> Mapping[str, Any]:
 
 
 def _items(given: AcceptedReturn) -> tuple[ItemQuantity, ...]:
-    return tuple(ItemQuantity(sku=line.sku, quantity=line.quantity) for line in given.lines)
+    return tuple(
+        ItemQuantity(sku=line.sku, quantity=line.quantity, location=line.location) for line in given.lines
+    )
 
 
 def _to_claim(given: AcceptedReturn, results: Results) -> Mapping[str, Any]:

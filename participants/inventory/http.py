@@ -11,11 +11,18 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
+from contracts.findable import absent
 from contracts.json_bodies import json_of
-from contracts.limits import StockCount
+from contracts.limits import DEFAULT_LOCATION, Location, StockCount
 from contracts.problems import FieldError, ProblemError, unprocessable
 from participants.http import refusals, takes
-from participants.inventory.stockroom import BelowReserved, StaleStock, StockItem, Stockroom
+from participants.inventory.stockroom import (
+    BelowReserved,
+    StaleStock,
+    StockItem,
+    Stockroom,
+    TooMuchStock,
+)
 
 _SKU: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Sku = Annotated[str, Path(json_schema_extra={"pattern": f"^{_SKU.pattern}$"})]
@@ -23,6 +30,17 @@ Sku = Annotated[str, Path(json_schema_extra={"pattern": f"^{_SKU.pattern}$"})]
 
 Guard = Callable[[Request], Awaitable[object]]
 """Raises ProblemError where the request may not be made."""
+
+
+class LocationView(BaseModel):
+    """What of one product is at one location."""
+
+    model_config = ConfigDict(frozen=True)
+
+    location: str
+    on_hand: int
+    reserved: int
+    available: int
 
 
 class StockView(BaseModel):
@@ -34,6 +52,9 @@ class StockView(BaseModel):
     on_hand: int = Field(description="The book stock, what is shipped but not yet committed included")
     reserved: int = Field(description="Held for orders")
     available: int = Field(description="What can still be reserved")
+    locations: tuple[LocationView, ...] = Field(
+        (), exclude_if=absent, description="Where it is; left out where all of it is at `default`"
+    )
 
 
 class StockList(BaseModel):
@@ -51,6 +72,7 @@ class StockChange(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     on_hand: StockCount
+    location: Location = Field(DEFAULT_LOCATION, description="Where; the counts of this change are of there")
     expected_on_hand: StockCount | None = Field(None, description="Refused with 412 when it is another")
 
 
@@ -87,10 +109,14 @@ def inventory_router(stockroom: Stockroom, may_set: Guard) -> APIRouter:
             raise unprocessable([FieldError(pointer="/sku", code="invalid_sku", detail=detail)])
         change = await json_of(request, StockChange)
         try:
-            return _view(await stockroom.set_on_hand(sku, change.on_hand, change.expected_on_hand))
+            return _view(
+                await stockroom.set_on_hand(sku, change.on_hand, change.expected_on_hand, change.location)
+            )
         except BelowReserved as below:
             detail = f"{below.reserved} are reserved; the book stock cannot be less."
             raise ProblemError(409, "below_reserved", detail, reserved=below.reserved) from None
+        except TooMuchStock as many:
+            raise ProblemError(409, "too_much_stock", f"{many}.") from None
         except StaleStock as stale:
             detail = "The book stock is not the expected one."
             raise ProblemError(412, "stale_stock", detail, on_hand=stale.on_hand) from None
@@ -100,7 +126,19 @@ def inventory_router(stockroom: Stockroom, may_set: Guard) -> APIRouter:
 
 def _view(item: StockItem) -> StockView:
     level = item.level
-    return StockView(sku=item.sku, on_hand=level.on_hand, reserved=level.reserved, available=level.available)
+    named = {DEFAULT_LOCATION: item.default, **{name: item.at(name) for name in item.named}}
+    locations = tuple(
+        LocationView(location=name, on_hand=there, reserved=held, available=there - held)
+        for name, (there, held) in sorted(named.items())
+        if len(named) > 1
+    )
+    return StockView(
+        sku=item.sku,
+        on_hand=level.on_hand,
+        reserved=level.reserved,
+        available=level.available,
+        locations=locations,
+    )
 
 
 def _cursor(sku: str) -> str:

@@ -9,12 +9,23 @@ from typing import Final
 from contracts.commands import ReserveInventory
 from contracts.routing import INVENTORY
 from messaging.arrays import array_literal
+from participants.inventory.allocation import Place
 from participants.inventory.stock import Reduction, Restocking, StockLevel
 from participants.kit.postgresql import SqlKitTransaction
 from participants.retention import LEAST_AGE, Mark, Page
 
 _LOCK_STOCK: Final = """
 SELECT sku, on_hand, reserved FROM inventory.stock WHERE sku = ANY(%s) ORDER BY sku FOR NO KEY UPDATE
+"""
+
+_READ_PLACES: Final = """
+SELECT sku, location, on_hand, reserved FROM inventory.stock_at WHERE sku = ANY(%s)
+"""
+
+_SAVE_PLACES: Final = """
+UPDATE inventory.stock_at AS s SET on_hand = n.on_hand, reserved = n.reserved, updated_at = %s
+FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS n (sku, location, on_hand, reserved)
+WHERE s.sku = n.sku AND s.location = n.location
 """
 
 _SAVE_STOCK: Final = """
@@ -60,10 +71,16 @@ class SqlInventoryTransaction(SqlKitTransaction):
     schema = INVENTORY
     holding = ReserveInventory.__name__
 
-    async def lock_stock(self, skus: Collection[str]) -> dict[str, StockLevel]:
-        """See `InventoryTransaction.lock_stock`."""
-        rows = await self.fetch(_LOCK_STOCK, [list(skus)])
-        return {sku: StockLevel(on_hand, reserved) for sku, on_hand, reserved in rows}
+    async def lock_stock(
+        self, skus: Collection[str]
+    ) -> tuple[dict[str, StockLevel], dict[Place, StockLevel]]:
+        """See `InventoryTransaction.lock_stock`. Places are read once their products are locked."""
+        wanted = [list(skus)]
+        rows, places = await self.fetch_together((_LOCK_STOCK, wanted), (_READ_PLACES, wanted))
+        levels = {sku: StockLevel(on_hand, reserved) for sku, on_hand, reserved in rows}
+        return levels, {
+            (sku, location): StockLevel(on_hand, reserved) for sku, location, on_hand, reserved in places
+        }
 
     def save_stock(self, levels: Mapping[str, StockLevel], now: datetime) -> None:
         """See `InventoryTransaction.save_stock`."""
@@ -75,6 +92,18 @@ class SqlInventoryTransaction(SqlKitTransaction):
             )
             arrays = [array_literal(column) for column in columns]
             self.write(_SAVE_STOCK, [now, *arrays], expected_rows=len(levels))
+
+    def save_places(self, levels: Mapping[Place, StockLevel], now: datetime) -> None:
+        """See `InventoryTransaction.save_places`."""
+        if levels:
+            columns = (
+                [sku for sku, _ in levels],
+                [location for _, location in levels],
+                [level.on_hand for level in levels.values()],
+                [level.reserved for level in levels.values()],
+            )
+            arrays = [array_literal(column) for column in columns]
+            self.write(_SAVE_PLACES, [now, *arrays], expected_rows=len(levels))
 
     def record_reductions(self, reductions: Sequence[Reduction], now: datetime) -> None:
         """See `InventoryTransaction.record_reductions`."""

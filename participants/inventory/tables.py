@@ -34,6 +34,23 @@ STOCK: Final = Table(
 )
 """What is on hand, and how much of it is held for orders. The database itself refuses to oversell."""
 
+STOCK_AT: Final = Table(
+    "stock_at",
+    METADATA,
+    Column("sku", Text, primary_key=True),
+    Column("location", Text, primary_key=True),
+    Column("on_hand", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("0 <= reserved AND reserved <= on_hand", name="never_oversold"),
+    CheckConstraint("location <> 'default'", name="has_a_name"),
+    postgresql_with={"fillfactor": "50"},
+)
+"""Of what `STOCK` counts, how much is at a location that has a name; all else is at ``default`` (S31).
+
+Written and read under the lock of the product's row in `STOCK` alone.
+"""
+
 STOCK_MOVEMENTS: Final = Table(
     "stock_movements",
     METADATA,

@@ -11,10 +11,14 @@ from contracts.commands import (
     CapturePayment,
     ChargePayment,
     ClaimRefund,
+    ClaimUnshipped,
+    Command,
     RefundPart,
     RefundPayment,
+    RefundUnshipped,
     ReleaseRefundClaim,
     VoidAuthorization,
+    VoidRemainder,
 )
 from contracts.events import (
     PartialRefundRejectedEvent,
@@ -28,6 +32,7 @@ from contracts.events import (
     RefundClaimedEvent,
     RefundClaimRejectedEvent,
     RefundClaimReleasedEvent,
+    RemainderVoidedEvent,
 )
 from contracts.routing import PAYMENT
 from messaging.errors import PermanentFailure
@@ -228,7 +233,7 @@ class LockedClaims(ClaimSheet):
         charged: dict[str, int] = {}
         for work in works:
             command = work.command
-            if isinstance(command, ClaimRefund):
+            if isinstance(command, ClaimRefund | ClaimUnshipped):
                 charged.setdefault(command.charge, command.charged)
             for held in work.held(ClaimRefund):
                 charged.setdefault(held.notes["charge"], held.notes["charged"])
@@ -269,45 +274,123 @@ class RefundClaim:
         return work.answer(RefundClaimReleasedEvent, amount=done.amount)
 
 
-@payment.provider_step(RefundPart)
-class PartialRefund:
-    """Gives back what its saga has claimed of a payment, no more and no less."""
+@payment.step(ClaimUnshipped, bench=LockedClaims)
+class UnshippedClaim:
+    """The price of what could not be shipped is claimed beside what returns claim, for good (S31)."""
 
-    rejection = PartialRefundRejectedEvent
-    keeps = ("amount", "currency", "charge", "paid_order_id")
-    without: Final = {"reason": "not stored"}
+    async def do(self, sheet: ClaimSheet, work: Work, command: ClaimUnshipped) -> RefundClaimedEvent:
+        """P1: claim it. Returns are of what was shipped alone, so the rest is there for this."""
+        charge = command.charge
+        if sheet.charged(charge) != command.charged or command.amount > sheet.left(charge):
+            left = f"{sheet.left(charge)} of the {sheet.charged(charge)} that were taken are left"
+            raise PermanentFailure("more_than_taken", f"{left}, {command.amount} are to be given back")
+        sheet.add(charge, command.amount)
+        work.keep(charge=charge, charged=command.charged, amount=command.amount, currency=command.currency)
+        return work.answer(RefundClaimedEvent, amount=command.amount, currency=command.currency)
+
+
+class _ClaimedRefund:
+    """Gives back what its saga has claimed of a payment, no more and no less."""
 
     def __init__(self, gateway: PaymentGateway) -> None:
         self._gateway = gateway
 
-    def check(self, command: RefundPart, held: Sequence[Held]) -> None:
-        """S28: before the first call. Raises PermanentFailure where no claim covers it."""
-        asked = {name: getattr(command, name) for name in ("charge", "charged", "amount", "currency")}
-        if not any(each.is_of(ClaimRefund) and each.notes == asked for each in held):
-            raise PermanentFailure("not_claimed", "this saga has not claimed what it wants to be given back")
+    async def find(self, errand: Errand) -> Refunded | None:
+        """Look it up by its key."""
+        return await self._gateway.find_refund(errand.key) if errand.kept["amount"] else _NOTHING
 
-    async def call(self, errand: Errand, command: RefundPart) -> Refunded | Declined:
-        """Refund it; nothing is asked of the gateway where there is nothing to give back."""
+    async def _refund(self, errand: Errand, command: RefundPart | RefundUnshipped) -> Refunded | Declined:
         if command.amount == 0:
             return _NOTHING
         if command.amount < command.charged and not self._gateway.traits.refunds_in_part:
             return Declined("no_partial_refunds", "this gateway gives all of a payment back, or nothing")
         return await self._gateway.refund(errand.key, command.charge, command.amount)
 
-    async def find(self, errand: Errand) -> Refunded | None:
-        """Look it up by its key."""
-        return await self._gateway.find_refund(errand.key) if errand.kept["amount"] else _NOTHING
-
-    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...] | Refunded:
-        """Look it up among those of the order that was paid."""
-        if not errand.kept["amount"]:
-            return _NOTHING
-        return await self._gateway.refunds_of(errand.kept["paid_order_id"])
+    async def _recall(self, errand: Errand, paid_order_id: str) -> tuple[FoundRefund, ...] | Refunded:
+        return await self._gateway.refunds_of(paid_order_id) if errand.kept["amount"] else _NOTHING
 
     def success(self, errand: Errand, took: Took) -> PaymentPartlyRefundedEvent:
         """It was given back."""
         worth = {name: errand.kept[name] for name in ("amount", "currency")}
         return errand.answer(PaymentPartlyRefundedEvent, **worth, reference=took.reference)
+
+
+def _check_claimed(command: RefundPart | RefundUnshipped, claim: type[Command], held: Sequence[Held]) -> None:
+    """S28: before the first call. Raises PermanentFailure where no claim covers it."""
+    asked = {name: getattr(command, name) for name in ("charge", "charged", "amount", "currency")}
+    if not any(each.is_of(claim) and each.notes == asked for each in held):
+        raise PermanentFailure("not_claimed", "this saga has not claimed what it wants to be given back")
+
+
+@payment.provider_step(RefundPart)
+class PartialRefund(_ClaimedRefund):
+    """Gives back what a return has claimed of a payment (S28)."""
+
+    rejection = PartialRefundRejectedEvent
+    keeps = ("amount", "currency", "charge", "paid_order_id")
+    without: Final = {"reason": "not stored"}
+
+    def check(self, command: RefundPart, held: Sequence[Held]) -> None:
+        """See `_check_claimed`."""
+        _check_claimed(command, ClaimRefund, held)
+
+    async def call(self, errand: Errand, command: RefundPart) -> Refunded | Declined:
+        """Refund it; nothing is asked of the gateway where there is nothing to give back."""
+        return await self._refund(errand, command)
+
+    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...] | Refunded:
+        """Look it up among those of the order that was paid."""
+        return await self._recall(errand, errand.kept["paid_order_id"])
+
+
+@payment.provider_step(RefundUnshipped)
+class UnshippedRefund(_ClaimedRefund):
+    """Gives back the price of what could not be shipped: what is refused is a person's to settle (S31)."""
+
+    keeps = ("amount", "currency", "charge")
+
+    def check(self, command: RefundUnshipped, held: Sequence[Held]) -> None:
+        """See `_check_claimed`."""
+        _check_claimed(command, ClaimUnshipped, held)
+
+    async def call(self, errand: Errand, command: RefundUnshipped) -> Refunded | Declined:
+        """Refund it."""
+        return await self._refund(errand, command)
+
+    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...] | Refunded:
+        """Look it up among those of the order."""
+        return await self._recall(errand, str(errand.subject_id))
+
+
+@payment.provider_step(VoidRemainder)
+class Remainder:
+    """Gives up what a capture has left of an authorization (S31)."""
+
+    keeps = ("amount", "currency", "authorization")
+
+    def __init__(self, gateway: PaymentGateway) -> None:
+        self._given = gateway
+
+    @property
+    def _gateway(self) -> AuthorizingGateway:
+        return authorizing(self._given)
+
+    async def call(self, errand: Errand, command: VoidRemainder) -> Released:
+        """Release the rest."""
+        return await self._gateway.release(errand.key, command.authorization)
+
+    async def find(self, errand: Errand) -> Released | None:
+        """Look the release up by its key."""
+        return await self._gateway.find_release(errand.key)
+
+    async def recall(self, errand: Errand) -> tuple[FoundRelease, ...]:
+        """Look the release up among those of the order."""
+        return await self._gateway.releases_of(str(errand.subject_id))
+
+    def success(self, errand: Errand, took: Took) -> RemainderVoidedEvent:
+        """Nothing of it is set aside any more."""
+        worth = {name: errand.kept[name] for name in ("amount", "currency")}
+        return errand.answer(RemainderVoidedEvent, **worth, reference=took.reference)
 
 
 _NOTHING: Final = Refunded("nothing")

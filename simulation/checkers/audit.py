@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from orchestrator.core.state import Saga, Status
+from orchestrator.core.state import Forward, Saga, Status
 from orchestrator.sagas.order_fulfillment import OrderStatus
 from participants.fence import State
 from simulation.checkers.inspection import Checker, Objections
@@ -17,6 +17,9 @@ from simulation.checkers.knowledge import (
     SHIP,
     is_return,
     lines_of,
+    refused_of,
+    refused_worth,
+    shipped_of,
 )
 
 
@@ -44,19 +47,25 @@ class OutsideAudit(Checker):
 
     def _completed(self, saga: Saga) -> Objections:
         about, order_id = str(saga.saga_id), str(saga.subject_id)
-        if saga.label != OrderStatus.COMPLETED:
+        refused = refused_of(saga)
+        if saga.label != (OrderStatus.PARTIALLY_FULFILLED if refused else OrderStatus.COMPLETED):
             yield about, f"completed, but shown as {saga.label}"
-        due = saga.input.total - self.known.returned(saga.subject_id)
+        due = saga.input.total - refused_worth(saga) - self.known.returned(saga.subject_id)
         paid = self.known.money_kept(order_id) == due and len(self.known.charges[order_id]) == 1
         if not paid and self.known.state(CAPTURE, saga.saga_id) is not State.SETTLED:
             yield about, f"completed, but {self.known.money_kept(order_id)} of {due} are kept"
-        if self.known.shipped[order_id] != 1:
+        branches = [each.forward for each in saga.steps if each.name.startswith("ship[")]
+        parcels = branches.count(Forward.SUCCEEDED) if branches else 1
+        if self.known.shipped[order_id] != parcels:
             yield about, f"completed, but shipped {self.known.shipped[order_id]} times"
         reserved = self.known.row(RESERVE, saga.saga_id)
         ordered = {line.sku: line.quantity for line in saga.input.lines}
         if reserved is None or reserved.state is not State.CONSUMED or lines_of(reserved) != ordered:
             yield about, "completed, but its reservation is not consumed as ordered"
-        if self._reduced(saga.saga_id) != ordered and (*COMMIT, saga.saga_id) not in self.known.pruned:
+        if (
+            self._reduced(saga.saga_id) != shipped_of(saga)
+            and (*COMMIT, saga.saga_id) not in self.known.pruned
+        ):
             yield about, f"completed, but stock was reduced by {self._reduced(saga.saga_id)}"
 
     def _undone(self, saga: Saga) -> Objections:

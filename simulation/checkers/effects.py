@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -9,7 +10,18 @@ from contracts.routing import INVENTORY
 from participants.fence import State
 from participants.ledger import LedgerRow
 from simulation.checkers.inspection import Checker, Objections, Reaction
-from simulation.checkers.knowledge import AUTHORIZE, CAPTURE, CHARGE, RESERVE, SHIP, holds, lines_of
+from simulation.checkers.knowledge import (
+    AUTHORIZE,
+    CAPTURE,
+    CHARGE,
+    RESERVE,
+    SHIP,
+    holds,
+    lines_of,
+    parcel_of,
+    refused_of,
+    refused_worth,
+)
 from simulation.facts import Authorized, Charged, Committed, GivenUp, Refunded, Shipped
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement
 
@@ -31,8 +43,10 @@ class ChargedOnce(Checker):
         saga = self.known.sagas.get(self.known.saga_of.get(fact.order_id, UUID(int=0)))
         if saga is None:
             yield self.known.name_of(fact.order_id), "an order is charged that nobody has"
-        elif (fact.amount, fact.currency) != (saga.input.total, saga.input.currency):
-            yield str(saga.saga_id), f"charged {fact.amount} for a total of {saga.input.total}"
+            return
+        due = saga.input.total - (refused_worth(saga) if fact.captured else 0)
+        if (fact.amount, fact.currency) != (due, saga.input.currency):
+            yield str(saga.saga_id), f"charged {fact.amount} for a total of {due}"
 
 
 class ShippedOnce(Checker):
@@ -46,7 +60,8 @@ class ShippedOnce(Checker):
         return {Shipped: self._shipped}
 
     def _shipped(self, fact: Shipped) -> Objections:
-        count = self.known.shipped[fact.order_id]
+        split = parcel_of(fact.key) is not None
+        count = self.known.parcels[fact.key] if split else self.known.shipped[fact.order_id]
         if count > 1:
             yield self.known.name_of(fact.order_id), f"it is shipped for the {count}. time"
 
@@ -108,10 +123,17 @@ class NoEffectAfterTheGrave(Checker):
         yield from self._alive(CAPTURE if fact.captured else CHARGE, fact.order_id, "charged")
 
     def _shipped(self, fact: Shipped) -> Objections:
-        yield from self._alive(SHIP, fact.order_id, "shipped")
+        parcel = parcel_of(fact.key)
+        if parcel is None:
+            yield from self._alive(SHIP, fact.order_id, "shipped")
+            return
+        row = self.known.rows.get(parcel)
+        yield from self._not_dead(None if row is None else row.state, fact.order_id, "shipped")
 
     def _alive(self, work: tuple[str, str], order_id: str, done: str) -> Objections:
-        state = self.known.state(work, self.known.saga_of.get(order_id))
+        yield from self._not_dead(self.known.state(work, self.known.saga_of.get(order_id)), order_id, done)
+
+    def _not_dead(self, state: State | None, order_id: str, done: str) -> Objections:
         dead = state in (State.TOMBSTONE, State.UNDONE, State.SETTLED, State.REJECTED)
         if dead and not self.known.was_lied_to(order_id):
             yield self.known.name_of(order_id), f"it is {done} although the ledger says {state}"
@@ -162,8 +184,17 @@ class NothingBackAfterThePivot(Checker):
 
     def _back(self, fact: Refunded | GivenUp) -> Objections:
         returned = isinstance(fact, Refunded) and self.known.return_of(fact) is not None
-        if self.known.shipped[fact.order_id] and not returned:
+        if self.known.shipped[fact.order_id] and not returned and not self._for_refused_parcels(fact):
             yield self.known.name_of(fact.order_id), "money goes back for an order that was shipped"
+
+    def _for_refused_parcels(self, fact: Refunded | GivenUp) -> bool:
+        """What the carrier did not take is given back once, at its price (S31)."""
+        saga = self.known.sagas[self.known.saga_of[fact.order_id]]
+        due = refused_worth(saga)
+        if isinstance(fact, GivenUp):
+            return 0 <= fact.amount <= due and self.known.state(CAPTURE, saga.saga_id) is not None
+        before = self.known.refunded[fact.order_id] - self.known.returned_so_far(saga.subject_id)
+        return due > 0 and fact.amount == due == before
 
     def _committed(self, fact: Committed) -> Objections:
         for row in _released(fact):
@@ -217,8 +248,19 @@ class StockWithinBounds(Checker):
                 yield sku, f"{level.reserved} reserved of {level.on_hand}"
             if self.known.held[sku] != level.reserved:
                 yield sku, f"{level.reserved} reserved, but the ledger holds {self.known.held[sku]}"
+        yield from self._places()
         for change in fact.of(LEDGER):
             yield from self._held_is_reserved(change.after)
+
+    def _places(self) -> Objections:
+        """What is held at a location is reserved there, and is there (S31)."""
+        for (sku, location), level in self.known.places.items():
+            held = self.known.held_at[sku, location]
+            if not held == level.reserved <= level.on_hand:
+                yield (
+                    sku,
+                    f"{level.reserved} of {level.on_hand} at {location} are reserved, {held} are held",
+                )
 
     def _held_is_reserved(self, row: LedgerRow) -> Objections:
         for sku in lines_of(row):
@@ -244,11 +286,11 @@ class ReducedAsReserved(Checker):
             if movement.saga_id is not None and movement.quantity < 0:
                 reduced.setdefault(movement.saga_id, {})[movement.sku] = -movement.quantity
         for saga_id, quantities in reduced.items():
-            row = self.known.row(RESERVE, saga_id)
+            row, saga = self.known.row(RESERVE, saga_id), self.known.sagas.get(saga_id)
             reserved = {} if row is None else lines_of(row)
-            if row is None or row.state is not State.CONSUMED or quantities != reserved:
-                yield str(saga_id), f"stock is reduced by {quantities}, reserved were {reserved}"
-            saga = self.known.sagas.get(saga_id)
+            due = reserved if saga is None else Counter(reserved) - refused_of(saga)
+            if row is None or row.state is not State.CONSUMED or quantities != due:
+                yield str(saga_id), f"stock is reduced by {quantities}, reserved were {dict(due)}"
             if saga is not None and not self.known.shipped[str(saga.subject_id)]:
                 yield str(saga_id), "stock is reduced for an order that was not shipped"
             times = sum(movement.saga_id == saga_id for movement in self.known.movements.values())

@@ -23,16 +23,17 @@ from contracts.events import PaymentSuccessfulEvent
 from contracts.routing import COMMANDS_EXCHANGE, INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.transport import Message
 from orchestrator.core.definition import SagaDefinition
-from orchestrator.core.state import Saga, Status
+from orchestrator.core.state import Forward, Saga, Status
 from orchestrator.sagas.order_return import NAME as ORDER_RETURN
 from orchestrator.storage import HistoryEntry
 from participants.fence import State
+from participants.inventory.allocation import Place
 from participants.ledger import LedgerRow
 from simulation.cast import ORDERS, Cast
 from simulation.facts import Aged, Authorized, Charged, Committed, Fact, GivenUp, Refunded, Shipped, Struck
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
-from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
+from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, STOCK_AT, Movement, StockRow
 from simulation.storage.transaction import OUTBOX, OutboxRow
 from simulation.weather import Fault
 
@@ -66,8 +67,12 @@ class Knowledge:
         self.pruned: set[tuple[str, str, UUID]] = set()
         """Rows of ledgers that were removed, by participant, forward command and saga."""
         self.stock: dict[str, StockRow] = {}
+        self.places: dict[Place, StockRow] = {}
+        """What is at locations that have a name, by SKU and location."""
         self.held: Counter[str] = Counter()
         """By SKU, what inventory's ledger holds."""
+        self.held_at: Counter[Place] = Counter()
+        """By SKU and location that has a name, what it says to hold there."""
         self.movements: dict[Any, Movement] = {}
         self.outbox: dict[str, dict[UUID, OutboxRow]] = defaultdict(dict)
         self.said: set[tuple[UUID | None, str]] = set()
@@ -75,9 +80,14 @@ class Knowledge:
         self.dead_letters: dict[UUID, DeadLetterRow] = {}
         self.charges: dict[str, list[Charged]] = defaultdict(list)
         self.refunded: Counter[str] = Counter()
+        self.given_back: Counter[UUID] = Counter()
+        """By the saga of a return, what has gone back for it."""
         self.set_aside: Counter[str] = Counter()
         """By order id, what is authorized and neither captured nor given up."""
         self.shipped: Counter[str] = Counter()
+        """By order id, how many parcels have left."""
+        self.parcels: Counter[str] = Counter()
+        """The same by the key of the request."""
         self.lied_to: set[str] = set()
         """Sagas to which a provider broke its word: what it does for them outside of it proves nothing."""
         self._learn: Mapping[type, Callable[[Any], None]] = {
@@ -90,11 +100,15 @@ class Knowledge:
             Struck: self._struck,
             Aged: self._aged,
         }
-        self._of_table: Mapping[str, Callable[[str, Change], None]] = {
+        self._of_table = self._learners()
+
+    def _learners(self) -> Mapping[str, Callable[[str, Change], None]]:
+        return {
             SAGAS: self._saga,
             HISTORY: self._entry,
             LEDGER: self._row,
             STOCK: self._stock,
+            STOCK_AT: self._place,
             MOVEMENTS: self._movement,
             OUTBOX: self._message,
             DEAD_LETTERS: self._dead_letter,
@@ -129,6 +143,14 @@ class Knowledge:
         saga_id, _, _ = fact.key.partition(":")
         saga = self.sagas.get(UUID(saga_id)) if saga_id else None
         return saga if saga is not None and is_return(saga) else None
+
+    def returned_so_far(self, order_id: UUID) -> int:
+        """What has gone back by now for the returns of an order."""
+        return sum(
+            amount
+            for saga_id, amount in self.given_back.items()
+            if is_return(self.sagas[saga_id]) and self.sagas[saga_id].input.order_id == order_id
+        )
 
     def returned(self, order_id: UUID) -> int:
         """What the returns of an order are worth that ended well."""
@@ -193,15 +215,23 @@ class Knowledge:
             # What was pruned is remembered here as it stood: nothing about it may change any more (P7).
             self.pruned.add((service, before.command, before.saga_id))
             return
-        self.ledger[service, after.command, after.saga_id] = after
+        work = (service, after.command, after.saga_id)
+        known = self.ledger.get(work)
+        if known is None or known.step == after.step or known.state is not State.DONE:
+            self.ledger[work] = after  # of several parcels one that has left, where one has
         self.rows[after.key] = after
         for row, sign in ((before, -1), (after, 1)):
             if row is not None and service == INVENTORY and holds(row):
                 for sku, quantity in lines_of(row).items():
                     self.held[sku] += sign * quantity
+                for place, quantity in places_of(row).items():
+                    self.held_at[place] += sign * quantity
 
     def _stock(self, service: str, change: Change) -> None:
         self.stock[change.key] = change.after
+
+    def _place(self, service: str, change: Change) -> None:
+        self.places[change.key] = change.after
 
     def _movement(self, service: str, change: Change) -> None:
         if change.after is None:
@@ -241,9 +271,13 @@ class Knowledge:
 
     def _refunded(self, fact: Refunded) -> None:
         self.refunded[fact.order_id] += fact.amount
+        made = self.return_of(fact)
+        if made is not None:
+            self.given_back[made.saga_id] += fact.amount
 
     def _shipped(self, fact: Shipped) -> None:
         self.shipped[fact.order_id] += 1
+        self.parcels[fact.key] += 1
 
     def _aged(self, fact: Aged) -> None:
         self.let_pass += fact.by
@@ -266,6 +300,43 @@ def holds(row: LedgerRow) -> bool:
 def lines_of(row: LedgerRow) -> dict[str, int]:
     """The quantities that a row of inventory's ledger is about."""
     return {line["sku"]: line["quantity"] for line in row.details.get("lines", ())}
+
+
+def places_of(row: LedgerRow) -> dict[Place, int]:
+    """Where a reservation says to have taken what is not at ``default``."""
+    taken = [line for line in row.details.get("taken", ()) if "location" in line]
+    return {(line["sku"], line["location"]): line["quantity"] for line in taken}
+
+
+def parcel_of(key: str) -> tuple[UUID, str] | None:
+    """The saga and the branch that a request to the carrier is of; None where no parcels are split."""
+    saga_id, _, rest = key.partition(":")
+    piece = rest.partition(":")[0]
+    return (UUID(saga_id), piece) if piece.startswith("ship[") else None
+
+
+def refused_of(saga: Saga) -> Counter[str]:
+    """What the carrier did not take of an order of which it took something, by SKU (S31)."""
+    parcels = [each for each in saga.steps if each.name.startswith("ship[")]
+    refused = Counter[str]()
+    if any(each.forward is Forward.SUCCEEDED for each in parcels):
+        for parcel in parcels:
+            if parcel.forward is Forward.REJECTED:
+                refused.update({line["sku"]: line["quantity"] for line in parcel.item["lines"]})
+    return refused
+
+
+def shipped_of(saga: Saga) -> dict[str, int]:
+    """What of an order that was not undone has left, by SKU."""
+    refused = refused_of(saga)
+    left = {line.sku: line.quantity - refused[line.sku] for line in saga.input.lines}
+    return {sku: count for sku, count in left.items() if count}
+
+
+def refused_worth(saga: Saga) -> int:
+    """What that costs which the carrier did not take."""
+    refused = refused_of(saga)
+    return sum(refused[line.sku] * line.unit_price for line in saga.input.lines)
 
 
 def added_messages(fact: Committed) -> list[Message]:

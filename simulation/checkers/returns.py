@@ -10,7 +10,7 @@ from contracts.returns import AcceptedReturn, Disposition
 from orchestrator.core.state import Saga, Status
 from orchestrator.sagas.order_return import GOODS_RECEIVED
 from simulation.checkers.inspection import Checker, Objections, Reaction
-from simulation.checkers.knowledge import Knowledge, is_return
+from simulation.checkers.knowledge import Knowledge, is_return, shipped_of
 from simulation.facts import Committed, Refunded
 from simulation.storage.orchestrator import SAGAS
 from simulation.storage.participants import MOVEMENTS, Movement
@@ -36,11 +36,12 @@ class NothingReturnedTwice(Checker):
         if order is None or not self.known.shipped[str(order.subject_id)]:
             yield about, "it is a return of what was not shipped"
             return
-        left = Counter({line.sku: line.quantity for line in order.input.lines})
+        left = Counter(shipped_of(order))
         for each in self.known.sagas.values():
             others = is_return(each) and each.input.order_id == order.subject_id
             if others and each.status is not Status.COMPENSATED:
-                left.subtract({line.sku: line.quantity for line in each.input.lines})
+                for line in each.input.lines:
+                    left[line.sku] -= line.quantity
         for sku, count in left.items():
             if count < 0:
                 yield about, f"{-count} more of {sku} come back than were ordered"
@@ -131,7 +132,10 @@ def _to_restock(made: Saga) -> Counter[str]:
     signal = made.signals.get(GOODS_RECEIVED)
     if signal is None:
         return Counter()
-    return Counter(dict(_fit_for_sale(made.input, signal.body)))
+    found: Counter[str] = Counter()
+    for sku, quantity in _fit_for_sale(made.input, signal.body):
+        found[sku] += quantity
+    return found
 
 
 def _fit_for_sale(given: AcceptedReturn, body: Mapping[str, object]) -> Iterator[tuple[str, int]]:

@@ -12,11 +12,14 @@ from contracts.commands import (
     AuthorizePayment,
     CapturePayment,
     ChargePayment,
+    ClaimUnshipped,
     CommitInventory,
     RefundPayment,
+    RefundUnshipped,
     ReleaseInventory,
     ShipOrder,
     VoidAuthorization,
+    VoidRemainder,
 )
 from contracts.envelope import Direction
 from contracts.routing import ORCHESTRATOR
@@ -174,6 +177,8 @@ _BUILDS_ON: Final = {
     ChargePayment.__name__: ((RESERVE, (State.DONE,)),),
     ShipOrder.__name__: ((RESERVE, (State.DONE,)), (CHARGE, (State.DONE,))),
     CommitInventory.__name__: ((RESERVE, (State.DONE, State.CONSUMED)), (CHARGE, _DONE), (SHIP, _DONE)),
+    ClaimUnshipped.__name__: ((CHARGE, (State.DONE,)), (SHIP, _DONE), (COMMIT, (None,))),
+    RefundUnshipped.__name__: ((CHARGE, (State.DONE,)), (SHIP, _DONE), (COMMIT, (None,))),
     RefundPayment.__name__: ((SHIP, _UNHELD),),
     ReleaseInventory.__name__: ((CHARGE, _UNHELD), (SHIP, _UNHELD), (COMMIT, (None,))),
 }
@@ -184,6 +189,7 @@ _CAPTURING: Final = {
     ShipOrder.__name__: ((RESERVE, (State.DONE,)), (AUTHORIZE, (State.DONE,)), (CAPTURE, (None,))),
     CapturePayment.__name__: ((AUTHORIZE, (State.DONE,)), (SHIP, _DONE)),
     CommitInventory.__name__: ((RESERVE, (State.DONE, State.CONSUMED)), (CAPTURE, _DONE), (SHIP, _DONE)),
+    VoidRemainder.__name__: ((CAPTURE, _DONE), (SHIP, _DONE), (COMMIT, (None,))),
     VoidAuthorization.__name__: ((SHIP, _UNHELD), (CAPTURE, (None,))),
     ReleaseInventory.__name__: ((AUTHORIZE, _UNHELD), (SHIP, _UNHELD), (COMMIT, (None,))),
 }

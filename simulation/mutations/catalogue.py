@@ -18,15 +18,23 @@ from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector, replay
 from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
+from orchestrator.sagas import parcels
 from participants import own_effects, provider_decisions, provider_work, replies
 from participants.fence import Move
-from participants.inventory.handlers import Restocking
+from participants.inventory.handlers import Reduction, Restocking
 from participants.inventory.stock import Shelf, StockLevel
 from participants.kit.work import Work
 from participants.payment.gateway import HttpPaymentGateway
 from participants.payment.handlers import PartialRefund
 from participants.provider_plan import Patience, Planner
-from simulation.mutations import message_mutants, mutants, payment_mutants, return_mutants, settings
+from simulation.mutations import (
+    message_mutants,
+    mutants,
+    parcel_mutants,
+    payment_mutants,
+    return_mutants,
+    settings,
+)
 from simulation.mutations.sql_catalogue import OF_THE_SQL
 from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
 from simulation.mutations.trial import Mutation
@@ -177,6 +185,24 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "what cannot be sold is restocked",
         (Patch(Restocking, "do", return_mutants.all_is_restocked),),
         adjust=settings.with_returns,
+    ),
+    Mutation(
+        "S31 given back in money",
+        "what could not be shipped is paid for",
+        (Patch(parcels, "unshipped_worth", parcel_mutants.nothing_is_worth_anything),),
+        adjust=settings.that_splits,
+    ),
+    Mutation(
+        "S31 given back in stock",
+        "whatever has left, all that was reserved is reduced",
+        (Patch(Reduction, "do", parcel_mutants.all_has_left),),
+        adjust=settings.that_splits,
+    ),
+    Mutation(
+        "S31 where it was",
+        "what is released stays held at its location",
+        (Patch(Shelf, "release", parcel_mutants.released_anywhere),),
+        adjust=settings.that_splits,
     ),
     Mutation(
         "S17 patience with the database",

@@ -14,9 +14,9 @@ from simulation.mutations.trial import Adjust
 from simulation.network import BrokerSide
 from simulation.patches import Patch
 from simulation.plan import Plan as WorldPlan
-from simulation.plan import Storm
+from simulation.plan import Storm, split
 from simulation.return_plans import ReturnPlan
-from simulation.weather import Fault
+from simulation.weather import Chance, Fault
 
 NO_RECONCILER: Final = (Patch(Reconciler, "run_once", mutants.async_nothing),)
 
@@ -50,6 +50,11 @@ def only_full_queues(plan: WorldPlan) -> WorldPlan:
         new_version_at_s=None,
         faults=frozenset({Fault.MESSAGE_REFUSED}),
     )
+
+
+def that_splits(plan: WorldPlan) -> WorldPlan:
+    """Orders are shipped in parcels, of which the carrier refuses some (S31)."""
+    return split(plan, Chance(plan.seed).stream("parcels"))
 
 
 def that_captures(plan: WorldPlan) -> WorldPlan:

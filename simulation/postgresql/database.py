@@ -23,11 +23,12 @@ from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS
 from messaging.transport import Message
 from migrations.run import migrate
 from orchestrator.codec import read_input
+from participants.inventory.allocation import Place
 from simulation.cast import ORDERS, Cast
 from simulation.postgresql import rows, stand_ins
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS
-from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK
+from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, STOCK_AT
 from simulation.storage.transaction import INSTALLATION, OUTBOX
 
 SERVICES: Final = (ORCHESTRATOR, *PARTICIPANTS)
@@ -35,7 +36,7 @@ SERVICES: Final = (ORCHESTRATOR, *PARTICIPANTS)
 WATCHED: Final[Mapping[str, Sequence[str]]] = {
     ORCHESTRATOR: (SAGAS, HISTORY, DEAD_LETTERS, OUTBOX, AUDIT),
     **{name: (LEDGER, OUTBOX) for name in PARTICIPANTS if name != INVENTORY},
-    INVENTORY: (LEDGER, OUTBOX, STOCK, MOVEMENTS),
+    INVENTORY: (LEDGER, OUTBOX, STOCK, STOCK_AT, MOVEMENTS),
 }
 """The tables of each schema whose changes are told."""
 
@@ -207,6 +208,11 @@ class PostgresDatabase:
                 " VALUES (%s, 'adjustment', %s, %s)",
                 [sku, now - on_hand, at],
             )
+        self.look()
+
+    def place_stock(self, place: Place, count: int, at: datetime) -> None:
+        """Let so much of a product's stock be at a location that has a name."""
+        self._eye.execute("INSERT INTO inventory.stock_at VALUES (%s, %s, %s, 0, %s)", [*place, count, at])
         self.look()
 
     def raise_mark(self, mark: UUID, messages: Sequence[Message], now: datetime) -> None:

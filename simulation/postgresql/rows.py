@@ -15,7 +15,7 @@ from orchestrator.storage import AuditEntry, DeadLetter, DeadLetterStatus, Histo
 from participants.fence import State
 from participants.ledger import LedgerRow, StoredOutcome
 from simulation.storage.orchestrator import AUDIT, DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
-from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
+from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, STOCK_AT, Movement, StockRow
 from simulation.storage.transaction import OUTBOX, OutboxRow
 
 Row = Mapping[str, Any]
@@ -135,6 +135,7 @@ VALUES: Final[Mapping[str, Callable[[Row], Any]]] = {
     HISTORY: _entry,
     LEDGER: _ledger,
     STOCK: _stock,
+    STOCK_AT: _stock,
     MOVEMENTS: _movement,
     OUTBOX: _outbox,
     DEAD_LETTERS: _dead_letter,
@@ -147,6 +148,7 @@ KEYS: Final[Mapping[str, Callable[[Row], Any]]] = {
     HISTORY: lambda row: (UUID(row["saga_id"]), row["version"]),
     LEDGER: lambda row: (UUID(row["saga_id"]), row["step"]),
     STOCK: lambda row: row["sku"],
+    STOCK_AT: lambda row: (row["sku"], row["location"]),
     MOVEMENTS: lambda row: row["movement_id"],
     OUTBOX: lambda row: UUID(row["message_id"]),
     DEAD_LETTERS: lambda row: UUID(row["dead_letter_id"]),

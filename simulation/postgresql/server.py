@@ -14,6 +14,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from messaging.transport import Message
 from orchestrator.core.state import Saga
+from participants.inventory.allocation import Place
 from simulation.cast import ORDERS, Cast
 from simulation.loop import SimulatedLoop
 from simulation.postgresql.database import PostgresDatabase
@@ -58,6 +59,10 @@ class PostgresServer(DatabaseServer):
                 await asyncio.sleep(0.05)
             else:
                 return
+
+    async def place_stock(self, place: Place, count: int) -> None:
+        """See `DatabaseServer.place_stock`."""
+        self._database.place_stock(place, count, self.clock())
 
     async def raise_mark(self, mark: UUID, messages: Sequence[Message]) -> None:
         """See `DatabaseServer.raise_mark`."""

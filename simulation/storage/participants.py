@@ -14,6 +14,7 @@ from psycopg import errors
 from contracts.commands import ReserveInventory
 from messaging.postgresql import LostUpdate
 from participants.fence import State
+from participants.inventory.allocation import Place
 from participants.inventory.stock import Reduction, Restocking, StockLevel
 from participants.ledger import Key, LedgerRow
 from participants.payment.claims import Claims
@@ -23,6 +24,7 @@ from simulation.storage.transaction import MemoryTransaction
 
 LEDGER: Final = "ledger"
 STOCK: Final = "stock"
+STOCK_AT: Final = "stock_at"
 MOVEMENTS: Final = "stock_movements"
 CLAIMS: Final = "refund_claims"
 RETENTION: Final = "retention"
@@ -146,11 +148,15 @@ class MemoryInventoryTransaction(MemoryLedgerTransaction):
 
     holding = ReserveInventory.__name__
 
-    async def lock_stock(self, skus: Collection[str]) -> dict[str, StockLevel]:
+    async def lock_stock(
+        self, skus: Collection[str]
+    ) -> tuple[dict[str, StockLevel], dict[Place, StockLevel]]:
         """See `InventoryTransaction.lock_stock`."""
         await self.statement()
         rows: dict[str, StockRow] = await self.session.lock_existing(STOCK, sorted(set(skus)))
-        return {sku: StockLevel(row.on_hand, row.reserved) for sku, row in rows.items()}
+        levels = {sku: StockLevel(row.on_hand, row.reserved) for sku, row in rows.items()}
+        places = {place: row for place, row in self.session.all(STOCK_AT) if place[0] in levels}
+        return levels, {place: StockLevel(row.on_hand, row.reserved) for place, row in places.items()}
 
     def save_stock(self, levels: Mapping[str, StockLevel], now: datetime) -> None:
         """See `InventoryTransaction.save_stock`."""
@@ -163,6 +169,26 @@ class MemoryInventoryTransaction(MemoryLedgerTransaction):
                 self.put_stock(sku, StockRow(level.on_hand, level.reserved))
 
         self.write(write)
+
+    def save_places(self, levels: Mapping[Place, StockLevel], now: datetime) -> None:
+        """See `InventoryTransaction.save_places`."""
+
+        async def write() -> None:
+            for place, level in levels.items():
+                await self.session.lock(STOCK_AT, place)
+                if self.session.get(STOCK_AT, place) is None:
+                    raise LostUpdate(f"stock of {place} is not there")
+                self.put_place(place, StockRow(level.on_hand, level.reserved))
+
+        self.write(write)
+
+    def put_place(self, place: Place, row: StockRow) -> None:
+        """Write a row whose product is locked; the table's CHECK stands behind it."""
+        if not 0 <= row.reserved <= row.on_hand:
+            raise errors.CheckViolation(
+                'new row for relation "stock_at" violates check constraint "ck_stock_at_never_oversold"'
+            )
+        self.session.put(STOCK_AT, place, row)
 
     def record_reductions(self, reductions: Sequence[Reduction], now: datetime) -> None:
         """See `InventoryTransaction.record_reductions`."""

@@ -16,6 +16,7 @@ LEAVES: Final = {
     "orchestrator.http.console.health": "one page, as all its siblings are",
     "orchestrator.http.timing": "a middleware, as all its siblings are",
     "participants.payment.tables": "the tables of one service, as all its siblings are",
+    "simulation.mutations.parcel_mutants": "what is done instead of one rule, as all its siblings are",
     "simulation.mutations.return_mutants": "what is done instead of one rule, as all its siblings are",
     "simulation.effects": "what the ledgers tell of effects, beside the facts that it makes",
 }

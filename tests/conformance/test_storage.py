@@ -736,12 +736,12 @@ async def test_the_ledger_refuses_an_effect_without_its_outcome(bench: Bench) ->
 async def test_stock_is_locked_until_it_is_written(bench: Bench) -> None:
     await bench.stock_up("SKU-1", 10)
     async with bench.inventory() as first, bench.inventory() as second:
-        assert await first.lock_stock(["SKU-1", "unheard-of"]) == {"SKU-1": StockLevel(10, 0)}
+        assert await first.lock_stock(["SKU-1", "unheard-of"]) == ({"SKU-1": StockLevel(10, 0)}, {})
         reading = await waiting(bench, second.lock_stock(["SKU-1"]))
         first.save_stock({"SKU-1": StockLevel(8, 1)}, NOW)
         first.record_reductions([Reduction("SKU-1", 2, new_id())], NOW)
         await first.commit([])
-        assert await reading == {"SKU-1": StockLevel(8, 1)}
+        assert await reading == ({"SKU-1": StockLevel(8, 1)}, {})
 
 
 async def test_the_database_itself_refuses_to_oversell(bench: Bench) -> None:

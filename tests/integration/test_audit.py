@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from migrations.run import SERVICES, migrate
 from oms.audit import AuditImpossible, Report, Sources, audit, sources_of, sources_or_embedded
-from oms.audit.checks import Check
+from oms.audit.checklist import Check
 from oms.audit.sources import NEEDED, SANDBOX
 from oms.cli import main
 from oms.embedded.child import ServerError

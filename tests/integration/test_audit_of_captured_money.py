@@ -9,7 +9,7 @@ import pytest
 
 from contracts.commands import VoidAuthorization
 from oms.audit import Sources, audit
-from oms.audit.checks import Check
+from oms.audit.checklist import Check
 from oms.audit.orphans import Orphan, Remedy, find_orphans
 from oms.audit.sources import NEEDED, SANDBOX
 from oms.orphans import take_back

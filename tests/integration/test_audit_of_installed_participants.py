@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from migrations.run import histories_of_kit, migrate
 from oms.audit import Sources, audit
-from oms.audit.checks import Check
+from oms.audit.checklist import Check
 from oms.audit.installed import installed_of
 from oms.audit.report import Report
 from oms.audit.sources import NEEDED, SANDBOX, Installed

@@ -15,6 +15,7 @@ from contracts.commands import (
     SettleStep,
     Verdict,
     VoidAuthorization,
+    VoidRemainder,
 )
 from contracts.envelope import Direction
 from messaging.postgresql import create_engine
@@ -59,6 +60,10 @@ class Captured(Case):
     def capture(self, authorization: str, amount: int = 2598) -> CapturePayment:
         said: dict[str, Any] = {"authorization": authorization, "amount": amount, "currency": "EUR"}
         return CapturePayment(**self._of("capture"), **said)
+
+    def void_remainder(self, authorization: str) -> VoidRemainder:
+        said: dict[str, Any] = {"authorization": authorization, "amount": 598, "currency": "EUR"}
+        return VoidRemainder(**self._of("void_remainder[1]"), **said)
 
     def judged(self, verdict: Verdict) -> SettleStep:
         return SettleStep(**self._of("capture"), verdict=verdict, reference="bank-4711")
@@ -121,6 +126,17 @@ async def test_a_void_before_the_authorization_leaves_a_tombstone(
     assert (await stage.answer(case.void())).body["effect"] == "nothing"
     assert (await stage.answer(case.authorize())).type == "StepRefused"
     assert await gateway.authorizations_of(str(case.order_id)) == ()
+
+
+async def test_s31_what_a_capture_leaves_is_given_up_once(stage: Stage, gateway: HttpPaymentGateway) -> None:
+    case = Captured()
+    reference = await authorized(stage, case)
+    assert (await stage.answer(case.capture(reference, 2000))).type == "PaymentCapturedEvent"
+    seen = await stage.answer(case.void_remainder(reference))
+    assert (seen.type, seen.body["amount"]) == ("RemainderVoidedEvent", 598)
+    assert await stage.answer(case.void_remainder(reference)) == seen
+    [release] = await gateway.releases_of(str(case.order_id))
+    assert release.authorization == reference
 
 
 async def test_a_flaky_capture_is_tried_again_with_the_same_key(

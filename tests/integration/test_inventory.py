@@ -445,6 +445,47 @@ async def test_s28_goods_that_come_back_are_restocked_once_or_written_off(invent
     assert await inventory.rows(moved) == [("A", "restocking", 2)]
 
 
+async def test_s31_what_is_taken_from_several_locations_leaves_or_goes_back_where_it_was(
+    inventory: Inventory,
+) -> None:
+    await inventory.put(A=6)
+    async with inventory.engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO inventory.stock_at VALUES"
+                " ('A', 'north', 3, 0, now()), ('A', 'west', 2, 0, now())"
+            )
+        )
+    places = "SELECT location, on_hand, reserved FROM inventory.stock_at ORDER BY location"
+    sent, given_back = Case(), Case()
+    north = {"sku": "A", "quantity": 3, "location": "north"}
+    [(_, body)] = await inventory.serve(sent.reserve(A=4))
+    assert body["taken"] == [{"sku": "A", "quantity": 1}, north]
+    assert await inventory.rows(places) == [("north", 3, 3), ("west", 2, 0)]
+
+    [(_, second)] = await inventory.serve(given_back.reserve(A=2))
+    assert second["taken"] == [{"sku": "A", "quantity": 2, "location": "west"}]
+    await inventory.serve(given_back.release())
+    assert await inventory.rows(places) == [("north", 3, 3), ("west", 2, 0)]
+
+    more = sent.commit().model_copy(update={"shipped": (ItemQuantity(sku="A", quantity=2),)})
+    assert await inventory.fails(more) == "not_reserved"
+    part = sent.commit().model_copy(update={"shipped": (ItemQuantity.model_validate(north),)})
+    [(_, reduced)] = await inventory.serve(part)
+    assert (reduced["lines"], reduced["released"]) == (
+        [{"sku": "A", "quantity": 3}],
+        [{"sku": "A", "quantity": 1}],
+    )
+    assert await inventory.level("A") == (3, 0)
+    assert await inventory.rows(places) == [("north", 0, 0), ("west", 2, 0)]
+
+    back = ItemQuantity(sku="A", quantity=1, location="north")
+    await inventory.serve(Back().restock([back]))
+    assert await inventory.rows(places) == [("north", 1, 0), ("west", 2, 0)]
+    nowhere = ItemQuantity(sku="A", quantity=1, location="moon")
+    assert await inventory.fails(Back().restock([nowhere])) == "unknown_location"
+
+
 async def test_s28_goods_of_a_product_that_is_gone_wait_for_a_person(inventory: Inventory) -> None:
     await inventory.put(A=5)
     unknown = Back().restock([ItemQuantity(sku="A", quantity=1), ItemQuantity(sku="Z", quantity=1)])

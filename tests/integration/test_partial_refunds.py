@@ -12,7 +12,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.commands import ClaimRefund, Command, RefundPart, ReleaseRefundClaim
+from contracts.commands import (
+    ClaimRefund,
+    ClaimUnshipped,
+    Command,
+    RefundPart,
+    RefundUnshipped,
+    ReleaseRefundClaim,
+    SettleStep,
+    Verdict,
+)
 from contracts.envelope import Direction
 from messaging.postgresql import create_engine
 from participants.provider_terms import ProviderTraits
@@ -175,6 +184,64 @@ async def test_a_gateway_that_gives_back_all_or_nothing_refuses_a_part(engine: A
         await stage.answer(whole.claim())
         assert (await stage.answer(whole.refund())).type == "PaymentPartlyRefundedEvent"
     assert gateway.balance == 0
+
+
+class Unshipped(Case):
+    """An order that was charged 2598, of which so much could not be shipped (S31)."""
+
+    def claimed(self, amount: int = 598) -> Command:
+        return ClaimUnshipped(**self._asked("claim_unshipped[1]", amount))
+
+    def refunded(self, amount: int = 598) -> Command:
+        return RefundUnshipped(**self._asked("refund_unshipped[1]", amount))
+
+    def settled(self) -> Command:
+        said = {"verdict": Verdict.SETTLED_OUTSIDE, "reference": "bank-1"}
+        return SettleStep(**self._ids("refund_unshipped[1]", Direction.FORWARD), **said)
+
+    def _asked(self, step: str, amount: int) -> dict[str, Any]:
+        worth = {"charge": "ch_1", "charged": 2598, "amount": amount, "currency": "EUR"}
+        return {**self._ids(step, Direction.FORWARD), **worth}
+
+
+async def test_s31_what_was_not_shipped_and_what_comes_back_are_never_more_than_was_taken(
+    stage: Stage, gateway: Gateway
+) -> None:
+    order = Unshipped()
+    assert (await stage.answer(order.charge())).type == "PaymentSuccessfulEvent"
+    stage.send(order.refunded())
+    assert (await stage.dead_letter()).headers["error-type"] == "not_claimed"
+    first = await stage.answer(order.claimed())
+    assert await stage.answer(order.claimed()) == first
+    gateway.after("refund", no_answer)
+    seen = await stage.answer(order.refunded())
+    assert (seen.type, seen.body["amount"]) == ("PaymentPartlyRefundedEvent", 598)
+    assert (gateway.balance, await claims(stage)) == (2000, [598])
+    assert (await stage.answer(Return(order, 2001).claim())).body["code"] == "more_than_taken"
+    assert (await stage.answer(Return(order, 2000).claim())).type == "RefundClaimedEvent"
+
+
+async def test_s31_a_claim_beyond_what_is_left_waits_for_a_person(stage: Stage) -> None:
+    order = Unshipped()
+    await stage.answer(order.charge())
+    await stage.answer(Return(order, 2001).claim())
+    stage.send(order.claimed())
+    assert (await stage.dead_letter()).headers["error-type"] == "more_than_taken"
+    assert await claims(stage) == [2001]
+
+
+async def test_s31_a_refund_that_is_refused_waits_for_a_person_who_needs_proof(engine: AsyncEngine) -> None:
+    traits = ProviderTraits(refunds_in_part=False)
+    async with payment_stage(engine, Gateway(traits)) as stage:
+        await stage.replica()
+        order = Unshipped()
+        await stage.answer(order.charge())
+        await stage.answer(order.claimed())
+        stage.send(order.refunded())
+        dead = await stage.dead_letter()
+        assert str(dead.headers["error-message"]).startswith("no_partial_refunds: ")
+        too_early = await stage.answer(order.settled())
+        assert "no proof before" in too_early.body["reason"]
 
 
 async def test_the_database_itself_refuses_more_than_was_taken(engine: AsyncEngine) -> None:

@@ -19,7 +19,7 @@ from messaging.identifiers import first_id_at, time_ordered_ids
 from messaging.outbox import Outbox
 from messaging.postgresql import SqlUnitOfWork, create_engine
 from oms.audit import Sources, audit
-from oms.audit.checks import Check
+from oms.audit.checklist import Check
 from oms.audit.sources import NEEDED, SANDBOX, AuditImpossible
 from oms.cli import main
 from oms.retention import LeftToTheRelay

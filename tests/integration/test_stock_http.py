@@ -114,6 +114,36 @@ async def test_of_two_who_expect_the_same_one_wins(client: httpx.AsyncClient) ->
     assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
 
 
+async def test_stock_has_locations_where_somebody_cares(
+    client: httpx.AsyncClient, engine: AsyncEngine
+) -> None:
+    await put(client, "A", on_hand=2)
+    answer = await put(client, "A", on_hand=5, location="north")
+    shown = answer.json()
+    assert (shown["on_hand"], [(each["location"], each["on_hand"]) for each in shown["locations"]]) == (
+        7,
+        [("default", 2), ("north", 5)],
+    )
+    await reserve(engine, Case(), A=4)
+    listed = (await client.get("/inventory")).json()["items"]
+    assert listed == [(await client.get("/inventory/A")).json()]
+    assert [(each["location"], each["reserved"]) for each in listed[0]["locations"]] == [
+        ("default", 0),
+        ("north", 4),
+    ]
+    below = await put(client, "A", on_hand=3, location="north")
+    assert (below.status_code, below.json()["reserved"]) == (409, 4)
+    stale = await put(client, "A", on_hand=9, location="north", expected_on_hand=7)
+    assert (stale.status_code, stale.json()["on_hand"]) == (412, 5)
+    assert (await put(client, "A", on_hand=0)).json()["available"] == 1
+    assert (await put(client, "A", on_hand=1, location="No Such")).status_code == 422
+    assert await movements(engine) == [
+        ("A", "adjustment", 2),
+        ("A", "adjustment", 5),
+        ("A", "adjustment", -2),
+    ]
+
+
 async def test_setting_stock_needs_leave(client: httpx.AsyncClient) -> None:
     assert (await client.put("/inventory/A", json={"on_hand": 1})).status_code == 401
     assert (await client.get("/inventory/A")).status_code == 404

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 from orchestrator.core import machine
 from orchestrator.core.inputs import SagaStarted
-from orchestrator.core.state import Status
-from orchestrator.sagas.order_fulfillment import OrderStatus
+from orchestrator.core.state import Forward, Status, StepState
+from orchestrator.core.values import replace as changed
+from orchestrator.sagas.order_fulfillment import SPLITTING_VERSION, OrderStatus
 from participants.fence import State
-from simulation.cast import CAPTURING, capturing_definition
+from simulation.cast import CAPTURING, SPLITTING, capturing_definition
 from simulation.checkers import audit, effects
 from simulation.facts import Authorized, Charged, GivenUp, Refunded, Shipped, Struck
 from simulation.servers import BEGINNING
+from simulation.storage.database import Change
+from simulation.storage.participants import StockRow
 from simulation.weather import Fault
 from tests.simulation.bad_traces import ORDER, ORDER_ID, SAGA_ID, STARTED, Trace, entry
 
@@ -203,6 +206,53 @@ def test_reduced_before_the_parcel_left() -> None:
     assert trace.commits("inventory", consumed, reduced) == [
         "stock is reduced for an order that was not shipped"
     ]
+
+
+APPLES = {"sku": "apple", "quantity": 2}
+NORTH = {"lines": [APPLES], "taken": [{**APPLES, "location": "north"}]}
+
+
+def test_more_or_less_is_reserved_at_a_location_than_is_held_there() -> None:
+    trace = begun(effects.StockWithinBounds)
+    level, place = trace.stock("apple", 9, 2), ("apple", "north")
+    reserved = trace.row("inventory", "ReserveInventory", State.DONE, details=NORTH)
+    there = Change("stock_at", place, None, StockRow(4, 2))
+    assert trace.commits("inventory", reserved, level, there) == []
+    less = Change("stock_at", place, None, StockRow(4, 1))
+    said = "1 of 4 at north are reserved, 2 are held"
+    assert trace.commits("inventory", trace.stock("apple", 9, 2), less) == [said]
+
+
+def in_parcels(checker: type) -> Trace:
+    """An order of two apples of which one has left, in one of two parcels; the other was refused."""
+    trace = Trace(checker, SPLITTING)
+    parcels = [{"location": each, "lines": [{"sku": "apple", "quantity": 1}]} for each in ("north", "west")]
+    branches = (
+        StepState("ship[1]", Forward.SUCCEEDED, item=parcels[0]),
+        StepState("ship[2]", Forward.REJECTED, item=parcels[1]),
+    )
+    steps = (*STARTED.steps, *branches)
+    saga = changed(STARTED, definition_version=SPLITTING_VERSION, steps=steps)
+    trace.commits("orchestrator", trace.saga(saga))
+    trace.see(Charged(str(ORDER_ID), "key", ORDER.total, "EUR"))
+    trace.see(Shipped(str(ORDER_ID), f"{SAGA_ID}:ship[1]:forward"))
+    return trace
+
+
+def test_each_parcel_is_shipped_once() -> None:
+    trace = in_parcels(effects.ShippedOnce)
+    assert trace.see(Shipped(str(ORDER_ID), f"{SAGA_ID}:ship[2]:forward")) == []
+    [twice] = trace.see(Shipped(str(ORDER_ID), f"{SAGA_ID}:ship[1]:forward"))
+    assert "2. time" in twice
+
+
+def test_only_the_price_of_what_was_refused_is_given_back_and_once() -> None:
+    back = Refunded(str(ORDER_ID), 500, key=f"{SAGA_ID}:refund_unshipped[1]:forward")
+    trace = in_parcels(effects.NothingBackAfterThePivot)
+    assert trace.see(back) == []
+    assert trace.see(back) == ["money goes back for an order that was shipped"]
+    too_much = in_parcels(effects.NothingBackAfterThePivot)
+    assert too_much.see(replace(back, amount=1000)) == ["money goes back for an order that was shipped"]
 
 
 def test_reduced_twice_or_otherwise_than_reserved() -> None:

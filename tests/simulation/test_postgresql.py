@@ -12,7 +12,7 @@ from simulation.postgresql.database import prepare
 from simulation.world import Storage
 from tests.support.servers import Databases
 
-SEEDS: Final = (2, 5, 14, 28)
+SEEDS: Final = (2, 5, 14, 24, 28)
 
 
 @pytest.fixture(scope="module")

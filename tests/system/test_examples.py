@@ -48,6 +48,8 @@ NOT_RUN: Final = {
         "curl -i http://127.0.0.1:8000/orders/ORDER/returns -H 'Content-Type: application/json' "
         "-H 'Idempotency-Key: back-1' \\",
     ): "goods that nobody has sent back; tests/system/test_returns.py does all of it",
+    ("docs/sagas.md", "oms stock set SKU-1 10 --location north"): "stock of later examples is elsewhere; "
+    "tests/system/test_split_shipments.py does the same",
     ("docs/sagas.md", "oms sagas waiting"): "no holds there; tests/integration/test_holds.py and "
     "tests/unit/cli/test_holds.py do all of it",
     ("docs/console.md", "oms sagas each retry --incident overdue --dry-run"): "nothing is stuck there; "

@@ -10,17 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from oms.audit.checks import (
-    MEANING,
-    OF_COMPLETED,
-    OF_NOT_RETURNED,
-    OF_RETURNED,
-    OF_UNDONE,
-    Check,
-    objections,
-    return_objections,
-    stock_objections,
-)
+from oms.audit.checklist import MEANING, OF_COMPLETED, OF_NOT_RETURNED, OF_RETURNED, OF_UNDONE, Check
+from oms.audit.checks import objections, return_objections, stock_objections
 from oms.audit.facts import (
     Authorization,
     Charge,
@@ -69,6 +60,28 @@ VOIDED = replace(
     ledger=(replace(RESERVE, state="undone"), replace(AUTHORIZE, state="undone")),
     money=Money((), (), (replace(SET_ASIDE, captured=0, given_up=True),)),
 )
+SPLIT = replace(SAGA, parcels=1, unshipped={"B": 1}, unshipped_worth=598)
+"""Of which a parcel was refused."""
+
+UNSHIPPED = (
+    replace(SHIP, step="ship[2]", state="rejected"),
+    LedgerFact("payment", "claim_unshipped[1]", "ClaimUnshipped", "done", amount=598, currency="EUR"),
+    LedgerFact("payment", "refund_unshipped[1]", "RefundUnshipped", "done", amount=598, currency="EUR"),
+)
+PART = replace(
+    COMPLETED,
+    saga=SPLIT,
+    ledger=(*COMPLETED.ledger, *UNSHIPPED),
+    reductions=(Reduction("A", 1, 2),),
+    money=Money((replace(TAKEN, refunded=598),), (598,)),
+)
+PART_CAPTURED = replace(
+    CAPTURED,
+    saga=SPLIT,
+    ledger=(RESERVE, AUTHORIZE, SHIP, replace(CAPTURE, amount=2000), COMMIT),
+    reductions=PART.reductions,
+    money=Money((replace(TAKEN, amount=2000),), (), (replace(SET_ASIDE, captured=2000, given_up=True),)),
+)
 RETURN = SagaFact(UUID(int=3), UUID(int=3), "order_return", "completed", 1299, "EUR", {"A": 2})
 CLAIM = LedgerFact("payment", "claim", "ClaimRefund", "done", amount=1299, currency="EUR")
 REFUND = LedgerFact("payment", "refund", "RefundPart", "done", amount=1299, currency="EUR")
@@ -111,6 +124,19 @@ def with_another(facts: OrderFacts, row: LedgerFact) -> OrderFacts:
 
 
 Bend = Callable[[OrderFacts], OrderFacts]
+
+BAD_PART: list[tuple[Check, Bend]] = [
+    (Check.UNSHIPPED_GIVEN_BACK, lambda f: without_row(f, UNSHIPPED[1])),
+    (Check.UNSHIPPED_GIVEN_BACK, lambda f: without_row(f, UNSHIPPED[2])),
+    (Check.UNSHIPPED_GIVEN_BACK, lambda f: with_another(f, UNSHIPPED[2])),
+    (Check.UNSHIPPED_GIVEN_BACK, lambda f: with_row(f, UNSHIPPED[2], amount=2598)),
+    (Check.UNSHIPPED_GIVEN_BACK, lambda f: with_row(f, UNSHIPPED[2], state="intent")),
+    (Check.CHARGED_ONCE, lambda f: replace(f, money=Money((TAKEN,)))),
+    (Check.CHARGED_ONCE, lambda f: replace(f, money=Money((replace(TAKEN, refunded=1196),), (1196,)))),
+    (Check.SHIPPED_ONCE, lambda f: replace(f, parcels=("one", "two"))),
+    (Check.SHIPPED_ONCE, lambda f: with_row(f, UNSHIPPED[0], state="done")),
+    (Check.REDUCED_ONCE, lambda f: replace(f, reductions=COMPLETED.reductions)),
+]
 
 BAD_COMPLETED: list[tuple[Check, Bend]] = [
     (Check.RESERVED_ONCE, lambda f: without_row(f, RESERVE)),
@@ -303,8 +329,22 @@ def test_an_undone_order_that_left_something_behind_is_objected_to(check: Check,
     assert found(bend(UNDONE)) == {check}
 
 
+def test_what_was_shipped_in_part_is_as_it_must_be() -> None:
+    assert found(PART) == found(PART_CAPTURED) == set()
+    left = replace(SET_ASIDE, captured=2000)
+    money = Money((replace(TAKEN, amount=2000),), (), (left,))
+    assert found(replace(PART_CAPTURED, money=money)) == {Check.CAPTURED_AS_AUTHORIZED}
+    lost = replace(RETURN, ordered={"B": 1}, total=0)
+    assert found(replace(PART, returns=Returns((lost,), (lost,)))) == {Check.RETURNED_ONCE}
+
+
+@pytest.mark.parametrize(("check", "bend"), BAD_PART)
+def test_what_was_not_given_back_of_an_order_in_part_is_objected_to(check: Check, bend: Bend) -> None:
+    assert found(bend(PART)) == {check}
+
+
 def test_every_check_of_an_order_has_a_bad_case_here() -> None:
-    assert {check for check, _ in BAD_COMPLETED + BAD_CAPTURED} == set(OF_COMPLETED)
+    assert {check for check, _ in BAD_COMPLETED + BAD_CAPTURED + BAD_PART} == set(OF_COMPLETED)
     assert {check for check, _ in BAD_UNDONE + BAD_VOIDED} == set(OF_UNDONE)
     assert {check for check, _ in BAD_RETURNED} == set(OF_RETURNED)
     assert {check for check, _ in BAD_NOT_RETURNED} == set(OF_NOT_RETURNED)

@@ -32,7 +32,7 @@ from orchestrator.core.definition import StepKind, StepPolicy
 from orchestrator.core.diagram import flow_diagram, state_diagram, transition_table
 from orchestrator.core.machine import TABLE
 from orchestrator.core.state import Status
-from orchestrator.sagas.order_fulfillment import captured_order_fulfillment, order_fulfillment
+from orchestrator.sagas.order_fulfillment import PaymentFlow, Shipments, order_fulfillment
 from orchestrator.sagas.order_return import order_return
 
 DEFINITION = order_fulfillment(StepPolicy())
@@ -189,11 +189,8 @@ def test_channels_are_the_exchanges_and_queues_that_are_declared() -> None:
 def test_each_participant_is_asked_what_the_saga_asks_of_it() -> None:
     for_all = {SettleStep.__name__, AdvanceLowWaterMark.__name__}
     asked: dict[str, set[str]] = {name: set(for_all) for name in routing.PARTICIPANTS}
-    captured, returned = (
-        captured_order_fulfillment(StepPolicy(), starts_sagas=False),
-        order_return(StepPolicy()),
-    )
-    for step in (*DEFINITION.steps, *captured.steps, *returned.steps):
+    split = [order_fulfillment(StepPolicy(), payment, Shipments.SPLIT) for payment in PaymentFlow]
+    for step in (step for each in (DEFINITION, *split, order_return(StepPolicy())) for step in each.steps):
         asked[step.participant].add(step.command.__name__)
         if step.compensation is not None:
             asked[step.participant].add(step.compensation.command.__name__)

@@ -42,7 +42,7 @@ def unsound(policy: StepPolicy) -> SagaDefinition:
 def test_a_named_version_stands_beside_our_own_and_new_sagas_start_on_it() -> None:
     known = registry(load_settings(saga_definitions=f"{HERE}:second"))
 
-    of_orders = tuple((NAME, version) for version in (1, 2, 100, 200, 300))
+    of_orders = tuple((NAME, version) for version in (1, 2, *range(100, 800, 100)))
     assert known.known == (*of_orders, ("order_return", 1))
     assert known.latest(NAME).version == 2
 
@@ -54,6 +54,8 @@ def test_a_named_version_stands_beside_our_own_and_new_sagas_start_on_it() -> No
         ({"hold_above": "none"}, HOLDING_VERSION),
         ({"payment_flow": PaymentFlow.CAPTURE}, CAPTURING_VERSION),
         ({"payment_flow": "capture", "hold_above": "EUR=1"}, HOLDING_VERSION + CAPTURING_VERSION),
+        ({"shipments": "split"}, 400),
+        ({"shipments": "split", "payment_flow": "capture", "hold_above": "EUR=1"}, 700),
     ],
 )
 def test_every_version_is_known_and_new_orders_start_on_the_one_with_what_is_set(
@@ -61,7 +63,7 @@ def test_every_version_is_known_and_new_orders_start_on_the_one_with_what_is_set
 ) -> None:
     known = registry(load_settings(**given))
 
-    assert known.known == ((NAME, 1), (NAME, 100), (NAME, 200), (NAME, 300), ("order_return", 1))
+    assert known.known == (*((NAME, each) for each in (1, *range(100, 800, 100))), ("order_return", 1))
     assert known.latest(NAME).version == starts_on
 
 

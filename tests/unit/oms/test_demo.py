@@ -11,7 +11,7 @@ from rich.console import Console
 
 from contracts.orders import Order
 from oms.audit import Report
-from oms.audit.checks import Check
+from oms.audit.checklist import Check
 from oms.audit.report import Finding
 from oms.demo.play import demo_settings
 from oms.demo.results import Course, Level, Money, Result

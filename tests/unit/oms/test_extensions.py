@@ -16,7 +16,6 @@ from oms.failures import Failure
 from oms.settings import InvalidSettings, Settings, load_settings
 from oms.variables import doubts
 from oms.wiring import parts_of, services_of, within_this_process
-from orchestrator.sagas.order_fulfillment import CAPTURING_VERSION, HOLDING_VERSION
 from tests.architecture.sources import PROJECT
 
 Install = Callable[..., None]
@@ -102,7 +101,7 @@ class Sending:
 """
 
 
-FURTHER = (HOLDING_VERSION, CAPTURING_VERSION, HOLDING_VERSION + CAPTURING_VERSION)
+FURTHER = tuple(range(100, 800, 100))
 
 
 def test_several_versions_of_a_saga_stand_side_by_side(install: Install) -> None:
@@ -299,6 +298,21 @@ async def test_a_gateway_that_does_not_authorize_is_refused_where_money_is_to_be
             parts.payment_gateway()
     assert "\n" not in str(told.value)
     assert str(told.value).startswith("OMS_PAYMENT_FLOW=capture: ")
+
+
+async def test_a_gateway_that_does_not_refund_in_part_is_refused_where_shipments_are_split(
+    install: Install,
+) -> None:
+    whole = PROVIDERS + "\nGateway.traits = ProviderTraits(refunds_in_part=False)\n"
+    whole = "from participants.provider_terms import ProviderTraits\n" + whole
+    install("red", {GATEWAYS: {"red-pay": "red:Gateway"}}, red=whole)
+    async with parts_of(
+        load_settings(payment_gateway="red-pay", shipments="split"), within_this_process()
+    ) as parts:
+        with pytest.raises(Failure, match=r"^OMS_SHIPMENTS=split: .*red-pay does not refund in part"):
+            parts.payment_gateway()
+    async with parts_of(load_settings(payment_gateway="red-pay"), within_this_process()) as parts:
+        assert parts.payment_gateway() is not None
 
 
 def test_they_are_listed_and_the_list_fails_where_one_cannot_be_used(

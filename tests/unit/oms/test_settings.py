@@ -256,6 +256,13 @@ def test_limits_are_by_currency_or_none() -> None:
     assert load_settings().hold_above is None
 
 
+def test_shipments_are_single_or_split() -> None:
+    assert load_settings().shipments == "single"
+    assert load_settings(shipments="split").shipments == "split"
+    with pytest.raises(InvalidSettings, match=r"OMS_SHIPMENTS.*'single' or 'split'"):
+        load_settings(shipments="many")
+
+
 def test_the_payment_flow_is_one_of_two() -> None:
     assert load_settings().payment_flow == "charge"
     assert load_settings(payment_flow="capture").payment_flow == "capture"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oms.sandbox.triggers import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
+from oms.sandbox.triggers import CARRIER_TRIGGERS, PARCEL_TRIGGERS, PAYMENT_TRIGGERS
 from participants.breaker import BreakerPolicy
 from participants.payment.gateway import Charged, Declined, PaymentGateway, Refunded
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided
@@ -46,7 +46,7 @@ async def test_the_example_offers_voids() -> None:
         await gateway.charge("k", "o-1", 70, "EUR", "anna")
 
 
-@pytest.mark.parametrize("trigger", [*PAYMENT_TRIGGERS, *CARRIER_TRIGGERS])
+@pytest.mark.parametrize("trigger", [*PAYMENT_TRIGGERS, *CARRIER_TRIGGERS, *PARCEL_TRIGGERS])
 def test_every_trigger_of_the_sandbox_is_on_the_page(trigger: str) -> None:
     assert f"| `{trigger}` |" in PAGE
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.commands import ItemQuantity
-from participants.inventory.stock import OUT_OF_STOCK, UNKNOWN_SKU, Shelf, Shortage, StockLevel, lines_of
+from participants.inventory.allocation import Places, allocated
+from participants.inventory.stock import (
+    OUT_OF_STOCK,
+    UNKNOWN_SKU,
+    Shelf,
+    Shortage,
+    StockLevel,
+    lines_of,
+    totals,
+)
 from tests.support.participants import new_id
 
 SAGA = new_id()
@@ -69,3 +80,54 @@ def test_it_never_oversells(on_hand: dict[str, int], orders: list[dict[str, int]
     for order in held:
         stock.release(order)
     assert all(level.reserved == 0 for level in stock.changed.values())
+
+
+@pytest.mark.parametrize(
+    ("available", "places"),
+    [
+        ({"b": {"A": 3, "B": 1}, "c": {"A": 9, "B": 9}}, {("A", "b"): 3, ("B", "b"): 1}),
+        ({"b": {"A": 9}, "a": {"B": 1}, "z": {"A": 3, "B": 0}}, {("A", "b"): 3, ("B", "a"): 1}),
+        ({"b": {"A": 2, "B": 1}, "c": {"A": 1}}, {("A", "b"): 2, ("A", "c"): 1, ("B", "b"): 1}),
+        ({"c": {"A": 1}, "b": {"A": 1}, "a": {"A": 1}, "x": {"B": 1}}, None),
+    ],
+    ids=["one location", "two by name", "a line in two parts", "one after the other"],
+)
+def test_what_is_ordered_is_taken_from_few_locations(
+    available: dict[str, dict[str, int]], places: dict[tuple[str, str], int] | None
+) -> None:
+    taken = allocated({"A": 3, "B": 1}, available, "default")
+    assert taken == (places or {("A", "a"): 1, ("A", "b"): 1, ("A", "c"): 1, ("B", "x"): 1})
+
+
+LOCATIONS = st.sampled_from(["a", "b", "c"])
+
+
+@given(
+    st.dictionaries(st.sampled_from("AB"), st.integers(0, 6), min_size=2),
+    st.dictionaries(st.tuples(st.sampled_from("AB"), LOCATIONS), st.integers(0, 4)),
+    st.lists(st.dictionaries(st.sampled_from("AB"), st.integers(1, 6), min_size=1)),
+)
+def test_no_location_gives_more_than_it_has_and_all_goes_back_where_it_was(
+    at_default: dict[str, int], there: dict[tuple[str, str], int], orders: list[dict[str, int]]
+) -> None:
+    named = {place: StockLevel(count, 0) for place, count in there.items()}
+    on_hand = Counter(at_default)
+    for (sku, _), count in there.items():
+        on_hand[sku] += count
+    stock = Shelf({sku: StockLevel(on_hand[sku], 0) for sku in at_default}, named)
+    held = []
+    for order in orders:
+        places = stock.places(order)
+        if stock.reserve(order) is None:
+            stock.hold(places)
+            assert not places or totals(places) == order
+            held.append((order, places))
+    for sku, count in at_default.items():
+        assert sum(order.get(sku, 0) - _at_named(places, sku) for order, places in held) <= count
+    for order, places in held:
+        stock.release(order, places)
+    assert all(level.reserved == 0 for level in (*stock.changed.values(), *stock.changed_places.values()))
+
+
+def _at_named(places: Places, sku: str) -> int:
+    return sum(count for (each, at), count in places.items() if each == sku and at != "default")
