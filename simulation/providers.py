@@ -176,6 +176,8 @@ class Provider:
             answer(_answer_of(entry))
         elif (trouble := self._moods.trouble(call, key)) is Trouble.FAILS:
             answer(Reply(503, None))
+        elif trouble is Trouble.REFUSED:
+            answer(Reply(402, {"code": "refused", "message": "It is refused."}))
         else:
             done = self._do(call, books, key)
             (_ignore if trouble is Trouble.SILENT else answer)(done)

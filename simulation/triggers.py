@@ -19,6 +19,7 @@ class Trouble(Enum):
 
     FAILS = "nothing is done, and 503 is the answer"
     SILENT = "it is done, and there is no answer"
+    REFUSED = "nothing is done, and 402 is the answer for good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Mood:
     paths: frozenset[str]
     fails: int = 0
     silent: int = 0
+    refused: bool = False
+    """They are refused for good instead."""
 
 
 _PAYING: Final = frozenset({"/charges", "/authorizations"})
@@ -42,6 +45,7 @@ MOODS: Final[Mapping[str, Mood]] = {
     "pm_gateway_timeout": Mood(_PAYING, silent=1),
     "pm_refund_flaky": Mood(_REFUNDS, fails=2),
     "pm_refund_down": Mood(_REFUNDS, fails=FOR_EVER),
+    "pm_refund_refused": Mood(_REFUNDS, refused=True),
     "pm_capture_flaky": Mood(_CAPTURES, fails=2),
     "pm_capture_down": Mood(_CAPTURES, fails=FOR_EVER),
     "00001": Mood(_SHIPMENTS, fails=2),
@@ -67,6 +71,8 @@ class Moods:
         mood = MOODS.get(self._word(call, key, body))
         if mood is None or call.path not in mood.paths:
             return None
+        if mood.refused:
+            return Trouble.REFUSED
         self._calls[key] += 1
         if self._calls[key] <= mood.fails:
             return Trouble.FAILS

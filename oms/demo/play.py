@@ -18,8 +18,9 @@ import structlog
 from oms.api_client import ApiClient, Document, Refused
 from oms.audit import audit, sources_of
 from oms.audit.installed import installed_of
+from oms.demo.deeds import RETURNED, Deed
 from oms.demo.results import Course, Level, Money, Result
-from oms.demo.sample_orders import COMPLETED, STOCK, End, stories
+from oms.demo.sample_orders import COMPLETED, HELD_ABOVE, STOCK, End, stories
 from oms.demo.view import DemoView, view_for
 from oms.failures import Failure
 from oms.observing.logs import configure_logs
@@ -81,6 +82,7 @@ def demo_settings() -> Settings:
         retry_delays_s=(0.5, 1, 2),
         resend_after_s=3,
         step_deadline_s=60,
+        hold_above=f"EUR={HELD_ABOVE}",
     )
 
 
@@ -105,11 +107,12 @@ async def _play(api: ApiClient, running: Running, view: DemoView) -> Result:
     courses = [Course(story) for story in stories()]
     with view.following(courses):
         async with asyncio.TaskGroup() as together:
-            submitting = together.create_task(_submit_all(api, courses))
-            orders = await _until_ended(api, courses, submitting, view)
+            acting = together.create_task(_act_all(api, courses))
+            orders = await _until_ended(api, courses, acting, view)
     took_s = loop.time() - started_at
-    levels = await _levels(api, before, orders)
-    money = await _money(api, orders)
+    returns = [made for course in courses for made in course.returns.values()]
+    levels = await _levels(api, before, orders, returns)
+    money = await _money(api, orders, returns)
     view.say("auditing every order and every product ...")
     report = await audit(sources_of(running.settings, installed_of(running.settings)))
     return Result(courses, levels, money, report, took_s)
@@ -119,6 +122,23 @@ async def _set_stock(api: ApiClient) -> dict[str, int]:
     for sku, on_hand in STOCK.items():
         await api.put(f"/inventory/{sku}", {"on_hand": on_hand})
     return dict(STOCK)
+
+
+async def _act_all(api: ApiClient, courses: Sequence[Course]) -> None:
+    """Customers order, and then everybody does what the stories tell."""
+    await _submit_all(api, courses)
+    async with asyncio.TaskGroup() as people:
+        for course in courses:
+            if course.story.deed is not None:
+                for order_id in course.order_ids:
+                    people.create_task(_see_to(api, course, course.story.deed, order_id))
+
+
+async def _see_to(api: ApiClient, course: Course, deed: Deed, order_id: str) -> None:
+    returned = await deed.do(api, order_id)
+    if returned is not None:
+        course.returns[order_id] = returned
+    course.seen_to += 1
 
 
 async def _submit_all(api: ApiClient, courses: Sequence[Course]) -> None:
@@ -149,17 +169,17 @@ async def _submit(api: ApiClient, course: Course, number: int) -> None:
 
 
 async def _until_ended(
-    api: ApiClient, courses: Sequence[Course], submitting: asyncio.Task[Any], view: DemoView
+    api: ApiClient, courses: Sequence[Course], acting: asyncio.Task[Any], view: DemoView
 ) -> list[Document]:
     """Look at all orders again and again until none is under way. Raises DemoFailed."""
     try:
         async with asyncio.timeout(LONGEST_S):
             while True:
-                everything_is_in = submitting.done()
+                everything_is_done = acting.done()
                 orders = (await api.items("/orders", {}, limit=1000))["items"]
                 _count_ends(courses, orders)
                 view.progress(orders)
-                if everything_is_in and all(course.done for course in courses):
+                if everything_is_done and all(course.done for course in courses):
                     return list(orders)
                 await asyncio.sleep(_LOOK_S)
     except TimeoutError:
@@ -170,7 +190,19 @@ async def _until_ended(
 def _count_ends(courses: Sequence[Course], orders: Sequence[Document]) -> None:
     ends = {order["order_id"]: _end(order) for order in orders if order["ended_at"] is not None}
     for course in courses:
-        course.ends = Counter(ends[order_id] for order_id in course.order_ids if order_id in ends)
+        course.ends = Counter(
+            _with_return(course, order_id, ends[order_id])
+            for order_id in course.order_ids
+            if order_id in ends
+        )
+
+
+def _with_return(course: Course, order_id: str, end: End) -> End:
+    """The end of an order, and of the return that there is of it."""
+    returned = course.returns.get(order_id)
+    if returned is None:
+        return end
+    return RETURNED if returned["status"] == "returned" else (end[0], str(returned["status"]))
 
 
 def _end(order: Mapping[str, Any]) -> End:
@@ -178,23 +210,29 @@ def _end(order: Mapping[str, Any]) -> End:
     return order["status"], failure["code"] if failure else None
 
 
-async def _levels(api: ApiClient, before: Mapping[str, int], orders: Sequence[Document]) -> list[Level]:
+async def _levels(
+    api: ApiClient, before: Mapping[str, int], orders: Sequence[Document], returns: Sequence[Document]
+) -> list[Level]:
     sold: Counter[str] = Counter()
+    back: Counter[str] = Counter()
     for order in orders:
         if _end(order) == COMPLETED:
             sold.update({line["sku"]: line["quantity"] for line in order["lines"]})
+    for made in returns:
+        back.update({line["sku"]: line["quantity"] for line in made["lines"]})
     levels = {level["sku"]: level for level in (await api.items("/inventory", {}, limit=200))["items"]}
     return [
-        Level(sku, count, levels[sku]["on_hand"], levels[sku]["reserved"], sold[sku])
+        Level(sku, count, levels[sku]["on_hand"], levels[sku]["reserved"], sold[sku], back[sku])
         for sku, count in before.items()
     ]
 
 
-async def _money(api: ApiClient, orders: Sequence[Document]) -> Money:
+async def _money(api: ApiClient, orders: Sequence[Document], returns: Sequence[Document]) -> Money:
     charges = (await api.items("/sandbox/charges", {}, limit=1000))["items"]
     return Money(
         charges=len(charges),
         charged=sum(charge["amount"] for charge in charges),
         refunded=sum(charge["refunded"] for charge in charges),
-        due=sum(order["total"] for order in orders if _end(order) == COMPLETED),
+        due=sum(order["total"] for order in orders if _end(order) == COMPLETED)
+        - sum(made["amount"] for made in returns),
     )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from oms.api_client import Document
 from oms.audit import Report
 from oms.demo.sample_orders import COMPLETED, End, Story
 
@@ -18,12 +19,16 @@ class Course:
         order_ids: of its orders, in the order of their submission.
         too_late: how many of its cancellations were refused.
         ends: how its orders have ended so far.
+        seen_to: about so many of them everything was done that the story tells.
+        returns: those that came back in part, by order.
     """
 
     story: Story
     order_ids: list[str] = field(default_factory=list)
     too_late: int = 0
     ends: Counter[End] = field(default_factory=Counter)
+    seen_to: int = 0
+    returns: dict[str, Document] = field(default_factory=dict)
 
     @property
     def expected(self) -> Counter[End]:
@@ -36,8 +41,9 @@ class Course:
 
     @property
     def done(self) -> bool:
-        """Every order has ended."""
-        return self.ends.total() == len(self.story.orders)
+        """Every order has ended, and nobody has anything to do about one any more."""
+        left = 0 if self.story.deed is None else len(self.story.orders) - self.seen_to
+        return self.ends.total() == len(self.story.orders) and not left
 
     @property
     def as_expected(self) -> bool:
@@ -47,7 +53,11 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """What the gateway's books say, in minor units; ``due`` is the total of the completed orders."""
+    """What the gateway's books say, in minor units.
+
+    Attributes:
+        due: the total of the completed orders, less what came back of them.
+    """
 
     charges: int
     charged: int
@@ -62,18 +72,19 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A product before and after; ``sold`` by completed orders."""
+    """A product before and after; ``sold`` by completed orders, of which so many pieces came ``back``."""
 
     sku: str
     before: int
     after: int
     reserved: int
     sold: int
+    back: int = 0
 
     @property
     def adds_up(self) -> bool:
-        """What was sold has left the house, and nothing is held."""
-        return self.before - self.sold == self.after and self.reserved == 0
+        """What was sold has left the house but for what came back, and nothing is held."""
+        return self.before - self.sold + self.back == self.after and self.reserved == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
+from oms.demo.deeds import RETURNED, Decide, Deed, SendBack
+
 End = tuple[str, str | None]
 """How an order ends: its status, and the failure's code if there is one."""
 
 COMPLETED: Final[End] = ("completed", None)
 CANCELLED: Final[End] = ("cancelled", "cancelled")
+
+HELD_ABOVE: Final = 50_000
+"""In euro cents: a person looks at what costs more."""
 
 STOCK: Final[dict[str, int]] = {
     "TEA-ASSAM": 400,
@@ -44,17 +49,24 @@ class Story:
     Attributes:
         expected: how many must end in which way.
         cancelled: the customer changes his mind right after submitting.
+        deed: what somebody does about each of them.
     """
 
     name: str
     orders: tuple[Mapping[str, Any], ...]
     expected: Mapping[End, int]
     cancelled: bool = False
+    deed: Deed | None = None
 
 
 def stories() -> tuple[Story, ...]:
-    """All of them; together some sixty orders."""
+    """All of them; together some seventy orders."""
     order = _Orders()
+    return *_of_services(order), *_of_people(order)
+
+
+def _of_services(order: _Orders) -> tuple[Story, ...]:
+    """What becomes of orders by themselves."""
     return (
         _story("all goes well", [order({"TEA-ASSAM": 2}) for _ in range(16)], COMPLETED),
         _story(
@@ -92,17 +104,48 @@ def stories() -> tuple[Story, ...]:
             ],
             ("rejected", "shipment_rejected"),
         ),
+    )
+
+
+def _of_people(order: _Orders) -> tuple[Story, ...]:
+    """What becomes of orders about which somebody does something."""
+    return (
         _story(
             "the customer changes his mind",
             [order({"MUG-BLUE": 6}, payment_method="pm_gateway_flaky") for _ in range(3)],
             CANCELLED,
             cancelled=True,
         ),
+        _story(
+            "above 500 EUR: held, and approved",
+            [order({"TEAPOT-CLAY": 15}) for _ in range(2)],
+            COMPLETED,
+            deed=Decide(approved=True, reason="known by phone"),
+        ),
+        _story(
+            "above 500 EUR: held, and denied",
+            [order({"TEA-ASSAM": 60})],
+            ("rejected", "hold_denied"),
+            deed=Decide(approved=False, reason="no such address"),
+        ),
+        _story(
+            "one of three mugs is sent back",
+            [order({"MUG-BLUE": 3, "TEA-ASSAM": 1}) for _ in range(3)],
+            RETURNED,
+            deed=SendBack({"MUG-BLUE": 1}, reason="the handle is loose"),
+        ),
     )
 
 
-def _story(name: str, orders: list[Mapping[str, Any]], end: End, *, cancelled: bool = False) -> Story:
-    return Story(name, tuple(orders), {end: len(orders)}, cancelled)
+def _story(
+    name: str,
+    orders: list[Mapping[str, Any]],
+    end: End,
+    *,
+    cancelled: bool = False,
+    deed: Deed | None = None,
+) -> Story:
+    return Story(name, tuple(orders), {end: len(orders)}, cancelled, deed)
 
 
 def _flash_sale(orders: list[Mapping[str, Any]]) -> Story:

@@ -24,6 +24,7 @@ _WIDTH: Final = 100
 _COURSE: Final = (
     "pending",
     "reserved",
+    "on_hold",
     "paid",
     "shipped",
     "compensating",
@@ -168,12 +169,15 @@ def _stock(levels: Sequence[Level]) -> Table:
             Text(level.sku),
             Text(str(level.before)),
             Text(str(level.sold)),
+            Text(str(level.back)),
             Text(str(level.after)),
             Text(str(level.reserved)),
         )
         for level in levels
     ]
-    return output.table(("", "product", "#before", "#sold", "#after", "#still reserved"), rows, "stock")
+    return output.table(
+        ("", "product", "#before", "#sold", "#came back", "#after", "#still reserved"), rows, "stock"
+    )
 
 
 def _money(money: Money) -> Table:
@@ -181,7 +185,7 @@ def _money(money: Money) -> Table:
         (Text(""), Text(f"taken in {money.charges} charges"), _euros(money.charged)),
         (Text(""), Text("given back"), _euros(-money.refunded)),
         (Text(""), Text("kept"), _euros(money.charged - money.refunded)),
-        (_mark(money.adds_up), Text("completed orders"), _euros(money.due)),
+        (_mark(money.adds_up), Text("completed orders, less what came back"), _euros(money.due)),
     ]
     return output.table(("", "at the gateway", "#amount"), rows, "money")
 

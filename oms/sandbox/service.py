@@ -34,7 +34,7 @@ from oms.sandbox.requests import (
     cursor_after,
 )
 from oms.sandbox.tables import AUTHORIZATIONS, CHARGES, EFFECT, REFUNDS, RELEASES, SHIPMENTS
-from oms.sandbox.triggers import Behaviour, carrier_behaviour, payment_behaviour
+from oms.sandbox.triggers import REFUSED, Behaviour, carrier_behaviour, payment_behaviour
 from participants.provider_http import Reply
 from participants.shipping.carrier import SHIPMENT_REJECTED
 
@@ -160,6 +160,8 @@ class Sandbox:
                 charge = await books.lock(connection, CHARGES, _key_of(CHARGES, request.charge))
                 if charge is None or not _had_effect(CHARGES, charge):
                     raise ProblemError(422, "unknown_charge", "No money was taken under this reference.")
+                if charge["refunds_answer_from_call"] == REFUSED:
+                    raise ProblemError(402, "refund_refused", "The customer's bank takes nothing back.")
                 behaviour = Behaviour("succeeded", answers_from_call=charge["refunds_answer_from_call"])
                 row = self._row(key, request, behaviour) | {
                     "order_id": charge["order_id"],

@@ -9,6 +9,9 @@ from typing import Final
 NEVER: Final = 2**31 - 1
 """A call number that is not reached: the provider stays down for this request."""
 
+REFUSED: Final = 0
+"""Instead of a call number: it is refused for good."""
+
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
@@ -24,6 +27,7 @@ class Behaviour:
     answers_from_call: int = 1
     silent_calls: int = 0
     refunds_answer_from_call: int = 1
+    """`REFUSED`: no call is answered with success."""
     captures_answer_from_call: int = 1
     expires: bool = False
     """What is authorized expires before it is captured."""
@@ -44,6 +48,7 @@ PAYMENT_TRIGGERS: Final[dict[str, Behaviour]] = {
     "pm_gateway_timeout": Behaviour("succeeded", silent_calls=1),
     "pm_refund_flaky": Behaviour("succeeded", refunds_answer_from_call=3),
     "pm_refund_down": Behaviour("succeeded", refunds_answer_from_call=NEVER),
+    "pm_refund_refused": Behaviour("succeeded", refunds_answer_from_call=REFUSED),
     "pm_authorization_expires": Behaviour("succeeded", expires=True),
     "pm_capture_flaky": Behaviour("succeeded", captures_answer_from_call=3),
     "pm_capture_down": Behaviour("succeeded", captures_answer_from_call=NEVER),

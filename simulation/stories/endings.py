@@ -58,6 +58,7 @@ GIVEN_UP: Final = "RefundClaimReleased"
 
 CAME_BACK: Final = Returned("returned", (*ASKED, *REFUNDED))
 NEVER_CAME: Final = Returned("expired", (*ASKED, GIVEN_UP, "ReturnRejected"))
+NOT_REFUNDED: Final = Returned("rejected", (*ASKED, "PartialRefundRejected", GIVEN_UP, "ReturnRejected"))
 KEPT: Final = Returned("cancelled", (*ASKED, GIVEN_UP, "ReturnCancelled"))
 
 

@@ -69,8 +69,8 @@ class Hands(Protocol):
     async def settle(self, subject_id: UUID, step: str, verdict: Verdict) -> str | None:
         """See to a piece of work by hand where need be, and say so; returns the code of a refusal."""
 
-    async def replay(self, subject_id: UUID) -> bool:
-        """Replay the saga's dead letters; returns whether there was one."""
+    async def replay(self, subject_id: UUID) -> None:
+        """Replay the saga's dead letter, where it is still as it was seen."""
 
     async def retry(self, subject_id: UUID) -> str | None:
         """Send what the saga awaits once more; returns the code of a refusal."""

@@ -6,7 +6,16 @@ from typing import Final
 
 from contracts.returns import Disposition
 from simulation.stories.acts import Act, CancelReturn, Decide, GoodsCome, NothingComes, SendBack
-from simulation.stories.endings import CAME_BACK, KEPT, NEVER_CAME, RELEASED, returned, sold, untouched
+from simulation.stories.endings import (
+    CAME_BACK,
+    KEPT,
+    NEVER_CAME,
+    NOT_REFUNDED,
+    RELEASED,
+    returned,
+    sold,
+    untouched,
+)
 from simulation.stories.story import PAYS, Ending, Flow, Story
 
 RESTOCK, WRITE_OFF = Disposition.RESTOCK, Disposition.WRITE_OFF
@@ -108,6 +117,13 @@ RETURNED: Final[tuple[Story, ...]] = (
         SendBack(TEA),
         _TEA_COMES,
         payment_method="pm_refund_flaky",
+    ),
+    _story(
+        "The gateway refuses the refund, and the return with it",
+        returned(_SOLD, {}, {}, NOT_REFUNDED),
+        SendBack(TEA),
+        _TEA_COMES,
+        payment_method="pm_refund_refused",
     ),
     _story(
         "What was captured is given back in part",

@@ -140,13 +140,14 @@ class Teller(Person):
             lambda desk: desk.front.operations.resolve(saga.saga_id, said),
         )
 
-    async def replay(self, subject_id: UUID) -> bool:
+    async def replay(self, subject_id: UUID) -> None:
         """See `Hands.replay`."""
         saga = self._saga(subject_id)
         letters = await self.office.dead_letters()
         own = [each for each in letters if each.saga_id == saga.saga_id]
         dead = next((each for each in own if each.status is DeadLetterStatus.OPEN), None)
-        return dead is not None and await self._replayed(saga, dead)
+        if dead is not None:
+            await self._replay(saga, dead)
 
     async def retry(self, subject_id: UUID) -> str | None:
         """See `Hands.retry`."""
@@ -245,16 +246,14 @@ class Teller(Person):
             self.office.tell(Acted(who, action, saga.saga_id, came))
             return None
 
-    async def _replayed(self, saga: Saga, dead: DeadLetter) -> bool:
-        """Whether it was as it had been seen."""
+    async def _replay(self, saga: Saga, dead: DeadLetter) -> None:
         name, version = dead.dead_letter_id, dead.version
-        refused = await self._do(
+        await self._do(
             "operator",
             "replay",
             saga,
             lambda desk: desk.front.dead_letters.replay(name, OPERATOR, version),
         )
-        return refused is None
 
     def _see_to(self, saga: Saga, step: str) -> None:
         """At the provider, so that what is said of the step is true and stays so."""

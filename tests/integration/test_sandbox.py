@@ -254,6 +254,16 @@ async def test_a_refund_can_be_down_for_good(gateway: HttpPaymentGateway) -> Non
     assert await gateway.refunds_of("o-1") == ()
 
 
+async def test_a_refund_can_be_refused_for_good(gateway: HttpPaymentGateway) -> None:
+    reference = (await charge(gateway, "pm_refund_refused")).reference
+    for _ in range(2):
+        refused = await gateway.refund(UNDO, reference, 1299)
+        assert isinstance(refused, Declined)
+        assert refused.code == "refund_refused"
+    assert await gateway.refunds_of("o-1") == ()
+    assert [found.refunded for found in await gateway.charges_of("o-1")] == [0]
+
+
 async def test_a_voided_key_never_takes_effect(gateway: HttpPaymentGateway) -> None:
     assert await gateway.void(KEY) == Voided()
     assert await gateway.void(KEY) == Voided()

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from oms.sandbox import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
-from oms.sandbox.triggers import NEVER, Behaviour
+from oms.sandbox.triggers import NEVER, REFUSED, Behaviour
+from simulation.facts import Acted
 from simulation.run import Run
+from simulation.stories.acts import ReplayUntilDone
 from simulation.stories.hands import NotAsTold
 from simulation.stories.story import Ending, Flow
 from simulation.stories.table import STORIES
@@ -30,6 +32,18 @@ def told(flow: Flow, seed: int) -> Run:
 def test_every_story_ends_as_written(flow: Flow) -> None:
     run = told(flow, GOOD_WEATHER)
     assert run.world.told == {story.name: story.ending for story in run.plan.stories}
+
+
+def test_what_is_to_be_replayed_is_replayed() -> None:
+    replayed = [
+        story.slug for story in STORIES if any(isinstance(act, ReplayUntilDone) for act in story.acts)
+    ]
+    assert replayed
+    for flow in {story.flow for story in STORIES if story.slug in replayed}:
+        run = told(flow, GOOD_WEATHER)
+        done = {fact.saga_id for _, fact in run.facts if isinstance(fact, Acted) and fact.action == "replay"}
+        customers = {saga.input.customer_id for saga_id, saga in run.sagas.items() if saga_id in done}
+        assert customers == {story.slug for story in run.plan.stories} & set(replayed)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -60,11 +74,12 @@ def test_names_and_products_of_stories_are_their_own() -> None:
 @pytest.mark.parametrize("word", MOODS)
 def test_simulated_providers_fail_as_the_sandbox_does(word: str) -> None:
     sandbox = {**PAYMENT_TRIGGERS, **CARRIER_TRIGGERS}[word]
-    assert wrong_calls(MOODS[word]) == (fails(sandbox), sandbox.silent_calls)
+    refused = sandbox.refunds_answer_from_call == REFUSED
+    assert wrong_calls(MOODS[word]) == (fails(sandbox), sandbox.silent_calls, refused)
 
 
-def wrong_calls(mood: Mood) -> tuple[int, int]:
-    return NEVER if mood.fails == FOR_EVER else mood.fails, mood.silent
+def wrong_calls(mood: Mood) -> tuple[int, int, bool]:
+    return NEVER if mood.fails == FOR_EVER else mood.fails, mood.silent, mood.refused
 
 
 def fails(behaviour: Behaviour) -> int:

@@ -38,14 +38,11 @@ class Board:
         return saga
 
     async def keep_looking(self) -> None:
-        """Read again and again, until cancelled; what fails here fails for everybody who asks."""
+        """Read again and again, until cancelled."""
         while True:
             await asyncio.sleep(LOOKS_EVERY_S)
             asked, self._next = self._next, asyncio.get_running_loop().create_future()
-            try:
-                asked.set_result(await self._all())
-            except Exception as error:
-                asked.set_exception(error)
+            asked.set_result(await self._all())
 
     async def _all(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -110,15 +107,13 @@ class HttpHands:
         """See `Hands.retry`."""
         return await self._act(subject_id, "retry", {})
 
-    async def replay(self, subject_id: UUID) -> bool:
+    async def replay(self, subject_id: UUID) -> None:
         """See `Hands.replay`."""
         saga_id = (await self._board.saga(subject_id))["saga_id"]
         found = await self._api.get(f"/admin/dead-letters?saga_id={saga_id}&status=open")
         for dead in found.raise_for_status().json()["items"]:
             asked = {"reason": "the gateway is back", "dry_run": False, "expected_version": dead["version"]}
-            sent = await self._api.post(f"/admin/dead-letters/{dead['dead_letter_id']}/replay", json=asked)
-            return _refused(sent) is None
-        return False
+            _refused(await self._api.post(f"/admin/dead-letters/{dead['dead_letter_id']}/replay", json=asked))
 
     async def _act(self, subject_id: UUID, action: str, said: Mapping[str, Any]) -> str | None:
         """At the version that stands, again where another one has come meanwhile."""

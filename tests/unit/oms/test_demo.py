@@ -13,9 +13,10 @@ from contracts.orders import Order
 from oms.audit import Report
 from oms.audit.checklist import Check
 from oms.audit.report import Finding
+from oms.demo.deeds import Decide
 from oms.demo.play import demo_settings
 from oms.demo.results import Course, Level, Money, Result
-from oms.demo.sample_orders import CANCELLED, COMPLETED, SCARCE, STOCK, stories
+from oms.demo.sample_orders import CANCELLED, COMPLETED, HELD_ABOVE, SCARCE, STOCK, stories
 from oms.demo.view import LinesView
 from oms.sandbox import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
 
@@ -57,6 +58,24 @@ def test_an_order_that_was_cancelled_too_late_must_complete() -> None:
     (story,) = [story for story in stories() if story.cancelled]
     course = Course(story, too_late=1)
     assert course.expected == {CANCELLED: len(story.orders) - 1, COMPLETED: 1}
+
+
+def test_a_story_is_done_once_somebody_has_seen_to_each_of_its_orders() -> None:
+    for course in played():
+        assert course.done is (course.story.deed is None)
+        course.seen_to = len(course.story.orders)
+        assert course.done
+
+
+def test_what_is_to_be_held_is_above_the_limit_and_nothing_else_is() -> None:
+    for story in stories():
+        totals = [Order.model_validate(dict(order)).total for order in story.orders]
+        assert all((total > HELD_ABOVE) is isinstance(story.deed, Decide) for total in totals), story.name
+
+
+def test_what_came_back_is_in_stock_again() -> None:
+    assert Level("A", 10, 8, 0, 3, back=1).adds_up
+    assert not Level("A", 10, 7, 0, 3, back=1).adds_up
 
 
 def test_all_is_well_when_everything_came_out_as_it_must() -> None:
