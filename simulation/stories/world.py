@@ -10,7 +10,6 @@ from orchestrator.core.definition import SagaDefinition, StepPolicy
 from orchestrator.sagas.order_fulfillment import (
     Holds,
     PaymentFlow,
-    captured_order_fulfillment,
     held_order_fulfillment,
     order_fulfillment,
 )
@@ -41,9 +40,7 @@ def definition_of(flow: Flow) -> SagaDefinition:
     payment = PaymentFlow.CAPTURE if flow.captures else PaymentFlow.CHARGE
     if flow.holds:
         return held_order_fulfillment(PATIENT, Holds({"EUR": HELD_ABOVE}, WAITS_S), payment)
-    if flow.captures:
-        return captured_order_fulfillment(PATIENT, starts_sagas=True)
-    return order_fulfillment(PATIENT)
+    return order_fulfillment(PATIENT, payment)
 
 
 def plan_of(seed: int, flow: Flow, stories: Sequence[Story]) -> Plan:
