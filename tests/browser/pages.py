@@ -45,6 +45,8 @@ async def some_pages(stage: Stage) -> Pages:
             "jobs": "/console/jobs",
             "new-job": "/console/jobs/new?kind=discard",
             "job": f"/console/jobs/{job_id}",
+            "webhooks": "/console/webhooks",
+            "webhook": f"/console/webhooks/{await _webhook(stage)}",
             "audit-log": "/console/audit-log",
             "health": "/console/health",
             "sign-out": "/console/logout",
@@ -74,3 +76,12 @@ async def _discarding(stage: Stage, saga_id: str) -> str:
         answer = await client.post("/admin/dead-letters/discard", json=asked)
         job_id: str = answer.json()["job_id"]
     return job_id
+
+
+async def _webhook(stage: Stage) -> str:
+    """A webhook whose receiver does not exist."""
+    asked = {"url": "https://shop.invalid/hooks", "start": "oldest", "reason": "to look at its page"}
+    async with stage.deployment.client() as client:
+        answer = await client.post("/admin/webhooks", json=asked)
+        webhook_id: str = answer.json()["webhook"]["webhook_id"]
+    return webhook_id

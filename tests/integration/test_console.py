@@ -31,6 +31,7 @@ PAGES = (
     "/console/dead-letters",
     "/console/dead-letters/messages",
     "/console/jobs",
+    "/console/webhooks",
     "/console/audit-log",
     "/console/health",
     "/console/logout",

@@ -15,7 +15,12 @@ from orchestrator.http.console.forms import query_of
 from orchestrator.http.console.session import Session
 from orchestrator.http.dependencies import Dependencies
 
-_PAGES: Final = {"saga": "/console/sagas", "dead_letter": "/console/dead-letters", "job": "/console/jobs"}
+_PAGES: Final = {
+    "saga": "/console/sagas",
+    "dead_letter": "/console/dead-letters",
+    "job": "/console/jobs",
+    "webhook": "/console/webhooks",
+}
 
 
 class AuditPages:

@@ -38,6 +38,7 @@ TABLES: Final[Mapping[str, str]] = {
     "sagas": "sagas",
     "dead-letters": "dead_letters",
     "jobs": "jobs",
+    "webhooks": "webhooks",
     "audit-log": "audit_log",
 }
 """Lists: topic → the table whose writes change it."""

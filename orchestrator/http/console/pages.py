@@ -25,6 +25,7 @@ from orchestrator.http.console.saga import SagaPage
 from orchestrator.http.console.sagas import SagaPages
 from orchestrator.http.console.session import Session, Sessions
 from orchestrator.http.console.situation import Situations
+from orchestrator.http.console.webhooks import WebhookPages
 from orchestrator.http.dependencies import Dependencies
 
 
@@ -60,6 +61,6 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
         "health": situations.health.recent,
     }
     yield from LivePages(desk, dependencies, snapshots).routes()
-    for pages in (SagaPages, SagaPage, MessagePages, DeadLetterPages, JobPages, AuditPages):
+    for pages in (SagaPages, SagaPage, MessagePages, DeadLetterPages, JobPages, WebhookPages, AuditPages):
         yield from pages(desk, dependencies).routes()
     yield desk.page("/console/{rest:path}", nothing)

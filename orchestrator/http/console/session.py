@@ -33,6 +33,7 @@ class Session:
     Attributes:
         csrf: stands in every form that changes something; only our own pages know it.
         may_disclose: may see what is masked for everybody else.
+        may_manage: may add, pause and remove webhooks.
         visit: of somebody who has signed in at the provider.
     """
 
@@ -40,6 +41,7 @@ class Session:
     csrf: str
     may_act: bool
     may_disclose: bool
+    may_manage: bool
     visit: Visit | None = None
 
 
@@ -152,7 +154,9 @@ class Sessions:
     def _session(self, token: Token, signed: str) -> Session:
         may_act = self._access.permits(token.principal, Permission.OPERATE)
         may_disclose = self._access.permits(token.principal, Permission.DISCLOSE)
-        return Session(token.principal, self._mac("form", signed), may_act, may_disclose, token.visit)
+        may_manage = self._access.permits(token.principal, Permission.WEBHOOKS)
+        may = may_act, may_disclose, may_manage
+        return Session(token.principal, self._mac("form", signed), *may, token.visit)
 
     def _mac(self, purpose: str, text: str) -> str:
         return hmac.new(self._access.session_key, f"{purpose}:{text}".encode(), "sha256").hexdigest()
