@@ -123,6 +123,12 @@ def stock_objections(stock: StockFact) -> Iterator[Objection]:
     if stock.held != stock.reserved:
         message = f"{stock.reserved} reserved, but the ledger's reservations hold {stock.held}"
         yield Objection(Check.RESERVED_AGREES, INVENTORY, message)
+    for location, (there, taken, held_there) in stock.places.items():
+        if not held_there == taken <= there:
+            message = (
+                f"at {location}: {taken} of {there} reserved, the ledger's reservations hold {held_there}"
+            )
+            yield Objection(Check.RESERVED_AGREES, INVENTORY, message)
     if not 0 <= stock.reserved <= stock.on_hand:
         message = f"{stock.reserved} reserved of {stock.on_hand} on hand"
         yield Objection(Check.RESERVED_AGREES, INVENTORY, message)

@@ -10,6 +10,9 @@ from uuid import UUID
 Quantities = Mapping[str, int]
 """How many, by SKU."""
 
+Places = Mapping[tuple[str, str], int]
+"""How many, by SKU and location that has a name (S31)."""
+
 
 @dataclass(frozen=True, slots=True)
 class PieceFact:
@@ -98,6 +101,8 @@ class LedgerFact:
     readable: bool = True
     """Its stored outcome says what came of the work."""
     restocked: Quantities = field(default_factory=dict)
+    taken: Places = field(default_factory=dict)
+    """Where what was reserved was taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,7 @@ class StockFact:
         moved: sum of all its stock movements, the first delivery included; None without any.
         held: what the reservations in inventory's ledger hold.
         on_hand: None where the product has no stock row.
+        places: of it, at each location that has a name: on hand, reserved, held.
     """
 
     sku: str
@@ -201,3 +207,4 @@ class StockFact:
     reserved: int
     moved: int | None
     held: int
+    places: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)

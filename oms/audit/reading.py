@@ -42,7 +42,7 @@ from orchestrator.sagas.order_fulfillment import NAME as ORDERS
 from orchestrator.sagas.order_fulfillment import SHIP
 from orchestrator.sagas.order_return import NAME as ORDER_RETURN
 from orchestrator.tables import audit_log, orders, retention, saga_metadata, sagas
-from participants.inventory.tables import STOCK, STOCK_MOVEMENTS
+from participants.inventory.tables import STOCK, STOCK_AT, STOCK_MOVEMENTS
 from participants.tables import participant_metadata
 
 BATCH: Final = 2000
@@ -312,6 +312,12 @@ async def stock_rows(connection: AsyncConnection) -> dict[str, tuple[int | None,
     return {row.sku: (row.on_hand, row.reserved, row.quantity) for row in rows}
 
 
+async def place_rows(connection: AsyncConnection) -> dict[tuple[str, str], tuple[int, int]]:
+    """What is on hand and reserved of each product at each location that has a name."""
+    rows = await connection.execute(select(STOCK_AT))
+    return {(row.sku, row.location): (row.on_hand, row.reserved) for row in rows}
+
+
 def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
     fact = partial(LedgerFact, participant, row.step, row.command, row.state, verdict=row.verdict)
     try:
@@ -321,6 +327,11 @@ def _ledger_fact(participant: str, row: Row[Any]) -> LedgerFact:
         return fact(
             quantities=quantities,
             restocked=_quantities(restocked),
+            taken={
+                (e["sku"], e["location"]): int(e["quantity"])
+                for e in said.get("taken", ())
+                if "location" in e
+            },
             amount=said.get("amount"),
             currency=said.get("currency"),
         )

@@ -77,6 +77,7 @@ class _Audit:
         self._on_progress = on_progress
         self._report = Report(unread=tuple(sorted({*installed.participants} - {*self._installed})))
         self._held: Counter[str] = Counter()
+        self._held_at: Counter[tuple[str, str]] = Counter()
         self._unknown: dict[UUID, str] = {}
         self._total = 0
         self._mark = reading.NOTHING_PRUNED
@@ -134,6 +135,7 @@ class _Audit:
         for row in seen.ledger:
             if row.command == ReserveInventory.__name__ and row.state == HOLDING:
                 self._held.update(row.quantities)
+                self._held_at.update(row.taken)
         if seen.saga_id < self._mark:
             return None
         self._report.looked_at[Check.HAS_SAGA] += len(seen.ledger)
@@ -224,10 +226,16 @@ class _Audit:
 
     async def _check_stock(self) -> None:
         rows = await reading.stock_rows(self._opened[INVENTORY])
+        places: dict[str, dict[str, tuple[int, int, int]]] = {}
+        found = await reading.place_rows(self._opened[INVENTORY])
+        for sku, location in sorted(found.keys() | self._held_at.keys()):
+            there = found.get((sku, location), (0, 0))
+            places.setdefault(sku, {})[location] = (*there, self._held_at[sku, location])
         for sku in sorted(rows.keys() | self._held.keys()):
             on_hand, reserved, moved = rows.get(sku, (None, 0, None))
             self._report.looked_at.update(OF_STOCK)
-            for objection in stock_objections(StockFact(sku, on_hand, reserved, moved, self._held[sku])):
+            known = StockFact(sku, on_hand, reserved, moved, self._held[sku], places.get(sku, {}))
+            for objection in stock_objections(known):
                 self._report.add(Finding(objection.check, objection.message, sku=sku))
 
     async def _check_provider_entries(self) -> None:

@@ -151,7 +151,7 @@ def _to_ship(order: AcceptedOrder, results: Results) -> Mapping[str, Any]:
 
 
 def _to_ship_a_parcel(order: AcceptedOrder, results: Results, parcel: parcels.Parcel) -> Mapping[str, Any]:
-    return {"lines": parcels.together([parcel]), "shipping_address": order.shipping_address}
+    return {"lines": parcels.items_of([parcel]), "shipping_address": order.shipping_address}
 
 
 def _reserved_stock(order: AcceptedOrder) -> str:

@@ -54,7 +54,10 @@ class Carrier(Protocol):
     async def ship(
         self, key: str, order_id: str, lines: Sequence[ItemQuantity], address: Address
     ) -> Shipped | ShipmentRejected:
-        """Take the order's parcel. There is no way back from this (S6)."""
+        """Take a parcel of the order: its only one, or one of several, each under a key of its own.
+
+        There is no way back from this (S6). Lines have a ``location`` where they are at one with a name.
+        """
 
     async def find_shipment(self, key: str) -> Shipped | ShipmentRejected | Voided | None:
         """What the carrier remembers of a shipment with this key; None when it knows of none (P10)."""
@@ -84,7 +87,7 @@ class HttpCarrier:
         """See `Carrier.ship`. A 422 of type `SHIPMENT_REJECTED` is an answer."""
         request = {
             "order_id": order_id,
-            "lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines],
+            "lines": [line.model_dump() for line in lines],
             "address": address.model_dump(exclude_none=True),
         }
         call = Call("POST", "/shipments", key, request, sensitive=("address",))

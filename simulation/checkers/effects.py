@@ -192,7 +192,9 @@ class NothingBackAfterThePivot(Checker):
         saga = self.known.sagas[self.known.saga_of[fact.order_id]]
         due = refused_worth(saga)
         if isinstance(fact, GivenUp):
-            return 0 <= fact.amount <= due and self.known.state(CAPTURE, saga.saga_id) is not None
+            captured = self.known.state(CAPTURE, saga.saga_id)
+            paid_otherwise = captured is State.SETTLED  # so that all of it is left
+            return due > 0 and (paid_otherwise or (captured is State.DONE and fact.amount <= due))
         before = self.known.refunded[fact.order_id] - self.known.returned_so_far(saga.subject_id)
         return due > 0 and fact.amount == due == before
 

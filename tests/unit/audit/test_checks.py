@@ -343,6 +343,14 @@ def test_what_was_not_given_back_of_an_order_in_part_is_objected_to(check: Check
     assert found(bend(PART)) == {check}
 
 
+@pytest.mark.parametrize(("there", "fine"), [((3, 2, 2), True), ((3, 1, 2), False), ((1, 2, 2), False)])
+def test_what_is_held_at_a_location_is_reserved_there_and_is_there(
+    there: tuple[int, int, int], fine: bool
+) -> None:
+    said = list(stock_objections(StockFact("A", 9, 2, 9, 2, {"north": there})))
+    assert [each.check for each in said] == ([] if fine else [Check.RESERVED_AGREES])
+
+
 def test_every_check_of_an_order_has_a_bad_case_here() -> None:
     assert {check for check, _ in BAD_COMPLETED + BAD_CAPTURED + BAD_PART} == set(OF_COMPLETED)
     assert {check for check, _ in BAD_UNDONE + BAD_VOIDED} == set(OF_UNDONE)

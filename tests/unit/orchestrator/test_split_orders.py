@@ -72,9 +72,13 @@ def paid(payment: PaymentFlow = PaymentFlow.CHARGE, taken: Any = TAKEN) -> Walk:
     return walk
 
 
-def inside(command: Any) -> Mapping[str, int]:
+def _lines(command: Any) -> tuple[ItemQuantity, ...]:
     assert isinstance(command, ShipOrder)
-    return {line.sku: line.quantity for line in command.lines}
+    return command.lines
+
+
+def inside(command: Any) -> Mapping[str, int]:
+    return {line.sku: line.quantity for line in _lines(command)}
 
 
 def reduced(walk: Walk) -> None:
@@ -87,6 +91,7 @@ def test_each_location_ships_a_parcel_and_all_of_them_complete_the_order() -> No
         "ship[1]": {"A": 1},
         "ship[2]": {"A": 2, "B": 1},
     }
+    assert {line.location for line in _lines(walk.asked["ship[2]"])} == {"north"}
     walk.answer(OrderFulfilledEvent, "ship[2]", reference="t-2")
     assert list(walk.asked) == ["ship[1]"]
     walk.answer(OrderFulfilledEvent, "ship[1]", reference="t-1")

@@ -64,6 +64,16 @@ async def test_a_parcel_is_sent_with_its_key_and_without_prices() -> None:
     assert exchange.calls == [Call("POST", "/shipments", KEY, body, sensitive=("address",))]
 
 
+async def test_a_carrier_is_told_where_a_parcel_is() -> None:
+    exchange = Scripted(200, {"reference": "sh_1"})
+    key, order_id, _, address = PARCEL
+    lines = (ItemQuantity(sku="SKU-1", quantity=2, location="north"),)
+    await HttpCarrier(exchange).ship(key, order_id, lines, address)
+    [call] = exchange.calls
+    assert call.body is not None
+    assert call.body["lines"] == [{"sku": "SKU-1", "quantity": 2, "location": "north"}]
+
+
 async def test_a_422_of_the_stated_type_is_an_answer() -> None:
     refused = {"type": SHIPMENT_REJECTED, "code": "address_refused", "detail": "Not there."}
     assert await carrier(422, refused).ship(*PARCEL) == ShipmentRejected("address_refused", "Not there.")
