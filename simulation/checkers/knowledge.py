@@ -29,7 +29,18 @@ from orchestrator.storage import HistoryEntry
 from participants.fence import State
 from participants.ledger import LedgerRow
 from simulation.cast import ORDERS, Cast
-from simulation.facts import Aged, Authorized, Charged, Committed, Fact, GivenUp, Refunded, Shipped, Struck
+from simulation.facts import (
+    Aged,
+    Authorized,
+    Charged,
+    Committed,
+    Expired,
+    Fact,
+    GivenUp,
+    Refunded,
+    Shipped,
+    Struck,
+)
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement, StockRow
@@ -76,13 +87,14 @@ class Knowledge:
         self.charges: dict[str, list[Charged]] = defaultdict(list)
         self.refunded: Counter[str] = Counter()
         self.set_aside: Counter[str] = Counter()
-        """By order id, what is authorized and neither captured nor given up."""
+        """By order id, what is authorized and neither captured, given up nor expired."""
         self.shipped: Counter[str] = Counter()
         self.lied_to: set[str] = set()
         """Sagas to which a provider broke its word: what it does for them outside of it proves nothing."""
         self._learn: Mapping[type, Callable[[Any], None]] = {
             Committed: self._committed,
             Authorized: self._authorized,
+            Expired: self._given_up,
             GivenUp: self._given_up,
             Charged: self._charged,
             Refunded: self._refunded,
@@ -231,7 +243,7 @@ class Knowledge:
     def _authorized(self, fact: Authorized) -> None:
         self.set_aside[fact.order_id] += fact.amount
 
-    def _given_up(self, fact: GivenUp) -> None:
+    def _given_up(self, fact: GivenUp | Expired) -> None:
         self.set_aside[fact.order_id] -= fact.amount
 
     def _charged(self, fact: Charged) -> None:
