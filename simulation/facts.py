@@ -127,21 +127,35 @@ class Reversed:
 
 @dataclass(frozen=True, slots=True)
 class Authorized:
-    """The gateway set money aside."""
+    """The gateway set money aside; ``renewed`` where what had been set aside before has expired."""
 
     order_id: str
     key: str
     amount: int
     currency: str
+    renewed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The gateway says that what was set aside stands no more."""
+
+    order_id: str
+    amount: int
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """The gateway gave up money that was set aside; ``by_hand`` where a person had it do so."""
+    """The gateway gave up money that was set aside; ``by_hand`` where a person had it do so.
+
+    Attributes:
+        renewed: it had been set aside anew, after the parcel had left.
+    """
 
     order_id: str
     amount: int
     by_hand: bool = False
+    renewed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +297,7 @@ Fact = (
     | Started
     | Signalled
     | Authorized
+    | Expired
     | GivenUp
     | Charged
     | Refunded

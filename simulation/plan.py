@@ -12,7 +12,7 @@ from contracts.routing import INVENTORY, ORCHESTRATOR, PARTICIPANTS, Batches
 from messaging.retries import RetryPolicy
 from simulation.cast import CAPTURING, ORDERS, SPLIT_AND_CAPTURED, SPLITTING, STOCK, UNSHIPPABLE, Cast
 from simulation.courses.intentions import StartPlan
-from simulation.providers import DECLINED_METHOD, EXPIRING_METHOD, REFUSED_POSTAL_CODE
+from simulation.providers import DECLINED_METHOD, EXPIRING_METHOD, REFUSED_POSTAL_CODE, RENEWING_METHOD
 from simulation.return_plans import ReturnPlan, returns_of
 from simulation.stories.story import Story
 from simulation.weather import Chance, Fault
@@ -67,6 +67,9 @@ CAPTURES: Final = 0.2
 
 EXPIRES: Final = 0.12
 """The share of their orders whose authorization expires."""
+
+RENEWED: Final = 0.5
+"""The share of these that the gateway sets aside anew."""
 
 SPLITS: Final = 0.15
 """The share of seeds in which orders are shipped from several locations."""
@@ -229,17 +232,21 @@ def _with_a_refused_parcel(plan: OrderPlan, rng: random.Random) -> OrderPlan:
 
 
 def captured(plan: Plan, rng: random.Random) -> Plan:
-    """The same seed where money is taken after the parcel has left; some of it can be taken no more (S27).
+    """The same seed where money is taken after the parcel has left; some of it has expired then (S27).
 
-    Not where goods come back: what a person had paid in another way, a person gives back.
+    Where goods come back, it is set aside anew: what a person had paid in another way, a person gives back.
     """
     orders = tuple(
-        replace(each, order=each.order.model_copy(update={"payment_method": EXPIRING_METHOD}))
-        if each.order.payment_method != DECLINED_METHOD and rng.random() < EXPIRES and not plan.returns
+        replace(each, order=each.order.model_copy(update={"payment_method": _expiring(rng, plan)}))
+        if each.order.payment_method != DECLINED_METHOD and rng.random() < EXPIRES
         else each
         for each in plan.orders
     )
     return replace(plan, orders=orders, cast=CAPTURING)
+
+
+def _expiring(rng: random.Random, plan: Plan) -> str:
+    return RENEWING_METHOD if plan.returns or rng.random() < RENEWED else EXPIRING_METHOD
 
 
 def _returns(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[ReturnPlan, ...]:

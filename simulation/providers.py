@@ -18,7 +18,7 @@ from participants.provider_http import Call, Reply
 from participants.provider_terms import ProviderTraits, ProviderUnavailable
 from participants.shipping.carrier import SHIPMENT_REJECTED
 from simulation.cast import UNSHIPPABLE
-from simulation.facts import Authorized, Charged, Fact, GivenUp, Refunded, Shipped
+from simulation.facts import Authorized, Charged, Expired, Fact, GivenUp, Refunded, Shipped
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
 from simulation.triggers import Moods, Trouble
@@ -40,6 +40,9 @@ DECLINED_METHOD: Final = "pm_card_declined"
 EXPIRING_METHOD: Final = "pm_authorization_expires"
 """What is authorized has expired when it is captured."""
 
+RENEWING_METHOD: Final = "pm_authorization_renews"
+"""The same, and it can be set aside anew."""
+
 REFUSED_POSTAL_CODE: Final = "00000"
 
 
@@ -59,6 +62,8 @@ class Entry:
     left: int = 0
     """Of an authorization: what is set aside still."""
     expires: bool = False
+    renewable: bool = False
+    renewed: bool = False
     lines: Sequence[Mapping[str, Any]] = ()
     """Of a shipment: what is in the parcel."""
     refused: Reply | None = None
@@ -193,7 +198,7 @@ class Provider:
                 return self._refund(books, key, body)
             case "/authorizations":
                 return self._authorize(books, key, body)
-            case "/captures" | "/releases":
+            case "/captures" | "/releases" | "/authorizations/renew":
                 return self._of_authorization(call.path, books, key, body)
             case _:
                 return self._ship(books, key, body)
@@ -230,7 +235,8 @@ class Provider:
             entry.refused = Reply(402, {"code": "card_declined", "message": "The card was declined."})
         else:
             entry.left = entry.amount
-            entry.expires = body["payment_method"] == EXPIRING_METHOD
+            entry.renewable = body["payment_method"] == RENEWING_METHOD
+            entry.expires = entry.renewable or body["payment_method"] == EXPIRING_METHOD
             self._tell(Authorized(entry.order_id, key, entry.amount, entry.currency))
         return self._enter(books, entry)
 
@@ -241,8 +247,22 @@ class Provider:
                     return Reply(400, {"code": "bad_request"})
                 if path == "/releases":
                     return self._release(books, key, authorization)
+                if path == "/authorizations/renew":
+                    return self._renew(books, key, authorization)
                 return self._capture(books, key, authorization, body["amount"])
         return Reply(422, {"code": "unknown_authorization"})
+
+    def _renew(self, books: Books, key: str, expired: Entry) -> Reply:
+        entry = Entry(
+            key, expired.order_id, "authorized", self._loop.time(), expired.amount, expired.currency
+        )
+        if not expired.renewable:
+            entry.status = "declined"
+            entry.refused = Reply(402, {"code": "no_stored_method", "message": "No method is stored."})
+        else:
+            entry.left, entry.renewed = entry.amount, True
+            self._tell(Authorized(entry.order_id, key, entry.amount, entry.currency, renewed=True))
+        return self._enter(books, entry)
 
     def _release(self, books: Books, key: str, authorization: Entry) -> Reply:
         self._give_up(authorization)
@@ -251,7 +271,9 @@ class Provider:
         return self._enter(books, entry)
 
     def _give_up(self, authorization: Entry, *, by_hand: bool = False) -> None:
-        self._tell(GivenUp(authorization.order_id, authorization.left, by_hand))
+        if authorization.left or not authorization.renewed:
+            given_up = (authorization.order_id, authorization.left, by_hand, authorization.renewed)
+            self._tell(GivenUp(*given_up))
         authorization.left = 0
 
     def _capture(self, books: Books, key: str, authorization: Entry, amount: int) -> Reply:
@@ -263,6 +285,8 @@ class Provider:
         if authorization.expires:
             entry.status = "declined"
             entry.refused = Reply(402, {"code": "authorization_expired", "message": "It has expired."})
+            self._tell(Expired(authorization.order_id, authorization.left))
+            authorization.left = 0
         else:
             authorization.left -= amount
             self._tell(Charged(entry.order_id, key, amount, entry.currency, captured=True))

@@ -25,6 +25,7 @@ from simulation.facts import (
     Decided,
     Delivered,
     Effected,
+    Expired,
     Fact,
     GivenUp,
     HandedOut,
@@ -186,7 +187,14 @@ def _signalled(fact: Signalled) -> Told:
 
 
 def _authorized(fact: Authorized) -> Told:
-    yield fact.order_id, f"GATEWAY    sets {fact.amount} {fact.currency} aside"
+    yield (
+        fact.order_id,
+        f"GATEWAY    sets {fact.amount} {fact.currency} aside{' anew' if fact.renewed else ''}",
+    )
+
+
+def _expired(fact: Expired) -> Told:
+    yield fact.order_id, f"GATEWAY    {fact.amount} that were set aside have expired"
 
 
 def _given_up(fact: GivenUp) -> Told:
@@ -250,6 +258,7 @@ _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     Started: _started,
     Signalled: _signalled,
     Authorized: _authorized,
+    Expired: _expired,
     GivenUp: _given_up,
     Charged: _charged,
     Refunded: _refunded,

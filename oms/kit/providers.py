@@ -2,9 +2,9 @@
 
 An entry point in the group ``oms.payment_gateways`` or ``oms.carriers`` names a function that is called
 with `ProviderLimits` and returns a `PaymentGateway` (an `AuthorizingGateway` where money may be captured
-later), or a `Carrier`. Settings of its own it reads from the
-environment; its name is what ``OMS_PAYMENT_GATEWAY`` or ``OMS_CARRIER`` says. A method ``close`` is awaited
-at the end.
+later, a `RenewingGateway` where what has expired can be set aside anew), or a `Carrier`. Settings of its own
+it reads from the environment; its name is what ``OMS_PAYMENT_GATEWAY`` or ``OMS_CARRIER`` says. A method
+``close`` is awaited at the end.
 
 A provider step of one's own participant (`oms.kit.Participant.provider_step`) may have any client. What it
 answers is an object with a ``reference`` (`Took`), one with ``code`` and ``message`` (`Declined`), or None
@@ -16,6 +16,7 @@ way to one over HTTP which knows these already.
 from __future__ import annotations
 
 from participants.payment.gateway import (
+    EXPIRED,
     Authorized,
     AuthorizingGateway,
     Charged,
@@ -27,6 +28,8 @@ from participants.payment.gateway import (
     PaymentGateway,
     Refunded,
     Released,
+    RenewalNotOffered,
+    RenewingGateway,
 )
 from participants.provider_http import Call, HttpExchange, InvalidProviderUrl, Reply, answer_of
 from participants.provider_plan import Took
@@ -42,6 +45,7 @@ from participants.provider_terms import (
 from participants.shipping.carrier import Carrier, FoundShipment, ShipmentRejected, Shipped
 
 __all__ = [
+    "EXPIRED",
     "Authorized",
     "AuthorizingGateway",
     "Call",
@@ -63,6 +67,8 @@ __all__ = [
     "ProviderUnavailable",
     "Refunded",
     "Released",
+    "RenewalNotOffered",
+    "RenewingGateway",
     "Reply",
     "ShipmentRejected",
     "Shipped",

@@ -84,6 +84,11 @@ _RELEASE: Final = (
 )
 
 
+_RENEWED: Final = (
+    update(AUTHORIZATIONS).where(AUTHORIZATIONS.c.key == bindparam("of_key")).values(renewable=False)
+)
+
+
 async def enter(
     connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Entry]:
@@ -124,6 +129,11 @@ async def capture(connection: AsyncConnection, key: str, amount: int) -> int | N
 async def release(connection: AsyncConnection, key: str) -> None:
     """Nothing of an authorization is set aside any more."""
     await connection.execute(_RELEASE, {"of_key": key})
+
+
+async def renewed(connection: AsyncConnection, key: str) -> None:
+    """An authorization is not set aside anew a second time."""
+    await connection.execute(_RENEWED, {"of_key": key})
 
 
 async def entries(connection: AsyncConnection, table: Table, listing: Listing) -> Sequence[Entry]:

@@ -18,6 +18,7 @@ from oms.sandbox.requests import (
     Listing,
     RefundRequest,
     ReleaseRequest,
+    RenewalRequest,
     ShipmentRequest,
     Visible,
     VoidRequest,
@@ -55,6 +56,9 @@ POSTINGS: Final[dict[str, Posting[Any]]] = {
     "/authorizations": Posting("Set money aside for an order", AuthorizationRequest, Sandbox.authorize),
     "/authorizations/void": Posting(
         "Close the key of an authorization", VoidRequest, Sandbox.void_authorization
+    ),
+    "/authorizations/renew": Posting(
+        "Set money aside anew that has expired, by the stored payment method", RenewalRequest, Sandbox.renew
     ),
     "/releases": Posting("Give up what is left of an authorization", ReleaseRequest, Sandbox.release),
     "/captures": Posting("Take money of an authorization: a charge", CaptureRequest, Sandbox.capture),

@@ -53,6 +53,12 @@ class ReleaseRequest(KeyedRequest):
     authorization: Referred
 
 
+class RenewalRequest(KeyedRequest):
+    """Set aside anew what has expired."""
+
+    authorization: Referred
+
+
 class CaptureRequest(KeyedRequest):
     """Take money of an authorization."""
 

@@ -29,6 +29,7 @@ from oms.sandbox.requests import (
     Listing,
     RefundRequest,
     ReleaseRequest,
+    RenewalRequest,
     ShipmentRequest,
     VoidRequest,
     cursor_after,
@@ -62,6 +63,8 @@ _REFERENCE_PREFIX: Final = {
 }
 _EXPIRED: Final = Behaviour("declined", "authorization_expired", "The authorization has expired.")
 _RELEASED: Final = Behaviour("declined", "authorization_released", "The authorization was given up.")
+_NOT_EXPIRED: Final = Behaviour("declined", "not_expired", "What was authorized has not expired.")
+_NOTHING_STORED: Final = Behaviour("declined", "no_stored_method", "No payment method is stored.")
 _CLOSED: Final = Behaviour("voided")
 
 
@@ -110,6 +113,23 @@ class Sandbox:
             **_untouched(behaviour),
         }
         return await self._answer(AUTHORIZATIONS, row, behaviour, client_left)
+
+    async def renew(self, key: str, request: RenewalRequest, client_left: ClientLeft) -> Reply:
+        """Set aside anew what has expired, or decline (402): never do two authorizations stand."""
+        with self._working_on(AUTHORIZATIONS, key), _storage():
+            async with self._engine.begin() as connection:
+                expired = await _authorization(connection, request.authorization)
+                renewed = _of_renewal(expired)
+                row = self._row(key, request, renewed) | {
+                    "order_id": expired["order_id"],
+                    "amount": expired["amount"],
+                    "currency": expired["currency"],
+                    **_untouched(renewed),
+                }
+                entry = (await books.enter(connection, AUTHORIZATIONS, [row]))[key]
+                _check_same_request(entry, row)
+                await books.renewed(connection, expired["key"])
+        return _reply(AUTHORIZATIONS, entry)
 
     async def release(self, key: str, request: ReleaseRequest, client_left: ClientLeft) -> Reply:
         """Give up what is left of an authorization; one that has expired as well."""
@@ -273,12 +293,20 @@ def _of_capture(authorization: Entry) -> Behaviour:
     return Behaviour(EFFECT[CHARGES], answers_from_call=authorization["captures_answer_from_call"])
 
 
+def _of_renewal(authorization: Entry) -> Behaviour:
+    """How a renewal goes that is asked for now."""
+    if not authorization["expired"] or authorization["released"]:
+        return _NOT_EXPIRED
+    return Behaviour(EFFECT[AUTHORIZATIONS]) if authorization["renewable"] else _NOTHING_STORED
+
+
 def _untouched(behaviour: Behaviour) -> dict[str, Any]:
     """An authorization of which nothing was taken or given up."""
     return {
         "captured": 0,
         "released": False,
         "expired": behaviour.expires,
+        "renewable": behaviour.renews,
         "captures_answer_from_call": behaviour.captures_answer_from_call,
     }
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 
 METADATA: Final = MetaData(
@@ -76,6 +77,7 @@ AUTHORIZATIONS: Final = Table(
     Column("captured", BigInteger, nullable=False),
     Column("released", Boolean, nullable=False),
     Column("expired", Boolean, nullable=False),
+    Column("renewable", Boolean, nullable=False, server_default=false()),
     Column("captures_answer_from_call", Integer, nullable=False),
     CheckConstraint("outcome IN ('authorized', 'declined', 'voided')", name="outcome"),
     CheckConstraint("0 <= captured AND (captured = 0 OR captured <= amount)", name="captured"),

@@ -31,6 +31,8 @@ class Behaviour:
     captures_answer_from_call: int = 1
     expires: bool = False
     """What is authorized expires before it is captured."""
+    renews: bool = False
+    """It can then be set aside anew, by the stored method, and does not expire again."""
 
 
 _PAYS: Final = Behaviour("succeeded")
@@ -50,6 +52,7 @@ PAYMENT_TRIGGERS: Final[dict[str, Behaviour]] = {
     "pm_refund_down": Behaviour("succeeded", refunds_answer_from_call=NEVER),
     "pm_refund_refused": Behaviour("succeeded", refunds_answer_from_call=REFUSED),
     "pm_authorization_expires": Behaviour("succeeded", expires=True),
+    "pm_authorization_renews": Behaviour("succeeded", expires=True, renews=True),
     "pm_capture_flaky": Behaviour("succeeded", captures_answer_from_call=3),
     "pm_capture_down": Behaviour("succeeded", captures_answer_from_call=NEVER),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from participants import provider_reply as said
-from participants.provider_http import Call, ProviderExchange, answer_of
+from participants.provider_http import Call, ProviderExchange, Reply, answer_of
 from participants.provider_plan import Declined as Declined
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
@@ -87,6 +87,15 @@ class FoundRelease:
     authorization: str
 
 
+EXPIRED: Final = "authorization_expired"
+"""The code of a capture that is declined since what was set aside stands no more: under no key ever again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalNotOffered:
+    """This gateway sets nothing aside anew by itself."""
+
+
 class PaymentGateway(Protocol):
     """What payment needs from a gateway (P6). ``key`` is `participants.provider_terms.idempotency_key`.
 
@@ -158,8 +167,22 @@ class AuthorizingGateway(PaymentGateway, Protocol):
         """Take ``amount`` of the authorization ``reference``; declined where it has expired."""
 
 
+@runtime_checkable
+class RenewingGateway(AuthorizingGateway, Protocol):
+    """A gateway that may set aside anew what has expired, by the payment method that it has stored.
+
+    It declines a capture of what has expired with the code `EXPIRED`.
+    """
+
+    async def renew(self, key: str, reference: str) -> Authorized | Declined | RenewalNotOffered:
+        """Set aside, for the same order, as much as the expired authorization ``reference`` had set aside.
+
+        Declined where it has not expired: never do two of them stand.
+        """
+
+
 class HttpPaymentGateway:
-    """An `AuthorizingGateway` that speaks the documented dialect over an `ProviderExchange`."""
+    """A `RenewingGateway` that speaks the documented dialect over an `ProviderExchange`."""
 
     def __init__(self, exchange: ProviderExchange, traits: ProviderTraits | None = None) -> None:
         self._exchange = exchange
@@ -287,14 +310,26 @@ class HttpPaymentGateway:
         call = Call("POST", "/captures", key, {"authorization": reference, "amount": amount})
         return await self._unless_declined(call, Charged)
 
-    async def _unless_declined(self, call: Call, took_effect: Callable[[str], T]) -> T | Declined:
+    async def renew(self, key: str, reference: str) -> Authorized | Declined | RenewalNotOffered:
+        """See `RenewingGateway.renew`. A gateway without that route does not offer it."""
+        call = Call("POST", "/authorizations/renew", key, {"authorization": reference})
         reply = await self._exchange.perform(call)
-        if reply.status == 402 and not reply.is_page:
-            return _declined(reply.body)
-        return took_effect(said.text(call, answer_of(call, reply), "reference"))
+        if reply.status in _NOT_OFFERED:
+            return RenewalNotOffered()
+        return _unless_refused(call, reply, Authorized)
+
+    async def _unless_declined(self, call: Call, took_effect: Callable[[str], T]) -> T | Declined:
+        return _unless_refused(call, await self._exchange.perform(call), took_effect)
 
     async def _items(self, call: Call) -> tuple[Mapping[str, Any], ...]:
         return said.items(call, answer_of(call, await self._exchange.perform(call)))
+
+
+def _unless_refused(call: Call, reply: Reply, took_effect: Callable[[str], T]) -> T | Declined:
+    """What an answer says; 402 says no."""
+    if reply.status == 402 and not reply.is_page:
+        return _declined(reply.body)
+    return took_effect(said.text(call, answer_of(call, reply), "reference"))
 
 
 def _declined(answer: Mapping[str, Any] | None) -> Declined:

@@ -53,8 +53,10 @@ from participants.payment.gateway import (
     PaymentGateway,
     Refunded,
     Released,
+    RenewingGateway,
 )
 from participants.payment.postgresql import SqlPaymentTransaction
+from participants.payment.renewal import Renewal, has_expired
 from participants.provider_plan import Took
 from participants.provider_terms import ProviderMisuse, Voided, VoidNotOffered
 
@@ -173,7 +175,10 @@ class Authorization:
 
 @payment.provider_step(CapturePayment)
 class Capture:
-    """Takes what was set aside, once its parcel has left: what is refused is a person's to settle (S27)."""
+    """Takes what was set aside, once its parcel has left: what is refused is a person's to settle (S27).
+
+    What has expired is set aside and captured anew first, where the gateway offers that (`Renewal`).
+    """
 
     keeps = ("authorization", "amount", "currency")
 
@@ -182,20 +187,36 @@ class Capture:
 
     async def call(self, errand: Errand, command: CapturePayment) -> Charged | Declined:
         """Capture."""
-        gateway = authorizing(self._given)
-        return await gateway.capture(errand.key, command.authorization, command.amount)
+        gateway, reference, amount = authorizing(self._given), command.authorization, command.amount
+        answer = await gateway.capture(errand.key, reference, amount)
+        renewal = self._renewal(errand)
+        if renewal is None or not has_expired(answer):
+            return answer
+        return await renewal.capture(str(errand.subject_id), reference, amount, answer)
 
     async def close(self, errand: Errand) -> Voided | Charged | Declined | VoidNotOffered:
-        """Void the capture's key."""
-        return await self._given.void(errand.key)
+        """Void the capture's key, and those of its renewal."""
+        answer, renewal = await self._given.void(errand.key), self._renewal(errand)
+        renewed = isinstance(answer, Voided | VoidNotOffered) or has_expired(answer)
+        if renewal is None or not renewed:
+            return answer
+        closed = await renewal.close()
+        return closed if isinstance(closed, Charged | VoidNotOffered) else answer
 
     async def find(self, errand: Errand) -> Charged | Declined | Voided | None:
-        """Look the capture up by its key."""
-        return await self._given.find_charge(errand.key)
+        """Look the capture up by its key; of one that has expired, its renewal."""
+        found, renewal = await self._given.find_charge(errand.key), self._renewal(errand)
+        if renewal is None or not (found is None or has_expired(found)):
+            return found
+        return await renewal.find(found)
 
     async def recall(self, errand: Errand) -> tuple[FoundCharge, ...]:
         """Look the capture up among the charges of the order."""
-        return await self._given.charges_of(str(errand.subject_id))
+        found, renewal = await self._given.charges_of(str(errand.subject_id)), self._renewal(errand)
+        return found if renewal is None else renewal.own(found)
+
+    def _renewal(self, errand: Errand) -> Renewal | None:
+        return Renewal(self._given, errand.key) if isinstance(self._given, RenewingGateway) else None
 
     def success(self, errand: Errand, took: Took) -> PaymentCapturedEvent:
         """The money was taken."""

@@ -117,7 +117,7 @@ class NoEffectAfterTheGrave(Checker):
         }
 
     def _authorized(self, fact: Authorized) -> Objections:
-        yield from self._alive(AUTHORIZE, fact.order_id, "authorized")
+        yield from self._alive(CAPTURE if fact.renewed else AUTHORIZE, fact.order_id, "authorized")
 
     def _charged(self, fact: Charged) -> Objections:
         yield from self._alive(CAPTURE if fact.captured else CHARGE, fact.order_id, "charged")
@@ -160,6 +160,8 @@ class ReverseOrder(Checker):
     def _back(self, fact: Refunded | GivenUp) -> Objections:
         if isinstance(fact, Refunded) and self.known.return_of(fact) is not None:
             return
+        if isinstance(fact, GivenUp) and fact.renewed:
+            return
         state = self.known.state(RESERVE, self.known.saga_of.get(fact.order_id))
         excused = fact.by_hand or self.known.was_lied_to(fact.order_id)
         if state is not State.DONE and not excused:
@@ -184,7 +186,9 @@ class NothingBackAfterThePivot(Checker):
 
     def _back(self, fact: Refunded | GivenUp) -> Objections:
         returned = isinstance(fact, Refunded) and self.known.return_of(fact) is not None
-        if self.known.shipped[fact.order_id] and not returned and not self._for_refused_parcels(fact):
+        renewed = isinstance(fact, GivenUp) and fact.renewed
+        due_back = returned or renewed or self._for_refused_parcels(fact)
+        if self.known.shipped[fact.order_id] and not due_back:
             yield self.known.name_of(fact.order_id), "money goes back for an order that was shipped"
 
     def _for_refused_parcels(self, fact: Refunded | GivenUp) -> bool:
@@ -212,7 +216,14 @@ class CapturedAfterTheParcel(Checker):
     @property
     def reactions(self) -> Mapping[type, Reaction]:
         """See `Checker.reactions`."""
-        return {Charged: self._charged}
+        return {Authorized: self._authorized, Charged: self._charged}
+
+    def _authorized(self, fact: Authorized) -> Objections:
+        """What has expired stands no more: never is more set aside than the order costs."""
+        if fact.renewed and not self.known.shipped[fact.order_id]:
+            yield self.known.name_of(fact.order_id), "it is authorized anew while its parcel is here"
+        if fact.renewed and self.known.set_aside[fact.order_id] > fact.amount:
+            yield self.known.name_of(fact.order_id), f"{self.known.set_aside[fact.order_id]} are set aside"
 
     def _charged(self, fact: Charged) -> Objections:
         if fact.captured and not self.known.shipped[fact.order_id]:

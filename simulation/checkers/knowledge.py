@@ -30,7 +30,18 @@ from participants.fence import State
 from participants.inventory.allocation import Place
 from participants.ledger import LedgerRow
 from simulation.cast import ORDERS, Cast
-from simulation.facts import Aged, Authorized, Charged, Committed, Fact, GivenUp, Refunded, Shipped, Struck
+from simulation.facts import (
+    Aged,
+    Authorized,
+    Charged,
+    Committed,
+    Expired,
+    Fact,
+    GivenUp,
+    Refunded,
+    Shipped,
+    Struck,
+)
 from simulation.storage.database import Change
 from simulation.storage.orchestrator import DEAD_LETTERS, HISTORY, SAGAS, DeadLetterRow
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, STOCK_AT, Movement, StockRow
@@ -83,7 +94,7 @@ class Knowledge:
         self.given_back: Counter[UUID] = Counter()
         """By the saga of a return, what has gone back for it."""
         self.set_aside: Counter[str] = Counter()
-        """By order id, what is authorized and neither captured nor given up."""
+        """By order id, what is authorized and neither captured, given up nor expired."""
         self.shipped: Counter[str] = Counter()
         """By order id, how many parcels have left."""
         self.parcels: Counter[str] = Counter()
@@ -93,6 +104,7 @@ class Knowledge:
         self._learn: Mapping[type, Callable[[Any], None]] = {
             Committed: self._committed,
             Authorized: self._authorized,
+            Expired: self._given_up,
             GivenUp: self._given_up,
             Charged: self._charged,
             Refunded: self._refunded,
@@ -261,7 +273,7 @@ class Knowledge:
     def _authorized(self, fact: Authorized) -> None:
         self.set_aside[fact.order_id] += fact.amount
 
-    def _given_up(self, fact: GivenUp) -> None:
+    def _given_up(self, fact: GivenUp | Expired) -> None:
         self.set_aside[fact.order_id] -= fact.amount
 
     def _charged(self, fact: Charged) -> None:

@@ -169,6 +169,12 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         adjust=settings.that_captures,
     ),
     Mutation(
+        "S27 renewed once",
+        "each call for a renewal of what has expired has a key of its own",
+        (Patch(HttpPaymentGateway, "renew", payment_mutants.renewed_under_another_key),),
+        adjust=settings.that_renews,
+    ),
+    Mutation(
         "S28 returns see each other",
         "no other return of the order is seen",
         (Patch(MemoryOrchestratorTransaction, "followers", return_mutants.nobody_follows),),

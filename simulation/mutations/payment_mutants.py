@@ -39,3 +39,13 @@ def captured_under_another_key(original: Any) -> Any:
         return await original(self, f"{key}:{next(turns)}", reference, amount)
 
     return capture
+
+
+def renewed_under_another_key(original: Any) -> Any:
+    """S27: each call for a renewal has a key of its own, so that none is found again."""
+    turns = count()
+
+    async def renew(self: HttpPaymentGateway, key: str, reference: str) -> Any:
+        return await original(self, f"{key}:{next(turns)}", reference)
+
+    return renew

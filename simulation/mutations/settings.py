@@ -15,6 +15,7 @@ from simulation.network import BrokerSide
 from simulation.patches import Patch
 from simulation.plan import Plan as WorldPlan
 from simulation.plan import Storm, split
+from simulation.providers import RENEWING_METHOD
 from simulation.return_plans import ReturnPlan
 from simulation.weather import Chance, Fault
 
@@ -60,6 +61,15 @@ def that_splits(plan: WorldPlan) -> WorldPlan:
 def that_captures(plan: WorldPlan) -> WorldPlan:
     """Money is set aside before the parcel leaves, and taken after it (S27)."""
     return replace(plan, cast=CAPTURING)
+
+
+def that_renews(plan: WorldPlan) -> WorldPlan:
+    """The same, and whatever is captured has expired and is set aside anew."""
+    orders = tuple(
+        replace(each, order=each.order.model_copy(update={"payment_method": RENEWING_METHOD}))
+        for each in plan.orders
+    )
+    return replace(that_captures(plan), orders=orders)
 
 
 def with_rates(**rates: float) -> Adjust:

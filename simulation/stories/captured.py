@@ -6,8 +6,19 @@ from dataclasses import replace
 from typing import Final
 
 from contracts.commands import Verdict
-from simulation.stories.acts import Act, Cancel, ReplayUntilDone, Settle
-from simulation.stories.endings import CREATED, GONE, RELEASED, SETTLED, cancelled, sold, untouched
+from contracts.returns import Disposition
+from simulation.stories.acts import Act, Cancel, GoodsCome, ReplayUntilDone, SendBack, Settle
+from simulation.stories.endings import (
+    CAME_BACK,
+    CREATED,
+    GONE,
+    RELEASED,
+    SETTLED,
+    cancelled,
+    returned,
+    sold,
+    untouched,
+)
 from simulation.stories.story import DELIVERS, PAYS, Ending, Flow, Money, Story
 
 TEA: Final = {"tea": 1}
@@ -78,6 +89,18 @@ CAPTURED: Final[tuple[Story, ...]] = (
         postal_code="00002",
     ),
     _story("The capture fails twice, then works", _SOLD, payment_method="pm_capture_flaky"),
+    _story(
+        "The authorization expires, is set aside anew and captured",
+        _SOLD,
+        payment_method="pm_authorization_renews",
+    ),
+    _story(
+        "What was captured anew comes back",
+        returned(_SOLD, TEA, TEA, CAME_BACK),
+        SendBack(TEA),
+        GoodsCome({"tea": Disposition.RESTOCK}),
+        payment_method="pm_authorization_renews",
+    ),
     _story(
         "The authorization expires before the capture: a person has it paid in another way",
         _PAID_OUTSIDE,

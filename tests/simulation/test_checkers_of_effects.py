@@ -12,7 +12,7 @@ from orchestrator.sagas.order_fulfillment import SPLITTING_VERSION, OrderStatus
 from participants.fence import State
 from simulation.cast import CAPTURING, SPLITTING, capturing_definition
 from simulation.checkers import audit, effects
-from simulation.facts import Authorized, Charged, GivenUp, Refunded, Shipped, Struck
+from simulation.facts import Authorized, Charged, Expired, GivenUp, Refunded, Shipped, Struck
 from simulation.servers import BEGINNING
 from simulation.storage.database import Change
 from simulation.storage.participants import StockRow
@@ -137,6 +137,25 @@ def test_left_authorized_at_the_end() -> None:
     assert trace.at_the_end() == [f"{ORDER.total} are authorized still"]
     trace.see(GivenUp(str(ORDER_ID), ORDER.total))
     assert trace.at_the_end() == []
+
+
+def test_authorized_anew_while_the_parcel_is_here_or_something_is_set_aside_still() -> None:
+    trace = capturing(effects.CapturedAfterTheParcel)
+    renewed = replace(AUTHORIZED, renewed=True)
+    trace.see(AUTHORIZED)
+    trace.see(Expired(str(ORDER_ID), ORDER.total))
+    assert trace.see(renewed) == ["it is authorized anew while its parcel is here"]
+    trace.see(SHIPPED)
+    assert trace.see(renewed) == [f"{2 * ORDER.total} are set aside"]
+    trace.see(GivenUp(str(ORDER_ID), ORDER.total, renewed=True))
+    assert trace.see(CAPTURED) == trace.at_the_end() == []
+
+
+def test_authorized_anew_after_a_person_has_settled_it() -> None:
+    trace = capturing(effects.NoEffectAfterTheGrave)
+    trace.commits("payment", trace.row("payment", "CapturePayment", State.SETTLED))
+    renewed = replace(AUTHORIZED, renewed=True)
+    assert trace.see(renewed) == ["it is authorized although the ledger says settled"]
 
 
 def test_settled_outside_and_captured_all_the_same() -> None:

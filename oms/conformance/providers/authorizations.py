@@ -12,6 +12,7 @@ from oms.conformance.providers.charges import ChargeExamples
 from oms.conformance.providers.keys import Attempt, Kind, Work, answered, asked, key_attempts, must, words
 from oms.conformance.verdict import NotTried
 from participants.payment.gateway import (
+    EXPIRED,
     Authorized,
     AuthorizingGateway,
     Charged,
@@ -20,6 +21,8 @@ from participants.payment.gateway import (
     FoundRelease,
     PaymentGateway,
     Released,
+    RenewalNotOffered,
+    RenewingGateway,
 )
 from participants.provider_terms import ProviderMisuse, Voided, VoidNotOffered
 
@@ -78,7 +81,16 @@ async def authorization_attempts(gateway: PaymentGateway, examples: ChargeExampl
         Attempt(
             "a release, again, and no capture after it", ("P6", "S27"), partial(_release, gateway, examples)
         ),
+        *_renewals(gateway, examples),
     ]
+
+
+def _renewals(gateway: AuthorizingGateway, examples: ChargeExamples) -> list[Attempt]:
+    """What is tried with a gateway that may set aside anew what has expired."""
+    if not isinstance(gateway, RenewingGateway):
+        return []
+    name = "what has expired is set aside anew, once, and captured"
+    return [Attempt(name, ("P6", "S27"), partial(_renewed, gateway, examples))]
 
 
 async def _authorized(gateway: AuthorizingGateway, examples: ChargeExamples) -> tuple[Work, str]:
@@ -129,6 +141,30 @@ async def _release(gateway: AuthorizingGateway, examples: ChargeExamples) -> Non
     came = await _captured(gateway, _key("capture"), reference, 1)
     refused = isinstance(came, ProviderMisuse | Declined)
     must(refused, "S27", "capture of what was given up", "402, or a status such as 422", came)
+
+
+async def _renewed(gateway: RenewingGateway, examples: ChargeExamples) -> None:
+    if examples.renewing is None:
+        raise NotTried("no example is given of an authorization that expires and can be set aside anew")
+    work, reference = await _authorized(
+        gateway, examples.model_copy(update={"payment_method": examples.renewing})
+    )
+    refused = await _captured(gateway, _key("capture"), reference, examples.amount)
+    expired = isinstance(refused, Declined) and refused.code == EXPIRED
+    must(expired, "S27", "capture of what has expired", f"402 with the code {EXPIRED}", refused)
+    key = _key("capture:forward:renew")
+    first = await answered(partial(gateway.renew, key, reference))
+    if isinstance(first, RenewalNotOffered):
+        raise NotTried("it sets nothing aside anew")
+    must(isinstance(first, Authorized), "P6", f"renewal under {key}", "Authorized", first)
+    again = await answered(partial(gateway.renew, key, reference))
+    must(again == first, "P6", f"the same renewal under {key} again", words(first), again)
+    listed = [each.reference for each in await gateway.authorizations_of(work.order_id) if each.key == key]
+    must(listed == [first.reference], "P6", f"look-up of order {work.order_id}", first.reference, listed)
+    second = await answered(partial(gateway.renew, _key("capture:forward:renew"), reference))
+    must(isinstance(second, Declined), "S27", "a second renewal of the same", "Declined", second)
+    taken = await _captured(gateway, _key("capture:forward:again"), first.reference, examples.amount)
+    must(isinstance(taken, Charged), "P6", "capture of what was set aside anew", "Charged", taken)
 
 
 async def _captured(gateway: AuthorizingGateway, key: str, reference: str, amount: int) -> Any:

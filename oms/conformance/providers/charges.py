@@ -26,6 +26,7 @@ class ChargeExamples(Part):
         declined: one that is declined; None where there is none.
         slow: one that takes the money and does not answer the first call in time.
         failing: one to which there is no answer.
+        renewing: one whose authorization has expired when it is captured, and can be set aside anew.
     """
 
     amount: Annotated[int, Field(ge=2)] = 1299
@@ -34,6 +35,7 @@ class ChargeExamples(Part):
     declined: str | None = None
     slow: str | None = None
     failing: str | None = None
+    renewing: str | None = None
 
     def method(self, kind: Kind) -> str | None:
         """The payment method that makes such a request; None where no example was given."""
@@ -42,7 +44,10 @@ class ChargeExamples(Part):
 
 
 OF_THE_SANDBOX: Final = ChargeExamples(
-    declined="pm_card_declined", slow="pm_gateway_timeout", failing="pm_gateway_down"
+    declined="pm_card_declined",
+    slow="pm_gateway_timeout",
+    failing="pm_gateway_down",
+    renewing="pm_authorization_renews",
 )
 
 

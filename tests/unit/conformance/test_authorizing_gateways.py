@@ -10,6 +10,7 @@ import pytest
 from oms.conformance.providers import gateway_report
 from oms.conformance.verdict import Verdict
 from participants.payment.gateway import (
+    EXPIRED,
     Authorized,
     Charged,
     Declined,
@@ -129,3 +130,64 @@ def test_what_a_gateway_does_not_offer_is_not_tried(made: Callable[[], HouseGate
     report = played(gateway_report("house", made(), CHARGES))
     assert report.ok
     assert len(report.results) == 16
+
+
+class Renewing(Enum):
+    """What a gateway that sets aside anew does that it must not do."""
+
+    AGAIN_UNDER_THE_SAME_KEY = auto()
+    TWICE_UNDER_TWO_KEYS = auto()
+    ANOTHER_CODE = auto()
+    NEVER_LISTED = auto()
+
+
+class RenewingHouse(AuthorizingHouse):
+    """One whose authorizations expire where they are paid by ``pm_renews``."""
+
+    def __init__(self, fault: Renewing | None = None) -> None:
+        super().__init__()
+        self._fault = fault
+        self._renewals: dict[str, Authorized | Declined] = {}
+        self._renewed: set[str] = set()
+
+    async def capture(self, key: str, reference: str, amount: int) -> Charged | Declined:
+        entry = self._of(reference)
+        if entry.request[2:] == ("pm_renews",):
+            return Declined("too_old" if self._fault is Renewing.ANOTHER_CODE else EXPIRED, "")
+        return await super().capture(key, reference, amount)
+
+    async def renew(self, key: str, reference: str) -> Authorized | Declined:
+        if key in self._renewals and self._fault is not Renewing.AGAIN_UNDER_THE_SAME_KEY:
+            return self._renewals[key]
+        twice = reference in self._renewed and key not in self._renewals
+        if twice and self._fault is not Renewing.TWICE_UNDER_TWO_KEYS:
+            return self._renewals.setdefault(key, Declined("renewed", ""))
+        self._renewed.add(reference)
+        entry = self._of(reference)
+        forgets = self._fault in (Renewing.NEVER_LISTED, Renewing.AGAIN_UNDER_THE_SAME_KEY)
+        entered_as = f"{key}/{len(self._renewals)}" if forgets else key
+        answer = await self.aside.do(entered_as, entry.order_id, (*entry.request[:2], "pm_good"), "good")
+        self._renewals[key] = answer
+        return answer  # type: ignore[no-any-return]
+
+
+RENEWED = CHARGES.model_copy(update={"renewing": "pm_renews"})
+
+
+def test_a_right_gateway_that_sets_aside_anew_passes_everything() -> None:
+    report = played(gateway_report("house", RenewingHouse(), RENEWED))
+    assert report.findings == []
+    assert {result.verdict for result in report.results} == {Verdict.PASSED}
+    assert len(report.results) == 32
+
+
+@pytest.mark.parametrize("fault", Renewing, ids=lambda fault: fault.name.lower())
+def test_one_that_sets_aside_anew_in_a_wrong_way_is_caught(fault: Renewing) -> None:
+    report = played(gateway_report("house", RenewingHouse(fault), RENEWED))
+    assert rules_of(report) & {"P6", "S27"}, report.as_json()
+
+
+def test_without_an_example_setting_aside_anew_is_not_tried() -> None:
+    report = played(gateway_report("house", RenewingHouse(), CHARGES))
+    assert report.ok
+    assert [result.verdict for result in report.results].count(Verdict.NOT_TRIED) == 1
