@@ -213,14 +213,15 @@ def plan_of(seed: int) -> Plan:
         returns=_returns(orders, Chance(seed).stream("returns")),
         faults=frozenset(rates) | {storm.fault for storm in storms} | spoilt | foreign,
     )
+    if capturing:
+        plan = captured(plan, captures)
     splits = Chance(seed).stream("parcels")
-    if splits.random() < SPLITS:
-        return split(plan, splits, SPLIT_AND_CAPTURED if capturing else SPLITTING)
-    return captured(plan, captures) if capturing else plan
+    return split(plan, splits) if splits.random() < SPLITS else plan
 
 
-def split(plan: Plan, rng: random.Random, cast: Cast = SPLITTING) -> Plan:
+def split(plan: Plan, rng: random.Random) -> Plan:
     """The same seed where orders are shipped in parcels, of which the carrier refuses some (S31)."""
+    cast = SPLIT_AND_CAPTURED if plan.cast is CAPTURING else SPLITTING
     return replace(plan, orders=tuple(_with_a_refused_parcel(each, rng) for each in plan.orders), cast=cast)
 
 

@@ -248,14 +248,12 @@ class Provider:
                 if path == "/releases":
                     return self._release(books, key, authorization)
                 if path == "/authorizations/renew":
-                    return self._renew(books, key, authorization)
+                    return self._renew(books, key, authorization, body["amount"])
                 return self._capture(books, key, authorization, body["amount"])
         return Reply(422, {"code": "unknown_authorization"})
 
-    def _renew(self, books: Books, key: str, expired: Entry) -> Reply:
-        entry = Entry(
-            key, expired.order_id, "authorized", self._loop.time(), expired.amount, expired.currency
-        )
+    def _renew(self, books: Books, key: str, expired: Entry, amount: int) -> Reply:
+        entry = Entry(key, expired.order_id, "authorized", self._loop.time(), amount, expired.currency)
         if not expired.renewable:
             entry.status = "declined"
             entry.refused = Reply(402, {"code": "no_stored_method", "message": "No method is stored."})

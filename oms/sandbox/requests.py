@@ -54,9 +54,10 @@ class ReleaseRequest(KeyedRequest):
 
 
 class RenewalRequest(KeyedRequest):
-    """Set aside anew what has expired."""
+    """Set aside anew what has expired, or a part of it."""
 
     authorization: Referred
+    amount: Amount
 
 
 class CaptureRequest(KeyedRequest):

@@ -119,10 +119,12 @@ class Sandbox:
         with self._working_on(AUTHORIZATIONS, key), _storage():
             async with self._engine.begin() as connection:
                 expired = await _authorization(connection, request.authorization)
+                if request.amount > expired["amount"]:
+                    raise ProblemError(422, "more_than_authorized", "This is more than was authorized.")
                 renewed = _of_renewal(expired)
                 row = self._row(key, request, renewed) | {
                     "order_id": expired["order_id"],
-                    "amount": expired["amount"],
+                    "amount": request.amount,
                     "currency": expired["currency"],
                     **_untouched(renewed),
                 }

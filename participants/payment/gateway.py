@@ -174,8 +174,8 @@ class RenewingGateway(AuthorizingGateway, Protocol):
     It declines a capture of what has expired with the code `EXPIRED`.
     """
 
-    async def renew(self, key: str, reference: str) -> Authorized | Declined | RenewalNotOffered:
-        """Set aside, for the same order, as much as the expired authorization ``reference`` had set aside.
+    async def renew(self, key: str, reference: str, amount: int) -> Authorized | Declined | RenewalNotOffered:
+        """Set aside, for the same order, ``amount`` of what the expired authorization ``reference`` was of.
 
         Declined where it has not expired: never do two of them stand.
         """
@@ -310,9 +310,10 @@ class HttpPaymentGateway:
         call = Call("POST", "/captures", key, {"authorization": reference, "amount": amount})
         return await self._unless_declined(call, Charged)
 
-    async def renew(self, key: str, reference: str) -> Authorized | Declined | RenewalNotOffered:
+    async def renew(self, key: str, reference: str, amount: int) -> Authorized | Declined | RenewalNotOffered:
         """See `RenewingGateway.renew`. A gateway without that route does not offer it."""
-        call = Call("POST", "/authorizations/renew", key, {"authorization": reference})
+        asked = {"authorization": reference, "amount": amount}
+        call = Call("POST", "/authorizations/renew", key, asked)
         reply = await self._exchange.perform(call)
         if reply.status in _NOT_OFFERED:
             return RenewalNotOffered()

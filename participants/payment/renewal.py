@@ -36,13 +36,13 @@ class Renewal:
     async def capture(
         self, order_id: str, reference: str, amount: int, refused: Declined
     ) -> Charged | Declined:
-        """Set aside anew and capture; what cannot be captured then is not left set aside.
+        """Set aside anew what is to be captured, and capture it; what cannot be is not left set aside.
 
         Args:
             reference: of the authorization of which the gateway has said that it has expired.
             refused: what it said.
         """
-        renewed = await self._renewed(order_id, reference)
+        renewed = await self._renewed(order_id, reference, amount)
         if isinstance(renewed, Declined):
             return Declined(refused.code, f"{refused.message} Not set aside anew: {renewed.message}")
         if not isinstance(renewed, Authorized):
@@ -52,12 +52,12 @@ class Renewal:
             await self._gateway.release(self._given_up, renewed.reference)
         return answer
 
-    async def _renewed(self, order_id: str, reference: str) -> object:
+    async def _renewed(self, order_id: str, reference: str, amount: int) -> object:
         """One renewal for good: a gateway that has forgotten its key has it in its books still (P6)."""
         for found in await self._gateway.authorizations_of(order_id):
             if found.key == self._set_aside:
                 return Authorized(found.reference)
-        return await self._gateway.renew(self._set_aside, reference)
+        return await self._gateway.renew(self._set_aside, reference, amount)
 
     async def close(self) -> Charged | Voided | VoidNotOffered:
         """Nothing is captured any more, and nothing left set aside; or what was captured (P10)."""

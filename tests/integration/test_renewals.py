@@ -74,7 +74,7 @@ async def test_it_is_set_aside_anew_and_captured_once_however_often_it_is_asked(
 
 async def test_cut_off_after_the_renewal_it_goes_on_with_that_one(gateway: HttpPaymentGateway) -> None:
     made = await expired(gateway)
-    await gateway.renew(RENEWED, made.reference)
+    await gateway.renew(RENEWED, made.reference, 1299)
     assert isinstance(await made.capture(), Charged)
     assert (await made.charged(), len(await made.set_aside())) == ([1299], 2)
 
@@ -101,7 +101,7 @@ async def test_closed_between_renewal_and_capture_nothing_is_captured_or_left_se
     gateway: HttpPaymentGateway,
 ) -> None:
     made = await expired(gateway)
-    await gateway.renew(RENEWED, made.reference)
+    await gateway.renew(RENEWED, made.reference, 1299)
     assert await made.renewal.close() == Voided()
     assert await made.renewal.close() == Voided()
     [released] = await gateway.releases_of(ORDER)
@@ -128,11 +128,11 @@ async def test_closed_after_it_tells_what_was_captured(gateway: HttpPaymentGatew
 
 async def test_two_never_stand(gateway: HttpPaymentGateway) -> None:
     made = await expired(gateway)
-    assert isinstance(await gateway.renew("one", made.reference), Authorized)
-    assert isinstance(await gateway.renew("another", made.reference), Declined)
+    assert isinstance(await gateway.renew("one", made.reference, 1299), Authorized)
+    assert isinstance(await gateway.renew("another", made.reference, 1299), Declined)
     standing = await gateway.authorize("standing", ORDER, 1299, "EUR", "pm_card_visa")
     assert isinstance(standing, Authorized)
-    refused = await gateway.renew("third", standing.reference)
+    refused = await gateway.renew("third", standing.reference, 1299)
     assert isinstance(refused, Declined)
     assert refused.code == "not_expired"
 
@@ -148,6 +148,6 @@ async def test_a_gateway_without_it_refuses_as_before(migrated_database_url: str
     engine = create_async_engine(migrated_database_url)
     gateway = HttpPaymentGateway(WithoutTheRoute(Sandbox(engine)))
     made = await expired(gateway)
-    assert await gateway.renew("one", made.reference) == RenewalNotOffered()
+    assert await gateway.renew("one", made.reference, 1299) == RenewalNotOffered()
     assert await made.capture() == made.refused
     await engine.dispose()

@@ -153,15 +153,15 @@ async def _renewed(gateway: RenewingGateway, examples: ChargeExamples) -> None:
     expired = isinstance(refused, Declined) and refused.code == EXPIRED
     must(expired, "S27", "capture of what has expired", f"402 with the code {EXPIRED}", refused)
     key = _key("capture:forward:renew")
-    first = await answered(partial(gateway.renew, key, reference))
+    first = await answered(partial(gateway.renew, key, reference, examples.amount))
     if isinstance(first, RenewalNotOffered):
         raise NotTried("it sets nothing aside anew")
     must(isinstance(first, Authorized), "P6", f"renewal under {key}", "Authorized", first)
-    again = await answered(partial(gateway.renew, key, reference))
+    again = await answered(partial(gateway.renew, key, reference, examples.amount))
     must(again == first, "P6", f"the same renewal under {key} again", words(first), again)
     listed = [each.reference for each in await gateway.authorizations_of(work.order_id) if each.key == key]
     must(listed == [first.reference], "P6", f"look-up of order {work.order_id}", first.reference, listed)
-    second = await answered(partial(gateway.renew, _key("capture:forward:renew"), reference))
+    second = await answered(partial(gateway.renew, _key("capture:forward:renew"), reference, examples.amount))
     must(isinstance(second, Declined), "S27", "a second renewal of the same", "Declined", second)
     taken = await _captured(gateway, _key("capture:forward:again"), first.reference, examples.amount)
     must(isinstance(taken, Charged), "P6", "capture of what was set aside anew", "Charged", taken)
