@@ -36,7 +36,7 @@ class Renewal:
     async def capture(
         self, order_id: str, reference: str, amount: int, refused: Declined
     ) -> Charged | Declined:
-        """Set aside anew and capture; what cannot be captured then is not left set aside.
+        """Set aside anew and capture; what was not captured of it is not left set aside.
 
         Args:
             reference: of the authorization of which the gateway has said that it has expired.
@@ -48,8 +48,7 @@ class Renewal:
         if not isinstance(renewed, Authorized):
             return refused
         answer = await self._gateway.capture(self._captured, renewed.reference, amount)
-        if isinstance(answer, Declined):
-            await self._gateway.release(self._given_up, renewed.reference)
+        await self._gateway.release(self._given_up, renewed.reference)
         return answer
 
     async def _renewed(self, order_id: str, reference: str) -> object:
