@@ -40,8 +40,8 @@ class Expired:
         self.refused = refused
         self.renewal = Renewal(gateway, KEY)
 
-    async def capture(self) -> Charged | Declined:
-        return await self.renewal.capture(ORDER, self.reference, 1299, self.refused)
+    async def capture(self, amount: int = 1299) -> Charged | Declined:
+        return await self.renewal.capture(ORDER, self.reference, amount, self.refused)
 
     async def charged(self) -> list[int]:
         return [charge.amount for charge in await self.gateway.charges_of(ORDER)]
@@ -70,6 +70,22 @@ async def test_it_is_set_aside_anew_and_captured_once_however_often_it_is_asked(
     assert sorted(await made.set_aside()) == [KEY + ":renew", "authorize"]
     [own] = made.renewal.own(await gateway.charges_of(ORDER))
     assert (own.key, own.reference) == (KEY, first.reference)
+
+
+async def test_where_a_part_is_captured_no_more_is_set_aside_anew(gateway: HttpPaymentGateway) -> None:
+    made = await expired(gateway)
+    first = await made.capture(1000)
+    assert await made.capture(1000) == first
+    assert await made.charged() == [1000]
+    renewed = [each for each in await gateway.authorizations_of(ORDER) if each.key == RENEWED]
+    assert [each.amount for each in renewed] == [1000]
+
+
+async def test_more_than_had_been_authorized_is_never_set_aside_anew(gateway: HttpPaymentGateway) -> None:
+    made = await expired(gateway)
+    with pytest.raises(ProviderMisuse, match="more_than_authorized"):
+        await gateway.renew(RENEWED, made.reference, 1300)
+    assert await made.set_aside() == ["authorize"]
 
 
 async def test_cut_off_after_the_renewal_it_goes_on_with_that_one(gateway: HttpPaymentGateway) -> None:

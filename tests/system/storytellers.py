@@ -16,6 +16,9 @@ from tests.system.deployment import Deployment
 
 LOOKS_EVERY_S = 0.3
 
+COME_BACK = (429, 503)
+"""Statuses by which a busy server says that it wants to be asked again."""
+
 WAITS_SINCE_2020 = text(
     "UPDATE orchestrator.sagas SET due_at = now(), revision = revision + 1, state = "
     "replace(state::text, substr(state::text, strpos(state::text, '\"since\"') + 9, 10), "
@@ -48,7 +51,11 @@ class Board:
         found: dict[str, Any] = {}
         where: dict[str, Any] = {"limit": 200}
         while True:
-            page = (await self._client.get("/admin/sagas", params=where)).raise_for_status().json()
+            answer = await self._client.get("/admin/sagas", params=where)
+            if answer.status_code in COME_BACK:
+                await asyncio.sleep(LOOKS_EVERY_S)
+                continue
+            page = answer.raise_for_status().json()
             found |= {saga["order_id"]: saga for saga in page["items"]}
             if page["next_cursor"] is None:
                 return found
@@ -66,12 +73,12 @@ class HttpHands:
 
     async def count_stock(self, sku: str, on_hand: int) -> None:
         """See `Hands.count_stock`."""
-        (await self._api.put(f"/inventory/{sku}", json={"on_hand": on_hand})).raise_for_status()
+        (await self._call("PUT", f"/inventory/{sku}", json={"on_hand": on_hand})).raise_for_status()
 
     async def submit(self, order: Mapping[str, Any], key: str) -> Answer:
         """See `Hands.submit`."""
-        sent = await self._api.post(
-            f"{self._submits_at}/orders", json=dict(order), headers={"Idempotency-Key": key}
+        sent = await self._call(
+            "POST", f"{self._submits_at}/orders", json=dict(order), headers={"Idempotency-Key": key}
         )
         return _answer(sent, "order_id")
 
@@ -81,18 +88,20 @@ class HttpHands:
         asked = {"lines": lines, "reason": "too small"}
         headers = {"Idempotency-Key": key}
         return _answer(
-            await self._api.post(f"/orders/{order_id}/returns", json=asked, headers=headers), "return_id"
+            await self._call("POST", f"/orders/{order_id}/returns", json=asked, headers=headers), "return_id"
         )
 
     async def cancel(self, subject_id: UUID) -> str | None:
         """See `Hands.cancel`."""
         saga_id = (await self._board.saga(subject_id))["saga_id"]
-        return _refused(await self._api.post(f"/sagas/{saga_id}/cancel", json={"reason": "no more"}))
+        return _refused(await self._call("POST", f"/sagas/{saga_id}/cancel", json={"reason": "no more"}))
 
     async def signal(self, subject_id: UUID, wait: str, body: Mapping[str, Any]) -> str | None:
         """See `Hands.signal`."""
         saga_id = (await self._board.saga(subject_id))["saga_id"]
-        return _refused(await self._api.post(f"/sagas/{saga_id}/signals/{wait}?reason=seen", json=dict(body)))
+        return _refused(
+            await self._call("POST", f"/sagas/{saga_id}/signals/{wait}?reason=seen", json=dict(body))
+        )
 
     async def let_days_pass(self, subject_id: UUID) -> None:
         """See `Hands.let_days_pass`: since when it waits is written into the past."""
@@ -110,20 +119,33 @@ class HttpHands:
     async def replay(self, subject_id: UUID) -> None:
         """See `Hands.replay`."""
         saga_id = (await self._board.saga(subject_id))["saga_id"]
-        found = await self._api.get(f"/admin/dead-letters?saga_id={saga_id}&status=open")
+        found = await self._call("GET", f"/admin/dead-letters?saga_id={saga_id}&status=open")
         for dead in found.raise_for_status().json()["items"]:
             asked = {"reason": "the gateway is back", "dry_run": False, "expected_version": dead["version"]}
-            _refused(await self._api.post(f"/admin/dead-letters/{dead['dead_letter_id']}/replay", json=asked))
+            _refused(
+                await self._call("POST", f"/admin/dead-letters/{dead['dead_letter_id']}/replay", json=asked)
+            )
 
     async def _act(self, subject_id: UUID, action: str, said: Mapping[str, Any]) -> str | None:
         """At the version that stands, again where another one has come meanwhile."""
         saga_id = (await self._board.saga(subject_id))["saga_id"]
+        unanswered = False
         while True:
-            version = (await self._api.get(f"/admin/sagas/{saga_id}")).raise_for_status().json()["version"]
+            shown = await self._call("GET", f"/admin/sagas/{saga_id}")
+            version = shown.raise_for_status().json()["version"]
             asked = {**said, "reason": "seen to", "expected_version": version}
             sent = await self._api.post(f"/admin/sagas/{saga_id}/actions/{action}", json=asked)
-            if (refused := _refused(sent)) != "stale_version":
-                return refused
+            if sent.status_code in COME_BACK:
+                unanswered = True
+                await asyncio.sleep(LOOKS_EVERY_S)
+            elif (refused := _refused(sent)) != "stale_version":
+                return None if unanswered else refused
+
+    async def _call(self, method: str, path: str, **sent: Any) -> httpx.Response:
+        """Ask until it is answered: each of these may be repeated."""
+        while (answer := await self._api.request(method, path, **sent)).status_code in COME_BACK:
+            await asyncio.sleep(LOOKS_EVERY_S)
+        return answer
 
     async def look(self, subject_id: UUID) -> Look:
         """See `Hands.look`."""
@@ -137,13 +159,13 @@ class HttpHands:
 
     async def failure(self, order_id: UUID) -> str | None:
         """See `Hands.failure`."""
-        order = (await self._api.get(f"/orders/{order_id}")).raise_for_status().json()
+        order = (await self._call("GET", f"/orders/{order_id}")).raise_for_status().json()
         code: str | None = order["failure"] and order["failure"]["code"]
         return code
 
     async def stock(self, sku: str) -> tuple[int, int]:
         """See `Hands.stock`."""
-        level = (await self._api.get(f"/inventory/{sku}")).raise_for_status().json()
+        level = (await self._call("GET", f"/inventory/{sku}")).raise_for_status().json()
         return level["on_hand"], level["reserved"]
 
     async def money(self, order_id: UUID) -> tuple[int, int, int]:
@@ -159,7 +181,9 @@ class HttpHands:
     async def parcels(self, order_id: UUID) -> Sequence[Mapping[str, int]]:
         """See `Hands.parcels`: what the carrier has, with what it was asked for."""
         saga_id = (await self._board.saga(order_id))["saga_id"]
-        sent = (await self._api.get(f"/admin/sagas/{saga_id}/messages")).raise_for_status().json()["items"]
+        sent = (
+            (await self._call("GET", f"/admin/sagas/{saga_id}/messages")).raise_for_status().json()["items"]
+        )
         asked = {each["body"]["step"]: each["body"]["lines"] for each in sent if each["type"] == "ShipOrder"}
         taken = [each for each in await self._books("shipments", order_id) if each["status"] == "shipped"]
         steps = [each["key"].split(":")[1] for each in sorted(taken, key=lambda each: str(each["key"]))]
@@ -167,12 +191,12 @@ class HttpHands:
 
     async def events(self, subject_id: UUID) -> Sequence[str]:
         """See `Hands.events`: what the feed has of it."""
-        found = await self._api.get(f"/events?order_id={subject_id}&limit=500")
+        found = await self._call("GET", f"/events?order_id={subject_id}&limit=500")
         return [each["type"] for each in found.raise_for_status().json()["items"]]
 
     async def orders_of(self, customer_id: str) -> int:
         """See `Hands.orders_of`."""
-        found = await self._api.get("/orders", params={"customer_id": customer_id})
+        found = await self._call("GET", "/orders", params={"customer_id": customer_id})
         return len(found.raise_for_status().json()["items"])
 
     def _write(self, statement: TextClause, subject_id: UUID) -> None:
@@ -180,7 +204,7 @@ class HttpHands:
             assert connection.execute(statement, {"subject_id": subject_id}).rowcount == 1
 
     async def _books(self, kind: str, order_id: UUID) -> list[Any]:
-        answer = await self._api.get(f"{self._deployment.sandbox_url}/{kind}?order_id={order_id}")
+        answer = await self._call("GET", f"{self._deployment.sandbox_url}/{kind}?order_id={order_id}")
         items: list[Any] = answer.raise_for_status().json()["items"]
         return items
 
@@ -194,6 +218,6 @@ def _refused(sent: httpx.Response) -> str | None:
     """The code of a refusal. Raises HTTPStatusError for what is none."""
     if sent.is_success:
         return None
-    if sent.is_server_error or sent.status_code == 429:
+    if sent.is_server_error:
         sent.raise_for_status()
     return str(sent.json()["code"])
