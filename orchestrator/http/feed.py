@@ -108,7 +108,7 @@ class FeedEndpoint:
     async def _begin(self, after: str | None) -> Position:
         if after is None:
             return BEGINNING
-        return await self._feed.latest() if after == LATEST else position_of(after)
+        return (await self._feed.end()).said_by_cursor if after == LATEST else position_of(after)
 
     async def _awaited(self, reading: Reading, page: EventList, wait_s: float) -> EventList:
         """The first events that come, or none after so many seconds."""

@@ -8,7 +8,7 @@ Nothing can come before it any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import dropwhile, takewhile
 from typing import Any, Final
@@ -135,6 +135,11 @@ class Start:
     position: Position
     pruned_sagas: int
 
+    @property
+    def said_by_cursor(self) -> Position:
+        """The position for somebody who keeps nothing but its cursor."""
+        return replace(self.position, pruned_sagas=self.pruned_sagas)
+
 
 def all_known(_: Entry) -> bool:
     """Whoever asks is told of every entry what can be told of it here."""
@@ -214,7 +219,8 @@ class FeedQueries:
         """Events behind a position, as many as wanted at most.
 
         Args:
-            pruned_sagas: of the `Start` from which the position has come, where it is kept.
+            pruned_sagas: of the `Start` from which the position has come, where it is kept beside cursors
+                that do not say it.
 
         Raises:
             CursorGone, CursorUnknown, FeedUnordered: the position is none from which one could go on.
@@ -227,13 +233,15 @@ class FeedQueries:
             after = found.position
         return found.listed
 
-    async def _read(
-        self, after: Position, wanted: FeedFilter, limit: int, pruned_sagas: int | None
-    ) -> _Found:
+    async def _read(self, after: Position, wanted: FeedFilter, limit: int, kept: int | None) -> _Found:
+        seen = after.pruned_sagas if kept is None else kept
+        begins = after == BEGINNING and seen is None
+        at_first = (await self._standing(after)).pruned_sagas if begins else None
         scanned = SCANNED if wanted.types else limit + 1
         rows = await self._reader.rows(_page(after, wanted, scanned))
         # After the page: what was pruned before it was read is known now, and what is pruned later was in it.
-        await self._check(after, pruned_sagas)
+        by_now = await self._check(after, seen)
+        said = None if kept is not None else at_first if begins else by_now
         entries = list(takewhile(self._is_told, map(_entry, rows)))
         told = [each for entry in entries for each in self._told(entry, wanted)]
         behind = list(dropwhile(lambda each: each.entry.behind(each.part) <= after, told))
@@ -243,24 +251,25 @@ class FeedQueries:
         else:
             position = max(after, entries[-1].behind(ALL)) if entries else after
         more = bool(left) or len(entries) == scanned
-        return _Found(await self._with_bodies(chosen), position, more)
+        return _Found(await self._with_bodies(chosen, said), replace(position, pruned_sagas=said), more)
 
     def _told(self, entry: Entry, wanted: FeedFilter) -> Iterator[Told]:
         for each in self._telling.events(entry):
             if not wanted.types or each.type in wanted.types:
                 yield each
 
-    async def _check(self, after: Position, seen: int | None) -> None:
+    async def _check(self, after: Position, seen: int | None) -> int:
+        """How many sagas have been pruned by now: of none of them anything behind this was missed since."""
         row = await self._standing(after)
         here, pruned = _place(after), _pruned(row)
         misses = after != BEGINNING if seen is None else row.pruned_sagas != seen
         if here < pruned and misses:
             raise CursorGone
-        if after == BEGINNING:
-            return
         is_known = row.transaction == after.transaction or here == pruned
-        if not is_known or after.transaction >= row.readable_below:
+        if after != BEGINNING and (not is_known or after.transaction >= row.readable_below):
             raise CursorUnknown
+        by_now: int = row.pruned_sagas
+        return by_now
 
     async def _standing(self, after: Position) -> Row[Any]:
         """What the database says of a position. Raises FeedUnordered."""
@@ -270,12 +279,12 @@ class FeedQueries:
             raise FeedUnordered
         return row
 
-    async def _with_bodies(self, chosen: Sequence[Told]) -> tuple[PublicEvent, ...]:
+    async def _with_bodies(self, chosen: Sequence[Told], pruned: int | None) -> tuple[PublicEvent, ...]:
         needed = needing_bodies(chosen)
         bodies, unreadable = await self._announced(needed) if needed else ({}, {})
         return tuple(
             PublicEvent(
-                cursor=each.entry.behind(each.part).cursor,
+                cursor=replace(each.entry.behind(each.part), pruned_sagas=pruned).cursor,
                 event_id=each.event_id,
                 type=each.type,
                 key=each.key,

@@ -18,23 +18,17 @@ from orchestrator.core.state import Saga
 from orchestrator.dead_letters import collector, replay
 from orchestrator.intake import Intake
 from orchestrator.reconciler import Reconciler
-from orchestrator.sagas import parcels
 from participants import own_effects, provider_decisions, provider_work, replies
 from participants.fence import Move
-from participants.inventory.handlers import Reduction, Restocking
 from participants.inventory.stock import Shelf, StockLevel
 from participants.kit.work import Work
-from participants.payment.gateway import HttpPaymentGateway
-from participants.payment.handlers import PartialRefund
 from participants.provider_plan import Patience, Planner
 from simulation.mutations import (
     message_mutants,
     mutants,
-    parcel_mutants,
-    payment_mutants,
-    return_mutants,
     settings,
 )
+from simulation.mutations.life_catalogue import OF_AN_ORDERS_LIFE
 from simulation.mutations.sql_catalogue import OF_THE_SQL
 from simulation.mutations.stage_catalogue import STAGE_MUTATIONS
 from simulation.mutations.trial import Mutation
@@ -143,72 +137,6 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "S14 another order under the key",
         "whatever comes under a key is the same order",
         (Patch(intake, "fingerprint", mutants.always(b"")),),
-    ),
-    Mutation(
-        "S26 references",
-        "a reference never stands in the way",
-        (Patch(MemoryOrchestratorTransaction, "claim_references", mutants.references_never_stand),),
-        known=10,
-    ),
-    Mutation(
-        "S27 void",
-        "a void is answered and the gateway is not asked",
-        (Patch(HttpPaymentGateway, "release", payment_mutants.said_to_be_given_up),),
-        adjust=settings.that_captures,
-    ),
-    Mutation(
-        "S27 after the parcel",
-        "what is authorized is captured at once",
-        (Patch(HttpPaymentGateway, "authorize", payment_mutants.captured_at_once),),
-        adjust=settings.that_captures,
-    ),
-    Mutation(
-        "S27 captured once",
-        "each call for a capture has a key of its own",
-        (Patch(HttpPaymentGateway, "capture", payment_mutants.captured_under_another_key),),
-        adjust=settings.that_captures,
-    ),
-    Mutation(
-        "S27 renewed once",
-        "each call for a renewal of what has expired has a key of its own",
-        (Patch(HttpPaymentGateway, "renew", payment_mutants.renewed_under_another_key),),
-        adjust=settings.that_renews,
-    ),
-    Mutation(
-        "S28 returns see each other",
-        "no other return of the order is seen",
-        (Patch(MemoryOrchestratorTransaction, "followers", return_mutants.nobody_follows),),
-        adjust=settings.with_returns,
-    ),
-    Mutation(
-        "S28 refunded as claimed",
-        "whatever was claimed, the whole payment is given back",
-        (Patch(PartialRefund, "call", return_mutants.all_is_given_back),),
-        adjust=settings.with_returns,
-    ),
-    Mutation(
-        "S28 taken in as the warehouse says",
-        "what cannot be sold is restocked",
-        (Patch(Restocking, "do", return_mutants.all_is_restocked),),
-        adjust=settings.with_returns,
-    ),
-    Mutation(
-        "S31 given back in money",
-        "what could not be shipped is paid for",
-        (Patch(parcels, "unshipped_worth", parcel_mutants.nothing_is_worth_anything),),
-        adjust=settings.that_splits,
-    ),
-    Mutation(
-        "S31 given back in stock",
-        "whatever has left, all that was reserved is reduced",
-        (Patch(Reduction, "do", parcel_mutants.all_has_left),),
-        adjust=settings.that_splits,
-    ),
-    Mutation(
-        "S31 where it was",
-        "what is released stays held at its location",
-        (Patch(Shelf, "release", parcel_mutants.released_anywhere),),
-        adjust=settings.that_splits,
     ),
     Mutation(
         "S17 patience with the database",
@@ -447,8 +375,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "actions leave no entry",
         (Patch(MemoryOrchestratorTransaction, "add_audit", mutants.always(value=None)),),
     ),
-    # -- what lives in the SQL, or in what a real server does --------------------------------------------
 )
 
-MUTATIONS: Final[Sequence[Mutation]] = (*OF_ORDERS, *OF_THE_SQL, *STAGE_MUTATIONS)
+MUTATIONS: Final[Sequence[Mutation]] = (*OF_ORDERS, *OF_AN_ORDERS_LIFE, *OF_THE_SQL, *STAGE_MUTATIONS)
 """All of them."""

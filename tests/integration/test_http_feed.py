@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -251,26 +252,73 @@ async def test_a_cursor_of_what_this_database_does_not_have_is_told(api: Api) ->
     assert types((await page(api))["items"]) == WHOLE_LIFE[:4]
 
 
+async def prune(api: Api, order: dict[str, Any], last_event: dict[str, Any]) -> None:
+    last = position_of(last_event["cursor"])
+    place = f"'{last.transaction}', '{last.saga_id}', {last.version}"
+    columns = "pruned_transaction_id, pruned_saga_id, pruned_version"
+    await spoken(
+        api,
+        f"INSERT INTO orchestrator.retention (id, mark, advanced_at, pruned_sagas, {columns})"
+        f" VALUES (1, gen_random_uuid(), now(), 1, {place}) ON CONFLICT (id) DO UPDATE"
+        f" SET pruned_sagas = retention.pruned_sagas + 1, ({columns}) = ({place})",
+    )
+    for table in ("history", "sagas", "orders"):
+        await spoken(api, f"DELETE FROM orchestrator.{table} WHERE saga_id = '{order['saga_id']}'")
+
+
+def of_order(order: dict[str, Any], events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["order_id"] == order["order_id"]]
+
+
+def ids(events: list[dict[str, Any]]) -> list[str]:
+    """Not with their cursors, which say what had been pruned when they were read."""
+    return [event["event_id"] for event in events]
+
+
 async def test_who_would_miss_what_was_pruned_is_told_and_nobody_else(api: Api) -> None:
     old, new = [await a_completed_order(api) for _ in range(2)]
     whole = await everything(api, 2 * len(WHOLE_LIFE))
-    last_of_old = [event for event in whole if event["order_id"] == old["order_id"]][-1]
-    last = position_of(last_of_old["cursor"])
-    await spoken(
-        api,
-        "INSERT INTO orchestrator.retention (id, mark, advanced_at, pruned_transaction_id, pruned_saga_id,"
-        f" pruned_version) VALUES (1, gen_random_uuid(), now(), '{last.transaction}', '{last.saga_id}',"
-        f" {last.version})",
-    )
-    for table in ("history", "sagas", "orders"):
-        await spoken(api, f"DELETE FROM orchestrator.{table} WHERE saga_id = '{old['saga_id']}'")
+    last_of_old = of_order(old, whole)[-1]
+    await prune(api, old, last_of_old)
     for headers in ({}, {"Accept": STREAM["Accept"]}, {"Prefer": "wait=30"}):
         response = await asked(api, headers, after=whole[0]["cursor"])
         assert (response.status_code, response.json()["code"]) == (410, "cursor_gone")
-    rest = [event for event in whole if event["order_id"] == new["order_id"]]
-    assert (await page(api))["items"] == rest
-    assert (await page(api, after=last_of_old["cursor"]))["items"] == rest
-    assert (await page(api, after=rest[0]["cursor"]))["items"] == rest[1:]
+    rest = of_order(new, whole)
+    assert ids((await page(api))["items"]) == ids(rest)
+    assert ids((await page(api, after=last_of_old["cursor"]))["items"]) == ids(rest)
+    assert ids((await page(api, after=rest[0]["cursor"]))["items"]) == ids(rest[1:])
+
+
+async def test_what_was_kept_from_before_the_last_that_was_pruned_is_read_to_its_end(api: Api) -> None:
+    """A cursor says what had been pruned when its reader looked: of that nothing is missed from there on."""
+    kept, first, second = [await a_completed_order(api) for _ in range(3)]
+    whole = await everything(api, 3 * len(WHOLE_LIFE))
+    await prune(api, first, of_order(first, whole)[-1])
+    left = ids(of_order(kept, whole) + of_order(second, whole))
+    begun = await page(api, limit="1")
+    read, cursor = ids(begun["items"]), begun["next_cursor"]
+    while len(read) < len(left):
+        found = await page(api, after=cursor, limit="1")
+        read, cursor = read + ids(found["items"]), found["next_cursor"]
+    assert read == left
+    await prune(api, second, of_order(second, whole)[-1])
+    response = await asked(api, {}, after=begun["next_cursor"])
+    assert (response.status_code, response.json()["code"]) == (410, "cursor_gone")
+    of_the_first_release = replace(position_of(begun["next_cursor"]), pruned_sagas=None).cursor
+    response = await asked(api, {}, after=of_the_first_release)
+    assert (response.status_code, response.json()["code"]) == (410, "cursor_gone")
+    assert ids((await page(api))["items"]) == ids(of_order(kept, whole))
+
+
+async def test_what_is_pruned_before_anything_was_read_is_told_to_whoever_waits_for_it(api: Api) -> None:
+    waiting = (await page(api))["next_cursor"]
+    order = await a_completed_order(api)
+    whole = await everything(api, len(WHOLE_LIFE))
+    await prune(api, order, whole[-1])
+    for after in (waiting, whole[0]["cursor"]):
+        response = await asked(api, {}, after=after)
+        assert (response.status_code, response.json()["code"]) == (410, "cursor_gone")
+    assert (await page(api, after=(await page(api, after="latest"))["next_cursor"]))["items"] == []
 
 
 async def test_events_that_another_server_numbered_are_told_and_never_waited_for(api: Api) -> None:

@@ -23,12 +23,14 @@ POSITIONS = st.builds(
     st.uuids(),
     st.integers(0, 2**31 - 1),
     st.integers(0, ALL),
+    st.none() | st.integers(0, 2**63 - 1),
 )
 
 
 @given(POSITIONS)
 def test_a_cursor_names_its_place(position: Position) -> None:
-    assert position_of(position.cursor) == position
+    found = position_of(position.cursor)
+    assert (found, found.pruned_sagas) == (position, position.pruned_sagas)
     assert re.fullmatch(CURSOR_PATTERN, position.cursor)
 
 
