@@ -40,6 +40,9 @@ DECLINED_METHOD: Final = "pm_card_declined"
 EXPIRING_METHOD: Final = "pm_authorization_expires"
 """What is authorized has expired when it is captured."""
 
+REFUSED_PRODUCTS: Final = (UNSHIPPABLE, ".SHIP-REFUSED")
+"""How the SKUs end whose parcels the carrier refuses."""
+
 RENEWING_METHOD: Final = "pm_authorization_renews"
 """The same, and it can be set aside anew."""
 
@@ -292,7 +295,7 @@ class Provider:
 
     def _ship(self, books: Books, key: str, body: Mapping[str, Any]) -> Reply:
         entry = Entry(key, body["order_id"], "shipped", self._loop.time(), lines=body["lines"])
-        unshippable = any(line["sku"] == UNSHIPPABLE for line in body["lines"])
+        unshippable = any(line["sku"].endswith(REFUSED_PRODUCTS) for line in body["lines"])
         if unshippable or body["address"]["postal_code"] == REFUSED_POSTAL_CODE:
             entry.status = "rejected"
             entry.refused = Reply(422, {"type": SHIPMENT_REJECTED, "code": "refused", "message": "No."})

@@ -20,7 +20,7 @@ from oms.audit import audit, sources_of
 from oms.audit.installed import installed_of
 from oms.demo.deeds import RETURNED, Deed
 from oms.demo.results import Course, Level, Money, Result
-from oms.demo.sample_orders import COMPLETED, HELD_ABOVE, STOCK, End, stories
+from oms.demo.sample_orders import HELD_ABOVE, LOCATIONS, PRICES, STOCK, End, stories
 from oms.demo.view import DemoView, view_for
 from oms.failures import Failure
 from oms.observing.logs import configure_logs
@@ -83,6 +83,7 @@ def demo_settings() -> Settings:
         resend_after_s=3,
         step_deadline_s=60,
         hold_above=f"EUR={HELD_ABOVE}",
+        shipments="split",
     )
 
 
@@ -120,7 +121,8 @@ async def _play(api: ApiClient, running: Running, view: DemoView) -> Result:
 
 async def _set_stock(api: ApiClient) -> dict[str, int]:
     for sku, on_hand in STOCK.items():
-        await api.put(f"/inventory/{sku}", {"on_hand": on_hand})
+        place = {"location": LOCATIONS[sku]} if sku in LOCATIONS else {}
+        await api.put(f"/inventory/{sku}", {"on_hand": on_hand, **place})
     return dict(STOCK)
 
 
@@ -216,8 +218,7 @@ async def _levels(
     sold: Counter[str] = Counter()
     back: Counter[str] = Counter()
     for order in orders:
-        if _end(order) == COMPLETED:
-            sold.update({line["sku"]: line["quantity"] for line in order["lines"]})
+        sold.update(_shipped(order))
     for made in returns:
         back.update({line["sku"]: line["quantity"] for line in made["lines"]})
     levels = {level["sku"]: level for level in (await api.items("/inventory", {}, limit=200))["items"]}
@@ -233,6 +234,15 @@ async def _money(api: ApiClient, orders: Sequence[Document], returns: Sequence[D
         charges=len(charges),
         charged=sum(charge["amount"] for charge in charges),
         refunded=sum(charge["refunded"] for charge in charges),
-        due=sum(order["total"] for order in orders if _end(order) == COMPLETED)
+        due=sum(PRICES[sku] * count for order in orders for sku, count in _shipped(order).items())
         - sum(made["amount"] for made in returns),
     )
+
+
+def _shipped(order: Document) -> Counter[str]:
+    """What of an order has left for good."""
+    pieces: Counter[str] = Counter()
+    for parcel in order.get("parcels", ()):
+        if parcel["status"] == "shipped":
+            pieces.update({line["sku"]: line["quantity"] for line in parcel["lines"]})
+    return pieces

@@ -56,7 +56,7 @@ class Money:
     """What the gateway's books say, in minor units.
 
     Attributes:
-        due: the total of the completed orders, less what came back of them.
+        due: the price of what was shipped, less what came back of it.
     """
 
     charges: int
@@ -66,13 +66,13 @@ class Money:
 
     @property
     def adds_up(self) -> bool:
-        """Exactly the completed orders are paid for."""
+        """Exactly what was shipped is paid for."""
         return self.charged - self.refunded == self.due
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A product before and after; ``sold`` by completed orders, of which so many pieces came ``back``."""
+    """A product before and after; so many pieces were shipped, ``sold``, of which some came ``back``."""
 
     sku: str
     before: int

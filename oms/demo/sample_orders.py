@@ -14,6 +14,7 @@ End = tuple[str, str | None]
 
 COMPLETED: Final[End] = ("completed", None)
 CANCELLED: Final[End] = ("cancelled", "cancelled")
+IN_PART: Final[End] = ("partially_fulfilled", None)
 
 HELD_ABOVE: Final = 50_000
 """In euro cents: a person looks at what costs more."""
@@ -23,14 +24,21 @@ STOCK: Final[dict[str, int]] = {
     "TEAPOT-CLAY": 60,
     "MUG-BLUE": 150,
     "KETTLE-COPPER": 5,
+    "LAMP-BRASS": 20,
+    "VASE.SHIP-REFUSED": 10,
 }
 """What is on hand before the first order, by SKU."""
+
+LOCATIONS: Final[dict[str, str]] = {"LAMP-BRASS": "harbour", "VASE.SHIP-REFUSED": "harbour"}
+"""Where products are that are not with the others. The sandbox's carrier does not take the vase."""
 
 PRICES: Final[dict[str, int]] = {
     "TEA-ASSAM": 890,
     "TEAPOT-CLAY": 3450,
     "MUG-BLUE": 1299,
     "KETTLE-COPPER": 12900,
+    "LAMP-BRASS": 6900,
+    "VASE.SHIP-REFUSED": 2400,
     "TEA-FROM-MARS": 100,
 }
 """In euro cents, by SKU. One of them is not sold here."""
@@ -60,7 +68,7 @@ class Story:
 
 
 def stories() -> tuple[Story, ...]:
-    """All of them; together some seventy orders."""
+    """All of them; together some eighty orders."""
     order = _Orders()
     return *_of_services(order), *_of_people(order)
 
@@ -73,6 +81,16 @@ def _of_services(order: _Orders) -> tuple[Story, ...]:
             "several products in one order",
             [order({"TEAPOT-CLAY": 1, "MUG-BLUE": 4, "TEA-ASSAM": 3}) for _ in range(8)],
             COMPLETED,
+        ),
+        _story(
+            "from two locations, in two parcels",
+            [order({"TEA-ASSAM": 1, "LAMP-BRASS": 1}) for _ in range(4)],
+            COMPLETED,
+        ),
+        _story(
+            "the carrier takes one of two parcels",
+            [order({"TEA-ASSAM": 2, "VASE.SHIP-REFUSED": 1}) for _ in range(2)],
+            IN_PART,
         ),
         _flash_sale([order({SCARCE: 1}) for _ in range(12)]),
         _story("a product nobody has", [order({"TEA-FROM-MARS": 1})], ("rejected", "unknown_sku")),

@@ -185,7 +185,7 @@ def _money(money: Money) -> Table:
         (Text(""), Text(f"taken in {money.charges} charges"), _euros(money.charged)),
         (Text(""), Text("given back"), _euros(-money.refunded)),
         (Text(""), Text("kept"), _euros(money.charged - money.refunded)),
-        (_mark(money.adds_up), Text("completed orders, less what came back"), _euros(money.due)),
+        (_mark(money.adds_up), Text("what was shipped, less what came back"), _euros(money.due)),
     ]
     return output.table(("", "at the gateway", "#amount"), rows, "money")
 

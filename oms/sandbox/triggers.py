@@ -74,7 +74,8 @@ PARCEL_TRIGGERS: Final[dict[str, Behaviour]] = {
     "SHIP-FLAKY": Behaviour("shipped", answers_from_call=3),
     "SHIP-SILENT": Behaviour("shipped", silent_calls=1),
 }
-"""By product: how a parcel with it goes where its postal code has no meaning; the first of these counts."""
+"""By what a product's SKU is, or ends with behind a dot: how a parcel with it goes where its postal code has
+no meaning; the first of these counts."""
 
 
 def payment_behaviour(payment_method: str) -> Behaviour:
@@ -84,6 +85,6 @@ def payment_behaviour(payment_method: str) -> Behaviour:
 
 def carrier_behaviour(postal_code: str, skus: Iterable[str] = ()) -> Behaviour:
     """How a parcel with these products goes to this postal code."""
-    inside = {*skus}
+    inside = {sku.rpartition(".")[2] for sku in skus}
     of_parcel = (each for sku, each in PARCEL_TRIGGERS.items() if sku in inside)
     return CARRIER_TRIGGERS.get(postal_code) or next(of_parcel, _SHIPS)

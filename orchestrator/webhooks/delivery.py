@@ -34,7 +34,7 @@ _LOST: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class WebhookMessage:
     """What is sent.
 
     Attributes:
@@ -70,20 +70,20 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
-def headers_of(parcel: Parcel) -> dict[str, str]:
+def headers_of(message: WebhookMessage) -> dict[str, str]:
     """The headers that a receiver verifies."""
-    signed = (parcel.message_id, parcel.timestamp, parcel.body)
-    signatures = (signature(each, *signed) for each in parcel.secrets)
+    signed = (message.message_id, message.timestamp, message.body)
+    signatures = (signature(each, *signed) for each in message.secrets)
     return {
         "Content-Type": "application/json",
-        "webhook-id": parcel.message_id,
-        "webhook-timestamp": str(parcel.timestamp),
+        "webhook-id": message.message_id,
+        "webhook-timestamp": str(message.timestamp),
         "webhook-signature": " ".join(signatures),
     }
 
 
 class Courier:
-    """Brings parcels to their receivers over HTTP; redirects are not followed, certificates are verified.
+    """Brings messages to their receivers over HTTP; redirects are not followed, certificates are verified.
 
     Raises:
         UnusableAuthorities: what the environment says of authorities cannot be used.
@@ -96,12 +96,12 @@ class Courier:
         self._direct: aiohttp.ClientSession | None = None
         self._by_proxy: aiohttp.ClientSession | None = None
 
-    async def bring(self, parcel: Parcel) -> Answered:
+    async def bring(self, message: WebhookMessage) -> Answered:
         """Send it once; never raises for what a receiver or the way to it does."""
         try:
-            url = receiver_url(parcel.url, self._reach)
+            url = receiver_url(message.url, self._reach)
             async with asyncio.timeout(self.timeout_s):
-                return await self._sent(url, parcel)
+                return await self._sent(url, message)
         except UnusableUrl as error:
             return Answered(f"nothing is sent to this URL: {error}")
         except TimeoutError:
@@ -117,22 +117,22 @@ class Courier:
             await session.close()
         self._direct = self._by_proxy = None
 
-    async def _sent(self, url: URL, parcel: Parcel) -> Answered:
+    async def _sent(self, url: URL, message: WebhookMessage) -> Answered:
         try:
-            return await self._once(url, parcel)
+            return await self._once(url, message)
         except _LOST as lost:
             if isinstance(lost, aiohttp.ClientConnectorError):
                 raise
-            return await self._once(url, parcel)  # a kept connection that the receiver has closed meanwhile
+            return await self._once(url, message)  # a kept connection that the receiver has closed meanwhile
 
-    async def _once(self, url: URL, parcel: Parcel) -> Answered:
+    async def _once(self, url: URL, message: WebhookMessage) -> Answered:
         proxy = proxy_for(str(url))
         if proxy is not None:
             await self._check_by_name(url)
         async with self._session(proxy).post(
             url,
-            data=parcel.body,
-            headers=headers_of(parcel),
+            data=message.body,
+            headers=headers_of(message),
             allow_redirects=False,
             proxy=proxy,
         ) as response:

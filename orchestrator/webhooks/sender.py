@@ -35,7 +35,7 @@ from orchestrator.queries.feed import (
 )
 from orchestrator.queries.feed_events import Entry, PublicEvent
 from orchestrator.queries.feed_position import BEGINNING, position_of
-from orchestrator.webhooks.delivery import Answered, Courier, Parcel
+from orchestrator.webhooks.delivery import Answered, Courier, WebhookMessage
 from orchestrator.webhooks.storage import WebhookTransaction
 from orchestrator.webhooks.webhook import (
     MOST_WEBHOOKS,
@@ -259,8 +259,8 @@ class WebhookSender:
         now, elapsed = self._clock(), asyncio.get_running_loop().time
         began = elapsed()
         secrets = webhook.secrets_at(now)
-        parcel = Parcel(webhook.url, str(message_id), int(now.timestamp()), body, secrets)
-        return await self._courier.bring(parcel), round(1000 * (elapsed() - began))
+        message = WebhookMessage(webhook.url, str(message_id), int(now.timestamp()), body, secrets)
+        return await self._courier.bring(message), round(1000 * (elapsed() - began))
 
     async def _move(self, webhook: Webhook, lease: UUID, cursor: str) -> Webhook | None:
         """Nothing that it wants is before this."""

@@ -48,8 +48,8 @@ class Look:
 class Hands(Protocol):
     """Everything that people do and look at. Orders and returns are named by their subject's id."""
 
-    async def count_stock(self, sku: str, on_hand: int) -> None:
-        """Say how many of a product there are."""
+    async def count_stock(self, sku: str, on_hand: int, location: str | None) -> None:
+        """Say how many of a product there are, all at this location."""
 
     async def submit(self, order: Mapping[str, Any], key: str) -> Answer:
         """Submit an order under an idempotency key."""

@@ -69,9 +69,12 @@ class Teller(Person):
 
     # -- what people do ---------------------------------------------------------------------------------
 
-    async def count_stock(self, sku: str, on_hand: int) -> None:
+    async def count_stock(self, sku: str, on_hand: int, location: str | None) -> None:
         """See `Hands.count_stock`."""
-        await self.theatre.servers[INVENTORY].count_stock(sku, lambda *_: on_hand)
+        warehouse = self.theatre.servers[INVENTORY]
+        await warehouse.count_stock(sku, lambda *_: on_hand)
+        if location is not None:
+            await warehouse.place_stock((sku, location), on_hand)
 
     async def submit(self, order: Mapping[str, Any], key: str) -> Answer:
         """See `Hands.submit`."""

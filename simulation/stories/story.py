@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from simulation.stories.acts import Act
 
-PRICES: Final[Mapping[str, int]] = {"tea": 900, "mug": 1300, "kettle": 100_001, "machine": 100_000}
+REFUSED: Final = "SHIP-REFUSED"
+"""A product whose parcel the carrier refuses."""
+
+PRICES: Final[Mapping[str, int]] = {
+    "tea": 900,
+    "mug": 1300,
+    "kettle": 100_001,
+    "machine": 100_000,
+    REFUSED: 700,
+}
 """Of one piece, in euro cents. A kettle alone is above `HELD_ABOVE`, a machine is at it."""
 
 HELD_ABOVE: Final = 100_000
@@ -32,16 +41,23 @@ class Flow(StrEnum):
     CHARGE_HOLDS = "charge, holds"
     CAPTURE = "capture"
     CAPTURE_HOLDS = "capture, holds"
+    CHARGE_SPLIT = "charge, split"
+    CAPTURE_SPLIT = "capture, split"
 
     @property
     def captures(self) -> bool:
         """Whether money is set aside before the parcel leaves, and taken after it."""
-        return self in (Flow.CAPTURE, Flow.CAPTURE_HOLDS)
+        return self in (Flow.CAPTURE, Flow.CAPTURE_HOLDS, Flow.CAPTURE_SPLIT)
 
     @property
     def holds(self) -> bool:
         """Whether a person may look before anything is paid."""
         return self in (Flow.CHARGE_HOLDS, Flow.CAPTURE_HOLDS)
+
+    @property
+    def splits(self) -> bool:
+        """Whether the order leaves in a parcel from each location of its stock."""
+        return self in (Flow.CHARGE_SPLIT, Flow.CAPTURE_SPLIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +127,7 @@ class Story:
         acts: what people do, one after the other.
         payment_method, postal_code: how the gateway and the carrier behave.
         more: further fields of the submission.
+        places: where all of a product is, by product; the others are where nobody cares.
     """
 
     name: str
@@ -121,6 +138,7 @@ class Story:
     payment_method: str = PAYS
     postal_code: str = DELIVERS
     more: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def slug(self) -> str:

@@ -8,15 +8,17 @@ from simulation.stories.captured import CAPTURED
 from simulation.stories.charged import CHARGED
 from simulation.stories.held import HELD
 from simulation.stories.returned import RETURNED
+from simulation.stories.split import SPLIT
 from simulation.stories.story import Story
 
-STORIES: Final[tuple[Story, ...]] = (*CHARGED, *CAPTURED, *HELD, *RETURNED)
+STORIES: Final[tuple[Story, ...]] = (*CHARGED, *CAPTURED, *HELD, *SPLIT, *RETURNED)
 """All of them, in the order of the documentation."""
 
 CHAPTERS: Final = {
     "Paid before the parcel leaves": CHARGED,
     "Authorized, and captured after it": CAPTURED,
     "On hold": HELD,
+    "In several parcels": SPLIT,
     "Sent back": RETURNED,
 }
 """The same by what they are about."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from simulation.stories.acts import FIRST_KEY, Stage
 from simulation.stories.endings import SETTLED
 from simulation.stories.hands import Hands, NotAsTold
 from simulation.stories.story import Ending, Money, Returned, Stock, Story
 
+PARCELS: Final = ("OrderFulfilled", "ShipmentRejected")
+"""What becomes of a parcel, in the order of the alphabet."""
+
 
 async def tell(story: Story, hands: Hands) -> Ending:
     """From the first count of stock to the end of the order and its returns. Raises NotAsTold."""
     for product, level in story.ending.stock.items():
-        await hands.count_stock(story.sku(product), level.before)
+        await hands.count_stock(story.sku(product), level.before, story.places.get(product))
     answer = await hands.submit(story.submission, FIRST_KEY)
     if answer.subject_id is None:
         raise NotAsTold(f"the order was refused: {answer.refused}")
@@ -54,7 +58,13 @@ async def _level(story: Story, hands: Hands, product: str) -> Stock:
 
 
 def _plain(types: Sequence[str]) -> tuple[str, ...]:
-    """Without the word that all have in common; a verdict that had to be said again is told once."""
+    """Without the word that all have in common; a verdict that had to be said again is told once.
+
+    What becomes of parcels comes in any order: those that left are told first.
+    """
     told = [each.removesuffix("Event") for each in types]
+    of_parcels = [at for at, each in enumerate(told) if each in PARCELS]
+    for at, each in zip(of_parcels, sorted(told[at] for at in of_parcels), strict=True):
+        told[at] = each
     again = [each == before == SETTLED for each, before in zip(told, ["", *told], strict=False)]
     return tuple(each for each, repeated in zip(told, again, strict=True) if not repeated)

@@ -10,6 +10,7 @@ from orchestrator.core.definition import SagaDefinition, StepPolicy
 from orchestrator.sagas.order_fulfillment import (
     Holds,
     PaymentFlow,
+    Shipments,
     held_order_fulfillment,
     order_fulfillment,
 )
@@ -40,7 +41,8 @@ def definition_of(flow: Flow) -> SagaDefinition:
     payment = PaymentFlow.CAPTURE if flow.captures else PaymentFlow.CHARGE
     if flow.holds:
         return held_order_fulfillment(PATIENT, Holds({"EUR": HELD_ABOVE}, WAITS_S), payment)
-    return order_fulfillment(PATIENT, payment)
+    shipments = Shipments.SPLIT if flow.splits else Shipments.SINGLE
+    return order_fulfillment(PATIENT, payment, shipments)
 
 
 def plan_of(seed: int, flow: Flow, stories: Sequence[Story]) -> Plan:

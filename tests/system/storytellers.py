@@ -71,9 +71,10 @@ class HttpHands:
         self._submits_at = submits_at
         self._board = board
 
-    async def count_stock(self, sku: str, on_hand: int) -> None:
+    async def count_stock(self, sku: str, on_hand: int, location: str | None) -> None:
         """See `Hands.count_stock`."""
-        (await self._call("PUT", f"/inventory/{sku}", json={"on_hand": on_hand})).raise_for_status()
+        there = {"on_hand": on_hand, **({} if location is None else {"location": location})}
+        (await self._call("PUT", f"/inventory/{sku}", json=there)).raise_for_status()
 
     async def submit(self, order: Mapping[str, Any], key: str) -> Answer:
         """See `Hands.submit`."""

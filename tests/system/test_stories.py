@@ -29,11 +29,15 @@ LONGEST_S = 540
 
 HOLDS = {"OMS_HOLD_ABOVE": f"EUR={HELD_ABOVE}"}
 
+SPLIT = {"OMS_SHIPMENTS": "split"}
+
 FLOWS: dict[Flow, dict[str, str]] = {
     Flow.CHARGE: {},
     Flow.CHARGE_HOLDS: HOLDS,
     Flow.CAPTURE: {"OMS_PAYMENT_FLOW": "capture"},
     Flow.CAPTURE_HOLDS: {"OMS_PAYMENT_FLOW": "capture", **HOLDS},
+    Flow.CHARGE_SPLIT: SPLIT,
+    Flow.CAPTURE_SPLIT: {"OMS_PAYMENT_FLOW": "capture", **SPLIT},
 }
 """The variables of the API at which the orders of a flow are submitted."""
 

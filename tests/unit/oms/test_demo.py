@@ -19,6 +19,7 @@ from oms.demo.results import Course, Level, Money, Result
 from oms.demo.sample_orders import CANCELLED, COMPLETED, HELD_ABOVE, SCARCE, STOCK, stories
 from oms.demo.view import LinesView
 from oms.sandbox import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
+from oms.sandbox.triggers import carrier_behaviour
 
 
 def played() -> list[Course]:
@@ -43,6 +44,9 @@ def test_the_triggers_that_the_stories_use_exist_in_the_sandbox() -> None:
     postal_codes = {order["shipping_address"]["postal_code"] for order in orders}
     assert methods <= set(PAYMENT_TRIGGERS)
     assert len(postal_codes & set(CARRIER_TRIGGERS)) == 1
+    assert [sku for sku in STOCK if carrier_behaviour("10117", [sku]).outcome == "rejected"] == [
+        "VASE.SHIP-REFUSED"
+    ]
 
 
 def test_only_what_is_meant_to_be_scarce_runs_out() -> None:
