@@ -60,7 +60,8 @@ pip() {
 
 install() {
     echo "setup: installing pinned packages into $venv (about a minute the first time) ..."
-    pip install -qq --prefer-binary --require-hashes -r "$packages" ||
+    # Python compiles what it imports: most of these files nobody ever does.
+    pip install -qq --no-compile --prefer-binary --require-hashes -r "$packages" ||
         fail "could not install $packages (see above)."
     pip install -qq --no-deps --no-build-isolation --editable . ||
         fail "could not install this project into $venv (see above)."
