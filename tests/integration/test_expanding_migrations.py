@@ -49,6 +49,7 @@ INSERT INTO orchestrator.webhooks (webhook_id, url, types, state, pruned_sagas, 
     created_by, updated_at, next_at, failures, delivered, attempts, leased_until)
     VALUES (gen_random_uuid(), 'https://a.example', '{}', 'active', 0, 's', 1, now(), 'me', now(), now(),
             0, 0, '[]', now());
+INSERT INTO inventory.stock_at VALUES ('SKU-1', 'east', 5, 1, now());
 INSERT INTO payment.refund_claims VALUES ('ch', 100, 50, now());
 """
 
