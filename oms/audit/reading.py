@@ -313,7 +313,12 @@ async def stock_rows(connection: AsyncConnection) -> dict[str, tuple[int | None,
 
 
 async def place_rows(connection: AsyncConnection) -> dict[tuple[str, str], tuple[int, int]]:
-    """What is on hand and reserved of each product at each location that has a name."""
+    """What is on hand and reserved of each product at each location that has a name.
+
+    None where an inventory knows none: that of the release before, or one of somebody's own.
+    """
+    if not await connection.scalar(select(func.to_regclass(STOCK_AT.fullname).is_not(None))):
+        return {}
     rows = await connection.execute(select(STOCK_AT))
     return {(row.sku, row.location): (row.on_hand, row.reserved) for row in rows}
 

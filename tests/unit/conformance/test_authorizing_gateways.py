@@ -156,7 +156,7 @@ class RenewingHouse(AuthorizingHouse):
             return Declined("too_old" if self._fault is Renewing.ANOTHER_CODE else EXPIRED, "")
         return await super().capture(key, reference, amount)
 
-    async def renew(self, key: str, reference: str) -> Authorized | Declined:
+    async def renew(self, key: str, reference: str, amount: int) -> Authorized | Declined:
         if key in self._renewals and self._fault is not Renewing.AGAIN_UNDER_THE_SAME_KEY:
             return self._renewals[key]
         twice = reference in self._renewed and key not in self._renewals
@@ -166,7 +166,9 @@ class RenewingHouse(AuthorizingHouse):
         entry = self._of(reference)
         forgets = self._fault in (Renewing.NEVER_LISTED, Renewing.AGAIN_UNDER_THE_SAME_KEY)
         entered_as = f"{key}/{len(self._renewals)}" if forgets else key
-        answer = await self.aside.do(entered_as, entry.order_id, (*entry.request[:2], "pm_good"), "good")
+        answer = await self.aside.do(
+            entered_as, entry.order_id, (amount, entry.request[1], "pm_good"), "good"
+        )
         self._renewals[key] = answer
         return answer  # type: ignore[no-any-return]
 
