@@ -42,6 +42,9 @@ LOOK_AGAIN_S: Final = 0.2
 SENT_WITHIN_S: Final = 60.0
 """Seconds that the broker gets to take what is sent."""
 
+ANSWERS_WITHIN_S: Final = 30.0
+"""Seconds that it gets to say what waits in a queue."""
+
 
 def answers_queue(participant: str) -> str:
     """Where conformance collects every event while it runs."""
@@ -276,12 +279,18 @@ class StandIn:
             return None
 
     async def _depth(self, queue: str) -> QueueDepth:
-        try:
-            return await self._transport.depth(queue)
-        except NoSuchQueue:
-            raise
-        except BrokerUnavailable as error:
-            raise Failure(str(error)) from None
+        """Asked again where a busy broker does not answer at once."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + ANSWERS_WITHIN_S
+        while True:
+            try:
+                return await self._transport.depth(queue)
+            except NoSuchQueue:
+                raise
+            except BrokerUnavailable as error:
+                if clock() >= deadline:
+                    raise Failure(str(error)) from None
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 def utc_now() -> datetime:
