@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from contracts.problems import field_error, unprocessable
+from contracts.problems import FieldError, field_error, unprocessable
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.http import headers
 from orchestrator.http.access import Permission
@@ -96,13 +96,8 @@ class FeedEndpoint:
         return answer(page, headers={"Preference-Applied": f"wait={wait_s}"})
 
     def _filter(self, asked: FeedQuery) -> FeedFilter:
-        known = self._feed.types
-        wrong = [at for at, name in enumerate(asked.type) if name not in known]
-        if wrong:
-            said = "No definition that is installed here has an event of this type"
-            raise unprocessable(
-                field_error(("query", "type", at), "unknown_event_type", said) for at in wrong
-            )
+        if wrong := unknown_types(self._feed, asked.type, "query", "type"):
+            raise unprocessable(wrong)
         return FeedFilter(frozenset(asked.type), asked.order_id)
 
     async def _begin(self, after: str | None) -> Position:
@@ -123,6 +118,17 @@ class FeedEndpoint:
         except TooManyWatches:
             pass  # a preference is no demand
         return page
+
+
+def unknown_types(feed: FeedQueries, types: Sequence[str], *field: str) -> list[FieldError]:
+    """What is wrong with the types of events that a field names."""
+    said = "No definition that is installed here has an event of this type"
+    known = feed.types
+    return [
+        field_error((*field, at), "unknown_event_type", said)
+        for at, name in enumerate(types)
+        if name not in known
+    ]
 
 
 class Reading:

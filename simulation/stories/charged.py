@@ -24,6 +24,12 @@ _REFUSED: Final = untouched(
 )
 _PAID_AND_BACK: Final = replace(_REFUSED, money=Money(taken=900, back=900))
 
+_NOTHING_LEFT: Final = replace(
+    _PAID_AND_BACK,
+    failure="operator_verdict",
+    events=(*CREATED, "PaymentSuccessful", SETTLED, "PaymentRefunded", RELEASED, "OrderRejected"),
+)
+
 CHARGED: Final[tuple[Story, ...]] = (
     Story("All goes well", TEA, sold(TEA)),
     Story("Several products leave in one parcel", BOTH, sold(BOTH)),
@@ -109,36 +115,14 @@ CHARGED: Final[tuple[Story, ...]] = (
     Story(
         "The carrier stays down: retried in vain, then a person finds that nothing left",
         TEA,
-        replace(
-            _PAID_AND_BACK,
-            failure="operator_verdict",
-            events=(
-                *CREATED,
-                "PaymentSuccessful",
-                SETTLED,
-                "PaymentRefunded",
-                RELEASED,
-                "OrderRejected",
-            ),
-        ),
+        _NOTHING_LEFT,
         acts=(Retry("ship"), Settle("ship", Verdict.NO_EFFECT)),
         postal_code="00002",
     ),
     Story(
         "The carrier stays down, and it is too late to cancel",
         TEA,
-        replace(
-            _PAID_AND_BACK,
-            failure="operator_verdict",
-            events=(
-                *CREATED,
-                "PaymentSuccessful",
-                SETTLED,
-                "PaymentRefunded",
-                RELEASED,
-                "OrderRejected",
-            ),
-        ),
+        _NOTHING_LEFT,
         acts=(Cancel("paid", refused="too_late"), Settle("ship", Verdict.NO_EFFECT)),
         postal_code="00002",
     ),

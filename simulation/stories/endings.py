@@ -70,4 +70,5 @@ def returned(
         product: replace(level, after=level.after + restocked.get(product, 0))
         for product, level in ending.stock.items()
     }
-    return replace(ending, stock=stock, money=replace(ending.money, back=worth(refunded)), returns=returns)
+    money = replace(ending.money, back=ending.money.back + worth(refunded))
+    return replace(ending, stock=stock, money=money, returns=returns)

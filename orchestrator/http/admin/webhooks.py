@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -13,7 +12,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.problems import FieldError, field_error, unprocessable
+from contracts.problems import field_error, unprocessable
 from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Permission
 from orchestrator.http.admin.requests import Action, Moment, Reasoned, Text
@@ -28,6 +27,7 @@ from orchestrator.http.admin.routes import (
 )
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.feed import unknown_types
 from orchestrator.http.openapi import Responses, problems, success, takes
 from orchestrator.operations import NotAllowed
 from orchestrator.queries.feed import CursorGone, FeedQueries, Start
@@ -130,7 +130,7 @@ class WebhookEndpoints:
     async def add(self, request: Request) -> Response:
         """Send events to a URL. The answer has the secret that signs them; it is not shown again."""
         body, actor = await asked(self._access, request, NewWebhook, Permission.WEBHOOKS)
-        if wrong := [*unknown_types(self._feed, body.types)]:
+        if wrong := unknown_types(self._feed, body.types, "types"):
             raise unprocessable(wrong)
         start = await self._places.of(body.start)
         types = tuple(dict.fromkeys(body.types))
@@ -200,17 +200,6 @@ class WebhookEndpoints:
         if status == 201:
             headers["Location"] = f"/admin/webhooks/{webhook.webhook_id}"
         return answer(WebhookSecret(secret=webhook.secret, webhook=view), status, headers)
-
-
-def unknown_types(feed: FeedQueries, types: Sequence[str]) -> list[FieldError]:
-    """What is wrong with types of events."""
-    said = "No definition that is installed here has an event of this type"
-    known = feed.types
-    return [
-        field_error(("types", at), "unknown_event_type", said)
-        for at, name in enumerate(types)
-        if name not in known
-    ]
 
 
 _MADE: Final[Responses] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from orchestrator.http.dependencies import Dependencies
 from orchestrator.queries.webhooks import standing
 
 A = TypeVar("A", bound=Action)
+Operate = Callable[[UUID, Actor, int], Awaitable[object]]
 
 PAUSED: Final = "It is paused. Nothing is sent until somebody resumes it."
 RESUMED: Final = "It is resumed, from where it stood."
@@ -48,11 +50,11 @@ class WebhookPages:
         yield self._desk.page("/console/webhooks", self._list)
         yield self._desk.page(one, self._show)
         for action, act in (
-            ("pause", self._pause),
-            ("resume", self._resume),
+            ("pause", partial(self._plain, self._operations.pause, PAUSED)),
+            ("resume", partial(self._plain, self._operations.resume, RESUMED)),
             ("replay", self._replay),
-            ("test", self._test),
-            ("remove", self._remove),
+            ("test", partial(self._plain, self._operations.ping, TRIED)),
+            ("remove", partial(self._plain, self._operations.remove, REMOVED)),
         ):
             yield from self._desk.action(f"{one}/{action}", act, self._again, Permission.WEBHOOKS)
             yield self._desk.page(f"{one}/{action}", self._back)
@@ -72,17 +74,14 @@ class WebhookPages:
     async def _again(self, request: Request, session: Session, tried: Tried) -> Response:
         return await self._shown(_id(request), session, tried=tried)
 
-    async def _pause(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        async def act(asked: Action, actor: Actor, version: int) -> str:
-            await self._operations.pause(_id(request), actor, version)
-            return PAUSED
+    async def _plain(
+        self, operate: Operate, told: str, request: Request, session: Session, form: dict[str, str]
+    ) -> Response:
+        """An action that takes no more than a reason."""
 
-        return await self._done(request, session, form, Action, act)
-
-    async def _resume(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         async def act(asked: Action, actor: Actor, version: int) -> str:
-            await self._operations.resume(_id(request), actor, version)
-            return RESUMED
+            await operate(_id(request), actor, version)
+            return told
 
         return await self._done(request, session, form, Action, act)
 
@@ -94,20 +93,6 @@ class WebhookPages:
             return SET_BACK
 
         return await self._done(request, session, form, SetBack, act)
-
-    async def _test(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        async def act(asked: Action, actor: Actor, version: int) -> str:
-            await self._operations.ping(_id(request), actor, version)
-            return TRIED
-
-        return await self._done(request, session, form, Action, act)
-
-    async def _remove(self, request: Request, session: Session, form: dict[str, str]) -> Response:
-        async def act(asked: Action, actor: Actor, version: int) -> str:
-            await self._operations.remove(_id(request), actor, version)
-            return REMOVED
-
-        return await self._done(request, session, form, Action, act)
 
     async def _done(
         self,

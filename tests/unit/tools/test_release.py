@@ -24,6 +24,9 @@ GOOD_WHEEL = {
 }
 
 
+signs = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
+
+
 def a_release(folder: Path, wheel: dict[str, str], sources: tuple[str, ...] = NEEDED) -> Built:
     made = Built(folder / "s.tar.gz", folder / "w.whl")
     with ZipFile(made.wheel, "w") as archive:
@@ -69,7 +72,7 @@ def test_sources_that_nobody_can_build_from_or_that_hold_secrets_are_told(tmp_pa
     assert has.endswith("/.oms/admin-token, which belongs to one machine")
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
+@signs
 def test_a_signature_is_good_for_its_file_as_it_was_and_for_a_release_alone(tmp_path: Path) -> None:
     key, bill = tmp_path / "key", tmp_path / "sbom.cdx.json"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -89,7 +92,7 @@ def test_a_signature_is_good_for_its_file_as_it_was_and_for_a_release_alone(tmp_
     assert not good("oms-release")
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen (openssh-client)")
+@signs
 def test_a_key_that_cannot_sign_ends_the_release_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("no key")
     (tmp_path / "key").chmod(0o600)
