@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +26,10 @@ HEALTHY: Final = 5
 """Orders that go well before one that does not, which calls in vain twice, and twice more when retried."""
 
 WITHIN_S: Final = 180
+LOOK_EVERY_S: Final = 0.1
+LOOKS_AN_ORDER: Final = 20
+"""So often somebody looks at a saga in trouble before the next good order comes along."""
+
 EXPECT_MS: Final = 30_000
 
 
@@ -61,8 +67,7 @@ class Stage:
     async def troubled_order(self, **changes: Any) -> str:
         """The same of an order that will be in trouble, after several that have gone well.
 
-        Otherwise one trouble after the other opens the gateway's circuit breaker, and then this order's calls
-        are probes: they burn no attempt, so it never becomes a dead letter (P9).
+        Otherwise one trouble after the other opens the gateway's circuit breaker.
         """
         for saga_id in await asyncio.gather(*(self.order() for _ in range(HEALTHY))):
             await self.ended(saga_id)
@@ -79,8 +84,12 @@ class Stage:
         return await self._once(saga_id, lambda saga: saga["ended_at"] is not None)
 
     async def stuck(self, saga_id: str) -> dict[str, Any]:
-        """A saga once somebody has to look at it."""
-        return await self._once(saga_id, lambda saga: bool(saga["incidents"]))
+        """A saga once somebody has to look at it.
+
+        Good orders come along: where the circuit breaker is open all the same, this saga's calls are its
+        probes. They burn no attempt and keep it open (P9); one good order closes it.
+        """
+        return await self._once(saga_id, lambda saga: bool(saga["incidents"]), self.order)
 
     async def retry(self, saga: dict[str, Any], reason: str) -> None:
         """Retry a saga over the API, as somebody else would."""
@@ -92,12 +101,21 @@ class Stage:
             )
             assert answer.status_code in (200, 202), answer.text
 
-    async def _once(self, saga_id: str, it_is: Any) -> dict[str, Any]:
+    async def _once(
+        self,
+        saga_id: str,
+        it_is: Callable[[dict[str, Any]], bool],
+        meanwhile: Callable[[], Awaitable[Any]] | None = None,
+    ) -> dict[str, Any]:
         found = await self.saga(saga_id)
         waiting_since = time.monotonic()
-        while not it_is(found):
+        for looks in itertools.count(1):
+            if it_is(found):
+                break
             assert time.monotonic() - waiting_since < WITHIN_S, await self._story(saga_id)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_EVERY_S)
+            if meanwhile is not None and looks % LOOKS_AN_ORDER == 0:
+                await meanwhile()
             found = await self.saga(saga_id)
         return found
 
