@@ -194,10 +194,11 @@ class Deployment:
         with create_engine(self.database_url, poolclass=NullPool).connect() as connection:
             return list(connection.execute(text(query), parameters))
 
-    async def count_stock(self, sku: str, on_hand: int) -> None:
-        """Say how many of a product there are."""
+    async def count_stock(self, sku: str, on_hand: int, location: str | None = None) -> None:
+        """Say how many of a product there are, and where, if that has a name."""
+        place = {} if location is None else {"location": location}
         async with self.client() as client:
-            (await client.put(f"/inventory/{sku}", json={"on_hand": on_hand})).raise_for_status()
+            (await client.put(f"/inventory/{sku}", json={"on_hand": on_hand, **place})).raise_for_status()
 
     async def stock(self) -> list[tuple[str, int, int]]:
         """Every product, how many are on hand, and how many of these are reserved."""

@@ -25,6 +25,7 @@ from tools.chaos.course import Course, Plan, S
 from tools.chaos.faults import CATALOGUE, drawn
 from tools.chaos.gauges import Gauges
 from tools.chaos.growth import growth, growth_table
+from tools.chaos.lives import LIVES
 from tools.chaos.node_inventory import node_inventory
 from tools.chaos.report import Screen, summary, table
 from tools.chaos.stage import Cast, Stage, our_own, staged
@@ -46,7 +47,7 @@ def main() -> int:
     folder = Path(mkdtemp(prefix=f"oms-chaos-{plan.seed}-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
     try:
-        stage = partial(staged, cast=cast)
+        stage = partial(staged, cast=cast, told=plan.life.environment)
         sound = asyncio.run(run(plan, stage, folder, console, gauged=Gauges, keep=keep))
     except KeyboardInterrupt:
         console.print("stopped; everything that was started has been ended")
@@ -128,6 +129,12 @@ def _asked() -> tuple[Plan[Stage], Cast, bool]:
     parser.add_argument(
         "--inventory", choices=sorted(CASTS), default="python", help="who does its work (%(default)s)"
     )
+    parser.add_argument(
+        "--life",
+        choices=sorted(LIVES),
+        default="default",
+        help="of orders: the default flow, or split, held, captured and sent back as well (%(default)s)",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all was well")
     given = parser.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed
@@ -138,9 +145,11 @@ def _asked() -> tuple[Plan[Stage], Cast, bool]:
     )
     if not faults:
         parser.error("--only: no fault has these words in its name")
+    if given.life == "whole" and given.inventory == "node":
+        parser.error("--life whole: the example in Node.js knows one location alone, use --inventory python")
     orders = given.orders or given.faults * ORDERS_A_FAULT
     rounds = drawn(given.faults, random.Random(seed), faults)
-    plan = Plan(rounds, seed, orders, given.rate, given.minutes, given.at_most)
+    plan = Plan(rounds, seed, orders, given.rate, given.minutes, given.at_most, LIVES[given.life])
     return plan, CASTS[given.inventory], given.keep
 
 

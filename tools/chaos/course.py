@@ -13,7 +13,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from tools.chaos.faults import Fault
 from tools.chaos.gauges import Gauges
-from tools.chaos.orders import LOOK_EVERY_S, STOCK, Shop
+from tools.chaos.lives import DEFAULT, Life
+from tools.chaos.orders import LOOK_EVERY_S, Shop
 from tools.chaos.scene import Scene
 from tools.chaos.verdict import verdict
 
@@ -46,6 +47,7 @@ class Plan(Generic[S]):
     """At least so long, the rounds over and over."""
     at_most_minutes: float = math.inf
     """Then no further fault and order, whatever is left of them: what was accepted ends and is judged."""
+    life: Life = DEFAULT
 
     @property
     def size(self) -> int:
@@ -82,7 +84,7 @@ class Course(Generic[S]):
         self.suffered: list[Suffered] = []
         self.objections: list[str] = []
         self.ended_within_s: float | None = None
-        self.shop = Shop(stage, plan.rate, random.Random(plan.seed + 1), f"chaos-{plan.seed}")
+        self.shop = Shop(stage, plan.rate, random.Random(plan.seed + 1), f"chaos-{plan.seed}", plan.life)
         self._rng = random.Random(plan.seed)
         self._stage = stage
         self._gauges = gauges
@@ -120,8 +122,8 @@ class Course(Generic[S]):
         return f"the run broke off at {self.now}: {type(error).__name__}: {error}"
 
     async def _fill_shelves(self) -> None:
-        for sku, on_hand in STOCK.items():
-            await self._stage.services.count_stock(sku, on_hand)
+        for sku, on_hand in self.plan.life.stock.items():
+            await self._stage.services.count_stock(sku, on_hand, self.plan.life.locations.get(sku))
 
     # -- faults -------------------------------------------------------------------------------------------
 

@@ -6,8 +6,10 @@ import asyncio
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -15,57 +17,15 @@ import aiohttp
 import psycopg
 
 from oms.demo.sample_orders import PRICES
+from tools.chaos.deeds import TAKEN, TOO_LATE, Ask, Refused, decide, pause, send_back
+from tools.chaos.lives import DEFAULT, LATE, PLAIN, Kind, Life
 from tools.chaos.scene import Scene
 
 ANSWER_WITHIN_S: Final = 5.0
 IN_FLIGHT: Final = 1000
 """Orders that are submitted or accepted and have not ended: beyond it customers wait."""
 
-LONGEST_PAUSE_S: Final = 5.0
-"""Between two tries of one customer: tries share this process with the proxies that all else goes through."""
-
 LOOK_EVERY_S: Final = 0.25
-
-STOCK: Final = {"TEA-ASSAM": 1_000_000, "TEAPOT-CLAY": 1_000_000, "MUG-BLUE": 1_000_000, "KETTLE-COPPER": 40}
-SCARCE: Final = "KETTLE-COPPER"
-UNKNOWN: Final = "TEA-FROM-MARS"
-
-DONE: Final = frozenset({"completed"})
-UNDONE: Final = frozenset({"rejected"})
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a customer orders, how often of a hundred, and which ends are right when nothing is too late."""
-
-    name: str
-    share: int
-    quantities: dict[str, int]
-    ends: frozenset[str]
-    payment_method: str = "pm_card_visa"
-    postal_code: str = "10117"
-    cancels: bool = False
-
-
-PLAIN: Final = Kind("plain", 52, {"TEA-ASSAM": 2}, DONE)
-
-KINDS: Final = (
-    PLAIN,
-    Kind("several products", 12, {"TEAPOT-CLAY": 1, "MUG-BLUE": 4, "TEA-ASSAM": 3}, DONE),
-    Kind("scarce", 3, {SCARCE: 1}, DONE | UNDONE),
-    Kind("unknown product", 2, {UNKNOWN: 1}, UNDONE),
-    Kind("declined", 6, {"MUG-BLUE": 2}, UNDONE, "pm_card_declined"),
-    Kind("address refused", 5, {"MUG-BLUE": 1}, UNDONE, postal_code="00000"),
-    Kind("gateway flaky", 4, {"TEA-ASSAM": 1}, DONE, "pm_gateway_flaky"),
-    Kind("gateway silent", 3, {"TEAPOT-CLAY": 1}, DONE, "pm_gateway_timeout"),
-    Kind("carrier flaky", 3, {"TEA-ASSAM": 1}, DONE, postal_code="00001"),
-    Kind("carrier silent", 2, {"TEA-ASSAM": 1}, DONE, postal_code="00003"),
-    Kind("refund flaky", 3, {"TEAPOT-CLAY": 2}, UNDONE, "pm_refund_flaky", "00000"),
-    Kind("cancelled", 5, {"MUG-BLUE": 6}, DONE | {"cancelled"}, "pm_gateway_flaky", cancels=True),
-)
-
-LATE: Final = frozenset({"rejected"})
-"""How any order may end when a fault has outlasted the deadline of a step."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +39,14 @@ class Placed:
     accepted_at: float = 0.0
     status: str | None = None
     ended_at: float | None = None
+    returned: bool = False
+
+    def taken(self) -> Counter[str]:
+        """The pieces that have left the shelves and not come back, by SKU."""
+        taken = self.kind.taken(self.status)
+        if self.returned:
+            taken.subtract(self.kind.sends_back)
+        return taken
 
 
 @dataclass(slots=True)
@@ -89,6 +57,7 @@ class Shop:
     rate: float
     rng: random.Random
     prefix: str
+    life: Life = DEFAULT
     placed: list[Placed] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     wrongs: list[str] = field(default_factory=list)
@@ -128,7 +97,8 @@ class Shop:
                 task.result()
 
     def _new_order(self) -> Placed:
-        [kind] = self.rng.choices(KINDS, [kind.share for kind in KINDS])
+        kinds = self.life.kinds
+        [kind] = self.rng.choices(kinds, [kind.share for kind in kinds])
         order = Placed(len(self.placed) + 1, kind)
         self.placed.append(order)
         return order
@@ -144,6 +114,20 @@ class Shop:
             again = await self._submit(session, order)
             if again != order_id:
                 self.wrongs.append(f"key {self._key(order)} gave order {order_id}, then {again}")
+        try:
+            await self._deeds(partial(self._ask, session), order, order_id)
+        except Refused as refused:
+            self.wrongs.append(f"order {order_id} ({order.kind.name}): {refused}")
+
+    async def _deeds(self, ask: Ask, order: Placed, order_id: str) -> None:
+        """What people do about it, as its kind tells."""
+        if order.kind.approved is not None:
+            await decide(ask, order_id, order.kind.approved)
+        if order.kind.sends_back:
+            while order.status is None:
+                await asyncio.sleep(LOOK_EVERY_S)
+            if order.status == "completed":
+                order.returned = await send_back(ask, order_id, order.kind.sends_back)
 
     def _key(self, order: Placed) -> str:
         return f"{self.prefix}-{order.number}"
@@ -153,29 +137,35 @@ class Shop:
         while True:
             order.tries += 1
             status, body = await self._ask(session, "/orders", self._document(order), self._key(order))
-            if status in (200, 201, 202):
+            if status in TAKEN:
                 return str(body["order_id"])
             if status is not None and status not in (429, 503):
                 self.wrongs.append(f"order {order.number} was answered {status}: {body}")
-            await _pause(order.tries)
+            await pause(order.tries)
 
     async def _cancel(self, session: aiohttp.ClientSession, order_id: str) -> None:
         """Until it is done, or refused for good because the parcel is under way."""
         for tries in count(1):
             status, body = await self._ask(session, f"/orders/{order_id}/cancel", {})
-            if status in (200, 202, 409):
+            if status in (*TAKEN, TOO_LATE):
                 return
             if status is not None and status not in (429, 503):
                 self.wrongs.append(f"cancelling {order_id} was answered {status}: {body}")
-            await _pause(tries)
+            await pause(tries)
 
     async def _ask(
-        self, session: aiohttp.ClientSession, path: str, document: dict[str, Any], key: str | None = None
+        self,
+        session: aiohttp.ClientSession,
+        path: str,
+        document: dict[str, Any] | None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int | None, dict[str, Any]]:
-        """Status and body; None where no answer came."""
-        headers = {} if key is None else {"Idempotency-Key": key}
+        """POST a document, or GET where there is none: status and body; None where no answer came."""
+        sent = {**(headers or {}), **({} if key is None else {"Idempotency-Key": key})}
+        method = "GET" if document is None else "POST"
         try:
-            async with session.post(path, json=document, headers=headers) as answer:
+            async with session.request(method, path, json=document, headers=sent) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.answers[type(error).__name__] += 1
@@ -234,11 +224,6 @@ class Shop:
             for order in recent
             if order.kind is PLAIN and order.accepted_at > moment and order.status == "completed"
         )
-
-
-async def _pause(tries: int) -> None:
-    """Longer after each try, and never the same for all."""
-    await asyncio.sleep(random.uniform(0.5, 1) * min(LONGEST_PAUSE_S, 0.2 * 2 ** min(tries, 10)))
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import aio_pika
@@ -87,8 +89,13 @@ def our_own(database: EmbeddedPostgres, way: Proxy) -> Callable[..., Deployment]
 
 
 @asynccontextmanager
-async def staged(folder: Path, cast: Cast = our_own) -> AsyncIterator[Stage]:
-    """A stage in `folder`; all that was started is ended by its own id, whatever happens."""
+async def staged(
+    folder: Path, cast: Cast = our_own, told: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Stage]:
+    """A stage in `folder`; all that was started is ended by its own id, whatever happens.
+
+    `told` are further variables of every service.
+    """
     async with AsyncExitStack() as exits:
         broker = new_broker(folder / "rabbitmq")
         assert isinstance(broker, RabbitNode), "chaos needs RabbitMQ's programs, a container will not do"
@@ -102,7 +109,7 @@ async def staged(folder: Path, cast: Cast = our_own) -> AsyncIterator[Stage]:
         }
         for proxy in proxies.values():
             await exits.enter_async_context(proxy)
-        deployed = cast(database, proxies["database"])
+        deployed = partial(cast(database, proxies["database"]), **told)
         services = _services(deployed, broker, database, proxies, folder / "logs")
         stage = Stage(broker, database, proxies, services)
         exits.push_async_callback(end, services)

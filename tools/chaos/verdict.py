@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from contracts.routing import PARTICIPANTS
-from tools.chaos.orders import STOCK, Placed, Shop
+from tools.chaos.orders import Placed, Shop
 from tools.chaos.scene import OUTBOXES, Scene
 
 SHOWN: Final = 5
@@ -44,8 +44,9 @@ def _listed(what: str, orders: list[Placed]) -> str:
 async def _lost_or_doubled(stage: Scene, shop: Shop) -> AsyncIterator[str]:
     """One order for each customer, each with one saga, and just those that were accepted."""
     rows = await stage.rows(
-        "SELECT o.order_id::text, o.customer_id, (SELECT count(*) FROM orchestrator.sagas s "
-        "WHERE s.order_id = o.order_id) FROM orchestrator.orders o"
+        "SELECT o.order_id::text, o.customer_id, count(s.saga_id) FROM orchestrator.orders o "
+        "LEFT JOIN orchestrator.sagas s USING (order_id) "
+        "WHERE s.definition IS DISTINCT FROM 'order_return' GROUP BY 1, 2"
     )
     stored = {row[0] for row in rows}
     accepted = {order.order_id for order in shop.placed if order.order_id}
@@ -60,14 +61,13 @@ async def _lost_or_doubled(stage: Scene, shop: Shop) -> AsyncIterator[str]:
 
 
 async def _stock(stage: Scene, shop: Shop) -> AsyncIterator[str]:
-    """What is left is what there was, less what was sold: by the customers' own count."""
+    """What is left is what there was, less what was sold and not sent back: by the customers' own count."""
     sold: Counter[str] = Counter()
     for order in shop.placed:
-        if order.status == "completed":
-            sold.update(order.kind.quantities)
+        sold.update(order.taken())
     for sku, on_hand, reserved in await stage.services.stock():
-        if on_hand != STOCK[sku] - sold[sku] or reserved != 0:
-            expected = STOCK[sku] - sold[sku]
+        expected = shop.life.stock[sku] - sold[sku]
+        if on_hand != expected or reserved != 0:
             yield f"{sku}: {on_hand} on hand and {reserved} reserved, instead of {expected} and 0"
 
 
