@@ -268,7 +268,7 @@ def _command_name(step: Step, awaited: Awaited) -> str:
 
 def _about_the_whole(saga: Saga, definition: SagaDefinition | None) -> Iterator[str]:
     if saga.status in ENDED:
-        yield f"The saga has ended: it is {saga.label}."
+        yield f"The saga has ended: it is {saga.label.replace('_', ' ')}."
     elif definition is None:
         yield f"This process does not know {saga.definition} version {saga.definition_version}."
 

@@ -28,6 +28,9 @@ TROUBLE_SOON = {
 }
 """Whatever fails is given up at once, and nothing is sent again before a person says so."""
 
+WHOLE_LIFE = {"OMS_SHIPMENTS": "split", "OMS_HOLD_ABOVE": "none"}
+"""Orders that are on hold where they ask for it, and leave in several parcels."""
+
 
 @pytest.fixture(scope="session")
 def own_broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -46,7 +49,7 @@ async def stage(
     await empty(own_broker_url)
     url = databases.create()
     folder: Path = tmp_path_factory.mktemp("logs")
-    deployment = Deployment(own_broker_url, url, folder, **TROUBLE_SOON)
+    deployment = Deployment(own_broker_url, url, folder, **TROUBLE_SOON, **WHOLE_LIFE)
     elsewhere = [name for name in deployment.services if name not in ("api", "sandbox")]
     urls = ",".join(f"{name}=http://127.0.0.1:{deployment.services[name].port}" for name in elsewhere)
     deployment.services["api"].give(OMS_HEALTH_URLS=urls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tests.browser.stage import NOWHERE, Stage
+from tests.browser.stage import ELSEWHERE, HERE, NOT_CARRIED, NOWHERE, Stage
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ async def some_pages(stage: Stage) -> Pages:
         await stage.ended(saga_id)
     for saga_id in (stuck, spare, undoing):
         await stage.stuck(saga_id)
+    held, parcels = await stage.order(hold={"reason": "a new customer"}), await _in_parcels(stage)
+    waiting, returned = await stage.sent_back(ended, HERE), await stage.sent_back(parcels, HERE)
+    await stage.goods_received(returned, HERE)
+    await stage.ended(returned)
     letter = await _dead_letter(stage, stuck)
     message_id, job_id = await _first_message(stage, ended), await _discarding(stage, spare)
     return Pages(
@@ -38,6 +42,11 @@ async def some_pages(stage: Stage) -> Pages:
             "rejected-saga": f"/console/sagas/{rejected}",
             "stuck-saga": f"/console/sagas/{stuck}",
             "stuck-refund": f"/console/sagas/{undoing}",
+            "waiting": "/console/waiting",
+            "held-saga": f"/console/sagas/{held}",
+            "parcels": f"/console/sagas/{parcels}",
+            "return-awaiting-goods": f"/console/sagas/{waiting}",
+            "returned": f"/console/sagas/{returned}",
             "dead-letter-groups": "/console/dead-letters",
             "dead-letters": "/console/dead-letters/messages",
             "dead-letter": f"/console/dead-letters/{letter['dead_letter_id']}",
@@ -53,6 +62,12 @@ async def some_pages(stage: Stage) -> Pages:
             "nothing-there": "/console/nothing",
         }
     )
+
+
+async def _in_parcels(stage: Stage) -> str:
+    """An order in three parcels, of which the carrier takes two."""
+    skus = (HERE, ELSEWHERE, NOT_CARRIED)
+    return await stage.order(lines=[{"sku": sku, "quantity": 2, "unit_price": 1299} for sku in skus])
 
 
 async def _dead_letter(stage: Stage, saga_id: str) -> dict[str, Any]:

@@ -22,6 +22,11 @@ NOWHERE: Final = {
 }
 """An address that the sandbox's carrier refuses."""
 
+HERE: Final = "SKU-1"
+ELSEWHERE: Final = "SKU-2"
+NOT_CARRIED: Final = "SKU-3.SHIP-REFUSED"
+"""Products at a location each; the sandbox's carrier does not take the last."""
+
 HEALTHY: Final = 5
 """Orders that go well before one that does not, which calls in vain twice, and twice more when retried."""
 
@@ -47,9 +52,8 @@ class Stage:
 
     async def set_up(self) -> None:
         """Stock, and tokens of a viewer and an operator."""
-        async with self.deployment.client() as client:
-            answer = await client.put("/inventory/SKU-1", json={"on_hand": 100_000})
-            assert answer.status_code == 200, answer.text
+        for sku, location in ((HERE, None), (ELSEWHERE, "harbour"), (NOT_CARRIED, "quay")):
+            await self.deployment.count_stock(sku, 100_000, location)
         for role in ("viewer", "operator"):
             code, printed = await self.deployment.command(
                 "tokens", "create", "--name", f"{role}-jane", "--role", role
@@ -72,6 +76,22 @@ class Stage:
         for saga_id in await asyncio.gather(*(self.order() for _ in range(HEALTHY))):
             await self.ended(saga_id)
         return await self.order(**changes)
+
+    async def sent_back(self, saga_id: str, sku: str) -> str:
+        """The saga of a return of one piece of an order that has arrived."""
+        order_id = (await self.ended(saga_id))["order_id"]
+        asked = {"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"}
+        async with self.deployment.client() as client:
+            answer = await client.post(f"/orders/{order_id}/returns", json=asked)
+            assert answer.status_code == 202, answer.text
+            return str(answer.json()["return_id"])
+
+    async def goods_received(self, return_id: str, sku: str) -> None:
+        """Tell a return that a piece of this product has come and can be sold again."""
+        said = {"lines": [{"sku": sku, "disposition": "restock"}]}
+        async with self.deployment.client() as client:
+            answer = await client.post(f"/sagas/{return_id}/signals/goods_received", json=said)
+            assert answer.status_code == 202, answer.text
 
     async def saga(self, saga_id: str) -> dict[str, Any]:
         """A saga as the API shows it."""

@@ -12,7 +12,7 @@ from typing import Final
 from contracts.envelope import Direction
 from orchestrator.core.definition import ForEach, Group, SagaDefinition, Stage, Step, Wait, steps_of
 from orchestrator.core.state import ENDED, Status
-from orchestrator.http.console.rendering import duration, moment, words
+from orchestrator.http.console.rendering import brief, duration, moment, words
 from orchestrator.queries.views import SagaDetail, StepStatus, StepView, WaitView
 
 BOX: Final = 158
@@ -210,7 +210,12 @@ class _Picture:
             yield self._piece(stage.step, None, below=f"{stage.step.participant} · one an item")
             return
         pieces = [
-            self._piece(stage.step, known, known.name, str(known.item) or stage.step.participant)
+            self._piece(
+                stage.step,
+                known,
+                known.name,
+                stage.step.participant if known.item is None else brief(known.item),
+            )
             for known in branches
         ]
         if len(pieces) <= MOST_ROWS:

@@ -153,9 +153,27 @@ def short(identity: object) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value on one line, cut where it is long."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """A value on one line, cut where it is long: ``location harbour, lines (sku MUG-BLUE, quantity 2)``."""
+    text = _told(value)
     return text if len(text) <= BRIEF else f"{text[: BRIEF - 1]}…"
+
+
+def _told(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case Mapping() | list() | tuple() if not value:
+            return "none"
+        case Mapping():
+            return ", ".join(f"{name} {_within(each)}" for name, each in value.items())
+        case list() | tuple():
+            return "; ".join(map(_told, value))
+        case _:
+            return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _within(value: Any) -> str:
+    return f"({_told(value)})" if value and isinstance(value, Mapping | list | tuple) else _told(value)
 
 
 def pretty(document: Any) -> str:

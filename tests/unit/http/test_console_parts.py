@@ -16,7 +16,7 @@ from orchestrator.core.state import Status
 from orchestrator.core.values import replace
 from orchestrator.http.access import Access
 from orchestrator.http.console.overview import chart
-from orchestrator.http.console.rendering import duration
+from orchestrator.http.console.rendering import BRIEF, brief, duration
 from orchestrator.http.console.session import LIFETIME_S, Sessions, safe_next
 from orchestrator.http.console.timeline import LEFT, RIGHT, WIDTH, timeline
 from orchestrator.queries.endings import MINUTES, Ended, Endings
@@ -233,3 +233,27 @@ def test_a_chart_of_too_much_says_how_far_back_it_goes() -> None:
 )
 def test_durations_are_short(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("sh_1", "sh_1"),
+        (2598, "2598"),
+        (None, "null"),
+        (True, "true"),
+        ([], "none"),
+        (["logic", "sets"], "logic; sets"),
+        (
+            {"location": "quay", "lines": [{"sku": "VASE", "quantity": 2}, {"sku": "MUG", "quantity": 1}]},
+            "location quay, lines (sku VASE, quantity 2; sku MUG, quantity 1)",
+        ),
+        ({"taken": [], "left": {}}, "taken none, left none"),
+    ],
+)
+def test_values_of_any_shape_are_read_on_one_line(value: Any, said: str) -> None:
+    assert brief(value) == said
+
+
+def test_what_is_long_is_cut() -> None:
+    assert brief(["x" * BRIEF, "y"]) == "x" * (BRIEF - 1) + "…"
