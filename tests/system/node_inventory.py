@@ -82,8 +82,9 @@ class NodeDeployment(Deployment):
         command = (node.node, str(node.installed(EXAMPLE) / "participant.js"))
         self.services[INVENTORY] = NodeProcess(command, environment, port, self._folder)
 
-    async def count_stock(self, sku: str, on_hand: int) -> None:
-        """See `Deployment.count_stock`."""
+    async def count_stock(self, sku: str, on_hand: int, location: str | None = None) -> None:
+        """See `Deployment.count_stock`; the example knows one location, without a name."""
+        assert location is None
         await self.warehouse.rows("SELECT warehouse.set_on_hand(%s, %s)", sku, on_hand)
 
     async def stock(self) -> list[tuple[str, int, int]]:
