@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**31
 
+SEEDS_A_LINE = 250
+"""Where no terminal shows how far it is: so often it is told."""
+
 
 class StorageKind(StrEnum):
     """Where the simulated services keep their rows."""
@@ -146,12 +149,13 @@ def _run(
         total.merge(outcome)
         if not quiet:
             for report in outcome.reports.values():
-                _progress("")
+                _clear()
                 typer.echo("\n".join(report))
-            _progress(f"{total.seeds:,} of {seeds:,} seeds, {Rate(total.seeds, stopwatch() - began_s)}")
+            if _redraws() or total.seeds // SEEDS_A_LINE > (total.seeds - outcome.seeds) // SEEDS_A_LINE:
+                _progress(f"{total.seeds:,} of {seeds:,} seeds, {Rate(total.seeds, stopwatch() - began_s)}")
     rate = Rate(total.seeds, stopwatch() - began_s)
     if not quiet:
-        _progress("")
+        _clear()
         _summary(total, rate)
     return {
         "first_seed": first,
@@ -183,11 +187,19 @@ def _summary(total: Outcome, rate: Rate) -> None:
     typer.echo(f"{total.seeds:,} seeds, {' and '.join(told)}, {hours}, {rate}: {verdict}")
 
 
+def _redraws() -> bool:
+    return sys.stderr.isatty() and not output.console(sys.stderr).is_dumb_terminal
+
+
 def _progress(text: str) -> None:
-    """The line at the bottom of a terminal, written over again and again."""
-    if sys.stderr.isatty() and not output.console(sys.stderr).is_dumb_terminal:
-        sys.stderr.write(f"\r\x1b[2K{text}")
-        sys.stderr.flush()
+    """The line at the bottom of a terminal, written over again and again; elsewhere a line of its own."""
+    sys.stderr.write(f"\r\x1b[2K{text}" if _redraws() else f"{text}\n")
+    sys.stderr.flush()
+
+
+def _clear() -> None:
+    if _redraws():
+        _progress("")
 
 
 def _tell(first: int, seeds: int, databases: Sequence[str], kinds: Sequence[Kind]) -> None:
