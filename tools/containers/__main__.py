@@ -1,4 +1,7 @@
-"""`python -m tools.containers`: makes every image that tests/containers runs; `make containers` calls it."""
+"""`python -m tools.containers`: makes every image that tests/containers runs; `make containers` calls it.
+
+With `--can` it runs one program in a container instead: whether an engine can do its work on this machine.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ ENGINE: Final = Podman(WORK)
 
 def main() -> int:
     """Make stand-ins and images, two things at a time."""
+    if sys.argv[1:] == ["--can"]:
+        return _can()
     begun = time.monotonic()
 
     def say(words: str) -> None:
@@ -38,6 +43,22 @@ def main() -> int:
     except (EngineError, NoEnvironment) as error:
         print(f"containers: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _can() -> int:
+    """Run the one program that is static everywhere, and there for the engine's own use."""
+    alone = WORK / "alone"
+    alone.mkdir(parents=True)
+    shutil.copy(shutil.which("catatonit") or "/usr/libexec/podman/catatonit", alone / "catatonit")
+    try:
+        stand_ins.run("tar", "--create", f"--directory={alone}", f"--file={alone}.tar", "catatonit")
+        ENGINE("import", "--quiet", f"{alone}.tar", "localhost/alone")
+        ENGINE("run", "--rm", "--network=none", *options(), "localhost/alone", "/catatonit", "--version")
+    except (EngineError, OSError) as error:
+        print(f"containers: no engine can run on this machine: {error}", file=sys.stderr)
+        return 1
+    print("containers: an engine can run on this machine")
     return 0
 
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Builds the image, runs the services of compose.yaml from it and tests them (tests/containers). ARGS go to pytest.
+# With --can alone: only whether this machine lets an engine run at all; ends with 1 and says why where it does not.
 #
 # Needs root and Debian's packages below, which are installed where they are missing. Everything runs in namespaces of
 # its own for processes, mounts and (the services) the network: rules of the packet filter, forwarding, mounts and
@@ -37,6 +38,9 @@ inside() {
         place=$(readlink -m /etc/resolv.conf)
         mkdir -p "$(dirname "$place")"
         echo "$resolver" > "$place"
+    fi
+    if [ "${1:-}" = --can ]; then
+        exec .venv/bin/python -m tools.containers --can
     fi
     .venv/bin/python -m tools.containers
     exec unshare --net sh -euc 'ip link set lo up; exec .venv/bin/python -m pytest -m containers tests/containers "$@"' sh "$@"
