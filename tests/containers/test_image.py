@@ -82,6 +82,15 @@ def test_it_is_half_as_large_as_it_was(engine: Podman) -> None:
     assert size - base <= LARGEST_OF_OURS
 
 
+def test_what_a_service_imports_is_compiled(engine: Podman) -> None:
+    asked = (
+        "import os, sys; from oms import processes; print(json.dumps(sorted("
+        "name for name, module in sys.modules.items() if (spec := module.__spec__) and spec.cached"
+        " and (spec.origin or '').startswith('/opt/oms') and not os.path.exists(spec.cached))))"
+    )
+    assert in_python(engine, asked) == []
+
+
 def test_another_build_elsewhere_gives_the_same_bytes(engine: Podman) -> None:
     one, other = engine.image(IMAGE), engine.image(AGAIN)
     for part in ("RootFS", "Config", "Created", "Architecture"):  # podman notes names of steps beside them
