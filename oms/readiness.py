@@ -44,15 +44,39 @@ async def wait_for_database(settings: Settings, service: str) -> None:
     Raises:
         Failure: the database answers, but does not let us in.
     """
+    with suppress(NewerSchema):
+        await _outdated(settings, service)
+
+
+async def wait_for_schema(settings: Settings, service: str) -> None:
+    """Return once the service's schema is at this program's revision; says what it waits for.
+
+    One that a newer version has migrated will do: migrations only add while older code may run, which must
+    be able to start again in the middle of an upgrade, or after one that was taken back.
+
+    Raises:
+        Failure: the database answers, but does not let us in.
+    """
+    said = False
+    try:
+        while await _outdated(settings, service):
+            if not said:
+                log.warning("waiting for `oms migrate`: the schema is not up to date", schema=service)
+                said = True
+            await asyncio.sleep(PAUSE_S)
+    except NewerSchema as newer:
+        log.warning("the schema is newer than this program", schema=service, said=str(newer))
+    await _say_what_stands_between(settings.required_database_url(service), service)
+
+
+async def _outdated(settings: Settings, service: str) -> bool:
+    """Whether migrations are missing, as soon as the database answers. Raises NewerSchema, too."""
     url = settings.required_database_url(service)
     shown = make_url(url).render_as_string(hide_password=True)
     said = False
     while True:
         try:
-            for history in histories(service):
-                await pending_async(history, url)
-        except NewerSchema:
-            return
+            return any([await pending_async(history, url) for history in histories(service)])
         except UnfitDatabase as error:
             raise Failure(f"{_variable(service)}: {error}") from None
         except DBAPIError as error:
@@ -63,24 +87,6 @@ async def wait_for_database(settings: Settings, service: str) -> None:
                 log.warning("waiting for PostgreSQL", url=shown, problem=first_line(cause_of(error)))
                 said = True
             await asyncio.sleep(PAUSE_S)
-        else:
-            return
-
-
-async def wait_for_schema(settings: Settings, service: str) -> None:
-    """Return once the service's schema is at this program's revision; says what it waits for.
-
-    One that a newer version has migrated will do: migrations only add while older code may run, which must
-    be able to start again in the middle of an upgrade, or after one that was taken back.
-    """
-    await wait_for_database(settings, service)
-    said = False
-    while await _pending(settings, service):
-        if not said:
-            log.warning("waiting for `oms migrate`: the schema is not up to date", schema=service)
-            said = True
-        await asyncio.sleep(PAUSE_S)
-    await _say_what_stands_between(settings.required_database_url(service), service)
 
 
 async def _say_what_stands_between(url: str, service: str) -> None:
@@ -89,15 +95,6 @@ async def _say_what_stands_between(url: str, service: str) -> None:
         async with await connect(url) as connection:
             if connection.pooled:
                 log.warning("behind a pooler: statements are not prepared", database=service)
-
-
-async def _pending(settings: Settings, service: str) -> bool:
-    try:
-        url = settings.required_database_url(service)
-        return any([await pending_async(history, url) for history in histories(service)])
-    except NewerSchema as newer:
-        log.warning("the schema is newer than this program", schema=service, said=str(newer))
-        return False
 
 
 _REFUSALS: Final = text("""
