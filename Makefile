@@ -22,7 +22,10 @@ help: ## Show this list
 setup: ## Make .venv with everything that is needed (nothing to do when it is up to date)
 	@sh tools/scripts/setup.sh
 
-.PHONY: demo run up down
+.PHONY: demo demo-grafana run up down
+demo-grafana: setup ## The sample dashboard with data, where Grafana is installed (ARGS=--prometheus-only without it)
+	@$(BIN)/python -m tools.dashboard $(ARGS)
+
 demo: setup ## Start everything on embedded servers, run sample orders, audit them
 	@$(BIN)/oms demo
 

@@ -1,0 +1,1 @@
+"""The sample dashboard with data: sample orders, Prometheus, Grafana."""
