@@ -1,6 +1,6 @@
 """`python -m tools.containers`: makes every image that tests/containers runs; `make containers` calls it.
 
-With `--can` it runs one program in a container instead: whether an engine can do its work on this machine.
+With `--can` it runs one program in a container on a network instead: whether an engine can work here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def _can() -> int:
     try:
         stand_ins.run("tar", "--create", f"--directory={alone}", f"--file={alone}.tar", "catatonit")
         ENGINE("import", "--quiet", f"{alone}.tar", "localhost/alone")
-        ENGINE("run", "--rm", "--network=none", *options(), "localhost/alone", "/catatonit", "--version")
+        ENGINE("network", "create", "alone")
+        ENGINE("run", "--rm", "--network=alone", *options(), "localhost/alone", "/catatonit", "--version")
     except (EngineError, OSError) as error:
         print(f"containers: no engine can run on this machine: {error}", file=sys.stderr)
         return 1

@@ -40,7 +40,7 @@ inside() {
         echo "$resolver" > "$place"
     fi
     if [ "${1:-}" = --can ]; then
-        exec .venv/bin/python -m tools.containers --can
+        exec unshare --net sh -euc 'ip link set lo up; exec .venv/bin/python -m tools.containers --can'
     fi
     .venv/bin/python -m tools.containers
     exec unshare --net sh -euc 'ip link set lo up; exec .venv/bin/python -m pytest -m containers tests/containers "$@"' sh "$@"
