@@ -93,17 +93,23 @@ async def run_with_samples(settings: Settings, host: str, port: int) -> None:
     stop = until_told_to_stop(settings.stop_within_s)
     async with stack(settings, host, port, FOLDER) as running:
         async with ApiClient(running.api_url, running.admin_token) as api:
-            await set_stock(api)
-            courses = [Course(story) for story in stories()]
-            await submit_all(api, courses)
+            courses = await order_samples(api)
         number = sum(len(course.order_ids) for course in courses)
         log.info("sample orders submitted", orders=number, console=f"{running.api_url}/console")
         await stop.wait()
 
 
+async def order_samples(api: ApiClient) -> list[Course]:
+    """Stock, and one round of sample orders; nobody does anything about them."""
+    await _set_stock(api)
+    courses = [Course(story) for story in stories()]
+    await _submit_all(api, courses)
+    return courses
+
+
 async def _play(api: ApiClient, running: Running, view: DemoView) -> Result:
     loop = asyncio.get_running_loop()
-    before = await set_stock(api)
+    before = await _set_stock(api)
     started_at = loop.time()
     courses = [Course(story) for story in stories()]
     with view.following(courses):
@@ -119,8 +125,7 @@ async def _play(api: ApiClient, running: Running, view: DemoView) -> Result:
     return Result(courses, levels, money, report, took_s)
 
 
-async def set_stock(api: ApiClient) -> dict[str, int]:
-    """Say what is on hand, and where, before the first order; the same by SKU."""
+async def _set_stock(api: ApiClient) -> dict[str, int]:
     for sku, on_hand in STOCK.items():
         place = {"location": LOCATIONS[sku]} if sku in LOCATIONS else {}
         await api.put(f"/inventory/{sku}", {"on_hand": on_hand, **place})
@@ -129,7 +134,7 @@ async def set_stock(api: ApiClient) -> dict[str, int]:
 
 async def _act_all(api: ApiClient, courses: Sequence[Course]) -> None:
     """Customers order, and then everybody does what the stories tell."""
-    await submit_all(api, courses)
+    await _submit_all(api, courses)
     async with asyncio.TaskGroup() as people:
         for course in courses:
             if course.story.deed is not None:
@@ -144,7 +149,7 @@ async def _see_to(api: ApiClient, course: Course, deed: Deed, order_id: str) -> 
     course.seen_to += 1
 
 
-async def submit_all(api: ApiClient, courses: Sequence[Course]) -> None:
+async def _submit_all(api: ApiClient, courses: Sequence[Course]) -> None:
     """All stories at once, as orders come in life: mixed."""
     waiting = [(course, number) for course in courses for number in range(len(course.story.orders))]
     waiting.sort(key=lambda each: each[1] / len(each[0].story.orders))

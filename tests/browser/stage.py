@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -127,16 +126,13 @@ class Stage:
         it_is: Callable[[dict[str, Any]], bool],
         meanwhile: Callable[[], Awaitable[Any]] | None = None,
     ) -> dict[str, Any]:
-        found = await self.saga(saga_id)
-        waiting_since = time.monotonic()
-        for looks in itertools.count(1):
-            if it_is(found):
-                break
+        looks, waiting_since = 0, time.monotonic()
+        while not it_is(found := await self.saga(saga_id)):
             assert time.monotonic() - waiting_since < WITHIN_S, await self._story(saga_id)
             await asyncio.sleep(LOOK_EVERY_S)
+            looks += 1
             if meanwhile is not None and looks % LOOKS_AN_ORDER == 0:
                 await meanwhile()
-            found = await self.saga(saga_id)
         return found
 
     async def _story(self, saga_id: str) -> str:

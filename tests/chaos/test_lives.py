@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oms.demo.sample_orders import PRICES
-from tools.chaos.lives import DEFAULT, HELD_ABOVE, LIVES, PLAIN, REFUSED, UNKNOWN, WHOLE, Kind, Life
+from oms.demo.sample_orders import HELD_ABOVE, PRICES
+from tools.chaos.lives import DEFAULT, LIVES, PLAIN, REFUSED, UNKNOWN, WHOLE, Kind, Life
 from tools.chaos.orders import Placed
 
 

@@ -17,9 +17,8 @@ pytestmark = pytest.mark.simulation
 def test_a_line_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulate, "SEEDS_A_LINE", 1)
     monkeypatch.setattr(campaign, "CHUNK", 2)
-    ran = CliRunner().invoke(
-        app, [*["simulate", "--kind", "courses", "--seed", "1", "--seeds", "5", "--jobs", "1"]]
-    )
+    asked = ["simulate", "--kind", "courses", "--seed", "1", "--seeds", "5", "--jobs", "1"]
+    ran = CliRunner().invoke(app, asked)
     assert ran.exit_code == 0, ran.output
     told = [line.split(",")[0] for line in ran.stderr.splitlines()]
     assert told == ["2 of 5 seeds", "4 of 5 seeds", "5 of 5 seeds"]

@@ -11,6 +11,7 @@ from typing import Any, Final
 from tests.system.deployment import ADMIN_TOKEN
 
 STAFF: Final = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+NOBODY: Final[Mapping[str, str]] = {}
 LOOK_S: Final = 0.5
 TAKEN: Final = (200, 201, 202)
 TOO_LATE: Final = 409
@@ -26,6 +27,11 @@ Ask = Callable[[str, Document | None, str | None, Mapping[str, str]], Awaitable[
 
 class Refused(Exception):
     """An answer that can never be right."""
+
+
+async def cancel(ask: Ask, order_id: str) -> None:
+    """The customer cancels, until it is done, or refused for good because the parcel is under way."""
+    await _insist(ask, f"/orders/{order_id}/cancel", {}, (*TAKEN, TOO_LATE), who=NOBODY)
 
 
 async def decide(ask: Ask, order_id: str, approved: bool) -> None:
@@ -68,11 +74,17 @@ async def _signal(ask: Ask, path: str, document: Document) -> None:
 
 
 async def _insist(
-    ask: Ask, path: str, document: Document | None, right: Container[int], *, key: str | None = None
+    ask: Ask,
+    path: str,
+    document: Document | None,
+    right: Container[int],
+    *,
+    key: str | None = None,
+    who: Mapping[str, str] = STAFF,
 ) -> Document:
     """Until there is an answer that is right. Raises Refused for one that can never be."""
     for tries in count(1):
-        status, body = await ask(path, document, key, STAFF)
+        status, body = await ask(path, document, key, who)
         if status in right:
             return body
         if status not in (None, 429, 503):

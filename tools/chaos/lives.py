@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-SCARCE: Final = "KETTLE-COPPER"
+from oms.demo.sample_orders import HELD_ABOVE, LOCATIONS, SCARCE
+
 UNKNOWN: Final = "TEA-FROM-MARS"
 ELSEWHERE: Final = "LAMP-BRASS"
 REFUSED: Final = "VASE.SHIP-REFUSED"
 """What the sandbox's carrier does not take."""
-
-HELD_ABOVE: Final = 50_000
-"""In euro cents: a person looks at what costs more."""
 
 DONE: Final = frozenset({"completed"})
 IN_PART: Final = frozenset({"partially_fulfilled"})
@@ -103,7 +101,7 @@ WHOLE: Final = Life(
         Kind("sent back whole", 4, {"TEA-ASSAM": 2}, DONE, sends_back={"TEA-ASSAM": 2}),
     ),
     {**DEFAULT.stock, ELSEWHERE: 1_000_000, REFUSED: 1_000_000},
-    {ELSEWHERE: "harbour", REFUSED: "harbour"},
+    LOCATIONS,
     {
         "OMS_PAYMENT_FLOW": "capture",
         "OMS_SHIPMENTS": "split",

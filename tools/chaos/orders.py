@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from typing import Any, Final
 
 import aiohttp
 import psycopg
 
 from oms.demo.sample_orders import PRICES
-from tools.chaos.deeds import TAKEN, TOO_LATE, Ask, Refused, decide, pause, send_back
+from tools.chaos.deeds import NOBODY, TAKEN, Ask, Refused, cancel, decide, pause, send_back
 from tools.chaos.lives import DEFAULT, LATE, PLAIN, Kind, Life
 from tools.chaos.scene import Scene
 
@@ -108,19 +107,20 @@ class Shop:
         order.order_id, order.accepted_at = order_id, asyncio.get_running_loop().time()
         self.accepted += 1
         self.open[order_id] = order
-        if order.kind.cancels:
-            await self._cancel(session, order_id)
-        if order.number % 10 == 0:
-            again = await self._submit(session, order)
-            if again != order_id:
-                self.wrongs.append(f"key {self._key(order)} gave order {order_id}, then {again}")
+        ask = partial(self._ask, session)
         try:
-            await self._deeds(partial(self._ask, session), order, order_id)
+            if order.kind.cancels:
+                await cancel(ask, order_id)
+            if order.number % 10 == 0:
+                again = await self._submit(session, order)
+                if again != order_id:
+                    self.wrongs.append(f"key {self._key(order)} gave order {order_id}, then {again}")
+            await self._deeds(ask, order, order_id)
         except Refused as refused:
             self.wrongs.append(f"order {order_id} ({order.kind.name}): {refused}")
 
     async def _deeds(self, ask: Ask, order: Placed, order_id: str) -> None:
-        """What people do about it, as its kind tells."""
+        """What people do about it later, as its kind tells."""
         if order.kind.approved is not None:
             await decide(ask, order_id, order.kind.approved)
         if order.kind.sends_back:
@@ -143,26 +143,16 @@ class Shop:
                 self.wrongs.append(f"order {order.number} was answered {status}: {body}")
             await pause(order.tries)
 
-    async def _cancel(self, session: aiohttp.ClientSession, order_id: str) -> None:
-        """Until it is done, or refused for good because the parcel is under way."""
-        for tries in count(1):
-            status, body = await self._ask(session, f"/orders/{order_id}/cancel", {})
-            if status in (*TAKEN, TOO_LATE):
-                return
-            if status is not None and status not in (429, 503):
-                self.wrongs.append(f"cancelling {order_id} was answered {status}: {body}")
-            await pause(tries)
-
     async def _ask(
         self,
         session: aiohttp.ClientSession,
         path: str,
         document: dict[str, Any] | None,
         key: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = NOBODY,
     ) -> tuple[int | None, dict[str, Any]]:
         """POST a document, or GET where there is none: status and body; None where no answer came."""
-        sent = {**(headers or {}), **({} if key is None else {"Idempotency-Key": key})}
+        sent = {**headers, **({} if key is None else {"Idempotency-Key": key})}
         method = "GET" if document is None else "POST"
         try:
             async with session.request(method, path, json=document, headers=sent) as answer:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from contracts.routing import PARTICIPANTS
+from orchestrator.sagas.order_return import NAME as RETURNS
 from tools.chaos.orders import Placed, Shop
 from tools.chaos.scene import OUTBOXES, Scene
 
@@ -46,7 +47,8 @@ async def _lost_or_doubled(stage: Scene, shop: Shop) -> AsyncIterator[str]:
     rows = await stage.rows(
         "SELECT o.order_id::text, o.customer_id, count(s.saga_id) FROM orchestrator.orders o "
         "LEFT JOIN orchestrator.sagas s USING (order_id) "
-        "WHERE s.definition IS DISTINCT FROM 'order_return' GROUP BY 1, 2"
+        "WHERE s.definition IS DISTINCT FROM %s GROUP BY 1, 2",
+        RETURNS,
     )
     stored = {row[0] for row in rows}
     accepted = {order.order_id for order in shop.placed if order.order_id}

@@ -50,8 +50,8 @@ def _can() -> int:
     """Run the one program that is static everywhere, and there for the engine's own use."""
     alone = WORK / "alone"
     alone.mkdir(parents=True)
-    shutil.copy(shutil.which("catatonit") or "/usr/libexec/podman/catatonit", alone / "catatonit")
     try:
+        shutil.copy(shutil.which("catatonit") or "/usr/libexec/podman/catatonit", alone / "catatonit")
         stand_ins.run("tar", "--create", f"--directory={alone}", f"--file={alone}.tar", "catatonit")
         ENGINE("import", "--quiet", f"{alone}.tar", "localhost/alone")
         ENGINE("network", "create", "alone")

@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from oms.api_client import ApiClient
+from oms.demo.play import order_samples
 from oms.embedded.child import ServerError
-from tools.dashboard.stage import grafana, order, shown
+from tools.dashboard.stage import grafana, shown
 
 ROUND_EVERY_S: Final = 20.0
 NO_GRAFANA: Final = (
@@ -64,7 +65,7 @@ async def _show(folder: Path, started_by: list[str] | None) -> None:
         async with ApiClient(look.api_url, look.admin_token) as api:
             while True:
                 await asyncio.sleep(ROUND_EVERY_S)
-                await order(api)
+                await order_samples(api)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,8 @@ import aiohttp
 import yaml
 
 from oms.api_client import ApiClient
-from oms.demo.play import demo_settings, set_stock, submit_all
-from oms.demo.results import Course
-from oms.demo.sample_orders import stories
-from oms.embedded.child import ServerError, end_server, start_server
+from oms.demo.play import demo_settings, order_samples
+from oms.embedded.child import ServerError, end_server, last_words, start_server
 from oms.embedded.ports import free_ports
 from oms.observing.logs import configure_logs
 from oms.processes import stack
@@ -75,33 +73,20 @@ async def shown(folder: Path, started_by: Sequence[str] | None) -> AsyncIterator
     """Everything up, with one round of sample orders; Grafana where it says how that is started."""
     settings = demo_settings()
     configure_logs(settings, "demo")
-    async with stack(settings, "127.0.0.1", 0, folder / "data") as running:
+    async with AsyncExitStack() as exits:
+        running = await exits.enter_async_context(stack(settings, "127.0.0.1", 0, folder / "data"))
         async with ApiClient(running.api_url, running.admin_token) as api:
-            await order(api)
+            await order_samples(api)
         prometheus_port, grafana_port = free_ports(2)
-        url = f"http://127.0.0.1:{prometheus_port}"
-        async with _server(
-            folder / "prometheus", _prometheus(folder, running.api_url, prometheus_port), f"{url}/-/ready"
-        ):
-            if started_by is None:
-                yield Shown(running.api_url, running.admin_token, url, None)
-                return
-            page = f"http://127.0.0.1:{grafana_port}"
+        url, page = (f"http://127.0.0.1:{port}" for port in (prometheus_port, grafana_port))
+        command = _prometheus(folder, running.api_url, prometheus_port)
+        await exits.enter_async_context(_server(folder / "prometheus", command, f"{url}/-/ready"))
+        if started_by is not None:
             told = _provisioned(folder / "grafana", url, grafana_port)
-            async with _server(folder / "grafana", started_by, f"{page}/api/health", told):
-                yield Shown(running.api_url, running.admin_token, url, f"{page}/d/{uid()}")
-
-
-async def order(api: ApiClient) -> None:
-    """One more round of sample orders."""
-    await set_stock(api)
-    await submit_all(api, [Course(story) for story in stories()])
-
-
-def uid() -> str:
-    """The dashboard's name in an address."""
-    found: str = dashboard()["uid"]
-    return found
+            health = f"{page}/api/health"
+            await exits.enter_async_context(_server(folder / "grafana", started_by, health, told))
+        shows = None if started_by is None else f"{page}/d/{dashboard()['uid']}"
+        yield Shown(running.api_url, running.admin_token, url, shows)
 
 
 def dashboard() -> dict[str, Any]:
@@ -164,15 +149,17 @@ async def _server(
     home: Path, argv: Sequence[str], url: str, told: Mapping[str, str] | None = None
 ) -> AsyncIterator[None]:
     """Somebody else's server, from when it answers until the end. Raises ServerError where it does not."""
-    log = home / "server.log"
+    log, name = home / "server.log", Path(argv[0]).name
     process = start_server(argv, env={**os.environ, **(told or {})}, log=log, death_signal=signal.SIGTERM)
     try:
-        async with aiohttp.ClientSession() as session, asyncio.timeout(READY_WITHIN_S):
-            while not await _answers(session, url):
-                if process.poll() is not None:
-                    last = log.read_text(errors="replace").strip().splitlines()[-3:]
-                    raise ServerError(f"{Path(argv[0]).name} ended by itself: {' '.join(last)}")
-                await asyncio.sleep(0.2)
+        try:
+            async with aiohttp.ClientSession() as session, asyncio.timeout(READY_WITHIN_S):
+                while not await _answers(session, url):
+                    if process.poll() is not None:
+                        raise ServerError(f"{name} ended by itself: {last_words(log)}")
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            raise ServerError(f"{name} does not answer: {last_words(log)}") from None
         yield
     finally:
         await asyncio.to_thread(end_server, process, ENDING)

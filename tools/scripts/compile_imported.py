@@ -14,6 +14,7 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 AT_WORK = ("anyio.streams.tls", "httpcore", "httpx", "pydantic.v1", "uvicorn.supervisors")
 """Imported by the packages themselves, once they are used."""
@@ -46,10 +47,9 @@ def import_all() -> None:
                 continue
 
 
-def _below(package: object) -> list[str]:
-    path = getattr(package, "__path__", ())
-    prefix = f"{getattr(package, '__name__', '')}."
-    return [each.name for each in pkgutil.walk_packages(path, prefix, onerror=lambda _: None)]
+def _below(package: ModuleType) -> list[str]:
+    path = getattr(package, "__path__", ())  # a module that is no package has none
+    return [each.name for each in pkgutil.walk_packages(path, f"{package.__name__}.", lambda _: None)]
 
 
 if __name__ == "__main__":

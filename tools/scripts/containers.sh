@@ -40,10 +40,15 @@ inside() {
         echo "$resolver" > "$place"
     fi
     if [ "${1:-}" = --can ]; then
-        exec unshare --net sh -euc 'ip link set lo up; exec .venv/bin/python -m tools.containers --can'
+        alone -m tools.containers --can
     fi
     .venv/bin/python -m tools.containers
-    exec unshare --net sh -euc 'ip link set lo up; exec .venv/bin/python -m pytest -m containers tests/containers "$@"' sh "$@"
+    alone -m pytest -m containers tests/containers "$@"
+}
+
+# Python in a network of its own, from here on.
+alone() {
+    exec unshare --net sh -euc 'ip link set lo up; exec .venv/bin/python "$@"' sh "$@"
 }
 
 if [ "${1:-}" = --inside ]; then
