@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     extensions_off: Annotated[tuple[str, ...], NoDecode] = ()
     provider_timeout_s: PositiveSeconds = 5
     provider_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    linger_s: Annotated[float, Field(ge=0, le=1)] = 0.005
     admin_token: SecretStr | None = None
     orders_token: SecretStr | None = None
     saga_tokens: Annotated[dict[str, SecretStr], NoDecode] = {}

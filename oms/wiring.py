@@ -237,7 +237,7 @@ async def parts_of(
 def over_rabbitmq(settings: Settings) -> Callable[[str], RabbitMqTransport]:
     """Transports to the broker of the settings; raises MissingSettings when there is none."""
     urls = settings.required_broker_urls()
-    return lambda service: RabbitMqTransport(urls, name=f"oms {service}")
+    return lambda service: RabbitMqTransport(urls, name=f"oms {service}", linger_s=settings.linger_s)
 
 
 def within_this_process() -> Callable[[str], Transport]:

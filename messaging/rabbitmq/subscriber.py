@@ -44,10 +44,12 @@ class RabbitMqSubscription:
         restore: Restore,
         log: Any,
         mean: float = 1.0,
+        linger_s: float = 0.0,
     ) -> None:
         """
         Args:
             mean: how many parts a message is taken to have until some have come.
+            linger_s: see `Arrivals`.
         """
         self.trouble: str | None = None
         """Why the queue cannot be consumed although the broker is there."""
@@ -62,7 +64,7 @@ class RabbitMqSubscription:
         self._pauses = pauses
         self._restore = restore
         self._log = log.bind(queue=queue)
-        self._arrivals: Arrivals[Delivery] = Arrivals()
+        self._arrivals: Arrivals[Delivery] = Arrivals(linger_s)
         self._channel: Channel | None = None
         self._owed = Owed()
         self._flowing = True

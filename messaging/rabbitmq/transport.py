@@ -47,7 +47,8 @@ class RabbitMqTransport:
 
     ``urls`` are the nodes of one cluster, tried in turn; raises ValueError for one that is no AMQP URL.
     ``prefix`` is put before every name at the broker and taken off what comes in, so that several
-    installations may share a virtual host. ``rng`` jitters the pauses between tries to reconnect.
+    installations may share a virtual host. ``rng`` jitters the pauses between tries to reconnect. A
+    consumer that has just taken many messages waits for as many again, ``linger_s`` seconds at most.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class RabbitMqTransport:
         rng: Random | None = None,
         log: Any = None,
         name: str = "oms",
+        linger_s: float = 0.0,
     ) -> None:
         if not urls:
             raise ValueError("no broker URL was given")
         self._rng = rng if rng is not None else Random()  # noqa: S311  jitter is no secret
         self._log = log if log is not None else structlog.get_logger()
         self._names = Names(prefix)
+        self._linger_s = linger_s
         nodes = [broker_url(url) for url in urls]
         self._consuming = Link(f"{name} consuming", nodes, self._rng, self._log, self.restore)
         self._publishing = Link(f"{name} publishing", nodes, self._rng, self._log, _nothing_to_prepare)
@@ -163,6 +166,7 @@ class RabbitMqTransport:
             self.restore,
             self._log,
             CAUTIOUS if self._may_hold_batches(queue) else 1.0,
+            self._linger_s,
         )
         self._subscriptions = [*(each for each in self._subscriptions if not each.closed), subscription]
         await subscription.started()

@@ -65,12 +65,20 @@ def _ours_in_one(servers: Servers, url: str, workload: str) -> list[Program]:
 
 def with_batches(batches: Batches) -> Contender:
     """The project where such messages, and no others, travel in batches."""
+    return _configured(f"ours-batches-{batches}", OMS_BENCH_BATCHES=batches)
 
+
+def lingering(seconds: float) -> Contender:
+    """The project whose consumers linger for so long under load."""
+    return _configured(f"ours-linger-{seconds * 1000:g}-ms", OMS_LINGER_S=str(seconds))
+
+
+def _configured(name: str, **environment: str) -> Contender:
     def programs(servers: Servers, url: str, workload: str) -> list[Program]:
         names = ("intake", *PARTICIPANTS)
-        return [_ours(name, servers, url, workload, OMS_BENCH_BATCHES=batches) for name in names]
+        return [_ours(name, servers, url, workload, **environment) for name in names]
 
-    return Contender(f"ours-batches-{batches}", "ours", _prepare_ours, programs, audited=True)
+    return Contender(name, "ours", _prepare_ours, programs, audited=True)
 
 
 def noting(folder: Path) -> Contender:

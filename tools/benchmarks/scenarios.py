@@ -228,6 +228,7 @@ def comparisons() -> tuple[Comparison, ...]:
             True,
         ),
         *_batches(),
+        *_lingering(),
         Comparison("hot", "one hot SKU / spread SKUs", _ours("hot"), (ours,), _throughput, rate, 0.95),
         Comparison("history", "with a past / empty tables", PAST, (ours,), _throughput, rate, 0.95),
         *_intake(),
@@ -252,6 +253,30 @@ def _batches() -> Sequence[Comparison]:
         )
         for each, title in ((Batches.COMMANDS, "commands"), (Batches.ALL, "commands and outcomes"))
         for metric, unit, smaller in ((_throughput, "sagas/s", False), (_cpu, "ms", True))
+    )
+
+
+def _lingering() -> Sequence[Comparison]:
+    at_once, at_once_alone = (Side(contenders.lingering(0), ONE_LINE, in_flight) for in_flight in (BUSY, 1))
+    under_load = tuple(
+        Comparison(
+            "linger",
+            f"lingering for {seconds * 1000:g} ms / never",
+            Side(contenders.lingering(seconds), ONE_LINE, BUSY),
+            (at_once,),
+            metric,
+            unit,
+            None,
+            smaller,
+        )
+        for seconds in (0.005, 0.015)
+        for metric, unit, smaller in ((_throughput, "sagas/s", False), (_cpu, "ms", True))
+    )
+    alone = Side(contenders.lingering(0.005), ONE_LINE, 1)
+    never = (at_once_alone,)
+    return (
+        *under_load,
+        Comparison("linger", "… for 5 ms, alone", alone, never, _median_latency, "ms", None, True),
     )
 
 

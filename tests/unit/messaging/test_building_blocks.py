@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from messaging.arrays import array_literal
 from messaging.background import FAILING_AFTER, BackgroundLoops, LoopState, finished
-from messaging.batching import Arrivals
+from messaging.batching import CROWD, Arrivals
 from messaging.identifiers import time_ordered_ids
 from messaging.measures import LOOP_FAILING, read_loops
 
@@ -73,6 +73,58 @@ async def test_a_lone_arrival_is_taken_at_once() -> None:
     arrivals.add("alone")
 
     assert await taking == ["alone"]
+
+
+FOR_EVER_S = 3600.0
+
+
+async def after(taken: int, linger_s: float) -> Arrivals[int]:
+    """What lingers so long, when so many have just been taken."""
+    arrivals: Arrivals[int] = Arrivals(linger_s)
+    arrivals.extend(range(taken))
+    await arrivals.take(taken)
+    return arrivals
+
+
+async def test_after_a_crowd_as_many_are_waited_for() -> None:
+    arrivals = await after(CROWD, FOR_EVER_S)
+    arrivals.add(0)
+    taking = asyncio.create_task(arrivals.take(100))
+    for one in range(1, CROWD):
+        await asyncio.sleep(0)
+        assert not taking.done()
+        arrivals.add(one)
+
+    assert await taking == list(range(CROWD))
+
+
+async def test_no_more_are_waited_for_than_may_be_taken() -> None:
+    arrivals = await after(CROWD, FOR_EVER_S)
+    arrivals.extend(range(5))
+    assert await arrivals.take(5) == list(range(5))
+
+
+async def test_after_a_few_nothing_is_waited_for() -> None:
+    arrivals = await after(CROWD - 1, FOR_EVER_S)
+    arrivals.add(0)
+    assert await arrivals.take(100) == [0]
+
+
+async def test_what_comes_alone_after_a_crowd_is_taken_after_a_moment() -> None:
+    arrivals = await after(CROWD, 0.001)
+    arrivals.add(0)
+    assert await arrivals.take(100) == [0]
+
+
+async def test_what_is_taken_away_meanwhile_is_not_taken() -> None:
+    arrivals = await after(CROWD, 0.001)
+    arrivals.add(0)
+    taking = asyncio.create_task(arrivals.take(100))
+    await asyncio.sleep(0)
+    arrivals.clear()
+    arrivals.add(1)
+
+    assert await taking == [1]
 
 
 async def test_a_loop_goes_on_after_a_failure() -> None:
