@@ -10,8 +10,6 @@ import json
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +22,7 @@ from contracts.one_line import first_line
 from contracts.problems import PROBLEM_JSON
 from messaging.certificates import UnusableAuthorities, trusting, untrusted
 from messaging.proxies import InvalidProxy, proxy_for
+from messaging.retry_after import retry_after_s
 from oms.event_stream import Event, NotAnEventStream, events_of
 from oms.failures import Failure
 
@@ -249,13 +248,13 @@ class ApiClient:
         """Every refusal of the API is a problem document; another has been written by somebody else."""
         if not isinstance(document, dict) or _media_type(response) != PROBLEM_JSON:
             return self._not_the_api(response)
-        return Refused(response.status_code, document, _retry_after_s(response))
+        return Refused(response.status_code, document, _again_after_s(response))
 
     def _not_the_api(self, response: httpx.Response) -> NotTheApi:
         said = f"{response.reason_phrase or 'an error without explanation'} ({response.status_code})"
         if response.status_code < 500:
             said = f"{self.url} does not answer as the OMS API does, but {said}: is the URL right?"
-        return NotTheApi(first_line(said), response.status_code, _retry_after_s(response))
+        return NotTheApi(first_line(said), response.status_code, _again_after_s(response))
 
 
 def _verifying(url: str) -> ssl.SSLContext | bool:
@@ -280,16 +279,8 @@ def _media_type(response: httpx.Response) -> str:
     return str(response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Seconds until the time that the answer names, in seconds or as a date."""
-    said = str(response.headers.get("Retry-After", "")).strip()
-    if said.isascii() and said.isdigit():
-        return float(said[:9])
-    try:
-        at = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+def _again_after_s(response: httpx.Response) -> float | None:
+    return retry_after_s(response.headers.get("Retry-After"))
 
 
 def _json(response: httpx.Response) -> Any:

@@ -1,1 +1,1 @@
-"""The orchestrator: one persisted state machine per order, and everything that feeds it."""
+"""The orchestrator: one persisted state machine per saga, and everything that feeds it."""

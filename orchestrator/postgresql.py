@@ -62,10 +62,10 @@ _SAGA_FIELDS: Final = (
 LOCK_SAGAS: Final = """
 SELECT s.saga_id, s.order_id, s.definition, s.definition_version, s.status, s.order_status, s.direction,
        s.version, s.due_at, s.created_at, s.updated_at, s.ended_at, s.revision,
-       CASE WHEN s.revision <> w.revision THEN s.state::text END,
-       CASE WHEN s.revision <> w.revision
+       CASE WHEN (s.revision, s.updated_at) IS DISTINCT FROM (w.revision, w.at) THEN s.state::text END,
+       CASE WHEN (s.revision, s.updated_at) IS DISTINCT FROM (w.revision, w.at)
             THEN (SELECT o.document::text FROM orchestrator.orders o WHERE o.order_id = s.order_id) END
-FROM unnest(%s::uuid[], %s::int[]) AS w (saga_id, revision)
+FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[]) AS w (saga_id, revision, at)
 JOIN orchestrator.sagas s ON s.saga_id = w.saga_id
 ORDER BY s.saga_id FOR UPDATE OF s
 """
@@ -207,7 +207,8 @@ class PostgresTransaction(SqlTransaction):
         wanted = sorted(saga_ids, key=AS_NUMBER)
         known = {saga_id: found for saga_id in wanted if (found := self._remembered.get(saga_id))}
         revisions = [known[saga_id][0] if saga_id in known else UNKNOWN for saga_id in wanted]
-        rows, clock = await self.fetch_together((LOCK_SAGAS, [wanted, revisions]), (CLOCK, []))
+        times = [known[saga_id][1].updated_at if saga_id in known else None for saga_id in wanted]
+        rows, clock = await self.fetch_together((LOCK_SAGAS, [wanted, revisions, times]), (CLOCK, []))
         return self._locked(rows, clock, known)
 
     def _locked(

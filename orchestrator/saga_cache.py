@@ -2,7 +2,8 @@
 
 A saga's row counts its writes in ``revision``. A lock hands in the revisions that are remembered here, and
 the database gives back the state only of those rows that somebody has written since. Nothing is ever
-decided on a remembered saga whose row was not locked and found at the same revision.
+decided on a remembered saga whose row was not locked and found at the same revision, and of the same time:
+where a fail-over has lost commits, other ones are counted by the same numbers.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from contracts.events import (
 )
 from contracts.orders import AcceptedOrder, Order, OrderLine, ShippingAddress
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from orchestrator.sagas.order_fulfillment import order_fulfillment
 
 __all__ = [
     "INVENTORY",
@@ -53,4 +54,5 @@ __all__ = [
     "ShipOrder",
     "ShipmentRejectedEvent",
     "ShippingAddress",
+    "order_fulfillment",
 ]

@@ -1,1 +1,1 @@
-"""Actions on many dead letters at once, as jobs that outlive whoever runs them (D5)."""
+"""Actions on many dead letters or sagas at once, as jobs that outlive whoever runs them (D5)."""

@@ -20,6 +20,7 @@ from yarl import URL
 
 from messaging.certificates import trusting, untrusted
 from messaging.proxies import InvalidProxy, proxy_for
+from messaging.retry_after import retry_after_s
 from orchestrator.webhooks.addresses import PrivateAddress, Reach, UnusableUrl, public_socket, receiver_url
 from orchestrator.webhooks.webhook import KEY_MARK, MOST_WEBHOOKS
 
@@ -57,10 +58,12 @@ class Answered:
     Attributes:
         failure: why it was not taken, in a person's words and never in the receiver's; None where it was.
         is_gone: whether the receiver wants nothing more.
+        again_after_s: seconds that it wants to be left alone; None where it did not say.
     """
 
     failure: str | None = None
     is_gone: bool = False
+    again_after_s: float | None = None
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
@@ -137,7 +140,7 @@ class Courier:
             proxy=proxy,
         ) as response:
             await _read_some(response)
-            return _answered(response.status)
+            return _answered(response.status, retry_after_s(response.headers.get("Retry-After")))
 
     async def _check_by_name(self, url: URL) -> None:
         """What a proxy will connect to it looks up itself; a name that is known here is looked at before.
@@ -182,14 +185,14 @@ async def _read_some(response: aiohttp.ClientResponse) -> None:
             return
 
 
-def _answered(status: int) -> Answered:
+def _answered(status: int, again_after_s: float | None) -> Answered:
     if 200 <= status < 300:
         return Answered()
     if status == _GONE:
         return Answered("it answers 410: it wants nothing more", is_gone=True)
     if 300 <= status < 400:
         return Answered(f"it answers {status}: redirects are not followed")
-    return Answered(f"it answers {status}")
+    return Answered(f"it answers {status}", again_after_s=again_after_s)
 
 
 def _said(error: aiohttp.ClientError | OSError, host: str) -> str:

@@ -43,6 +43,7 @@ from orchestrator.webhooks.webhook import (
     Pause,
     State,
     Webhook,
+    delay_s,
     delivered,
     failed,
     gone,
@@ -230,7 +231,8 @@ class WebhookSender:
                 return noted(current, attempt)
             if answered.is_gone:
                 return gone(current, attempt)
-            return failed(current, attempt, self._rng, self._give_up_after)
+            pause_s = delay_s(current.failures + 1, self._rng, answered.again_after_s)
+            return failed(current, attempt, pause_s, self._give_up_after)
 
         self.counts["taken" if answered.failure is None else "failed"] += 1
         after = await self._noted(webhook, lease, change, cursor)

@@ -155,10 +155,11 @@ def delivered(webhook: Webhook, cursor: str, attempt: Attempt) -> Webhook:
     )
 
 
-def failed(webhook: Webhook, attempt: Attempt, rng: random.Random, give_up_after: timedelta) -> Webhook:
+def failed(webhook: Webhook, attempt: Attempt, pause_s: float, give_up_after: timedelta) -> Webhook:
     """Its receiver has not taken an event: the same is tried later, or, after so long, when somebody says so.
 
     Args:
+        pause_s: seconds until then, see `delay_s`.
         give_up_after: how long deliveries may fail in a row.
     """
     since = webhook.failing_since or attempt.at
@@ -166,7 +167,7 @@ def failed(webhook: Webhook, attempt: Attempt, rng: random.Random, give_up_after
         noted(webhook, attempt),
         failures=webhook.failures + 1,
         failing_since=since,
-        next_at=attempt.at + timedelta(seconds=delay_s(webhook.failures + 1, rng)),
+        next_at=attempt.at + timedelta(seconds=pause_s),
     )
     return paused(tried, Pause.FAILING, attempt.at) if attempt.at - since >= give_up_after else tried
 
@@ -229,7 +230,11 @@ def removed(webhook: Webhook, now: datetime) -> Webhook:
     )
 
 
-def delay_s(failures: int, rng: random.Random) -> float:
-    """Seconds until the next try after so many failures in a row."""
+def delay_s(failures: int, rng: random.Random, asked_s: float | None = None) -> float:
+    """Seconds until the next try after so many failures in a row.
+
+    Args:
+        asked_s: seconds that the receiver wants to be left alone; more than the longest pause counts as that.
+    """
     longest: float = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 1, 20))
-    return longest * rng.uniform(0.5, 1)
+    return max(longest * rng.uniform(0.5, 1), min(asked_s or 0.0, LONGEST_DELAY_S))

@@ -490,6 +490,34 @@ async def test_s2_a_replica_that_remembers_a_saga_sees_what_another_has_written(
     await elsewhere.database.dispose()
 
 
+LOST = (
+    "DELETE FROM orchestrator.history WHERE saga_id = :saga AND version = :version",
+    "UPDATE orchestrator.history SET version = version - 1 WHERE saga_id = :saga AND version > :version",
+    "UPDATE orchestrator.sagas SET version = version - 1, revision = revision - 1 WHERE saga_id = :saga",
+)
+"""A fail-over has lost a transition, and what another replica wrote instead stands under its numbers."""
+
+
+async def test_s2_what_a_fail_over_has_lost_is_not_decided_on_although_it_is_remembered(
+    world: World, database_url: str
+) -> None:
+    saga_id, charge = await to_the_charge(world)
+    elsewhere = a_deployment(database_url)
+    await Front(elsewhere).operations.cancel(saga_id, NOBODY)
+    remembered = world.deployment.remembered.get(saga_id)
+    assert remembered is not None
+    async with elsewhere.database.begin() as connection:
+        for statement in LOST:
+            await connection.execute(text(statement), {"saga": saga_id, "version": remembered[1].version})
+
+    await world.answer(charge, events.PaymentSuccessfulEvent, amount=2598, currency="EUR", reference="ch_1")
+    saga = await world.until(saga_id, lambda saga: saga.step("charge").result == {"reference": "ch_1"})
+
+    assert saga.status is Status.COMPENSATING
+    assert saga.cancel_requested_at is not None
+    await elsewhere.database.dispose()
+
+
 async def test_s12_a_saga_that_only_waits_is_not_read_again_when_it_is_due(world: World) -> None:
     saga_id, _ = await to_the_charge(world)
     unit_of_work = world.deployment.unit_of_work(world.front.outbox, None)

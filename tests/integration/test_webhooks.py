@@ -222,6 +222,17 @@ async def test_what_was_not_taken_is_sent_again_under_its_id_and_nothing_passes_
     assert said == [None, "it answers 500", not_followed, None, "it answers 404", None]
 
 
+async def test_a_receiver_that_says_when_to_come_again_is_left_alone_until_then(hooks: Hooks) -> None:
+    receiver, sender = await hooks.receiver(), hooks.sender()
+    webhook = await hooks.add(receiver.url)
+    receiver.answers, receiver.headers = [429], {"Retry-After": "1800"}
+    await hooks.happen()
+    await hooks.sent(sender, receiver, 1)
+    waits = await hooks.until(sender, webhook, failures=1)
+    assert waits.failing_since is not None
+    assert waits.next_at - waits.failing_since == timedelta(seconds=1800)
+
+
 class MovesBeforeItSends(WebhookSender):
     """What S30 forbids."""
 

@@ -62,6 +62,8 @@ NOT_RUN: Final = {
     ("README.md", "make run"): "what every example here runs on",
     ("README.md", "export OMS_DATABASE_URL=postgresql://oms:secret@db.internal:5432/oms"): "servers that are "
     "not here; the same processes run in every other test of this folder",
+    ("docs/production.md", 'rabbitmqctl add_user "oms" "secret"'): "a user of another installation's broker; "
+    "tests/system/test_least_privilege.py makes its own",
     ("CONTRIBUTING.md", "make setup"): "each is a whole run of its own",
     ("docs/production.md", "python3 -m venv /opt/oms"): "fetches every package anew",
     ("docs/production.md", "pip install --require-hashes -r tools/requirements/telemetry.txt"): "the same",

@@ -66,7 +66,7 @@ def gateway(limits: ProviderLimits) -> StripeGateway:
 
 
 class StripeGateway:
-    """A `PaymentGateway`, and what money in two steps needs: authorise, capture, cancel."""
+    """A `PaymentGateway`, and what money in two steps needs: authorize, capture, cancel."""
 
     traits = TRAITS
 
@@ -86,13 +86,13 @@ class StripeGateway:
         return await self._pay(key, order_id, amount, currency, payment_method, "manual")
 
     async def capture(self, key: str, reference: str, amount: int, currency: str) -> Charged:
-        """Take what was authorised, or a part of it; Stripe lets the rest go."""
+        """Take what was authorized, or a part of it; Stripe lets the rest go."""
         units = to_stripe(amount, currency)
         path = f"/v1/payment_intents/{reference}/capture"
         return Charged(_id(await self._api.post(path, key, amount_to_capture=units)))
 
     async def cancel(self, key: str, reference: str) -> Voided:
-        """Let go what was authorised and not captured."""
+        """Let go what was authorized and not captured."""
         await self._api.post(f"/v1/payment_intents/{reference}/cancel", key)
         return Voided()
 

@@ -159,7 +159,7 @@ async def test_refunds_in_parts_are_made_once_each_and_never_exceed_the_charge(
     assert sum(refund.amount for refund in refunds) == 1000
 
 
-async def test_what_is_authorised_is_captured_in_part_or_let_go(stripe: StripeGateway) -> None:
+async def test_what_is_authorized_is_captured_in_part_or_let_go(stripe: StripeGateway) -> None:
     order = str(uuid4())
     held = await stripe.authorize(a_key(), order, 1000, "EUR", VISA)
     assert isinstance(held, Charged)

@@ -57,13 +57,21 @@ def test_pauses_grow_up_to_an_hour_and_are_left_to_chance() -> None:
     assert all(LONGEST_DELAY_S / 2 <= delay_s(10**6, rng) <= LONGEST_DELAY_S for _ in range(100))
 
 
+def test_a_receiver_that_wants_to_be_left_alone_is_for_an_hour_at_most() -> None:
+    rng = random.Random(1)
+    assert delay_s(1, rng, 900) == 900
+    assert delay_s(1, rng, 1e9) == LONGEST_DELAY_S
+    assert 2.5 <= delay_s(1, rng, 0) <= 5
+    assert delay_s(10**6, rng, 1) >= LONGEST_DELAY_S / 2
+
+
 def test_it_is_paused_once_it_has_failed_for_long_enough_and_not_before() -> None:
-    webhook, rng = a_webhook(), random.Random(1)
+    webhook = a_webhook()
     for hour in range(24):
-        webhook = failed(webhook, at(NOON + hour * HOUR), rng, 24 * HOUR)
+        webhook = failed(webhook, at(NOON + hour * HOUR), 5, 24 * HOUR)
         assert webhook.state is State.ACTIVE
         assert webhook.next_at > NOON + hour * HOUR
-    webhook = failed(webhook, at(NOON + 24 * HOUR), rng, 24 * HOUR)
+    webhook = failed(webhook, at(NOON + 24 * HOUR), 5, 24 * HOUR)
     assert (webhook.state, webhook.pause, webhook.failures) == (State.PAUSED, Pause.FAILING, 25)
     assert (webhook.failing_since, len(webhook.attempts)) == (NOON, KEPT_ATTEMPTS)
 
