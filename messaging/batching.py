@@ -22,16 +22,18 @@ class Arrivals(Generic[T]):
     work itself. An idle system never waits.
     """
 
-    def __init__(self, linger_s: float = 0.0) -> None:
+    def __init__(self, linger_s: float = 0.0, crowd: int = CROWD) -> None:
         """
         Args:
             linger_s: seconds that such a moment lasts; 0 never lingers.
+            crowd: how many, taken at once, are one.
         """
         self._items: deque[T] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._awaited = 1
         """How many items wake the consumer."""
         self._linger_s = linger_s
+        self._crowd = crowd
         self._taken = 0
         """How many were taken the last time."""
 
@@ -65,7 +67,7 @@ class Arrivals(Generic[T]):
         return taken
 
     async def _linger(self, limit: int) -> None:
-        if self._linger_s and self._taken >= CROWD:
+        if self._linger_s and self._taken >= self._crowd:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._linger_s):
                     await self._until(min(self._taken, limit))
