@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -45,6 +46,16 @@ class Decisions:
         Args:
             earlier: every row of its saga.
         """
+        return self._unasked(received, row, self._start(received, row, mark, now, earlier), now)
+
+    def _start(
+        self,
+        received: Received,
+        row: LedgerRow | None,
+        mark: UUID | None,
+        now: datetime,
+        earlier: Sequence[LedgerRow],
+    ) -> Plan:
         try:
             check_not_expired(row, received, mark)
             if isinstance(received.command, SettleStep):
@@ -56,6 +67,18 @@ class Decisions:
             return planner.start(received, row, now)
         except PermanentFailure as failure:
             return Plan(failure=failure)
+
+    def _unasked(self, received: Received, row: LedgerRow | None, plan: Plan, now: datetime) -> Plan:
+        """Where nobody has to be asked, all that follows at once: without a call, and without the breaker."""
+        while plan.ask is not None:
+            asked = plan.row or row
+            assert asked is not None
+            took = self._planners[asked.command].external.unasked(asked)
+            if took is None:
+                return plan
+            ended = self.finish(received, Question(plan.ask, asked, now), took, asked, now)
+            plan = replace(ended, row=ended.row or plan.row, answers=(*plan.answers, *ended.answers))
+        return plan
 
     def finish(
         self,

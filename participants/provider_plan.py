@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from contracts.commands import Command
 from contracts.events import OutcomeEvent
@@ -53,6 +53,10 @@ class NotFound:
 
 Finding = Took | Declined | NoEffect | NotFound
 """What became of a question."""
+
+
+NOTHING: Final = Took("nothing")
+"""What is told of work that came to nothing: its provider was asked neither for it nor for its undoing."""
 
 
 class Ask(StrEnum):
@@ -120,6 +124,12 @@ class ExternalWork(Protocol):
 
         Raises:
             PermanentFailure: it may not.
+        """
+
+    def unasked(self, row: LedgerRow) -> Took | None:
+        """What is true of work, and of its undoing, for which nobody has to be asked; None of all other work.
+
+        So nothing is charged for a free order: a provider may refuse an amount of 0 (P6).
         """
 
     def success(self, row: LedgerRow, took: Took) -> OutcomeEvent:

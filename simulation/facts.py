@@ -180,6 +180,14 @@ class Refunded:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedForNothing:
+    """The gateway was asked for an amount of 0, which it refuses."""
+
+    path: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shipped:
     """The carrier took the parcel."""
 
@@ -301,6 +309,7 @@ Fact = (
     | GivenUp
     | Charged
     | Refunded
+    | AskedForNothing
     | Shipped
     | Submitted
     | NamedBefore

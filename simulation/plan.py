@@ -80,6 +80,9 @@ REFUSED_PARCELS: Final = 0.4
 RETURNED: Final = 0.3
 """The share of seeds in which some orders come back."""
 
+FREE: Final = 0.25
+"""The share of seeds in which some orders, or lines of them, cost nothing."""
+
 NAMED: Final = 0.1
 """The share of seeds in which orders have references."""
 
@@ -180,6 +183,7 @@ def plan_of(seed: int) -> Plan:
     storms = storms_of(rng, kinds)
     orders = tuple(_order(rng, number) for number in range(rng.randrange(5, 10)))
     orders = named(orders, Chance(seed).stream("titles"))
+    orders = _some_free(orders, Chance(seed).stream("free"))
     captures = Chance(seed).stream("captures")
     capturing = captures.random() < CAPTURES
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
@@ -268,6 +272,22 @@ def named(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan,
         replace(plan, order=plan.order.model_copy(update={"reference": f"R-{rng.randrange(2)}"}))
         for plan in orders
     )
+
+
+def _some_free(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan, ...]:
+    """From a stream of its own, as `spoils_of`."""
+    return with_free_lines(orders, rng) if rng.random() < FREE else orders
+
+
+def with_free_lines(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan, ...]:
+    """Of these orders many cost nothing, or one of their lines does (P6)."""
+    return tuple(_with_free_lines(plan, rng.choice((0, 1, len(plan.order.lines)))) for plan in orders)
+
+
+def _with_free_lines(plan: OrderPlan, count: int) -> OrderPlan:
+    lines = plan.order.lines
+    free = tuple(line.model_copy(update={"unit_price": 0}) for line in lines[:count])
+    return replace(plan, order=plan.order.model_copy(update={"lines": (*free, *lines[count:])}))
 
 
 def spoils_of(rng: random.Random) -> tuple[float, ...]:

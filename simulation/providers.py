@@ -1,8 +1,9 @@
 """The payment gateway and the carrier as the outside world has them: their books are the truth.
 
 They keep the promises of `docs/providers.md` (one effect a key for as long as the key lives, 409 while an
-earlier call is at work), and break every habit that nobody promised: they are slow, answer nothing after
-having taken the money, do late what was given up long ago, are down for minutes, and forget old keys.
+earlier call is at work), refuse an amount of 0, and break every habit that nobody promised: they are slow,
+answer nothing after having taken the money, do late what was given up long ago, are down for minutes, and
+forget old keys.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from participants.provider_http import Call, Reply
 from participants.provider_terms import ProviderTraits, ProviderUnavailable
 from participants.shipping.carrier import SHIPMENT_REJECTED
 from simulation.cast import UNSHIPPABLE
-from simulation.facts import Authorized, Charged, Expired, Fact, GivenUp, Refunded, Shipped
+from simulation.facts import (
+    AskedForNothing,
+    Authorized,
+    Charged,
+    Expired,
+    Fact,
+    GivenUp,
+    Refunded,
+    Shipped,
+)
 from simulation.loop import SimulatedLoop
 from simulation.process import Host
 from simulation.triggers import Moods, Trouble
@@ -194,6 +204,9 @@ class Provider:
         body: Mapping[str, Any] = call.body or {}
         if body.get("order_id") in self.broken_orders:
             return Reply(400, {"code": "bad_request"})
+        if body.get("amount") == 0:
+            self._tell(AskedForNothing(call.path, key))
+            return Reply(400, {"code": "amount_too_small"})
         match call.path:
             case "/charges":
                 return self._charge(books, key, body)

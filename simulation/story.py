@@ -17,6 +17,7 @@ from simulation.facts import (
     Aged,
     Arrived,
     Asked,
+    AskedForNothing,
     Authorized,
     Blundered,
     Charged,
@@ -210,6 +211,10 @@ def _refunded(fact: Refunded) -> Told:
     yield fact.order_id, f"GATEWAY    gives {fact.amount} back{' by hand' if fact.by_hand else ''}"
 
 
+def _asked_for_nothing(fact: AskedForNothing) -> Told:
+    yield fact.key.partition(":")[0], f"GATEWAY    refuses an amount of 0 at {fact.path}"
+
+
 def _shipped(fact: Shipped) -> Told:
     yield fact.order_id, "CARRIER    takes the parcel"
 
@@ -262,6 +267,7 @@ _TELLERS: Final[Mapping[type, Callable[[Any], Told]]] = {
     GivenUp: _given_up,
     Charged: _charged,
     Refunded: _refunded,
+    AskedForNothing: _asked_for_nothing,
     Shipped: _shipped,
     Submitted: _submitted,
     NamedBefore: _named_before,

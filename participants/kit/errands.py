@@ -16,7 +16,7 @@ from contracts.sensitive import SENSITIVE_NAMES, sensitive_names, without_sensit
 from participants.kit.participant import DeclaredStep
 from participants.kit.work import answer, held_of
 from participants.ledger import LedgerRow
-from participants.provider_plan import Declined, NoEffect, NotFound, Took
+from participants.provider_plan import NOTHING, Declined, NoEffect, NotFound, Took
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
 E = TypeVar("E", bound=OutcomeEvent)
@@ -94,6 +94,11 @@ class StepAtProvider:
         check = getattr(self._effects, "check", None)
         if check is not None:
             check(command, held_of(earlier))
+
+    def unasked(self, row: LedgerRow) -> Took | None:
+        """See `ExternalWork.unasked`."""
+        is_nothing = getattr(self._effects, "is_nothing", None)
+        return NOTHING if is_nothing is not None and is_nothing(_forward("", row)) else None
 
     def success(self, row: LedgerRow, took: Took) -> OutcomeEvent:
         """See `ExternalWork.success`."""

@@ -148,6 +148,9 @@ class Participant:
         - ``keeps``: names of the command's fields that stay in the ledger, as ``errand.kept``; by default
           those that are not marked as sensitive. All others are gone once the provider has answered.
           ``without``: those that no call needs and that are not stored at all, with what stands for them.
+        - ``is_nothing(errand)``, where some of its work comes to nothing, as a charge of 0 does: whether this
+          does. Then the provider is not asked: neither to do it nor to undo it nor what came of it; it counts
+          as done at once, with the reference ``nothing``.
         - ``check(command, held)``, where earlier steps of the saga must permit it: is asked before the first
           call, with what the saga holds here, and raises `PermanentFailure` where they do not.
         - ``traits``: what the provider promises; by default what its client says it does.

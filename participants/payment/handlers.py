@@ -57,14 +57,22 @@ from participants.payment.gateway import (
 )
 from participants.payment.postgresql import SqlPaymentTransaction
 from participants.payment.renewal import Renewal, has_expired
-from participants.provider_plan import Took
+from participants.provider_plan import NOTHING, Took
 from participants.provider_terms import ProviderMisuse, Voided, VoidNotOffered
 
 payment: Final = HouseParticipant(PAYMENT, transaction=SqlPaymentTransaction)
 
 
+class _OfAnAmount:
+    """Of an amount of 0 nothing is taken, set aside or given back: no gateway is asked for that (P6)."""
+
+    def is_nothing(self, errand: Errand) -> bool:
+        """Whether it is about no money at all."""
+        return _is_of_nothing(errand)
+
+
 @payment.provider_step(ChargePayment, undo=RefundPayment)
-class Charge:
+class Charge(_OfAnAmount):
     """Takes the total; a refund gives back what the ledger says was taken, whatever its message says."""
 
     rejection = PaymentDeclinedEvent
@@ -117,7 +125,7 @@ class Charge:
 
 
 @payment.provider_step(AuthorizePayment, undo=VoidAuthorization)
-class Authorization:
+class Authorization(_OfAnAmount):
     """Has the total set aside; voiding gives up what the ledger says was authorized."""
 
     rejection = PaymentDeclinedEvent
@@ -177,16 +185,24 @@ class Authorization:
 class Capture:
     """Takes what was set aside, once its parcel has left: what is refused is a person's to settle (S27).
 
-    What has expired is set aside and captured anew first, where the gateway offers that (`Renewal`).
+    What has expired is set aside and captured anew first, where the gateway offers that (`Renewal`). Where
+    nothing is to be taken, what was set aside is given up instead (`Remainder`).
     """
 
     keeps = ("authorization", "amount", "currency")
 
     def __init__(self, gateway: PaymentGateway) -> None:
         self._given = gateway
+        self._rest = Remainder(gateway)
 
-    async def call(self, errand: Errand, command: CapturePayment) -> Charged | Declined:
+    def is_nothing(self, errand: Errand) -> bool:
+        """Whether nothing is to be taken where nothing was set aside."""
+        return _is_of_nothing(errand) and bool(errand.kept["authorization"] == NOTHING.reference)
+
+    async def call(self, errand: Errand, command: CapturePayment) -> Charged | Declined | Released:
         """Capture."""
+        if _is_of_nothing(errand):
+            return await self._rest.call(errand, command)
         gateway, reference, amount = authorizing(self._given), command.authorization, command.amount
         answer = await gateway.capture(errand.key, reference, amount)
         renewal = self._renewal(errand)
@@ -196,6 +212,8 @@ class Capture:
 
     async def close(self, errand: Errand) -> Voided | Charged | Declined | VoidNotOffered:
         """Void the capture's key, and those of its renewal."""
+        if _is_of_nothing(errand):
+            return VoidNotOffered()
         answer, renewal = await self._given.void(errand.key), self._renewal(errand)
         renewed = isinstance(answer, Voided | VoidNotOffered) or has_expired(answer)
         if renewal is None or not renewed:
@@ -203,15 +221,19 @@ class Capture:
         closed = await renewal.close()
         return closed if isinstance(closed, Charged | VoidNotOffered) else answer
 
-    async def find(self, errand: Errand) -> Charged | Declined | Voided | None:
+    async def find(self, errand: Errand) -> Charged | Declined | Voided | Released | None:
         """Look the capture up by its key; of one that has expired, its renewal."""
+        if _is_of_nothing(errand):
+            return await self._rest.find(errand)
         found, renewal = await self._given.find_charge(errand.key), self._renewal(errand)
         if renewal is None or not (found is None or has_expired(found)):
             return found
         return await renewal.find(found)
 
-    async def recall(self, errand: Errand) -> tuple[FoundCharge, ...]:
+    async def recall(self, errand: Errand) -> tuple[FoundCharge, ...] | Released | None:
         """Look the capture up among the charges of the order."""
+        if _is_of_nothing(errand):
+            return await self._rest.recall(errand)
         found, renewal = await self._given.charges_of(str(errand.subject_id)), self._renewal(errand)
         return found if renewal is None else renewal.own(found)
 
@@ -222,6 +244,10 @@ class Capture:
         """The money was taken."""
         amount, currency = errand.kept["amount"], errand.kept["currency"]
         return errand.answer(PaymentCapturedEvent, amount=amount, currency=currency, reference=took.reference)
+
+
+def _is_of_nothing(errand: Errand) -> bool:
+    return bool(errand.kept.get("amount") == 0)
 
 
 def authorizing(gateway: PaymentGateway) -> AuthorizingGateway:
@@ -310,7 +336,7 @@ class UnshippedClaim:
         return work.answer(RefundClaimedEvent, amount=command.amount, currency=command.currency)
 
 
-class _ClaimedRefund:
+class _ClaimedRefund(_OfAnAmount):
     """Gives back what its saga has claimed of a payment, no more and no less."""
 
     def __init__(self, gateway: PaymentGateway) -> None:
@@ -318,17 +344,12 @@ class _ClaimedRefund:
 
     async def find(self, errand: Errand) -> Refunded | None:
         """Look it up by its key."""
-        return await self._gateway.find_refund(errand.key) if errand.kept["amount"] else _NOTHING
+        return await self._gateway.find_refund(errand.key)
 
     async def _refund(self, errand: Errand, command: RefundPart | RefundUnshipped) -> Refunded | Declined:
-        if command.amount == 0:
-            return _NOTHING
         if command.amount < command.charged and not self._gateway.traits.refunds_in_part:
             return Declined("no_partial_refunds", "this gateway gives all of a payment back, or nothing")
         return await self._gateway.refund(errand.key, command.charge, command.amount)
-
-    async def _recall(self, errand: Errand, paid_order_id: str) -> tuple[FoundRefund, ...] | Refunded:
-        return await self._gateway.refunds_of(paid_order_id) if errand.kept["amount"] else _NOTHING
 
     def success(self, errand: Errand, took: Took) -> PaymentPartlyRefundedEvent:
         """It was given back."""
@@ -356,12 +377,12 @@ class PartialRefund(_ClaimedRefund):
         _check_claimed(command, ClaimRefund, held)
 
     async def call(self, errand: Errand, command: RefundPart) -> Refunded | Declined:
-        """Refund it; nothing is asked of the gateway where there is nothing to give back."""
+        """Refund it."""
         return await self._refund(errand, command)
 
-    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...] | Refunded:
+    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...]:
         """Look it up among those of the order that was paid."""
-        return await self._recall(errand, errand.kept["paid_order_id"])
+        return await self._gateway.refunds_of(errand.kept["paid_order_id"])
 
 
 @payment.provider_step(RefundUnshipped)
@@ -378,13 +399,13 @@ class UnshippedRefund(_ClaimedRefund):
         """Refund it."""
         return await self._refund(errand, command)
 
-    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...] | Refunded:
+    async def recall(self, errand: Errand) -> tuple[FoundRefund, ...]:
         """Look it up among those of the order."""
-        return await self._recall(errand, str(errand.subject_id))
+        return await self._gateway.refunds_of(str(errand.subject_id))
 
 
 @payment.provider_step(VoidRemainder)
-class Remainder:
+class Remainder(_OfAnAmount):
     """Gives up what a capture has left of an authorization (S31)."""
 
     keeps = ("amount", "currency", "authorization")
@@ -396,23 +417,23 @@ class Remainder:
     def _gateway(self) -> AuthorizingGateway:
         return authorizing(self._given)
 
-    async def call(self, errand: Errand, command: VoidRemainder) -> Released:
-        """Release the rest."""
-        return await self._gateway.release(errand.key, command.authorization)
+    async def call(self, errand: Errand, command: VoidRemainder | CapturePayment) -> Released:
+        """Release the rest, unless that was done before: a gateway may refuse to do it twice."""
+        given_up = await self.recall(errand)
+        return given_up or await self._gateway.release(errand.key, command.authorization)
 
     async def find(self, errand: Errand) -> Released | None:
         """Look the release up by its key."""
         return await self._gateway.find_release(errand.key)
 
-    async def recall(self, errand: Errand) -> tuple[FoundRelease, ...]:
-        """Look the release up among those of the order."""
-        return await self._gateway.releases_of(str(errand.subject_id))
+    async def recall(self, errand: Errand) -> Released | None:
+        """Look for any release of this authorization among those of the order."""
+        for found in await self._gateway.releases_of(str(errand.subject_id)):
+            if found.authorization == errand.kept["authorization"]:
+                return Released(found.reference)
+        return None
 
     def success(self, errand: Errand, took: Took) -> RemainderVoidedEvent:
         """Nothing of it is set aside any more."""
         worth = {name: errand.kept[name] for name in ("amount", "currency")}
         return errand.answer(RemainderVoidedEvent, **worth, reference=took.reference)
-
-
-_NOTHING: Final = Refunded("nothing")
-"""Of what was free: no money moves."""

@@ -51,7 +51,9 @@ class OutsideAudit(Checker):
         if saga.label != (OrderStatus.PARTIALLY_FULFILLED if refused else OrderStatus.COMPLETED):
             yield about, f"completed, but shown as {saga.label}"
         due = saga.input.total - refused_worth(saga) - self.known.returned(saga.subject_id)
-        paid = self.known.money_kept(order_id) == due and len(self.known.charges[order_id]) == 1
+        taken = saga.input.total - (refused_worth(saga) if self.known.captures(saga) else 0)
+        paid = self.known.money_kept(order_id) == due
+        paid = paid and len(self.known.charges[order_id]) == (1 if taken else 0)
         if not paid and self.known.state(CAPTURE, saga.saga_id) is not State.SETTLED:
             yield about, f"completed, but {self.known.money_kept(order_id)} of {due} are kept"
         branches = [each.forward for each in saga.steps if each.name.startswith("ship[")]

@@ -22,7 +22,7 @@ from simulation.checkers.knowledge import (
     refused_of,
     refused_worth,
 )
-from simulation.facts import Authorized, Charged, Committed, GivenUp, Refunded, Shipped
+from simulation.facts import AskedForNothing, Authorized, Charged, Committed, GivenUp, Refunded, Shipped
 from simulation.storage.participants import LEDGER, MOVEMENTS, STOCK, Movement
 
 
@@ -47,6 +47,20 @@ class ChargedOnce(Checker):
         due = saga.input.total - (refused_worth(saga) if fact.captured else 0)
         if (fact.amount, fact.currency) != (due, saga.input.currency):
             yield str(saga.saga_id), f"charged {fact.amount} for a total of {due}"
+
+
+class NothingForNothing(Checker):
+    """No gateway is asked to take, set aside or give back an amount of 0, which it may refuse (P6)."""
+
+    rule = "nothing is asked for where nothing is due (P6)"
+
+    @property
+    def reactions(self) -> Mapping[type, Reaction]:
+        """See `Checker.reactions`."""
+        return {AskedForNothing: self._asked}
+
+    def _asked(self, fact: AskedForNothing) -> Objections:
+        yield fact.key.partition(":")[0], f"the gateway is asked for an amount of 0 at {fact.path}"
 
 
 class ShippedOnce(Checker):
@@ -198,7 +212,8 @@ class NothingBackAfterThePivot(Checker):
         if isinstance(fact, GivenUp):
             captured = self.known.state(CAPTURE, saga.saga_id)
             paid_otherwise = captured is State.SETTLED  # so that all of it is left
-            return due > 0 and (paid_otherwise or (captured is State.DONE and fact.amount <= due))
+            after = captured is State.DONE or due == saga.input.total  # then there is nothing to capture
+            return due > 0 and (paid_otherwise or (after and fact.amount <= due))
         before = self.known.refunded[fact.order_id] - self.known.returned_so_far(saga.subject_id)
         return due > 0 and fact.amount == due == before
 
@@ -324,6 +339,7 @@ def _released(fact: Committed) -> list[LedgerRow]:
 
 ALL = (
     ChargedOnce,
+    NothingForNothing,
     ShippedOnce,
     NothingWithoutReservation,
     NoEffectAfterTheGrave,

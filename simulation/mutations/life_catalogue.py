@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.sagas import parcels
 from participants.inventory.handlers import Reduction, Restocking
 from participants.inventory.stock import Shelf
+from participants.kit.errands import StepAtProvider
 from participants.payment.gateway import HttpPaymentGateway
 from participants.payment.handlers import PartialRefund
 from simulation.mutations import (
@@ -27,6 +28,12 @@ OF_AN_ORDERS_LIFE: Final[Sequence[Mutation]] = (
         "a reference never stands in the way",
         (Patch(MemoryOrchestratorTransaction, "claim_references", mutants.references_never_stand),),
         known=10,
+    ),
+    Mutation(
+        "P6 nothing for nothing",
+        "an amount of 0 is asked for, too",
+        (Patch(StepAtProvider, "unasked", payment_mutants.asked_for_all_the_same),),
+        adjust=settings.with_free_orders,
     ),
     Mutation(
         "S27 void",

@@ -1,4 +1,4 @@
-"""How rules about money that is captured are taken away (S27)."""
+"""How rules about money are taken away: where none is due (P6), and where it is captured (S27)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from itertools import count
 from typing import Any
 
 from participants.payment.gateway import Authorized, HttpPaymentGateway, Released
+
+
+def asked_for_all_the_same(original: Any) -> Any:
+    """P6: an amount of 0 is asked for as any other."""
+    return lambda self, row: None
 
 
 def said_to_be_given_up(original: Any) -> Any:

@@ -14,7 +14,7 @@ from simulation.mutations.trial import Adjust
 from simulation.network import BrokerSide
 from simulation.patches import Patch
 from simulation.plan import Plan as WorldPlan
-from simulation.plan import Storm, split
+from simulation.plan import Storm, split, with_free_lines
 from simulation.providers import RENEWING_METHOD
 from simulation.return_plans import ReturnPlan
 from simulation.weather import Chance, Fault
@@ -70,6 +70,11 @@ def that_renews(plan: WorldPlan) -> WorldPlan:
         for each in plan.orders
     )
     return replace(that_captures(plan), orders=orders)
+
+
+def with_free_orders(plan: WorldPlan) -> WorldPlan:
+    """Many orders, or lines of them, cost nothing (P6)."""
+    return replace(plan, orders=with_free_lines(plan.orders, Chance(plan.seed).stream("free")))
 
 
 def with_rates(**rates: float) -> Adjust:

@@ -12,7 +12,7 @@ from orchestrator.sagas.order_fulfillment import SPLITTING_VERSION, OrderStatus
 from participants.fence import State
 from simulation.cast import CAPTURING, SPLITTING, capturing_definition
 from simulation.checkers import audit, effects
-from simulation.facts import Authorized, Charged, Expired, GivenUp, Refunded, Shipped, Struck
+from simulation.facts import AskedForNothing, Authorized, Charged, Expired, GivenUp, Refunded, Shipped, Struck
 from simulation.servers import BEGINNING
 from simulation.storage.database import Change
 from simulation.storage.participants import StockRow
@@ -41,6 +41,13 @@ def test_charged_another_amount_or_for_nobody() -> None:
     trace = begun(effects.ChargedOnce)
     assert trace.see(Charged(str(ORDER_ID), "key", 1, "EUR")) == [f"charged 1 for a total of {ORDER.total}"]
     assert trace.see(Charged("somebody else", "key", 1, "EUR")) == ["an order is charged that nobody has"]
+
+
+def test_asked_for_nothing() -> None:
+    trace = begun(effects.NothingForNothing)
+    assert trace.see(CHARGED) == []
+    asked = AskedForNothing("/captures", f"{SAGA_ID}:capture:forward")
+    assert trace.see(asked) == ["the gateway is asked for an amount of 0 at /captures"]
 
 
 def test_shipped_twice() -> None:

@@ -18,10 +18,10 @@ from oms.kit.providers import (
 VERSION: Final = "2024-06-20"
 """The version of the API that every request names, so that the account's own does not matter."""
 
-MOST_PAGES: Final = 20
-"""Pages of a list that are looked through; what would take more is told as no answer."""
-
 PAGE: Final = 100
+
+_OF_WHAT_IS_ASKED: Final = frozenset({400, 402, 404})
+"""Statuses of a request that is wrong in itself; others are about the account and its rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,22 @@ class CardRefused(Exception):
 
     code: str
     message: str
+
+
+class RequestRefused(ProviderMisuse):
+    """Stripe's `invalid_request_error`: asking for the same again is useless.
+
+    Attributes:
+        code: what is wrong, in Stripe's word; empty where it has none.
+        param: the field that is wrong; empty where Stripe names none.
+        message: Stripe's own words, which may repeat what was sent.
+    """
+
+    def __init__(self, told: str, error: Mapping[str, Any]) -> None:
+        super().__init__(told)
+        self.code, self.param, self.message = (
+            str(error.get(name) or "") for name in ("code", "param", "message")
+        )
 
 
 class KeyUsedOtherwise(ProviderMisuse):
@@ -48,6 +64,7 @@ class Api:
         Raises:
             CardRefused: the card was refused.
             KeyUsedOtherwise: another request was made under this key.
+            RequestRefused: there is something wrong with what is asked for.
             CallUnderWay: an earlier request with this key is at work.
             ProviderUnavailable: there is no answer.
             ProviderMisuse: asking again is useless.
@@ -62,13 +79,13 @@ class Api:
         return _object(call, await self._exchange.perform(call))
 
     async def every(self, path: str, **query: Any) -> AsyncIterator[Mapping[str, Any]]:
-        """All objects of a list, the newest first.
+        """All objects of a list to its end, the newest first; whoever calls bounds it by what is asked for.
 
         Raises:
-            ProviderUnavailable: there is no answer, or there are more than can be looked through.
+            ProviderUnavailable: there is no answer.
         """
         after: dict[str, str] = {}
-        for _ in range(MOST_PAGES):
+        while True:
             page = await self.get(path, limit=PAGE, **query, **after)
             for each in page.get("data", ()):
                 yield each
@@ -76,7 +93,6 @@ class Api:
                 return
             following = page.get("next_page")
             after = {"page": following} if following else {"starting_after": page["data"][-1]["id"]}
-        raise ProviderUnavailable(f"GET {path}: more than {MOST_PAGES * PAGE} objects to look through")
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -104,7 +120,7 @@ def _object(call: Call, reply: Reply) -> Mapping[str, Any]:
 
 def _refusal(call: Call, status: int, error: Mapping[str, Any]) -> Exception:
     """What an error of Stripe's means; its words are repeated only where they are for the customer."""
-    kind, code = str(error.get("type", "")), str(error.get("code", ""))
+    kind, code = str(error.get("type") or ""), str(error.get("code") or "")
     if status == 402 and kind == "card_error":
         return CardRefused(str(error.get("decline_code") or code), str(error.get("message", "")))
     told = " ".join(filter(None, (f"{call}: {status}", kind, code)))
@@ -114,4 +130,4 @@ def _refusal(call: Call, status: int, error: Mapping[str, Any]) -> Exception:
         return CallUnderWay(told)
     if 200 <= status < 300 or status >= 500 or status in (408, 425, 429) or not error:
         return ProviderUnavailable(told)
-    return ProviderMisuse(told)
+    return RequestRefused(told, error) if status in _OF_WHAT_IS_ASKED else ProviderMisuse(told)

@@ -27,8 +27,9 @@ from oms.kit.providers import (
     Refunded,
     Voided,
 )
-from oms_stripe.api import VERSION, Api, CardRefused, KeyUsedOtherwise
-from oms_stripe.money import from_stripe, to_stripe
+from oms_stripe.api import VERSION, Api, CardRefused, KeyUsedOtherwise, RequestRefused
+from oms_stripe.money import NoSuchUnit, from_stripe, to_stripe
+from oms_stripe.refusals import AMOUNT, is_the_customers, told
 
 KEY: Final = "OMS_STRIPE_KEY"
 URL: Final = "OMS_STRIPE_URL"
@@ -37,6 +38,10 @@ TRAITS: Final = ProviderTraits(key_lifetime_s=86_400, settling_time_s=7_200)
 
 RECENT_S: Final = 7_200
 """Seconds for which lists of everything are looked through, beside what the search finds."""
+
+REMEMBERED_S: Final = TRAITS.key_lifetime_s + RECENT_S
+"""Seconds for which refunds are looked through, which no search finds: a key is asked after for as long as it
+lives, and clocks differ."""
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SECRET: Final = re.compile(r"(sk|rk)_(test|live)_[A-Za-z0-9_]{1,200}")
@@ -131,15 +136,15 @@ class StripeGateway:
         return refused or await self._without_charge(key)
 
     async def find_refund(self, key: str) -> Refunded | None:
-        """See `PaymentGateway.find_refund`: among those of its charge, else among recent ones."""
-        forward = f"{key.removesuffix(':compensating')}:forward"
-        async for charge in self._api.every("/v1/charges", transfer_group=forward):
-            async for refund in self._refunds(charge=_id(charge)):
+        """See `PaymentGateway.find_refund`: of an undone charge among its refunds, else among all."""
+        work, _, direction = key.rpartition(":")
+        undone = self._api.every("/v1/charges", transfer_group=f"{work}:forward")
+        all_of_late: Mapping[str, Any] = {"created": {"gte": _since(REMEMBERED_S)}}
+        its = [{"charge": _id(charge)} async for charge in undone] if direction == "compensating" else []
+        for among in its or [all_of_late]:
+            async for refund in self._refunds(**among):
                 if _key(refund) == key:
                     return Refunded(_id(refund))
-        async for refund in self._refunds(created={"gte": _recently()}):
-            if _key(refund) == key:
-                return Refunded(_id(refund))
         return None
 
     async def charges_of(self, order_id: str) -> tuple[FoundCharge, ...]:
@@ -162,8 +167,12 @@ class StripeGateway:
     async def _pay(
         self, key: str, order_id: str, amount: int, currency: str, payment_method: str, capture: str
     ) -> Charged | Declined:
+        try:
+            units = to_stripe(amount, currency)
+        except NoSuchUnit:
+            return _declined("amount_without_a_unit", AMOUNT)
         asked = {
-            "amount": to_stripe(amount, currency),
+            "amount": units,
             "currency": currency.lower(),
             "payment_method": payment_method,
             "payment_method_types[]": "card",
@@ -177,6 +186,10 @@ class StripeGateway:
             intent = await self._api.post("/v1/payment_intents", key, **asked)
         except CardRefused as refused:
             return _declined(refused.code, refused.message)
+        except RequestRefused as refused:
+            if not is_the_customers(refused):
+                raise
+            return _declined(*told(refused))
         except CallUnderWay:
             raise
         except ProviderUnavailable:
@@ -204,27 +217,30 @@ class StripeGateway:
         raise ProviderUnavailable("no answer, and nothing in the books yet")
 
     async def _without_charge(self, key: str) -> Declined | Voided | None:
-        """What became of a recent key under which no charge was even tried: closed, or refused before."""
-        async for intent in self._api.every("/v1/payment_intents", created={"gte": _recently()}):
-            if _key(intent) == key and intent.get("metadata", {}).get("oms_closed"):
+        """What became of a key under which no charge was even tried: closed, or refused before."""
+        async for intent in self._searched_and_recent("payment_intents", "oms_key", key):
+            if intent.get("metadata", {}).get("oms_closed"):
                 return Voided()
             error = intent.get("last_payment_error")
-            if _key(intent) == key and error:
+            if error:
                 return _declined(str(error.get("decline_code") or error.get("code")), str(error["message"]))
         return None
 
     async def _charges(self, order_id: str) -> list[Mapping[str, Any]]:
         """Everything taken for an order: as the search knows it, and what may be too recent for that."""
-        found = {_id(charge): charge async for charge in self._recent_and_searched(order_id)}
+        both = self._searched_and_recent("charges", "order_id", order_id)
+        found = {_id(charge): charge async for charge in both}
         return [each for each in found.values() if each.get("status") == "succeeded" and each.get("captured")]
 
-    async def _recent_and_searched(self, order_id: str) -> AsyncIterator[Mapping[str, Any]]:
-        query = f"metadata['order_id']:'{order_id}'"
-        async for charge in self._api.every("/v1/charges/search", query=query):
-            yield charge
-        async for charge in self._api.every("/v1/charges", created={"gte": _recently()}):
-            if charge.get("metadata", {}).get("order_id") == order_id:
-                yield charge
+    async def _searched_and_recent(
+        self, kind: str, name: str, value: str
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """Those with this in their metadata; what is too recent for the search is found by a list."""
+        async for each in self._api.every(f"/v1/{kind}/search", query=f"metadata['{name}']:'{value}'"):
+            yield each
+        async for each in self._api.every(f"/v1/{kind}", created={"gte": _since(RECENT_S)}):
+            if each.get("metadata", {}).get(name) == value:
+                yield each
 
     async def _refunds(self, **query: Any) -> AsyncIterator[Mapping[str, Any]]:
         async for refund in self._api.every("/v1/refunds", **query):
@@ -243,8 +259,8 @@ def _found(charge: Mapping[str, Any]) -> FoundCharge:
     return FoundCharge(_key(charge), reference, taken, currency, from_stripe(back, currency))
 
 
-def _recently() -> int:
-    return int(time.time()) - RECENT_S
+def _since(seconds: float) -> int:
+    return int(time.time() - seconds)
 
 
 def _key(found: Mapping[str, Any]) -> str:

@@ -11,11 +11,15 @@ STRIPES_UNITS: Final = {"ISK": Fraction(100), "UGX": Fraction(100), "MGA": Fract
 """How many of Stripe's units one of ours is, where it is not one."""
 
 
+class NoSuchUnit(ProviderMisuse):
+    """An amount that is no whole number of Stripe's units."""
+
+
 def to_stripe(amount: int, currency: str) -> int:
-    """Raises ProviderMisuse for an amount that Stripe has no unit for."""
+    """Raises NoSuchUnit for an amount that Stripe has no unit for."""
     units = amount * STRIPES_UNITS.get(currency, Fraction(1))
     if units.denominator != 1:
-        raise ProviderMisuse(f"{amount} {currency} cannot be charged: Stripe knows no such fraction")
+        raise NoSuchUnit(f"{amount} {currency} cannot be charged: Stripe knows no such fraction")
     return int(units)
 
 

@@ -1,7 +1,7 @@
 """A server that answers as Stripe's documentation says Stripe does, for as much as the gateway asks of it.
 
 It is no Stripe: it was written from the public reference, keeps its books in memory, and knows a few of
-Stripe's test payment methods, and three of its own that go wrong. `python -m oms_stripe.stand_in` serves it.
+Stripe's test payment methods, and some of its own that go wrong. `python -m oms_stripe.stand_in` serves it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,19 @@ DECLINES: Final = {
 }
 SLOW, FAILS, TAKES_AND_FAILS = "pm_stand_in_slow", "pm_stand_in_fails", "pm_stand_in_takes_and_fails"
 METHODS: Final = {"pm_card_visa", "pm_card_mastercard", SLOW, FAILS, TAKES_AND_FAILS, *DECLINES}
+USED_UP, DEBIT, NOT_SWITCHED_ON = "pm_stand_in_used_up", "pm_stand_in_debit", "pm_stand_in_not_switched_on"
+UNUSABLE: Final[dict[str, dict[str, str]]] = {
+    USED_UP: {"message": "The PaymentMethod was used before, or detached. It may not be used again."},
+    DEBIT: {"code": "payment_intent_incompatible_payment_method", "message": "Only cards are allowed."},
+    NOT_SWITCHED_ON: {"code": "payment_method_unactivated", "message": "Activate it in the dashboard."},
+}
+"""Payment methods with which a request is wrong, and what is said of it; the last is the account's fault."""
+
+LEAST, MOST = 50, 99_999_999
+"""What can be paid at once, in the smallest unit of any currency."""
+
+UNHEARD_OF: Final = "kpw"
+"""A currency in which nobody can pay."""
 
 Form = dict[str, str]
 Answer = tuple[int, dict[str, Any]]
@@ -35,11 +48,22 @@ class Refused(Exception):
 
     def __init__(self, status: int, kind: str, code: str = "", **more: Any) -> None:
         super().__init__(code or kind)
-        self.answer: Answer = (status, {"error": {"type": kind, "code": code, "message": code, **more}})
+        said = {"type": kind, "message": code, **({"code": code} if code else {}), **more}
+        self.answer: Answer = (status, {"error": said})
 
 
-def _invalid(code: str, status: int = 400) -> Refused:
-    return Refused(status, "invalid_request_error", code)
+def _invalid(code: str = "", status: int = 400, **more: Any) -> Refused:
+    return Refused(status, "invalid_request_error", code, **more)
+
+
+def _check_amount(form: Form) -> None:
+    amount = int(form.get("amount", "0"))
+    if form.get("currency") == UNHEARD_OF or len(form.get("currency", "")) != 3:
+        raise _invalid(param="currency", message="This is no currency to pay in.")
+    if amount < 1:
+        raise _invalid("parameter_invalid_integer", param="amount")
+    if not LEAST <= amount <= MOST:
+        raise _invalid("amount_too_small" if amount < LEAST else "amount_too_large", param="amount")
 
 
 @dataclass
@@ -106,11 +130,12 @@ class Books:
         raise _invalid("url_invalid", 404)
 
     def _intent(self, form: Form) -> dict[str, Any]:
-        if int(form.get("amount", "0")) < 1 or len(form.get("currency", "")) != 3:
-            raise _invalid("parameter_invalid_integer")
+        _check_amount(form)
         method = form.get("payment_method")
+        if method in UNUSABLE:
+            raise _invalid(**UNUSABLE[method])
         if method is not None and method not in METHODS:
-            raise _invalid("resource_missing")
+            raise _invalid("resource_missing", param="payment_method")
         intent = self._new(
             "pi",
             self.intents,

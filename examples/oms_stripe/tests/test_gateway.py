@@ -6,9 +6,22 @@ from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
+from oms_stripe.api import RequestRefused
 from oms_stripe.gateway import KEY, URL, InvalidStripeSettings, StripeGateway, gateway
 from oms_stripe.money import from_stripe, to_stripe
-from oms_stripe.stand_in import FAILS, SLOW, TAKES_AND_FAILS, Books, serving
+from oms_stripe.refusals import is_the_customers
+from oms_stripe.stand_in import (
+    DEBIT,
+    FAILS,
+    MOST,
+    NOT_SWITCHED_ON,
+    SLOW,
+    TAKES_AND_FAILS,
+    UNHEARD_OF,
+    USED_UP,
+    Books,
+    serving,
+)
 
 from oms.kit.providers import (
     CallUnderWay,
@@ -81,6 +94,55 @@ async def test_a_refused_card_is_a_decline_with_its_code_and_stays_one(
     assert await stripe.find_charge(key) == declined
     assert await stripe.void(key) == declined
     assert await stripe.charges_of(order) == ()
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "method", "code"),
+    [
+        (1299, "EUR", "pm_mistyped", "resource_missing"),
+        (1299, "EUR", USED_UP, "payment_method_refused"),
+        (1299, "EUR", DEBIT, "payment_intent_incompatible_payment_method"),
+        (49, "EUR", VISA, "amount_too_small"),
+        (MOST + 1, "EUR", VISA, "amount_too_large"),
+        (1299, UNHEARD_OF.upper(), VISA, "currency_refused"),
+        (1299, "MGA", VISA, "amount_without_a_unit"),
+    ],
+)
+async def test_what_is_wrong_with_an_order_is_a_decline_that_lets_its_stock_go(
+    stripe: StripeGateway, books: Books, amount: int, currency: str, method: str, code: str
+) -> None:
+    for pay in (stripe.charge, stripe.authorize):
+        key = a_key()
+        declined = await pay(key, str(uuid4()), amount, currency, method)
+        assert isinstance(declined, Declined)
+        assert declined.code == code
+        assert method not in declined.message
+        assert await stripe.void(key) == Voided()
+    assert books.charges == {}
+
+
+async def test_what_is_wrong_with_the_account_is_no_decline(stripe: StripeGateway) -> None:
+    with pytest.raises(ProviderMisuse, match="payment_method_unactivated"):
+        await stripe.charge(a_key(), str(uuid4()), 1299, "EUR", NOT_SWITCHED_ON)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_theirs"),
+    [
+        ({"code": "payment_method_customer_mismatch"}, True),
+        ({"code": "payment_method_currency_mismatch"}, True),
+        ({"message": "The payment method is attached to a customer: provide that, too."}, True),
+        ({"code": "parameter_invalid_empty", "param": "payment_method"}, True),
+        ({"code": "payment_intent_invalid_parameter", "param": "payment_method_types"}, False),
+        ({"code": "parameter_unknown", "param": "transfer_group"}, False),
+        ({"code": "payment_method_configuration_failures"}, False),
+        ({"code": "testmode_charges_only"}, False),
+        ({"message": "This account may not do that."}, False),
+        ({}, False),
+    ],
+)
+def test_whose_doing_a_refused_request_is(error: dict[str, str], is_theirs: bool) -> None:
+    assert is_the_customers(RequestRefused("POST: 400", error)) is is_theirs
 
 
 async def test_another_request_under_a_key_is_refused_as_such(stripe: StripeGateway) -> None:
@@ -157,6 +219,43 @@ async def test_refunds_in_parts_are_made_once_each_and_never_exceed_the_charge(
     refunds = await stripe.refunds_of(order)
     assert FoundRefund(back, refunded.reference, charged.reference, 400) in refunds
     assert sum(refund.amount for refund in refunds) == 1000
+
+
+@pytest.mark.parametrize("hours", [3, 24])
+async def test_a_refund_is_found_for_as_long_as_its_key_lives(
+    stripe: StripeGateway, books: Books, hours: float
+) -> None:
+    """Of one under a key of its own the charge is not known, and more refunds follow than fill some pages."""
+    charged = await stripe.charge(a_key(), str(uuid4()), 1000, "EUR", VISA)
+    assert isinstance(charged, Charged)
+    key = f"{uuid4()}:refund:forward"
+    refunded = await stripe.refund(key, charged.reference, 400)
+    made = books.refunds[refunded.reference]
+    made["created"] -= hours * 3600
+    others = (f"re_{number}" for number in range(2100))
+    books.refunds |= {name: {**made, "id": name, "metadata": {}} for name in others}
+    assert await stripe.find_refund(key) == refunded
+    assert await stripe.find_refund(f"{uuid4()}:refund:forward") is None
+
+
+async def test_the_refund_of_an_undone_charge_is_found_however_old(
+    stripe: StripeGateway, books: Books
+) -> None:
+    key = a_key()
+    charged = await stripe.charge(key, str(uuid4()), 1000, "EUR", VISA)
+    assert isinstance(charged, Charged)
+    back = key.replace("forward", "compensating")
+    refunded = await stripe.refund(back, charged.reference, 1000)
+    books.refunds[refunded.reference]["created"] -= 7 * 24 * 3600
+    assert await stripe.find_refund(back) == refunded
+
+
+async def test_a_closed_key_is_known_for_as_long_as_it_lives(stripe: StripeGateway, books: Books) -> None:
+    key = a_key()
+    await stripe.void(key)
+    for intent in books.intents.values():
+        intent["created"] -= 24 * 3600
+    assert await stripe.find_charge(key) == Voided()
 
 
 async def test_what_is_authorized_is_captured_in_part_or_let_go(stripe: StripeGateway) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Annotated, Final
 from uuid import uuid4
@@ -95,7 +95,12 @@ def refund_attempts(gateway: PaymentGateway, examples: ChargeExamples) -> list[A
     """Everything about giving money back, in order."""
     return [
         Attempt("a charge as the books show it", ("P6",), partial(_books, gateway, examples)),
-        Attempt("a refund, again and side by side", ("P6",), partial(_refund, gateway, examples)),
+        Attempt("a refund, again and side by side", ("P6",), partial(_refund, gateway, examples, _undoing)),
+        Attempt(
+            "a refund for a return, again and side by side",
+            ("P6",),
+            partial(_refund, gateway, examples, _for_a_return),
+        ),
         Attempt("another refund under the key", ("P6",), partial(_other_refund, gateway, examples)),
         Attempt("a refund of more than was taken", ("P6",), partial(_too_much, gateway, examples)),
     ]
@@ -108,9 +113,9 @@ async def _books(gateway: PaymentGateway, examples: ChargeExamples) -> None:
     must(found == (expected,), "P6", f"look-up of order {work.order_id}", words(expected), found)
 
 
-async def _refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
+async def _refund(gateway: PaymentGateway, examples: ChargeExamples, key_of: Callable[[Work], str]) -> None:
     work, charged = await _charged(gateway, examples)
-    key = _refund_key()
+    key = key_of(work)
     sent = f"refund of {examples.amount} under {key}"
     first = await answered(partial(gateway.refund, key, charged.reference, examples.amount))
     must(isinstance(first, Refunded), "P6", sent, "Refunded", first)
@@ -120,14 +125,14 @@ async def _refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
         must(fits, "P6", f"{sent}, {AT_ONCE} times more at once", f"{words(first)}, or 409", came)
     found = await asked(gateway.find_refund(key))
     must(found == first, "P6", f"look-up of the refund {key}", words(first), found)
-    never = await asked(gateway.find_refund(_refund_key()))
+    never = await asked(gateway.find_refund(key_of(Charges(gateway, examples).new())))
     must(never is None, "P6", "look-up of a refund under a key that was never used", "no items", never)
     await _given_back(gateway, work, examples.amount, sent)
 
 
 async def _other_refund(gateway: PaymentGateway, examples: ChargeExamples) -> None:
     work, charged = await _charged(gateway, examples)
-    key = _refund_key()
+    key = _undoing(work)
     await answered(partial(gateway.refund, key, charged.reference, 1))
     came = await answered(partial(gateway.refund, key, charged.reference, examples.amount - 1))
     sent = f"refund of {examples.amount - 1} under {key}, which has given back 1"
@@ -137,11 +142,13 @@ async def _other_refund(gateway: PaymentGateway, examples: ChargeExamples) -> No
 
 async def _too_much(gateway: PaymentGateway, examples: ChargeExamples) -> None:
     work, charged = await _charged(gateway, examples)
-    came = await answered(partial(gateway.refund, _refund_key(), charged.reference, examples.amount + 1))
+    key = _undoing(work)
+    came = await answered(partial(gateway.refund, key, charged.reference, examples.amount + 1))
     sent = f"refund of {examples.amount + 1} where {examples.amount} were taken"
     must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
     await _given_back(gateway, work, 0, sent)
-    came = await answered(partial(gateway.refund, _refund_key(), f"none-{uuid4()}", 1))
+    key = _for_a_return(work)
+    came = await answered(partial(gateway.refund, key, f"none-{uuid4()}", 1))
     sent = "refund of a charge that there is not"
     must(isinstance(came, ProviderMisuse), "P6", sent, "a status such as 422, which is no answer", came)
 
@@ -163,5 +170,11 @@ async def _given_back(gateway: PaymentGateway, work: Work, amount: int, sent: st
     must(refunded == amount, "P6", f"look-up of the charge after {sent}", f"refunded {amount}", charges)
 
 
-def _refund_key() -> str:
-    return f"{uuid4()}:charge:compensating"
+def _undoing(work: Work) -> str:
+    """The key under which a charge is undone."""
+    return f"{work.key.removesuffix(':forward')}:compensating"
+
+
+def _for_a_return(work: Work) -> str:
+    """One under which a return gives back: it says nothing of the charge."""
+    return f"{uuid4()}:refund:forward"

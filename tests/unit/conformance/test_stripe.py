@@ -35,4 +35,4 @@ async def test_stripes_gateway_keeps_every_rule_that_a_gateway_has_to_keep(strip
     report = await gateway_report("stripe", stripe, METHODS)
     found = {each.check: (each.findings, each.note) for each in report.results}
     assert {name: said for name, said in found.items() if said != ((), "")} == {}
-    assert len(found) == 16
+    assert len(found) == 17

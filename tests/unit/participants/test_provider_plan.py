@@ -15,6 +15,7 @@ from participants.fence import State
 from participants.kit.errands import StepAtProvider
 from participants.ledger import LedgerRow
 from participants.payment.handlers import payment
+from participants.provider_decisions import Decisions
 from participants.provider_plan import (
     Ask,
     Declined,
@@ -36,6 +37,9 @@ TRAITS: Final = ProviderTraits(key_lifetime_s=3600, settling_time_s=120)
 PLANNER: Final = Planner(StepAtProvider(STEP, Gateway(TRAITS)), new_id, longest_call_s=10)
 PROVEN: Final = NOW + timedelta(seconds=2 * 10 + 120)
 NO_ANSWER: Final = ProviderUnavailable("503")
+
+
+DECISIONS: Final = Decisions([PLANNER.external], new_id, longest_call_s=10)
 
 
 def received(command: Command) -> Received:
@@ -233,3 +237,29 @@ def test_p3_the_refund_is_what_the_ledger_says() -> None:
     assert b'"amount":100' in ended.answers[0].body
     assert work.start(work.refund).answers == ended.answers
     assert types(work.start(work.charge)) == ["StepRefused"]
+
+
+def test_what_costs_nothing_is_done_and_undone_without_a_question() -> None:
+    """P6: so no circuit breaker hears of it either."""
+    case = Case()
+    charge, refund = received(case.charge(0)), received(case.refund())
+    done = DECISIONS.start(charge, None, None, NOW)
+    assert (done.ask, types(done)) == (None, ["PaymentSuccessfulEvent"])
+    undone = DECISIONS.start(refund, done.row, None, NOW)
+    assert (undone.ask, types(undone)) == (None, ["PaymentRefundedEvent"])
+    assert undone.row is not None
+    assert (undone.row.state, undone.row.details["reversal_reference"]) == (State.UNDONE, "nothing")
+
+
+@pytest.mark.parametrize("days", [0, 2])
+def test_an_intent_of_an_earlier_release_that_costs_nothing_is_settled_without_a_question(days: int) -> None:
+    """It may have been asked for and refused: its copy and its compensation end it, however old it is."""
+    case, later = Case(), NOW + timedelta(days=days)
+    charge, refund = received(case.charge(0)), received(case.refund())
+    intent = PLANNER.start(charge, None, NOW).row
+    again = DECISIONS.start(charge, intent, None, later)
+    assert (again.ask, types(again)) == (None, ["PaymentSuccessfulEvent"])
+    undone = DECISIONS.start(refund, intent, None, later)
+    assert undone.row is not None
+    assert (undone.ask, undone.row.state) == (None, State.UNDONE)
+    assert types(undone) == ["PaymentSuccessfulEvent", "PaymentRefundedEvent"]
