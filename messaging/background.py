@@ -32,16 +32,25 @@ LONGEST_REASON: Final = 200
 async def finished(work: Coroutine[Any, Any, R]) -> R:
     """Await work that a cancellation must not tear: it is finished first, then the cancellation goes on.
 
-    A second cancellation does tear it.
+    A second cancellation tears it, and waits for what it does about that.
     """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         if not task.done():
-            await asyncio.wait([task])
+            await _ended(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("work failed while stopping", exc_info=task.exception())
+        raise
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
         raise
 
 

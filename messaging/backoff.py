@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from random import Random
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_base
@@ -31,7 +32,7 @@ class Backoff(wait_base):
         """
         self._rng = rng
         self._first_s = first_s
-        self._longest_s = longest_s
+        self.longest_s: Final = longest_s
         self._spread = spread
 
     def __call__(self, retry_state: RetryCallState) -> float:
@@ -40,7 +41,7 @@ class Backoff(wait_base):
 
     def pause_s(self, failures: int) -> float:
         """Seconds to wait after so many failures in a row, 1 or more."""
-        pause_s: float = min(self._longest_s, self._first_s * 2 ** min(failures - 1, 16))
+        pause_s: float = min(self.longest_s, self._first_s * 2 ** min(failures - 1, 16))
         return pause_s * self._rng.uniform(*self._spread)
 
 
@@ -51,9 +52,16 @@ class Pauses:
         self._backoff = backoff
         self._taken = 0
 
-    def reset(self) -> None:
-        """The next pause is a short one again."""
-        self._taken = 0
+    @contextmanager
+    def between(self) -> Iterator[None]:
+        """Around what goes well: a pause is short again once that has lasted longer than the longest one."""
+        clock = asyncio.get_running_loop().time
+        since = clock()
+        try:
+            yield
+        finally:
+            if clock() - since > self._backoff.longest_s:
+                self._taken = 0
 
     async def pause(self) -> None:
         """Wait, longer than the last time."""

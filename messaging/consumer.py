@@ -23,10 +23,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+from uuid import UUID
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from contracts.failures import ERROR_MESSAGE
 from contracts.routing import dead_letter_queue
 from messaging.background import finished
 from messaging.errors import Poison
@@ -34,7 +36,7 @@ from messaging.identifiers import NewId
 from messaging.installation import Identity
 from messaging.log_context import ids_of
 from messaging.measures import MESSAGES, Distribution
-from messaging.retries import ERROR_MESSAGE, RetryPolicy, after_failure, postpone
+from messaging.retries import RetryPolicy, after_failure, postpone
 from messaging.tracing import UNTRACED, Tracing
 from messaging.transport import Delivery, Message, Subscription
 from messaging.unit_of_work import Transaction, UnitOfWork
@@ -99,9 +101,12 @@ class Hops:
         if not failures:
             return
         now = await transaction.now()
+        ids = await self._ids_of(transaction, [failed.delivery for failed in failures])
         hops: list[Message] = []
-        for failed in failures:
-            hop = after_failure(failed.delivery, failed.error, self.policy, self.new_id(), now, self.app_id)
+        for failed, hop_id in zip(failures, ids, strict=True):
+            if hop_id is None:
+                continue
+            hop = after_failure(failed.delivery, failed.error, self.policy, hop_id, now, self.app_id)
             gave_up = hop.routing_key == dead_letter_queue(failed.delivery.queue)
             log.log(
                 logging.WARNING if gave_up else logging.INFO,
@@ -120,9 +125,27 @@ class Hops:
         if not deliveries:
             return
         now = await transaction.now()
+        ids = await self._ids_of(transaction, deliveries)
         transaction.send(
-            [postpone(delivery, self.policy, self.new_id(), now, self.app_id) for delivery in deliveries]
+            [
+                postpone(delivery, self.policy, hop_id, now, self.app_id)
+                for delivery, hop_id in zip(deliveries, ids, strict=True)
+                if hop_id is not None
+            ]
         )
+
+    async def _ids_of(
+        self, transaction: Transaction, deliveries: Sequence[Delivery]
+    ) -> Sequence[UUID | None]:
+        """The id of each one's hop, the same however often the work is run; None where it is sent already.
+
+        An earlier run may have committed without being told so (S17).
+        """
+        again = [delivery.hop_id for delivery in deliveries if delivery.hop_id is not None]
+        sent = await transaction.outbox_holds(again) if again else ()
+        for delivery in deliveries:
+            delivery.hop_id = delivery.hop_id or self.new_id()
+        return [None if delivery.hop_id in sent else delivery.hop_id for delivery in deliveries]
 
 
 class Consumer(Generic[T]):

@@ -11,52 +11,27 @@ from uuid import UUID
 
 from contracts.envelope import ATTEMPT
 from contracts.failures import (
-    ERROR_MESSAGE as ERROR_MESSAGE,
-)
-from contracts.failures import (
-    ERROR_STACK as ERROR_STACK,
-)
-from contracts.failures import (
-    ERROR_TYPE as ERROR_TYPE,
-)
-from contracts.failures import (
-    FIRST_FAILURE_AT as FIRST_FAILURE_AT,
-)
-from contracts.failures import (
-    LAST_FAILURE_AT as LAST_FAILURE_AT,
-)
-from contracts.failures import (
-    MAX_ERROR_CHARACTERS as MAX_ERROR_CHARACTERS,
-)
-from contracts.failures import (
-    MAX_STACK_CHARACTERS as MAX_STACK_CHARACTERS,
-)
-from contracts.failures import (
-    ORIGINAL_EXCHANGE as ORIGINAL_EXCHANGE,
-)
-from contracts.failures import (
-    ORIGINAL_MESSAGE_ID as ORIGINAL_MESSAGE_ID,
-)
-from contracts.failures import (
-    ORIGINAL_QUEUE as ORIGINAL_QUEUE,
-)
-from contracts.failures import (
-    ORIGINAL_ROUTING_KEY as ORIGINAL_ROUTING_KEY,
-)
-from contracts.failures import (
-    ORIGINAL_TYPE as ORIGINAL_TYPE,
-)
-from contracts.failures import (
-    PERMANENT as PERMANENT,
+    ERROR_MESSAGE,
+    ERROR_STACK,
+    ERROR_TYPE,
+    FIRST_FAILURE_AT,
+    LAST_FAILURE_AT,
+    MAX_ERROR_CHARACTERS,
+    MAX_STACK_CHARACTERS,
+    ORIGINAL_EXCHANGE,
+    ORIGINAL_MESSAGE_ID,
+    ORIGINAL_QUEUE,
+    ORIGINAL_ROUTING_KEY,
+    ORIGINAL_TYPE,
+    PERMANENT,
 )
 from contracts.routing import dead_letter_queue, failure_exchange, retry_queue
 from contracts.sensitive import without_sensitive
 from messaging.errors import ForeignMessage, PermanentFailure
+from messaging.headers import carried, short_text, storable
 from messaging.transport import Delivery, Message
 
 MAX_STACK_FRAMES: Final = 8
-MAX_HEADER_CHARACTERS: Final = 4000
-MAX_HEADERS: Final = 64
 
 _HOPELESS: Final = (PermanentFailure, ForeignMessage)
 """What is not tried again here."""
@@ -84,7 +59,7 @@ class RetryPolicy:
 def attempt_of(delivery: Delivery) -> int:
     """Which attempt a delivery is, from 1. Anything odd in the header counts as the first."""
     attempt = delivery.headers.get(ATTEMPT, 1)
-    return attempt if isinstance(attempt, int) and 1 <= attempt < 2**31 else 1
+    return int(attempt) if isinstance(attempt, int) and 1 <= attempt < 2**31 else 1
 
 
 def after_failure(
@@ -114,19 +89,6 @@ def postpone(
     return _hop(delivery, queue, message_id, now, app_id, {ATTEMPT: attempt_of(delivery)})
 
 
-def plain_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers that are plain short text or numbers; never ``x-death``, which brokers read differently."""
-    kept = [
-        (name, value)
-        for name, value in headers.items()
-        if not name.startswith("x-")
-        and len(name) <= 128
-        and isinstance(value, str | int | float | bool)
-        and "\x00" not in f"{name}{value}"
-    ][:MAX_HEADERS]
-    return {name: value[:MAX_HEADER_CHARACTERS] if isinstance(value, str) else value for name, value in kept}
-
-
 def parse_id(text: str | None) -> UUID | None:
     """A message's identity as a UUID; None for anything else."""
     try:
@@ -139,11 +101,11 @@ def _failure_headers(delivery: Delivery, error: BaseException, now: datetime) ->
     kind = error.kind if isinstance(error, _HOPELESS) else type(error).__name__
     at = now.isoformat()
     return {
-        ERROR_TYPE: kind,
+        ERROR_TYPE: short_text(kind),
         ERROR_MESSAGE: storable(without_sensitive(str(error), delivery.body), MAX_ERROR_CHARACTERS),
         ERROR_STACK: storable(_short_stack(error), MAX_STACK_CHARACTERS),
         PERMANENT: isinstance(error, PermanentFailure),
-        FIRST_FAILURE_AT: delivery.headers.get(FIRST_FAILURE_AT, at),
+        FIRST_FAILURE_AT: _kept(delivery, FIRST_FAILURE_AT, at),
         LAST_FAILURE_AT: at,
     }
 
@@ -168,19 +130,21 @@ def _hop(
     app_id: str,
     headers: Mapping[str, Any],
 ) -> Message:
-    """The same body on its way to another queue, under a message id of its own (M1)."""
+    """The same body on its way to another queue, under a message id of its own (M1).
+
+    ``headers`` and where it came from are on it however many headers its sender has given it (D1).
+    """
     origin = {
         ORIGINAL_EXCHANGE: delivery.exchange,
         ORIGINAL_ROUTING_KEY: delivery.routing_key,
         ORIGINAL_QUEUE: delivery.queue,
-        ORIGINAL_MESSAGE_ID: delivery.message_id or "",
-        ORIGINAL_TYPE: delivery.type or "",
+        ORIGINAL_MESSAGE_ID: delivery.message_id,
+        ORIGINAL_TYPE: delivery.type,
     }
-    carried = plain_headers(delivery.headers)
-    origin = {name: carried.get(name, value) for name, value in origin.items()}
+    kept = {name: _kept(delivery, name, value or "") for name, value in origin.items()}
     return Message(
         message_id=message_id,
-        type=_short(delivery.type or ""),
+        type=short_text(delivery.type or ""),
         exchange=failure_exchange(delivery.queue),
         routing_key=queue,
         body=delivery.body,
@@ -188,15 +152,11 @@ def _hop(
         app_id=app_id,
         timestamp=now,
         mandatory=True,
-        headers=plain_headers({**carried, **origin, **headers}),
+        headers=carried(delivery.headers, on_top={**kept, **headers}),
     )
 
 
-def _short(text: str) -> str:
-    """Text within AMQP's 255 bytes for a property."""
-    return storable(text, 255).encode()[:255].decode("utf-8", "ignore")
-
-
-def storable(text: str, limit: int = MAX_HEADER_CHARACTERS) -> str:
-    """Text that PostgreSQL and AMQP can hold: what they cannot is left out, and what is too long is cut."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:limit]
+def _kept(delivery: Delivery, name: str, otherwise: str) -> str:
+    """What an earlier hop has written, which stays."""
+    written = delivery.headers.get(name)
+    return short_text(written if isinstance(written, str) else otherwise)

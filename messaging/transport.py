@@ -57,6 +57,8 @@ class Delivery:
     """Why the broker itself moved it here from another queue, in its own word: ``expired`` for instance."""
     flaw: str | None = None
     """What is wrong with a batch that cannot be taken apart, or with a part that cannot be read (M5)."""
+    hop_id: UUID | None = None
+    """The id of the message that takes it onwards, once it could not be served (S17)."""
 
 
 class Receipt(StrEnum):

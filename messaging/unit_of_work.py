@@ -38,6 +38,9 @@ class Transaction(Protocol):
     def send(self, messages: Sequence[Message]) -> None:
         """Put messages into the outbox of this transaction (M1)."""
 
+    async def outbox_holds(self, message_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these messages have been committed and not been confirmed yet."""
+
 
 class OpenTransaction(Transaction, Protocol):
     """A transaction as its unit of work sees it."""

@@ -400,7 +400,9 @@ class PostgresTransaction(SqlTransaction):
 
     async def lock_dead_letters(self, dead_letter_ids: Collection[UUID]) -> Mapping[UUID, DeadLetter]:
         """See the port."""
-        query = f"{SELECT_DEAD_LETTERS} WHERE dead_letter_id = ANY(%s) ORDER BY dead_letter_id FOR UPDATE"
+        query = (
+            f'{SELECT_DEAD_LETTERS} WHERE dead_letter_id = ANY(%s) ORDER BY work_key COLLATE "C" FOR UPDATE'
+        )
         rows = await self.fetch(query, [sorted(dead_letter_ids)])
         return {row[0]: dead_letter_of(row) for row in rows}
 

@@ -1,7 +1,7 @@
 """What the orchestrator needs of its storage: a port with two forms, PostgreSQL (`postgresql`) and in memory.
 
 Every method belongs to one open transaction. Locks are taken in the order of S18: idempotency keys
-sorted, references sorted, sagas by id, dead letters by id, the rest.
+sorted, references sorted, sagas by id, dead letters by their work, the rest.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class OrchestratorTransaction(Protocol):
         """A dead letter, not locked: to learn which saga must be locked first (S18)."""
 
     async def lock_dead_letters(self, dead_letter_ids: Collection[UUID]) -> Mapping[UUID, DeadLetter]:
-        """Lock dead letters in the order of their ids."""
+        """Lock dead letters, in the order of their work (S18)."""
 
     def save_dead_letters(self, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
         """Write status, cause and version of locked dead letters."""

@@ -8,6 +8,7 @@ The same is true of a job's row, which moves with every dead letter of the job.
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Float,
     Index,
@@ -25,7 +27,10 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    TypeDecorator,
     Uuid,
+    func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
@@ -57,6 +62,24 @@ ischema_names["xid8"] = TransactionId
 
 def _moment() -> DateTime:
     return DateTime(timezone=True)
+
+
+_EARLIEST: Final = "timestamptz '2000-01-01Z'"
+_LATEST: Final = "timestamptz '9999-01-01Z'"
+
+READABLE_TIME: Final = f"least(greatest({{}}, {_EARLIEST}), {_LATEST})"
+"""A time that others have written: PostgreSQL keeps years of which Python knows nothing (S25)."""
+
+
+class _TimeOfOthers(TypeDecorator[datetime]):
+    """A `_moment` that is read as `READABLE_TIME`."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def column_expression(self, column: ColumnElement[datetime]) -> ColumnElement[datetime]:
+        """What stands in a query's columns for it."""
+        return func.least(func.greatest(column, literal_column(_EARLIEST)), literal_column(_LATEST))
 
 
 def _one_of(column: str, values: type[StrEnum]) -> str:
@@ -180,8 +203,8 @@ dead_letters: Final = Table(
     Column("error_stack", Text, nullable=False),
     Column("permanent", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("first_failed_at", _moment(), nullable=False),
-    Column("last_failed_at", _moment(), nullable=False),
+    Column("first_failed_at", _TimeOfOthers(), nullable=False),
+    Column("last_failed_at", _TimeOfOthers(), nullable=False),
     Column("exchange", Text, nullable=False),
     Column("routing_key", Text, nullable=False),
     Column("message_id", Text, nullable=False),

@@ -27,6 +27,9 @@ HEARTBEAT_S: Final = 10
 BACKOFF_BASE_S: Final = 0.1
 BACKOFF_CAP_S: Final = 5.0
 
+_ANY_FRAME: Final = 131_072
+"""What is sent in one frame where the broker sets no limit."""
+
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _URL_FORM: Final = "a broker URL looks like amqp://user:password@host:5672/virtual-host"
 _ACCESS_REFUSED: Final = 403
@@ -169,7 +172,7 @@ class BrokerConnection:
     @property
     def frame_max(self) -> int:
         """The largest frame, in bytes, that was agreed on."""
-        return int(self._amqp.connection_tune.frame_max)
+        return int(self._amqp.connection_tune.frame_max) or _ANY_FRAME
 
     async def channel(self, receiver: Receiver, *, confirms: bool) -> Channel:
         """Open a channel for load. Raises BrokerError."""
@@ -298,12 +301,11 @@ class Link:
         except BrokerError as error:
             self._say(str(error))
         else:
-            await self._serve(connection, url)
+            with self._pauses.between():
+                await self._serve(connection, url)
         await self._pauses.pause()
 
     async def _serve(self, connection: BrokerConnection, url: URL) -> None:
-        clock = asyncio.get_running_loop().time
-        since = clock()
         connection.when_blocked(self._note_blocked)
         try:
             await self._prepare(connection)
@@ -319,8 +321,6 @@ class Link:
             self._connection = None
             self._up.clear()
             await connection.close()
-        if clock() - since > BACKOFF_CAP_S:
-            self._pauses.reset()
 
     def _note_blocked(self, reason: str | None) -> None:
         if reason is None:

@@ -80,7 +80,11 @@ def publish_method(channel: int, exchange: str, routing_key: str, mandatory: boo
 
 
 def content(channel: int, message: Message, frame_max: int) -> list[bytes]:
-    """Header frame and body frames of one message: persistent, the properties of `docs/broker.md`."""
+    """Header frame and body frames of one message: persistent, the properties of `docs/broker.md`.
+
+    Raises:
+        ValueError: it cannot be written; over too large a header frame the broker would end the connection.
+    """
     body = message.body
     correlation_id = message.correlation_id
     properties = b"".join(
@@ -96,6 +100,8 @@ def content(channel: int, message: Message, frame_max: int) -> list[bytes]:
     )
     flags = _ALWAYS if correlation_id is None else _ALWAYS | _CORRELATION_ID
     size = _HEADER_FIXED + len(properties)
+    if size + OVERHEAD > frame_max:
+        raise ValueError(f"its headers take {size} bytes with all else; a frame holds {frame_max - OVERHEAD}")
     start = _HEADER_START.pack(HEADER, channel, size, _BASIC_CLASS, 0, len(body), flags)
     parts = [start, properties, _END]
     largest = frame_max - OVERHEAD

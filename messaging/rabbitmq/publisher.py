@@ -300,7 +300,8 @@ class RabbitMqPublisher:
             self._log.warning("publisher has no channel", trouble=str(error))
         else:
             self._begin(channel, connection)
-            await channel.ended.wait()
+            with self._pauses.between():
+                await channel.ended.wait()
             if channel is self._outdated:
                 await close_quietly(channel)
                 return

@@ -161,7 +161,8 @@ class RabbitMqSubscription:
         try:
             channel = await connection.channel(self, confirms=False)
             await self._consume(channel)
-            await channel.ended.wait()
+            with self._pauses.between():
+                await channel.ended.wait()
             if channel.refusal is not None:
                 self._log.warning("consumer's channel closed by the broker", why=channel.refusal.text)
         except BrokerError as error:

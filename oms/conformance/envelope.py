@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from contracts.envelope import EVENT_ID, SCHEMA_VERSION, SCHEMA_VERSION_HEADER, TRACEPARENT
 from contracts.events import OUTCOMES
+from contracts.failures import ERROR_MESSAGE, ERROR_TYPE, PERMANENT
 from contracts.flaws import field_flaws
 from contracts.limits import IDENTIFIER
 from contracts.routing import EVENTS_EXCHANGE
-from messaging.retries import ERROR_MESSAGE, ERROR_TYPE, PERMANENT, parse_id
+from messaging.retries import parse_id
 from messaging.transport import Delivery, Message
 from oms.conformance.stand_in import Event
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.envelope import EVENT_ID
+from contracts.failures import ORIGINAL_MESSAGE_ID
 from contracts.routing import (
     EVENTS_EXCHANGE,
     OUTCOMES_QUEUE,
@@ -19,7 +20,7 @@ from contracts.routing import (
     dead_letter_queue,
 )
 from messaging.identifiers import NewId
-from messaging.retries import ORIGINAL_MESSAGE_ID, parse_id
+from messaging.retries import parse_id
 from messaging.topology import DELIVERY_LIMIT, participant_topology
 from messaging.transport import (
     Binding,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from messaging import retries
+from contracts.failures import ERROR_MESSAGE, ERROR_TYPE, PERMANENT
 from messaging.transport import Delivery
 
 BY_BROKER: Final = {
@@ -44,7 +44,7 @@ def cause_of(delivery: Delivery, headers: Mapping[str, Any]) -> Cause:
     What the broker itself has moved is told by the broker's reason, even where an earlier attempt has left
     its own error in ``headers``: what a service gives up starts without any death at the broker.
     """
-    error_type, message = headers.get(retries.ERROR_TYPE), headers.get(retries.ERROR_MESSAGE)
+    error_type, message = headers.get(ERROR_TYPE), headers.get(ERROR_MESSAGE)
     message = message if isinstance(message, str) else None
     earlier = f"{error_type}: {message or ''}" if isinstance(error_type, str) else None
     if delivery.died_of is not None:
@@ -52,6 +52,6 @@ def cause_of(delivery: Delivery, headers: Mapping[str, Any]) -> Cause:
         called, said = BY_BROKER.get(delivery.died_of, (OTHERWISE, "the broker gave it up"))
         return Cause(called, f"{said} ({delivery.died_of}){before}", permanent=False)
     if isinstance(error_type, str):
-        permanent = headers.get(retries.PERMANENT) is True
+        permanent = headers.get(PERMANENT) is True
         return Cause(error_type, message or "", permanent)
     return Cause(UNEXPLAINED, message or "whoever put it here does not say why", permanent=False)

@@ -5,21 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final, cast
 from uuid import UUID
 
 import structlog
 
 from contracts.envelope import INSTALLATION, REPLAY_OF, Direction
+from contracts.failures import (
+    ERROR_MESSAGE,
+    ERROR_STACK,
+    FIRST_FAILURE_AT,
+    LAST_FAILURE_AT,
+    ORIGINAL_EXCHANGE,
+    ORIGINAL_MESSAGE_ID,
+    ORIGINAL_QUEUE,
+    ORIGINAL_ROUTING_KEY,
+    ORIGINAL_TYPE,
+)
 from contracts.routing import dead_letter_queue
 from contracts.sensitive import without_sensitive
-from messaging import retries
 from messaging.consumer import Failed
 from messaging.errors import ForeignMessage
+from messaging.headers import carried, storable
 from messaging.identifiers import NewId
 from messaging.installation import MAX_SHOWN_CHARACTERS, Identity
-from messaging.retries import attempt_of, parse_id, plain_headers, storable
+from messaging.retries import attempt_of, parse_id
 from messaging.transport import Delivery
 from messaging.unit_of_work import Transaction
 from orchestrator.core.inputs import CommandDeadLettered
@@ -40,6 +52,13 @@ COMMAND: Final = "command"
 MESSAGE: Final = "message"
 FOREIGN: Final = "foreign"
 """Begins the key of messages that one installation sent and another one got; they are not replayed (M4)."""
+
+_BY_WORK: Final = attrgetter("work_key")
+"""The order in which replicas lock the rows of what arrives at the same time (S18)."""
+
+_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_CLOCKS_DIFFER_BY: Final = timedelta(days=1)
+"""At most, where anybody may have written a time."""
 
 
 def message_key(death_id: object) -> str:
@@ -98,7 +117,7 @@ class Collector:
             for dead, delivery, command in zip(died, deliveries, commands, strict=True)
             if (dead.work_key, dead.death_id) not in known
         ]
-        transaction.record_deaths(recorded)
+        transaction.record_deaths(sorted(recorded, key=_BY_WORK))
         self.engine.write(transaction, locked)
         return ()
 
@@ -150,7 +169,7 @@ class BareRecords:
         """Record them; there is no queue behind a dead-letter queue."""
         now = await transaction.now()
         storage = cast(OrchestratorTransaction, transaction)
-        storage.record_deaths([self._bare(failed, now) for failed in failures])
+        storage.record_deaths(sorted((self._bare(failed, now) for failed in failures), key=_BY_WORK))
 
     def _bare(self, failed: Failed, now: datetime) -> DeadLetter:
         bare = replace(failed.delivery, message_id=None, type=None, correlation_id=None, headers={})
@@ -183,7 +202,7 @@ def command_work(delivery: Delivery, known: Container[str]) -> CommandWork | Non
     Args:
         known: the types of all commands that sagas ask for.
     """
-    if _text(delivery.headers, retries.ORIGINAL_TYPE, delivery.type) not in known:
+    if _text(delivery.headers, ORIGINAL_TYPE, delivery.type) not in known:
         return None
     saga_id = parse_id(delivery.correlation_id)
     try:
@@ -191,7 +210,7 @@ def command_work(delivery: Delivery, known: Container[str]) -> CommandWork | Non
         work = CommandWork(UUID(body["saga_id"]), str(body["step"])[:70], Direction(body["direction"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return work if work.saga_id == saga_id and "\x00" not in work.step else None
+    return work if work.saga_id == saga_id and storable(work.step) == work.step else None
 
 
 def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> DeadLetter:
@@ -207,19 +226,19 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
         kind=MESSAGE,
         work_key=replay_of(delivery) or message_key(death_id),
         death_id=death_id,
-        queue=_text(headers, retries.ORIGINAL_QUEUE, _original_queue(delivery)),
-        type=_text(headers, retries.ORIGINAL_TYPE, delivery.type),
+        queue=_text(headers, ORIGINAL_QUEUE, _original_queue(delivery)),
+        type=_text(headers, ORIGINAL_TYPE, delivery.type),
         error_type=storable(cause.error_type),
         error_message=storable(cause.message),
-        error_stack=_text(headers, retries.ERROR_STACK, ""),
+        error_stack=_text(headers, ERROR_STACK, ""),
         permanent=cause.permanent,
         attempts=attempt_of(delivery),
-        first_failed_at=_moment(headers, retries.FIRST_FAILURE_AT, now),
-        last_failed_at=_moment(headers, retries.LAST_FAILURE_AT, now),
-        exchange=_text(headers, retries.ORIGINAL_EXCHANGE, delivery.exchange),
-        routing_key=_text(headers, retries.ORIGINAL_ROUTING_KEY, delivery.routing_key),
-        message_id=_text(headers, retries.ORIGINAL_MESSAGE_ID, delivery.message_id),
-        headers={**plain_headers(headers), CORRELATION: storable(delivery.correlation_id or "")},
+        first_failed_at=_moment(headers, FIRST_FAILURE_AT, now),
+        last_failed_at=_moment(headers, LAST_FAILURE_AT, now),
+        exchange=_text(headers, ORIGINAL_EXCHANGE, delivery.exchange),
+        routing_key=_text(headers, ORIGINAL_ROUTING_KEY, delivery.routing_key),
+        message_id=_text(headers, ORIGINAL_MESSAGE_ID, delivery.message_id),
+        headers={**carried(headers), CORRELATION: storable(delivery.correlation_id or "")},
         body=delivery.body[:MAX_STORED_BODY_BYTES],
         body_truncated=len(delivery.body) > MAX_STORED_BODY_BYTES,
         created_at=now,
@@ -230,7 +249,7 @@ def _discreet(delivery: Delivery) -> Mapping[str, Any]:
     """The headers, of which those about the error repeat nothing sensitive, whoever has written them."""
     about_error = {
         name: without_sensitive(value, delivery.body)
-        for name in (retries.ERROR_MESSAGE, retries.ERROR_STACK)
+        for name in (ERROR_MESSAGE, ERROR_STACK)
         if isinstance(value := delivery.headers.get(name), str)
     }
     return {**delivery.headers, **about_error}
@@ -246,8 +265,14 @@ def _text(headers: Mapping[str, Any], name: str, otherwise: str | None) -> str:
 
 
 def _moment(headers: Mapping[str, Any], name: str, otherwise: datetime) -> datetime:
+    """When it failed, as its message says; a time at which nothing can have failed is not believed.
+
+    PostgreSQL keeps times that Python cannot read, and nothing would read the row any more (S25).
+    """
+    written = headers.get(name)
     try:
-        moment = datetime.fromisoformat(str(headers.get(name)))
+        moment = datetime.fromisoformat(written if isinstance(written, str) else "")
     except ValueError:
         return otherwise
-    return moment if moment.tzinfo is not None else otherwise
+    known = moment.tzinfo is not None and _FIRST <= moment <= otherwise + _CLOCKS_DIFFER_BY
+    return moment if known else otherwise

@@ -14,8 +14,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.envelope import ATTEMPT, INSTALLATION, REPLAY_OF
-from contracts.routing import DEFAULT_EXCHANGE, ORCHESTRATOR
+from contracts.routing import DEFAULT_EXCHANGE, ORCHESTRATOR, OUTCOMES_QUEUE, command_queue
 from contracts.words import said_of
+from messaging.headers import carried, short_text
 from messaging.identifiers import NewId
 from messaging.retries import parse_id
 from messaging.transport import Message
@@ -73,7 +74,7 @@ class DeadLetterOperations:
         Raises:
             NotFound: there is no such dead letter.
             StaleVersion: it has changed since the caller looked.
-            NotAllowed: it is closed, cut, or no longer awaited.
+            NotAllowed: it is closed, cut, no longer awaited, or from a queue that is not ours.
         """
         mandate = Mandate(actor, self._new_id(), partial(_check_version, expected_version))
 
@@ -176,6 +177,8 @@ class DeadLetterOperations:
             raise NotAllowed("unknown_kind", f'it is of the unknown kind "{dead.kind}"')
         if dead.body_truncated:
             raise NotAllowed("body_cut", "its body was too long to be kept whole, so it cannot be sent again")
+        if dead.queue not in (OUTCOMES_QUEUE, *map(command_queue, self._engine.registry.participants)):
+            raise NotAllowed("no_such_queue", _nobody_at(dead.queue))
         message = _as_it_was(dead, self._new_id(), work.now)
         return Replay(after, f"the stored message goes back to {dead.queue}"), [message]
 
@@ -193,6 +196,10 @@ class DeadLetterOperations:
 
 
 _NOBODY: Final = Actor("dry run", "")
+
+
+def _nobody_at(queue: str) -> str:
+    return f'no participant of the sagas that are known here takes messages from "{queue}"'
 
 
 def _check_version(expected: int | None, dead: DeadLetter) -> None:
@@ -214,7 +221,7 @@ def _as_it_was(dead: DeadLetter, message_id: UUID, now: datetime) -> Message:
     first_death = dead.work_key.removeprefix(message_key(""))
     return Message(
         message_id=message_id,
-        type=dead.type,
+        type=short_text(dead.type),
         exchange=DEFAULT_EXCHANGE,
         routing_key=dead.queue,
         body=dead.body,
@@ -222,7 +229,7 @@ def _as_it_was(dead: DeadLetter, message_id: UUID, now: datetime) -> Message:
         app_id=ORCHESTRATOR,
         timestamp=now,
         mandatory=True,
-        headers={**headers, ATTEMPT: 1, REPLAY_OF: first_death},
+        headers=carried(headers, on_top={ATTEMPT: 1, REPLAY_OF: first_death}),
     )
 
 

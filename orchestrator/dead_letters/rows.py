@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from contracts.words import word_of
 from orchestrator.codec import dump_json
 from orchestrator.storage import DeadLetter, DeadLetterStatus
+from orchestrator.tables import READABLE_TIME
 
 RECORD_DEATH: Final = """
 INSERT INTO orchestrator.dead_letters AS d (
@@ -44,7 +45,7 @@ SET status = 'resolved', cause = w.cause, version = d.version + 1, updated_at = 
 FROM (SELECT dead_letter_id, w.cause FROM orchestrator.dead_letters
       JOIN unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) AS w (saga_id, step, direction, cause)
       USING (saga_id, step, direction)
-      WHERE status IN ('open', 'replaying') ORDER BY dead_letter_id FOR UPDATE OF dead_letters) w
+      WHERE status IN ('open', 'replaying') ORDER BY work_key COLLATE "C" FOR UPDATE OF dead_letters) w
 WHERE d.dead_letter_id = w.dead_letter_id
 """
 
@@ -52,17 +53,18 @@ RESOLVE_REPLAYED: Final = """
 UPDATE orchestrator.dead_letters d
 SET status = 'resolved', cause = %s, version = d.version + 1, updated_at = %s
 FROM (SELECT dead_letter_id FROM orchestrator.dead_letters
-      WHERE work_key = ANY(%s) AND status IN ('open', 'replaying') ORDER BY dead_letter_id FOR UPDATE) w
+      WHERE work_key = ANY(%s) AND status IN ('open', 'replaying')
+      ORDER BY work_key COLLATE "C" FOR UPDATE) w
 WHERE d.dead_letter_id = w.dead_letter_id
 """
 
 SELECT_DEAD_LETTERS: Final = """
 SELECT dead_letter_id, kind, work_key, death_ids[cardinality(death_ids)], queue, type, error_type,
-       error_message, error_stack, permanent, attempts, first_failed_at, last_failed_at, exchange,
+       error_message, error_stack, permanent, attempts, {first_failed_at}, {last_failed_at}, exchange,
        routing_key, message_id, headers, body, body_truncated, created_at, saga_id, step, direction,
        status, cause, deaths, version
 FROM orchestrator.dead_letters
-"""
+""".format(**{name: READABLE_TIME.format(name) for name in ("first_failed_at", "last_failed_at")})
 
 UPDATE_DEAD_LETTER: Final = """
 UPDATE orchestrator.dead_letters SET status = %s, cause = %s, version = %s, updated_at = %s

@@ -9,17 +9,17 @@ from uuid import UUID
 
 from contracts.envelope import ATTEMPT, EVENT_ID
 from contracts.events import StepRefused, StepSettled
-from contracts.routing import dead_letter_queue
-from messaging.relay import LEASE_S
-from messaging.retries import (
+from contracts.failures import (
     ERROR_TYPE,
     FIRST_FAILURE_AT,
     LAST_FAILURE_AT,
     ORIGINAL_MESSAGE_ID,
     ORIGINAL_QUEUE,
     PERMANENT,
-    parse_id,
 )
+from contracts.routing import dead_letter_queue
+from messaging.relay import LEASE_S
+from messaging.retries import parse_id
 from messaging.transport import Message
 from orchestrator.core.inputs import CancelRequested, ResolveRequested, RetryRequested, SignalReceived
 from orchestrator.dead_letters.collector import COMMAND

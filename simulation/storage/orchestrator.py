@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -317,7 +318,8 @@ class MemoryOrchestratorTransaction(MemoryTransaction):
         self.write(write)
 
     async def _lock_open(self, rows: Iterable[DeadLetterRow]) -> list[tuple[UUID, DeadLetterRow]]:
-        concerned = sorted(row.dead.dead_letter_id for row in rows if row.is_open)
+        by_work = sorted((row.dead for row in rows if row.is_open), key=attrgetter("work_key"))
+        concerned = [dead.dead_letter_id for dead in by_work]
         locked: dict[UUID, DeadLetterRow] = await self.session.lock_existing(DEAD_LETTERS, concerned)
         return [(key, row) for key, row in locked.items() if row.is_open]
 

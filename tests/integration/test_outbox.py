@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg import OperationalError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -384,6 +385,43 @@ async def test_s2_only_the_culprit_of_a_batch_fails(database: AsyncEngine) -> No
     assert hop.headers["original-message-id"] == culprit
     assert (await transport.depth("inventory.commands")).ready == 0
     await transport.close()
+
+
+async def test_s17_a_delivery_has_one_hop_however_often_its_commit_is_uncertain(
+    database: AsyncEngine,
+) -> None:
+    """The connection is lost behind the commit: what was committed is not sent a second time."""
+    service = Service(database, Receipt.CONFIRMED)
+    commits = 0
+
+    class Uncertain(PostgresTransaction):
+        async def commit(self, confirmed: Sequence[UUID]) -> None:
+            nonlocal commits
+            await super().commit(confirmed)
+            commits += 1
+            if commits < 3:
+                raise OperationalError("the connection is lost")
+
+    uncertain = partial(Uncertain, registry=Registry([]))
+    unit_of_work = SqlUnitOfWork(database, uncertain, service.outbox, RNG)
+    hops = Hops(RetryPolicy((1,), 3), new_id, "test")
+    failing, waiting = a_delivery(), a_delivery()
+
+    async def work(transaction: Any) -> None:
+        await hops.after_failures(transaction, [Failed(failing, RuntimeError("no luck"))])
+        await hops.postpone(transaction, [waiting])
+
+    await unit_of_work.run(work)
+
+    assert commits == 3
+    assert await service.rows() == 2
+    await service.leases_run_out()
+    await service.relay.run_once()
+    assert {each.message_id for each in service.relaying.published} == {failing.hop_id, waiting.hop_id}
+
+
+def a_delivery() -> Delivery:
+    return Delivery("inventory.commands", b"{}", str(new_id()), "X", None, {}, "", "", redelivered=False)
 
 
 async def test_m1_a_process_that_ends_waits_for_its_confirms_and_leaves_no_row(database: AsyncEngine) -> None:

@@ -22,6 +22,7 @@ from aiormq.abc import AbstractChannel
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.failures import ERROR_MESSAGE, ERROR_TYPE, PERMANENT
 from contracts.routing import (
     COMMANDS_EXCHANGE,
     command_queue,
@@ -35,7 +36,6 @@ from messaging.postgresql import SqlUnitOfWork, create_engine
 from messaging.rabbitmq import publisher as publishing
 from messaging.rabbitmq.topology import Names, former_arguments
 from messaging.relay import Relay
-from messaging.retries import ERROR_MESSAGE, ERROR_TYPE, PERMANENT
 from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Queue, Receipt, Topology, TopologyMismatch
 from orchestrator.core.registry import Registry

@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from contracts.failures import ERROR_TYPE
 from messaging.errors import TransientFailure
-from messaging.retries import ERROR_TYPE, RetryPolicy, after_failure, postpone
+from messaging.retries import RetryPolicy, after_failure, postpone
 from messaging.transport import Message
 from orchestrator.core.inputs import Actor, RetryRequested
 from orchestrator.storage import AuditEntry, DeadLetterStatus

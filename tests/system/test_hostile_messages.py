@@ -6,10 +6,13 @@ import asyncio
 import itertools
 import json
 import logging
+import math
 import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import reduce
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -64,6 +67,33 @@ ORDERS: Final = 50
 LARGE: Final = 16 * 1024 * 1024
 
 
+class Raw(str):
+    """A header's name that is no text: the client library writes whatever it encodes to."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff" * len(self)
+
+
+OF_ITS_OWN: Final = {f"own-{number}": number for number in range(64)}
+DEEP: Final[dict[str, Any]] = reduce(lambda inner, _: {"in": inner}, range(60), {"at": "last"})
+HEADERS: Final[tuple[dict[str, Any], ...]] = (
+    {"schema-version": 1},
+    {"schema-version": 2**62, "attempt": 10**15},
+    {"attempt": -1, "x-death": [{"count": 10**9}]},
+    {"schema-version": "one", "attempt": "\x00", "event-id": 7, "traceparent": "00-" + "f" * 200},
+    {},
+    {"nan": math.nan, "infinite": -math.inf, "attempt": math.nan, "installation": math.inf},
+    {"exact": Decimal("1e-200"), "nothing": None, "bytes": b"\xff\x00", "deep": DEEP, "list": [[math.nan]]},
+    {"first-failure-at": "9999-12-31T23:59:59-14:00", "last-failure-at": "0001-01-01T00:00:00+14:00"},
+    {"first-failure-at": math.nan, "original-queue": math.nan, "original-type": b"\xff", "error-type": 1.5},
+    {**OF_ITS_OWN, "attempt": 4},
+    {Raw("x" * 128): 1, "n" * 255: 2, "": 3},
+    {f"large-{number}": "\N{SNOWMAN}" * 1000 for number in range(40)},
+)
+
+
 def bodies(rng: random.Random) -> Iterator[bytes]:
     """Bodies that no writer of ours would send, for ever."""
     identity = {"saga_id": str(uuid4()), "order_id": str(uuid4()), "step": "reserve", "direction": "forward"}
@@ -92,13 +122,6 @@ def messages(rng: random.Random, count: int) -> Iterator[aio_pika.Message]:
         "x" * 255,
     )
     ids = (lambda: str(uuid4()), lambda: "no id", lambda: "", lambda: "\x00" * 36)
-    headers: tuple[dict[str, Any], ...] = (
-        {"schema-version": 1},
-        {"schema-version": 2**62, "attempt": 10**15},
-        {"attempt": -1, "x-death": [{"count": 10**9}]},
-        {"schema-version": "one", "attempt": "\x00", "event-id": 7, "traceparent": "00-" + "f" * 200},
-        {},
-    )
     source = bodies(rng)
     for _ in range(count):
         yield aio_pika.Message(
@@ -107,7 +130,7 @@ def messages(rng: random.Random, count: int) -> Iterator[aio_pika.Message]:
             message_id=rng.choice(ids)(),
             correlation_id=rng.choice(ids)(),
             content_type=rng.choice(("application/json", "text/plain", "")),
-            headers=rng.choice(headers),
+            headers=rng.choice(HEADERS),
             delivery_mode=2,
         )
 

@@ -5,6 +5,7 @@ import amqp from 'amqplib';
 export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const [CONNECT_MS, CONFIRM_MS, END_MS, HEARTBEAT_S] = [10_000, 20_000, 10_000, 10];
+const MEANINGFUL = ['installation', 'replay-of', 'schema-version', 'traceparent', 'causation-id', 'event-id'];
 export const log = (event, fields) => console.log(JSON.stringify({ at: new Date().toISOString(), event, ...fields }));
 /** Trying again is pointless: the message goes to the dead letters at once. `kind` is its error type. */
 export class Permanent extends Error { constructor(kind, message) { super(message); this.kind = kind; } }
@@ -42,23 +43,39 @@ function answer({ properties: { messageId, correlationId, headers: asked } }, { 
 
 function hop(delivery, error, queue, delaysS, maxAttempts) {
   const { fields, properties: { headers, type, messageId, correlationId }, content } = delivery;
-  const isPlain = ([each, value]) => !each.startsWith('x-') && /^(string|number|boolean)$/.test(typeof value);
-  const short = ([each, value]) => [each, typeof value === 'string' ? value.slice(0, 1000) : value];
-  const carried = Object.fromEntries(Object.entries(headers ?? {}).filter(isPlain).slice(0, 64).map(short));
-  const attempt = Number.isInteger(carried.attempt) && carried.attempt > 0 ? carried.attempt : 1;
+  const asked = headers ?? {};
+  const attempt = Number.isInteger(asked.attempt) && asked.attempt > 0 ? asked.attempt : 1;
   const gaveUp = error.kind !== undefined || attempt >= maxAttempts, now = new Date().toISOString();
   const to = gaveUp ? `${queue}.dlq` : `${queue}.retry.${delaysS[Math.min(attempt, delaysS.length) - 1]}s`;
   log(gaveUp ? 'message gave up' : 'message failed, trying again later', { error: error.message, to });
-  const failure = {
+  const first = {
     'original-exchange': fields.exchange, 'original-routing-key': fields.routingKey, 'original-queue': queue,
     'original-message-id': messageId ?? '', 'original-type': type ?? '', 'first-failure-at': now,
-    ...carried, 'last-failure-at': now, attempt: gaveUp ? attempt : attempt + 1,
+  };
+  for (const each of Object.keys(first)) if (typeof asked[each] === 'string') first[each] = asked[each].slice(0, 255);
+  const failure = {
+    ...first, 'last-failure-at': now, attempt: gaveUp ? attempt : attempt + 1,
     'error-type': error.kind ?? error.name, 'error-message': error.message.replaceAll('\0', '').slice(0, 1000),
     'error-stack': String(error.stack).split('\n').slice(1, 9).join('\n').slice(0, 4000),
     'error-permanent': error instanceof Permanent,
   };
   const saga = UUID.test(correlationId) ? correlationId : undefined;
-  return [`${queue}.failed`, to, content, { type, correlationId: saga, headers: failure }];
+  return [`${queue}.failed`, to, content, { type, correlationId: saga, headers: { ...carried(asked, failure), ...failure } }];
+}
+
+/** What of a message's headers there is room for beside ours: those with a meaning first, then in their order. */
+function carried(headers, ours) {
+  const isPlain = (value) => ['string', 'boolean'].includes(typeof value) || Number.isFinite(value);
+  const found = {}, names = [...MEANINGFUL, ...Object.keys(headers)].filter((each) => !each.startsWith('x-') && !(each in ours));
+  let places = 64 - Object.keys(ours).length, room = 16 * 1024;
+  for (const each of new Set(names)) {
+    if (!isPlain(headers[each])) continue;
+    const value = typeof headers[each] === 'string' ? headers[each].replaceAll('\0', '').slice(0, 1000) : headers[each];
+    room -= Buffer.byteLength(each) + Buffer.byteLength(String(value)) + 14;
+    if (places-- === 0 || room < 0) break;
+    found[each] = value;
+  }
+  return found;
 }
 
 /** Serves what has come meanwhile all at once; where that fails, each by itself. `serve` gives outcomes or errors. */

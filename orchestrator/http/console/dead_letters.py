@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from messaging.retries import ERROR_STACK
+from contracts.failures import ERROR_STACK
 from orchestrator.core.inputs import Actor
 from orchestrator.core.state import Status
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter

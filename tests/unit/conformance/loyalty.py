@@ -12,10 +12,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.envelope import EVENT_ID, SCHEMA_VERSION_HEADER, TRACEPARENT
+from contracts.failures import PERMANENT
 from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, command_queue
 from messaging.errors import PermanentFailure
 from messaging.identifiers import NewId
-from messaging.retries import PERMANENT, RetryPolicy, after_failure, parse_id
+from messaging.retries import RetryPolicy, after_failure, parse_id
 from messaging.topology import participant_topology
 from messaging.transport import Delivery, Message, Receipt, Subscription, Transport
 

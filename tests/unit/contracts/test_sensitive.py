@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from contracts.failures import ERROR_MESSAGE
 from contracts.sensitive import SENSITIVE_NAMES, without_sensitive
 from messaging.errors import PermanentFailure
-from messaging.retries import ERROR_MESSAGE, RetryPolicy, after_failure
+from messaging.retries import RetryPolicy, after_failure
 from messaging.transport import Delivery
 from orchestrator.dead_letters.collector import dead_letter
 from tests.support.orders import NOON

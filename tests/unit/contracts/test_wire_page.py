@@ -9,7 +9,8 @@ import pytest
 
 from contracts.commands import COMMANDS, INSTRUCTIONS
 from contracts.events import EVENTS
-from messaging.retries import MAX_HEADERS, RetryPolicy
+from messaging.headers import MAX_HEADERS
+from messaging.retries import RetryPolicy
 from messaging.topology import DELIVERY_LIMIT
 from oms.settings import Settings
 from participants.fence import State

@@ -23,7 +23,7 @@ SMALLEST_FRAME = 4096
 short_text = st.text(max_size=60)
 integers = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 exchange_names = st.text("abc.-_", max_size=60)
-header_values = st.one_of(st.text(max_size=300), integers, st.booleans(), st.none())
+header_values = st.one_of(st.text(max_size=100), integers, st.booleans(), st.none())
 doubles = st.floats(allow_nan=False)  # the library itself writes half as precise ones
 
 
@@ -160,6 +160,13 @@ def test_a_header_table_that_nobody_can_read_is_empty_or_partly_read_but_no_erro
     payload = flags + len(table).to_bytes(4, "big") + table + b"\x02id"
 
     assert frames.read_properties(payload).message_id == "id"
+
+
+def test_headers_that_do_not_fit_into_a_frame_are_an_error_of_the_sender() -> None:
+    small, large = ({f"h{number}": "x" * 4000 for number in range(many)} for many in (32, 33))
+    assert frames.content(1, _message(b"", small, None, "X"), 131_072)
+    with pytest.raises(ValueError, match="a frame holds 131064"):
+        frames.content(1, _message(b"", large, None, "X"), 131_072)
 
 
 def test_a_name_too_long_for_amqp_is_an_error_of_the_sender() -> None:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_none
 
-from messaging.backoff import Backoff, again
+from messaging.backoff import Backoff, Pauses, again
 
 
 def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
@@ -21,6 +21,26 @@ def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
 def test_the_same_source_gives_the_same_pauses() -> None:
     one, other = (Backoff(Random(7), 0.1, 5) for _ in range(2))
     assert [one.pause_s(tries) for tries in range(1, 9)] == [other.pause_s(tries) for tries in range(1, 9)]
+
+
+async def test_a_pause_is_short_again_once_something_has_gone_well_for_longer_than_the_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept, lasts_s = [], iter([1.0, 10.0, 10.1, 0.0])
+    now_s = 0.0
+    pauses = Pauses(Backoff(Random(1), first_s=1, longest_s=10, spread=(1, 1)))
+
+    async def sleep(pause_s: float) -> None:
+        slept.append(pause_s)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s)
+    for lasted_s in lasts_s:
+        with pauses.between():
+            now_s += lasted_s
+        await pauses.pause()
+
+    assert slept == [1, 2, 1, 2]
 
 
 async def _fails() -> str:

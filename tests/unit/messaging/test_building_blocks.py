@@ -189,6 +189,29 @@ async def test_a_loop_that_has_failed_once_or_twice_is_not_in_trouble() -> None:
     assert state.trouble == "it has failed 3 times in a row: ValueError: no luck"
 
 
+async def test_work_that_does_not_end_is_torn_by_a_second_cancellation() -> None:
+    begun, torn = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # as a transaction that is rolled back
+            torn.set()
+            raise
+
+    working = asyncio.create_task(finished(work()))
+    await begun.wait()
+    working.cancel()
+    await asyncio.wait([working], timeout=0)
+    assert not torn.is_set()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert torn.is_set()
+
+
 async def test_work_that_was_begun_is_finished_before_the_loop_stops() -> None:
     begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from contracts.envelope import INSTALLATION
+from contracts.failures import ERROR_TYPE, PERMANENT
 from messaging.errors import ForeignMessage
 from messaging.installation import Identity
-from messaging.retries import ERROR_TYPE, PERMANENT, RetryPolicy, after_failure
+from messaging.retries import RetryPolicy, after_failure
 from messaging.transport import Delivery
 from tests.conformance.correspondence import message
 from tests.support.participants import NOW

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from messaging.errors import PermanentFailure, Poison
-from messaging.retries import RetryPolicy, after_failure, attempt_of, plain_headers, postpone
+from messaging.retries import RetryPolicy, after_failure, attempt_of, postpone
 from messaging.transport import Delivery, Message
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -108,8 +108,39 @@ def test_s16_hostile_properties_make_a_sound_message() -> None:
     assert hop.headers["fine"] == 1
 
 
-def test_headers_are_bounded_in_number() -> None:
-    assert len(plain_headers({f"h{number}": number for number in range(1000)})) == 64
+FULL: dict[str, Any] = {f"h{number}": number for number in range(64)}
+
+
+def test_d1_a_message_full_of_headers_of_its_own_gives_up_as_any_other() -> None:
+    hop = failed(RuntimeError("first"), headers=FULL)
+    for attempt in range(2, 6):
+        assert hop.headers["attempt"] == attempt
+        hop = failed(RuntimeError("again"), headers=hop.headers, queue="payment.commands", message_id="hop")
+
+    assert hop.routing_key == "payment.commands.dlq"
+    assert (hop.headers["error-message"], hop.headers["original-message-id"]) == ("again", "m-1")
+    assert (len(hop.headers), hop.headers["h0"]) == (64, 0)
+
+
+def test_d1_a_permanent_failure_is_explained_beside_however_many_headers() -> None:
+    hop = failed(PermanentFailure("expired", "too old"), headers=FULL)
+
+    assert (hop.headers["error-type"], hop.headers["error-permanent"]) == ("expired", True)
+
+
+def test_p9_a_postponed_command_full_of_headers_keeps_its_attempt() -> None:
+    hop = postpone(delivered(headers={**FULL, "attempt": 3}), POLICY, ID, NOW, "payment")
+
+    assert hop.headers["attempt"] == 3
+
+
+@pytest.mark.parametrize("odd", [float("nan"), 7, None, "\x00"])
+def test_s16_what_a_stranger_wrote_for_an_earlier_hop_is_text_or_nothing(odd: object) -> None:
+    hop = failed(RuntimeError("no luck"), headers={"first-failure-at": odd, "original-type": odd})
+
+    assert hop.headers["original-type"] in ("ChargePayment", "")
+    assert isinstance(hop.headers["first-failure-at"], str)
+    assert "\x00" not in str(hop.headers)
 
 
 def test_a_failure_names_its_innermost_frames_and_no_source_lines() -> None:
