@@ -295,6 +295,11 @@ class SimulatedSubscription:
             self._wire.tell(Delivered(self._host.name, delivery))
         return deliveries
 
+    @property
+    def arrived(self) -> int:
+        """See `Subscription.arrived`."""
+        return len(self._arrivals)
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """See `Subscription.acknowledge`."""
         if not deliveries or self._host.dies(Fault.CRASH_BEFORE_ACK, deliveries[0].correlation_id):
