@@ -34,7 +34,7 @@ from orchestrator.core.definition import StepPolicy
 from orchestrator.core.inputs import Actor
 from orchestrator.core.registry import Registry
 from orchestrator.core.state import Saga, Status
-from orchestrator.intake import Accepted, KeyReused, Submission
+from orchestrator.intake import Accepted, KeyReused, ReferenceTaken, Submission
 from orchestrator.operations import NotAllowed, StaleVersion
 from orchestrator.sagas.order_fulfillment import NAME, OrderStatus, order_fulfillment
 from orchestrator.service import Deployment, Front, OrchestratorService, topology
@@ -260,6 +260,20 @@ async def test_s14_a_key_does_not_stand_for_another_order(world: World) -> None:
 
     assert isinstance(await world.front.intake.submit(other), KeyReused)
     assert tuple(await world.row("SELECT count(*) FROM orchestrator.sagas")) == (1,)
+
+
+async def test_s14_another_order_under_the_key_of_a_refused_one_is_taken(world: World) -> None:
+    await world.submit(an_order(reference="R-1"))
+    refused, repeat = (world.submission(an_order(reference="R-1", currency="USD"), "key-1") for _ in "ab")
+    other = world.submission(an_order(reference="R-2"), "key-1")
+
+    answers = await asyncio.gather(
+        *(world.front.intake.submit(each) for each in (refused, repeat, other, refused))
+    )
+
+    assert [type(answer) for answer in answers] == [ReferenceTaken, ReferenceTaken, Accepted, ReferenceTaken]
+    assert answers[2] == Accepted(other.subject_id, replayed=False)
+    assert await world.front.intake.submit(repeat) == KeyReused(other.subject_id)
 
 
 async def test_s14_a_key_belongs_to_its_customer(world: World) -> None:
