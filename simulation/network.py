@@ -306,9 +306,7 @@ class SimulatedSubscription:
             return
         for delivery in deliveries:
             self._wire.tell(Acknowledged(self._host.name, delivery))
-        tags = [
-            (side, tag) for side, tag, place in (each.tag for each in deliveries) if side.done(tag, place)
-        ]
+        tags = [(side, tag) for side, tag, place in (e.tag for e in deliveries) if side.done(tag, place)]
         self._host.loop.in_the_world(self._wire.latency_s(), self._acknowledged, tags)
         self._host.dies(Fault.CRASH_AFTER_ACK, deliveries[0].correlation_id)
 

@@ -56,6 +56,9 @@ RATES: Final[Mapping[Fault, float]] = {
 }
 """How likely a fault is at each opportunity, in seeds that have it."""
 
+LATE_COMMITS: Final = 0.15
+"""The share of seeds in which servers finish commits whose processes have lost their connections."""
+
 LIARS: Final = 0.08
 """The share of seeds in which the gateway breaks its word whenever it can."""
 
@@ -185,6 +188,8 @@ def plan_of(seed: int) -> Plan:
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
     if rng.random() < LIARS:
         rates |= {Fault.VOID_LIES: 1.0, Fault.EFFECT_LATE: 0.4, Fault.PROVIDER_UNREACHED: 0.2}
+    if eagerness:
+        rates |= late_commits_of(Chance(seed).stream("late commits"))
     strangers = Chance(seed).stream("strangers").choice((0, 0, 0, 6))
     foreign = {Fault.FOREIGN_MESSAGE} if strangers else set()
     strays = 0
@@ -268,6 +273,11 @@ def named(orders: tuple[OrderPlan, ...], rng: random.Random) -> tuple[OrderPlan,
         replace(plan, order=plan.order.model_copy(update={"reference": f"R-{rng.randrange(2)}"}))
         for plan in orders
     )
+
+
+def late_commits_of(rng: random.Random) -> dict[Fault, float]:
+    """From a stream of its own, as `spoils_of`."""
+    return {Fault.COMMIT_LATE: rng.uniform(0.02, 0.1)} if rng.random() < LATE_COMMITS else {}
 
 
 def spoils_of(rng: random.Random) -> tuple[float, ...]:
