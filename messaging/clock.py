@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from messaging.measures import Kind, Measure, Reading
@@ -44,6 +44,10 @@ class StorageClock:
         """Unix time as the database has it; the machine's before the first look."""
         now_s = self._machine_s() if self._began_at_s is None else self._began_at_s + self._elapsed_s()
         return int(now_s * 1000)
+
+    def now(self) -> datetime:
+        """The same as a moment."""
+        return datetime.fromtimestamp(self.milliseconds() / 1000, UTC)
 
     def asked(self) -> float:
         """Begin a look at the database's clock; to be handed to `told`."""

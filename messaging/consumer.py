@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -173,8 +174,15 @@ class Consumer(Generic[T]):
         self._tracing = tracing
         self._identity = identity or Identity()
         self._unserved: list[Delivery] = []
+        self.turns = 0
+        """Batches that have been served since the start."""
         self.batches = Distribution(MESSAGES)
         """Sizes of the batches since the start."""
+
+    @property
+    def turns_needed(self) -> int:
+        """Batches until all that has arrived by now is served; 0 where nothing has."""
+        return bool(self._unserved) + ceil(self._subscription.arrived / self._batch_limit)
 
     async def run_once(self) -> int:
         """Wait for deliveries and serve one batch; returns its size.
@@ -188,6 +196,7 @@ class Consumer(Generic[T]):
             self._tracing.began(self._unserved)
         deliveries = list(self._unserved)
         await finished(self._serve(deliveries))
+        self.turns += 1
         return len(deliveries)
 
     async def _serve(self, deliveries: Sequence[Delivery]) -> None:

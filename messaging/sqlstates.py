@@ -69,6 +69,18 @@ def is_transient(error: BaseException) -> bool:
     return trouble_of(error) is not Trouble.OURS
 
 
+def is_collision(error: BaseException) -> bool:
+    """Whether there is a row of this key already: of ids drawn beforehand only an earlier run has made it."""
+    return isinstance(cause_of(error), psycopg.errors.UniqueViolation)
+
+
+class WrittenMeanwhile(psycopg.OperationalError):
+    """While this transaction waited, another one wrote what it had seen to be absent.
+
+    Transient (S17): the unit of work is run again and finds it.
+    """
+
+
 def cause_of(error: BaseException) -> BaseException:
     """What the driver raised, whoever wrapped it."""
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

@@ -115,6 +115,10 @@ class Subscription(Protocol):
         A lone message is returned at once; what arrives while a batch is worked on forms the next.
         """
 
+    @property
+    def arrived(self) -> int:
+        """How many deliveries `receive` would find now. To the broker they are not in the queue any more."""
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Tell the broker that these are done, with as few frames as it takes. Stale ones are dropped."""
 

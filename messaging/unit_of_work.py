@@ -17,6 +17,7 @@ from contracts.one_line import first_line
 from messaging.background import tell_failure, tell_success
 from messaging.backoff import Backoff, again
 from messaging.outbox import Outbox
+from messaging.sqlstates import is_collision
 from messaging.transport import Message
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,10 @@ class UnitOfWork(Protocol[T_co]):
         ``work`` may run several times: it must draw its ids beforehand and find what an earlier
         run of it has committed. What it raises ends the transaction and reaches the caller.
 
+        An earlier run may still be committing while the next one looks for it, and sees nothing. So ``work``
+        looks once it holds its locks; where it has none, its own insertion waits, and finds a row of its id:
+        that is once a reason to run it again.
+
         Raises:
             StorageUnavailable: the storage stayed in trouble for longer than this unit of work's patience.
         """
@@ -104,7 +109,7 @@ class PatientUnitOfWork(Generic[T]):
         try:
             return await self._run(work)
         except Exception as error:
-            if not self._is_transient(error):
+            if not _Passing(self._is_transient)(error):
                 raise
             result = await again(error, lambda: self._run(work), self._retrying(began))
             tell_success()
@@ -114,7 +119,7 @@ class PatientUnitOfWork(Generic[T]):
         """Again while the trouble may pass, until the next try would come after the patience has ended."""
         clock, patience_s = asyncio.get_running_loop().time, self._patience_s
         return AsyncRetrying(
-            retry=retry_if_exception(self._may_pass),
+            retry=retry_if_exception(_Passing(self._is_transient)),
             wait=lambda run: self._pause_s(run.attempt_number),
             stop=lambda run: patience_s is not None and clock() + run.upcoming_sleep > began + patience_s,
             before_sleep=_note,
@@ -124,9 +129,6 @@ class PatientUnitOfWork(Generic[T]):
 
     def _pause_s(self, tries: int) -> float:
         return self._backoff.pause_s(tries)
-
-    def _may_pass(self, error: BaseException) -> bool:
-        return isinstance(error, Exception) and self._is_transient(error)
 
     async def _run(self, work: Callable[[T], Awaitable[R]]) -> R:
         confirmed = self._outbox.take_confirmed()
@@ -140,6 +142,19 @@ class PatientUnitOfWork(Generic[T]):
             self._outbox.give_back(confirmed)
             raise
         return result
+
+
+class _Passing:
+    """Whether the work may be run again, error by error; two collisions in a row are no earlier run's."""
+
+    def __init__(self, is_transient: Callable[[BaseException], bool]) -> None:
+        self._is_transient = is_transient
+        self._collided = False
+
+    def __call__(self, error: BaseException) -> bool:
+        again, self._collided = self._collided, is_collision(error)
+        may_pass = self._is_transient(error) or (self._collided and not again)
+        return isinstance(error, Exception) and may_pass
 
 
 class IdentifiedUnitOfWork(Generic[S]):

@@ -274,6 +274,7 @@ def webhook_sender(parts: Parts, made_with: Deployment) -> WebhookSender:
         made_with.new_id,
         made_with.rng,
         timedelta(seconds=parts.settings.webhooks_give_up_s),
+        parts.clock,
     )
 
 

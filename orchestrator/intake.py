@@ -16,6 +16,7 @@ from contracts.findable import Findable
 from messaging.batching import Arrivals
 from messaging.identifiers import CLOCKS_AGREE_WITHIN, time_of
 from messaging.measures import MESSAGES, Distribution
+from messaging.sqlstates import WrittenMeanwhile
 from messaging.unit_of_work import StorageUnavailable, UnitOfWork
 from orchestrator.codec import read_input
 from orchestrator.core import machine
@@ -174,31 +175,49 @@ class Intake:
 
     async def _store(self, group: Sequence[_Waiting]) -> None:
         try:
-            answers = await self.store([waiting.submission for waiting in group])
+            await self._attempt(group)
         except StorageUnavailable as error:
             # Nobody's fault: one by one they would wait the same time again, each after the other.
             _refuse(group, error)
-            return
+
+    async def _attempt(self, group: Sequence[_Waiting], runs: int = 0) -> None:
+        try:
+            answers = await self.store([waiting.submission for waiting in group], runs)
+        except StorageUnavailable:
+            raise
         except Exception as error:
             if len(group) == 1:
                 _refuse(group, error)
                 return
             for waiting in group:
-                await self._store([waiting])
+                await self._attempt([waiting], runs=1)
             return
         for waiting, answer in zip(group, answers, strict=True):
-            if not waiting.answer.done():
+            if answer is None:
+                self._arrivals.add(waiting)
+            elif not waiting.answer.done():
                 waiting.answer.set_result(answer)
 
-    async def store(self, submissions: Sequence[Submission]) -> list[Answer]:
-        """Key, order, saga, first command and event of each submission commit together."""
-        runs = 0
+    async def store(self, submissions: Sequence[Submission], runs: int = 0) -> list[Answer | None]:
+        """Key, order, saga, first command and event of each submission commit together.
 
-        async def work(transaction: OrchestratorTransaction) -> list[Answer]:
+        Args:
+            runs: how often they have been tried before.
+
+        Returns:
+            The answers; None for what is to be tried again, since what stood in its way was refused.
+        """
+
+        async def work(transaction: OrchestratorTransaction) -> list[Answer | None]:
             nonlocal runs
             runs += 1
-            committed = await self._committed(transaction, submissions) if runs > 1 else set()
-            return await self._store_in(transaction, submissions, committed)
+            if runs == 1:
+                return await self._store_in(transaction, submissions, set())
+            committed = await self._committed(transaction, submissions)
+            answers = await self._store_in(transaction, submissions, committed)
+            if await self._committed(transaction, submissions) != committed:
+                raise WrittenMeanwhile("an earlier run was committed while its locks were waited for")
+            return answers
 
         return await self._unit_of_work.run(work)
 
@@ -213,7 +232,7 @@ class Intake:
         transaction: OrchestratorTransaction,
         submissions: Sequence[Submission],
         committed: set[UUID],
-    ) -> list[Answer]:
+    ) -> list[Answer | None]:
         now = await transaction.now()
         _check_clock(submissions, now)
         claims = _leading_claims(s for s in submissions if s.subject_id not in committed)
@@ -222,7 +241,7 @@ class Intake:
             standing = dict(await transaction.claim_keys(claims, now, now - self._key_lifetime))
         for claim in claims:
             standing.setdefault((claim.customer_id, claim.key), claim)
-        answers = [_answer(submission, standing, committed) for submission in submissions]
+        answers: list[Answer | None] = [_answer(each, standing, committed) for each in submissions]
         answers = await self._named(transaction, submissions, answers, claims, committed)
         submissions, answers = await self._following(transaction, submissions, answers, claims, committed)
         _mark(transaction, submissions, answers, committed)
@@ -238,10 +257,10 @@ class Intake:
         self,
         transaction: OrchestratorTransaction,
         submissions: Sequence[Submission],
-        answers: list[Answer],
+        answers: list[Answer | None],
         keys: Sequence[KeyClaim],
         committed: set[UUID],
-    ) -> list[Answer]:
+    ) -> list[Answer | None]:
         """The answers once every new saga has its reference, or is refused for it (S26)."""
         refused = await self._claim_references(transaction, _new(submissions, answers, committed))
         _give_up(transaction, keys, refused)
@@ -251,10 +270,10 @@ class Intake:
         self,
         transaction: OrchestratorTransaction,
         submissions: Sequence[Submission],
-        answers: list[Answer],
+        answers: list[Answer | None],
         keys: Sequence[KeyClaim],
         committed: set[UUID],
-    ) -> tuple[Sequence[Submission], list[Answer]]:
+    ) -> tuple[Sequence[Submission], list[Answer | None]]:
         """The submissions once those that follow an earlier saga have their inputs, or are refused (S28)."""
         asked = [
             Asked(submission.saga_id, definition, submission.given)
@@ -305,7 +324,7 @@ class Intake:
 
 
 def _new(
-    submissions: Sequence[Submission], answers: Sequence[Answer], committed: set[UUID]
+    submissions: Sequence[Submission], answers: Sequence[Answer | None], committed: set[UUID]
 ) -> list[Submission]:
     """Those that are to be stored now."""
     return [
@@ -325,20 +344,28 @@ def _give_up(
         transaction.give_up_keys(given_up)
 
 
-def _refused(answers: list[Answer], refused: Mapping[UUID, Answer]) -> list[Answer]:
-    """The answers, with those of what is refused, whose repeats within the group are refused the same."""
-    if not refused:
-        return answers
-    return [
-        answer if isinstance(answer, NotFollowed) else refused.get(answer.subject_id, answer)
-        for answer in answers
-    ]
+def _refused(answers: list[Answer | None], refused: Mapping[UUID, Answer]) -> list[Answer | None]:
+    """The answers, with those of what is refused, whose repeats within the group are refused the same.
+
+    Who asked for something else under its key is not answered yet: the key is free again.
+    """
+    return [_once_refused(answer, refused) for answer in answers]
+
+
+def _once_refused(answer: Answer | None, refused: Mapping[UUID, Answer]) -> Answer | None:
+    match answer:
+        case Accepted(subject_id):
+            return refused.get(subject_id, answer)
+        case KeyReused(subject_id) if subject_id in refused:
+            return None
+        case _:
+            return answer
 
 
 def _mark(
     transaction: OrchestratorTransaction,
     submissions: Sequence[Submission],
-    answers: Sequence[Answer],
+    answers: Sequence[Answer | None],
     committed: set[UUID],
 ) -> None:
     """Write by what the new sagas are found (S26)."""
@@ -401,7 +428,7 @@ def _answer(
     return KeyReused(claim.order_id)
 
 
-def _with_saga(answer: Answer, stored: Mapping[UUID, Saga]) -> Answer:
+def _with_saga(answer: Answer | None, stored: Mapping[UUID, Saga]) -> Answer | None:
     """The answer, with the saga where it was stored just now."""
     if not isinstance(answer, Accepted) or answer.replayed:
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -24,6 +24,42 @@ log = structlog.get_logger(__name__)
 BATCH: Final = 100
 
 
+class Hands(Protocol):
+    """Whoever takes outcomes from the queue in this process, see `messaging.consumer.Consumer`."""
+
+    @property
+    def turns(self) -> int:
+        """Batches that have been served."""
+
+    @property
+    def turns_needed(self) -> int:
+        """Batches until all that has arrived by now is served; 0 where nothing has."""
+
+
+class _Emptiness:
+    """When our backlog was last empty: in the queue, and then in the hands of this process.
+
+    What the broker has handed out is not in its queue any more, and an answer only once it is served. What
+    another replica has in hand cannot be seen from here.
+    """
+
+    def __init__(self, hands: Hands) -> None:
+        self.at: datetime | None = None
+        self._hands = hands
+        self._next: tuple[datetime, int] | None = None
+        """When the queue was empty, and the turn after which all that had been taken from it is served."""
+
+    def queue_was_empty(self, moment: datetime) -> None:
+        """The queue has been seen empty, at this moment or later."""
+        turns, needed = self._hands.turns, self._hands.turns_needed
+        if not needed:
+            self.at, self._next = moment, None
+            return
+        if self._next is not None and turns >= self._next[1]:
+            self.at, self._next = self._next[0], None
+        self._next = self._next or (moment, turns + needed)
+
+
 class Reconciler:
     """Finds what is due. Emptying every queue of the broker loses no order because of it."""
 
@@ -32,11 +68,12 @@ class Reconciler:
         unit_of_work: UnitOfWork[OrchestratorTransaction],
         engine: Engine,
         transport: Transport,
+        hands: Hands,
     ) -> None:
         self._unit_of_work = unit_of_work
         self._engine = engine
         self._transport = transport
-        self._outcomes_empty_at: datetime | None = None
+        self._emptiness = _Emptiness(hands)
         self._somebody_waits_for_empty = False
 
     async def run_once(self) -> int:
@@ -53,7 +90,7 @@ class Reconciler:
         except BrokerUnavailable:
             return
         if depth.ready == 0:
-            self._outcomes_empty_at = before
+            self._emptiness.queue_was_empty(before)
 
     async def _look(self, transaction: OrchestratorTransaction) -> int:
         locked = await transaction.lock_due_sagas(BATCH, self._engine.registry.known)
@@ -67,7 +104,7 @@ class Reconciler:
             for awaited in saga.awaited
             if awaited.sending.message_id
         ]
-        observed = Observed(await transaction.outbox_holds(copies), self._outcomes_empty_at)
+        observed = Observed(await transaction.outbox_holds(copies), self._emptiness.at)
         work = self._engine.work_on(locked.sagas, locked.now, locked.unreadable)
         failed = dict(locked.unreadable)
         self._engine.counts["unreadable"] += len(failed)

@@ -213,7 +213,6 @@ class OrchestratorService:
         self.outbox = Outbox(deployment.transport.publisher(), deployment.tracing)
         self._unit_of_work = deployment.unit_of_work(self.outbox, None)
         self.engine = Engine(deployment.registry, deployment.new_id, deployment.rng, on_progress)
-        self._reconciler = Reconciler(self._unit_of_work, self.engine, deployment.transport)
         self._relay = Relay(self._unit_of_work, self.outbox, deployment.transport.publisher())
         self._hops = Hops(deployment.retry_policy, deployment.new_id, ORCHESTRATOR)
         self._jobs = self._job_runner()
@@ -228,12 +227,13 @@ class OrchestratorService:
         await identity.learn(self._unit_of_work)
         wanted = topology(deployment.registry, deployment.retry_policy).unasked
         await deployment.transport.declare(installation_of(identity) + wanted)
-        await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops, identity)
+        outcomes = await self._consume(OUTCOMES_QUEUE, OutcomeHandler(self.engine), self._hops, identity)
         collector = Collector(self.engine, deployment.new_id, identity)
         for queue in (OUTCOMES_QUEUE, *map(command_queue, deployment.registry.participants)):
             await self._consume(dead_letter_queue(queue), collector, BareRecords(deployment.new_id))
+        reconciler = Reconciler(self._unit_of_work, self.engine, deployment.transport, outcomes)
         pace = self._deployment.pace
-        self._loops.start("due sagas", self._reconciler.run_once, pace.due_s)
+        self._loops.start("due sagas", reconciler.run_once, pace.due_s)
         self._loops.start("outbox relay", self._relay.run_once, pace.relay_s)
         self._loops.start("confirmed outbox rows", self._relay.sweep_once, pace.sweep_s)
         if pace.jobs_s is not None:
@@ -265,7 +265,7 @@ class OrchestratorService:
         handler: Handler[ServiceTransaction],
         failure_policy: FailurePolicy,
         identity: Identity | None = None,
-    ) -> None:
+    ) -> Consumer[ServiceTransaction]:
         subscription = await self._deployment.transport.subscribe(queue, PREFETCH)
         self._subscriptions.append(subscription)
         tracing = self._deployment.tracing
@@ -274,6 +274,7 @@ class OrchestratorService:
         )
         self._batches[queue] = consumer.batches
         self._loops.start(f"consumer of {queue}", consumer.run_once)
+        return consumer
 
     def _job_runner(self) -> JobRunner:
         new_id = self._deployment.new_id

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from messaging.arrays import array_literal
 from messaging.postgresql import SqlTransaction
+from messaging.sqlstates import WrittenMeanwhile
 from participants.fence import State
 from participants.ledger import Key, LedgerRow, StoredOutcome
 from participants.retention import FINAL, Mark, Page
@@ -101,14 +102,6 @@ def _value(name: str) -> str:
     return f"n.{name}::json" if _COLUMNS[name] == "json" else f"n.{name}"
 
 
-class WrittenMeanwhile(psycopg.OperationalError):
-    """A row that was absent when this transaction looked has been written by another one.
-
-    Transient (S17): the unit of work is run again and finds it. So "no row" is never acted upon twice,
-    although a new row is written once, with the commit, instead of being claimed first and filled later.
-    """
-
-
 class UnknownState(Exception):
     """A row is at a state of a later release (S25): its command fails alone, and may reach such a replica."""
 
@@ -152,7 +145,11 @@ class SqlLedgerTransaction(SqlTransaction):
         return rows
 
     def save(self, rows: Sequence[LedgerRow]) -> None:
-        """See `LedgerTransaction.save`."""
+        """See `LedgerTransaction.save`.
+
+        A new row is written once, with the commit, instead of being claimed first and filled later: "no row"
+        is never acted upon twice all the same, see `commit`.
+        """
         new = [row for row in rows if row.key not in self._locked]
         changed = [row for row in rows if row.key in self._locked]
         if new:

@@ -298,15 +298,18 @@ class SimulatedSubscription:
             self._wire.tell(Delivered(self._host.name, delivery))
         return deliveries
 
+    @property
+    def arrived(self) -> int:
+        """See `Subscription.arrived`."""
+        return len(self._arrivals)
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """See `Subscription.acknowledge`."""
         if not deliveries or self._host.dies(Fault.CRASH_BEFORE_ACK, deliveries[0].correlation_id):
             return
         for delivery in deliveries:
             self._wire.tell(Acknowledged(self._host.name, delivery))
-        tags = [
-            (side, tag) for side, tag, place in (each.tag for each in deliveries) if side.done(tag, place)
-        ]
+        tags = [(side, tag) for side, tag, place in (e.tag for e in deliveries) if side.done(tag, place)]
         self._host.loop.in_the_world(self._wire.latency_s(), self._acknowledged, tags)
         self._host.dies(Fault.CRASH_AFTER_ACK, deliveries[0].correlation_id)
 

@@ -56,6 +56,9 @@ RATES: Final[Mapping[Fault, float]] = {
 }
 """How likely a fault is at each opportunity, in seeds that have it."""
 
+LATE_COMMITS: Final = 0.15
+"""The share of seeds in which servers finish commits whose processes have lost their connections."""
+
 LIARS: Final = 0.08
 """The share of seeds in which the gateway breaks its word whenever it can."""
 
@@ -189,6 +192,8 @@ def plan_of(seed: int) -> Plan:
     replicas = {name: rng.choice((1, 2, 2, 3)) for name in (API, "orchestrator", *PARTICIPANTS)}
     if rng.random() < LIARS:
         rates |= {Fault.VOID_LIES: 1.0, Fault.EFFECT_LATE: 0.4, Fault.PROVIDER_UNREACHED: 0.2}
+    if eagerness:
+        rates |= late_commits_of(Chance(seed).stream("late commits"))
     strangers = Chance(seed).stream("strangers").choice((0, 0, 0, 6))
     foreign = {Fault.FOREIGN_MESSAGE} if strangers else set()
     strays = 0
@@ -288,6 +293,11 @@ def _with_free_lines(plan: OrderPlan, count: int) -> OrderPlan:
     lines = plan.order.lines
     free = tuple(line.model_copy(update={"unit_price": 0}) for line in lines[:count])
     return replace(plan, order=plan.order.model_copy(update={"lines": (*free, *lines[count:])}))
+
+
+def late_commits_of(rng: random.Random) -> dict[Fault, float]:
+    """From a stream of its own, as `spoils_of`."""
+    return {Fault.COMMIT_LATE: rng.uniform(0.02, 0.1)} if rng.random() < LATE_COMMITS else {}
 
 
 def spoils_of(rng: random.Random) -> tuple[float, ...]:

@@ -165,6 +165,19 @@ class Line(Disturbances):
         if self.host.strikes(Fault.COMMIT_FAILED):
             raise OperationalError("server closed the connection unexpectedly")
 
+    def lost_in_commit(self, commit: Callable[[], None]) -> bool:
+        """See `Disturbances.lost_in_commit`."""
+        late_s = self.late_s()
+        if late_s is not None:
+            self.host.loop.in_the_world(late_s, commit)
+        return late_s is not None
+
+    def late_s(self) -> float | None:
+        """Seconds that the server is at a commit during which the connection is lost; None: it is not."""
+        if not self.host.strikes(Fault.COMMIT_LATE):
+            return None
+        return self.host.weather.amount(Fault.COMMIT_LATE, 0.01, 8.0)
+
     async def after_commit(self) -> None:
         """See `Disturbances.after_commit`."""
         if self.host.dies(Fault.CRASH_AFTER_COMMIT):

@@ -25,6 +25,7 @@ class Fault(StrEnum):
     # on the way to and from the database
     TRANSACTION_FAILED = "deadlock or serialization failure"
     COMMIT_AMBIGUOUS = "commit done, but reported as failed"
+    COMMIT_LATE = "connection lost during a commit, which is done a moment later"
     COMMIT_FAILED = "connection lost before the commit"
     DATABASE_SLOW = "database slow"
     DATABASE_CUT_OFF = "process cut off from its database"

@@ -81,6 +81,11 @@ class RabbitMqSubscription:
         """See `Subscription.receive`."""
         return await self._arrivals.take(limit)
 
+    @property
+    def arrived(self) -> int:
+        """See `Subscription.arrived`."""
+        return len(self._arrivals)
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """See `Subscription.acknowledge`."""
         channel = self._channel

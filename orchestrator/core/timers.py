@@ -24,8 +24,9 @@ class Observed:
 
     Attributes:
         in_outbox: of the latest copies of awaited commands, those that have not left yet (S4).
-        outcomes_empty_at: when our outcome queue was last seen empty, with nothing of it being worked on;
-            None if never.
+        outcomes_empty_at: when our outcome queue was last seen empty, of which the looker has by now served
+            all that it had taken; None if never. What other replicas have taken and cannot serve, say because
+            they alone have lost the database, is not seen: such an answer comes late (S5).
     """
 
     in_outbox: Set[UUID]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from contracts.words import said_of
@@ -14,7 +14,6 @@ from messaging.unit_of_work import UnitOfWork
 from orchestrator.core.inputs import Actor
 from orchestrator.jobs.job import (
     ABOUT_SAGAS,
-    DEFAULT_RATE,
     Job,
     JobKind,
     JobState,
@@ -23,8 +22,8 @@ from orchestrator.jobs.job import (
     counted,
     ended,
 )
-from orchestrator.jobs.storage import JobTransaction, Selected
-from orchestrator.jobs.tasks import Examined, Tasks
+from orchestrator.jobs.storage import JobTransaction
+from orchestrator.jobs.tasks import Assignment, Examined, Tasks
 from orchestrator.operations import NotAllowed, NotFound, StaleVersion
 from orchestrator.storage import AuditEntry
 
@@ -73,24 +72,6 @@ class Preview:
     refusals: Mapping[str, Refusals]
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a job is to do, and how fast.
-
-    Attributes:
-        expected_count: how many items the caller has seen; None takes whatever there is.
-        form_id: of the form that asks for it, which begins one job at most; time-ordered.
-        details: what the action itself says, such as a verdict.
-    """
-
-    kind: JobKind
-    selected: Selected
-    rate_per_second: float = DEFAULT_RATE
-    expected_count: int | None = None
-    form_id: UUID | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
 class JobOperations:
     """Actions of people on jobs."""
 
@@ -124,11 +105,9 @@ class JobOperations:
         job_id, audit_id = self._new_id(), self._new_id()
 
         async def work(transaction: JobTransaction) -> Job:
-            found = await transaction.read_job(job_id)
+            found = await self._begun(transaction, job_id, assignment.form_id)
             if found is not None:
                 return found
-            if assignment.form_id is not None:
-                await self._check_unused(transaction, assignment.form_id)
             total = await transaction.choose_items(job_id, assignment.selected)
             if assignment.expected_count not in (None, total):
                 raise CountChanged(total)
@@ -170,12 +149,17 @@ class JobOperations:
 
         return await self._unit_of_work.run(work)
 
-    async def _check_unused(self, transaction: JobTransaction, form_id: UUID) -> None:
-        """Raises BegunBefore where the form has begun a job; holds whoever sends it at the same time."""
-        begun = await transaction.job_of_form(form_id)
-        job = await transaction.read_job(begun) if begun is not None else None
-        if job is not None:
+    async def _begun(self, transaction: JobTransaction, job_id: UUID, form_id: UUID | None) -> Job | None:
+        """The job where an earlier run has begun it (S17); holds whoever sends its form at the same time.
+
+        Raises:
+            BegunBefore: the form has begun another one.
+        """
+        of_form = await transaction.job_of_form(form_id) if form_id is not None else None
+        job = await transaction.read_job(of_form or job_id)
+        if job is not None and job.job_id != job_id:
             raise BegunBefore(job)
+        return job
 
     async def _examined(self, wanted: Assignment, after: UUID | None) -> Examined:
         """The outcomes of the next few, and the last of them; None where there is none."""

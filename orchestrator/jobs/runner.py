@@ -20,6 +20,7 @@ from messaging.measures import Reading
 from messaging.postgresql import LostUpdate
 from messaging.unit_of_work import UnitOfWork
 from orchestrator.jobs.job import (
+    SUCCEEDED,
     Item,
     ItemResult,
     Job,
@@ -111,7 +112,7 @@ class JobRunner:
             return outcome_of(refused)
         except NotFound as gone:
             return Outcome(ItemResult.REFUSED, "gone", str(gone))
-        return outcome_of(None)
+        return SUCCEEDED
 
     async def _give_up(self, turn: Turn, job: Job, item: Item, error: Exception) -> tuple[Job, Outcome]:
         """What nobody foresaw refuses this item alone; the log says more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -11,7 +12,17 @@ from orchestrator.core.inputs import Actor, CancelRequested, Input, ResolveReque
 from orchestrator.core.state import Saga
 from orchestrator.dead_letters.replay import DeadLetterOperations, Mandate
 from orchestrator.dead_letters.selection import DeadLetterFilter
-from orchestrator.jobs.job import ABOUT_SAGAS, Item, ItemResult, Job, JobKind, Outcome, why_changed
+from orchestrator.jobs.job import (
+    ABOUT_SAGAS,
+    DEFAULT_RATE,
+    SUCCEEDED,
+    Item,
+    ItemResult,
+    Job,
+    JobKind,
+    Outcome,
+    why_changed,
+)
 from orchestrator.jobs.storage import JobTransaction, Selected
 from orchestrator.operations import Errand, NotAllowed, Operations
 from orchestrator.selection import SagaFilter
@@ -21,6 +32,24 @@ Examined = tuple[UUID | None, list[Outcome]]
 """The last item that was looked at, None where there was none, and what would become of each."""
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a job is to do, and how fast.
+
+    Attributes:
+        expected_count: how many items the caller has seen; None takes whatever there is.
+        form_id: of the form that asks for it, which begins one job at most; time-ordered.
+        details: what the action itself says, such as a verdict.
+    """
+
+    kind: JobKind
+    selected: Selected
+    rate_per_second: float = DEFAULT_RATE
+    expected_count: int | None = None
+    form_id: UUID | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Task(Protocol):
     """What is done to items of one sort."""
 
@@ -28,25 +57,9 @@ class Task(Protocol):
         """Act on one item, in the transaction that moves the job. Raises NotAllowed and NotFound."""
 
     async def examine(
-        self, transaction: JobTransaction, wanted: Wanted, after: UUID | None, limit: int
+        self, transaction: JobTransaction, wanted: Assignment, after: UUID | None, limit: int
     ) -> Examined:
         """What would become of the next few items. Changes nothing."""
-
-
-class Wanted(Protocol):
-    """What a job is to do, and to what."""
-
-    @property
-    def kind(self) -> JobKind:
-        """What is done."""
-
-    @property
-    def selected(self) -> Selected:
-        """To which dead letters or sagas."""
-
-    @property
-    def details(self) -> Mapping[str, Any]:
-        """What the action itself says."""
 
 
 class DeadLetterTask:
@@ -69,7 +82,7 @@ class DeadLetterTask:
             await self._dead_letters.discard_within(transaction, item.item_id, mandate)
 
     async def examine(
-        self, transaction: JobTransaction, wanted: Wanted, after: UUID | None, limit: int
+        self, transaction: JobTransaction, wanted: Assignment, after: UUID | None, limit: int
     ) -> Examined:
         """See `Task`."""
         assert isinstance(wanted.selected, DeadLetterFilter)
@@ -100,7 +113,7 @@ class SagaTask:
         await self._operations.act_within(transaction, item.item_id, errand)
 
     async def examine(
-        self, transaction: JobTransaction, wanted: Wanted, after: UUID | None, limit: int
+        self, transaction: JobTransaction, wanted: Assignment, after: UUID | None, limit: int
     ) -> Examined:
         """See `Task`."""
         assert isinstance(wanted.selected, SagaFilter)
@@ -124,7 +137,7 @@ def asked_for(kind: str, details: Mapping[str, Any], actor: Actor) -> Input:
 def outcome_of(refused: NotAllowed | None) -> Outcome:
     """What an item's refusal, or its absence, is."""
     if refused is None:
-        return Outcome(ItemResult.SUCCEEDED)
+        return SUCCEEDED
     return Outcome(ItemResult.REFUSED, refused.code, str(refused))
 
 

@@ -71,7 +71,7 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS readable_below,
        (SELECT h.transaction_id::text::bigint FROM orchestrator.history h
         WHERE h.saga_id = :saga_id AND h.version = :version) AS transaction,
        r.pruned_transaction_id::text::bigint AS pruned_transaction, r.pruned_saga_id, r.pruned_version,
-       coalesce(r.pruned_sagas, 0) AS pruned_sagas
+       coalesce(r.pruned_sagas, 0) AS pruned_sagas, clock_timestamp() AS now
 FROM (SELECT 1) here LEFT JOIN orchestrator.retention r ON r.id = 1
 """
 
@@ -141,7 +141,7 @@ class Start:
         return replace(self.position, pruned_sagas=self.pruned_sagas)
 
 
-def all_known(_: Entry) -> bool:
+def all_known(_: Entry, _now: datetime) -> bool:
     """Whoever asks is told of every entry what can be told of it here."""
     return True
 
@@ -162,11 +162,11 @@ class FeedQueries:
         reader: Reader,
         sagas: SagaQueries,
         registry: Registry,
-        is_told: Callable[[Entry], bool] = all_known,
+        is_told: Callable[[Entry, datetime], bool] = all_known,
     ) -> None:
         """
         Args:
-            is_told: of an entry; nothing is read from the first on that is not.
+            is_told: of an entry, at a time of the database's; nothing is read from the first on that is not.
         """
         self._reader = reader
         self._is_told = is_told
@@ -240,9 +240,9 @@ class FeedQueries:
         scanned = SCANNED if wanted.types else limit + 1
         rows = await self._reader.rows(_page(after, wanted, scanned))
         # After the page: what was pruned before it was read is known now, and what is pruned later was in it.
-        by_now = await self._check(after, seen)
-        said = None if kept is not None else at_first if begins else by_now
-        entries = list(takewhile(self._is_told, map(_entry, rows)))
+        standing = await self._check(after, seen)
+        said = None if kept is not None else at_first if begins else standing.pruned_sagas
+        entries = list(takewhile(lambda each: self._is_told(each, standing.now), map(_entry, rows)))
         told = [each for entry in entries for each in self._told(entry, wanted)]
         behind = list(dropwhile(lambda each: each.entry.behind(each.part) <= after, told))
         chosen, left = behind[:limit], behind[limit:]
@@ -258,8 +258,12 @@ class FeedQueries:
             if not wanted.types or each.type in wanted.types:
                 yield each
 
-    async def _check(self, after: Position, seen: int | None) -> int:
-        """How many sagas have been pruned by now: of none of them anything behind this was missed since."""
+    async def _check(self, after: Position, seen: int | None) -> Row[Any]:
+        """What the database says of a position behind which nothing was missed.
+
+        Raises:
+            CursorGone, CursorUnknown, FeedUnordered: it is none from which one could go on.
+        """
         row = await self._standing(after)
         here, pruned = _place(after), _pruned(row)
         misses = after != BEGINNING if seen is None else row.pruned_sagas != seen
@@ -268,8 +272,7 @@ class FeedQueries:
         is_known = row.transaction == after.transaction or here == pruned
         if after != BEGINNING and (not is_known or after.transaction >= row.readable_below):
             raise CursorUnknown
-        by_now: int = row.pruned_sagas
-        return by_now
+        return row
 
     async def _standing(self, after: Position) -> Row[Any]:
         """What the database says of a position. Raises FeedUnordered."""

@@ -83,10 +83,10 @@ class WebhookOperations:
         webhook_id, audit_id, secret = self._new_id(), self._new_id(), self._secret()
 
         async def work(transaction: WebhookTransaction) -> Webhook:
-            earlier = await transaction.read(webhook_id)
-            if earlier is not None:
-                return earlier
             await transaction.hold_webhooks()
+            earlier = await transaction.read(webhook_id)
+            if earlier is not None:  # an earlier run is committed, perhaps while this one waited (S17)
+                return earlier
             _check(await transaction.urls(), wish.url)
             now = await transaction.now()
             made = Webhook(

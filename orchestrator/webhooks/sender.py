@@ -13,13 +13,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import structlog
 from pydantic_core import to_json
 
+from messaging.clock import StorageClock
 from messaging.identifiers import NewId
 from messaging.measures import Kind, Measure, Reading
 from messaging.unit_of_work import StorageUnavailable, UnitOfWork
@@ -75,21 +76,16 @@ DELIVERIES: Final = Measure(
 Change = Callable[[Webhook, datetime], Webhook]
 
 
-def utc_now() -> datetime:
-    """The time of this machine, in UTC."""
-    return datetime.now(UTC)
-
-
-def told_here(registry: Registry, now: Callable[[], datetime] = utc_now) -> Callable[[Entry], bool]:
+def told_here(registry: Registry) -> Callable[[Entry, datetime], bool]:
     """Whether this process knows all events of an entry.
 
     What a newer definition's saga announced is left to replicas that know it, as its next steps are (S13).
     After an hour there is none, and such an entry is told as far as the feed tells it.
     """
 
-    def is_told(entry: Entry) -> bool:
+    def is_told(entry: Entry, now: datetime) -> bool:
         known = registry.find(entry.definition, entry.definition_version) is not None
-        return known or now() - entry.at > LONGEST_OPEN
+        return known or now - entry.at > LONGEST_OPEN
 
     return is_told
 
@@ -105,13 +101,13 @@ class WebhookSender:
         new_id: NewId,
         rng: random.Random,
         give_up_after: timedelta,
-        clock: Callable[[], datetime] = utc_now,
+        clock: StorageClock | None = None,
     ) -> None:
         """
         Args:
             courier: closed at the end of `stop`.
             give_up_after: how long a webhook's deliveries may fail in a row until it is paused.
-            clock: as receivers have it.
+            clock: what deliveries are dated by, and which secrets sign them; None has not been compared.
         """
         self.counts: Counter[str] = Counter(taken=0, failed=0)
         self._unit_of_work = unit_of_work
@@ -120,7 +116,7 @@ class WebhookSender:
         self._new_id = new_id
         self._rng = rng
         self._give_up_after = give_up_after
-        self._clock = clock
+        self._clock = clock or StorageClock()
         self._turns: dict[UUID, asyncio.Task[None]] = {}
         self._stopping = False
         self._connections = asyncio.Semaphore(CONNECTIONS)
@@ -258,7 +254,7 @@ class WebhookSender:
 
     async def _sent(self, webhook: Webhook, message_id: UUID, body: bytes) -> tuple[Answered, int]:
         """What came of it, and after how many milliseconds."""
-        now, elapsed = self._clock(), asyncio.get_running_loop().time
+        now, elapsed = self._clock.now(), asyncio.get_running_loop().time
         began = elapsed()
         secrets = webhook.secrets_at(now)
         message = WebhookMessage(webhook.url, str(message_id), int(now.timestamp()), body, secrets)

@@ -140,6 +140,11 @@ class _Queue:
         taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
         return taken
 
+    @property
+    def arrived(self) -> int:
+        """See `Subscription.arrived`."""
+        return len(self._waiting)
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """See `Subscription.acknowledge`."""
         self._left -= len(deliveries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from messaging import batches, compose, consumer, relay, retries
+from messaging import batches, compose, consumer, relay, retries, unit_of_work
 from messaging.consumer import Consumer
 from messaging.installation import Identity
 from messaging.outbox import Outbox
@@ -148,6 +148,12 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "a repeated submission does not look for what was committed",
         (Patch(Intake, "_committed", mutants.nothing_was_committed),),
         known=4,
+    ),
+    Mutation(
+        "S17 commits that are under way",
+        "whoever meets a row of its own id does not look again",
+        (Patch(unit_of_work, "is_collision", mutants.always(0)),),
+        adjust=settings.with_rates(COMMIT_LATE=0.2),
     ),
     Mutation(
         "P2 repeated commands are answered",

@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from psycopg.rows import TupleRow
@@ -68,6 +69,11 @@ class OverTheLine(SqlTransaction):
             await super(OverTheLine, self)._execute_and_commit(everything)
             self.line.look()
 
+        late_s = self.line.late_s()
+        if late_s is not None:
+            await self.line.ask(self.lease, partial(self._driver.ask, everything))
+            self.line.lose_in_commit(self.lease, late_s)
+            raise lost()
         await self.line.ask(self.lease, commit)
         self.lease.ended = True
         await self.line.after_commit()
@@ -108,6 +114,8 @@ class PostgresLine(Line):
             _Orchestrator if server.service == ORCHESTRATOR else kind_of(server.service)
         )
         self._leases: dict[Lease, None] = {}
+        self._late: dict[Lease, None] = {}
+        """Those at whose commits the server still is."""
 
     def transactions(
         self, registry: Registry, remembered: SagaCache | None = None
@@ -145,8 +153,15 @@ class PostgresLine(Line):
 
     def break_off(self) -> None:
         """The server ends every transaction of this process."""
-        for lease in list(self._leases):
+        for lease in [*self._leases, *self._late]:
             self._lose(lease, 0.0)
+
+    def lose_in_commit(self, lease: Lease, late_s: float) -> None:
+        """The process has lost a connection; the server gets the commit done."""
+        lease.lost = True
+        self._leases.pop(lease, None)
+        self._late[lease] = None
+        self.host.loop.in_the_world(late_s, self._finish, lease)
 
     @asynccontextmanager
     async def _open(self, registry: Registry, remembered: SagaCache | None) -> AsyncIterator[OverTheLine]:
@@ -176,10 +191,16 @@ class PostgresLine(Line):
         """The process has lost a connection; the server ends the transaction when it notices."""
         lease.lost = True
         self._leases.pop(lease, None)
+        self._late.pop(lease, None)
         for answer in lease.waiting:
             if not answer.done():
                 answer.set_exception(lost())
         self.host.loop.in_the_world(noticed_after_s, self._server.end, lease)
+
+    def _finish(self, lease: Lease) -> None:
+        if lease in self._late:
+            del self._late[lease]
+            self._server.finish(lease)
 
     def _end(self) -> None:
         for lease in list(self._leases):

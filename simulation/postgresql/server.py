@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from messaging.round_trip import COMMIT
 from messaging.transport import Message
 from orchestrator.core.state import Saga
 from participants.inventory.allocation import Place
@@ -97,6 +98,12 @@ class PostgresServer(DatabaseServer):
             answer: asyncio.Future[None] = self._outside.create_future()
             self._run(lease.backend, self._clean(lease), answer)
 
+    def finish(self, lease: Lease) -> None:
+        """Get to the end of a commit; nobody hears of it, and the connection is for others."""
+        if not self._outside.buried:
+            answer: asyncio.Future[None] = self._outside.create_future()
+            self._run(lease.backend, self._committed_late(lease), answer)
+
     def end(self, lease: Lease) -> None:
         """The server notices that a process is gone, and ends its session."""
         self._database.end(lease.backend)
@@ -105,6 +112,12 @@ class PostgresServer(DatabaseServer):
     def look(self) -> None:
         """See `PostgresDatabase.look`."""
         self._database.look()
+
+    async def _committed_late(self, lease: Lease) -> None:
+        with suppress(psycopg.Error):
+            await lease.driver.ask([COMMIT])
+            self._database.look()
+        await self._clean(lease)
 
     async def _clean(self, lease: Lease) -> None:
         with suppress(psycopg.Error):

@@ -41,6 +41,9 @@ class Disturbances(Protocol):
     async def at_commit(self) -> None:
         """Before the commit is executed."""
 
+    def lost_in_commit(self, commit: Callable[[], None]) -> bool:
+        """Whether the connection is lost while the server, which will get it done, is still at it."""
+
     async def after_commit(self) -> None:
         """Once the commit is durable and before the caller knows."""
 
@@ -56,6 +59,10 @@ class Undisturbed:
 
     async def at_commit(self) -> None:
         """See `Disturbances.at_commit`."""
+
+    def lost_in_commit(self, commit: Callable[[], None]) -> bool:
+        """See `Disturbances.lost_in_commit`."""
+        return False
 
     async def after_commit(self) -> None:
         """See `Disturbances.after_commit`."""
@@ -290,9 +297,14 @@ class Session:
     def commit(self) -> None:
         """Make everything visible and let go of all locks."""
         self.check_open()
-        self.ended = True
-        self.database.write(self)
-        self.database.leave(self)
+        self.finish()
+
+    def finish(self) -> None:
+        """The same at the server, whether there is still a connection or not."""
+        if not self.ended:
+            self.ended = True
+            self.database.write(self)
+            self.database.leave(self)
 
     def roll_back(self) -> None:
         """Forget everything and let go of all locks."""

@@ -13,12 +13,12 @@ from psycopg import errors
 
 from contracts.commands import ReserveInventory
 from messaging.postgresql import LostUpdate
+from messaging.sqlstates import WrittenMeanwhile
 from participants.fence import State
 from participants.inventory.allocation import Place
 from participants.inventory.stock import Reduction, Restocking, StockLevel
 from participants.ledger import Key, LedgerRow
 from participants.payment.claims import Claims
-from participants.postgresql import WrittenMeanwhile
 from participants.retention import FINAL, LEAST_AGE, Mark, Page
 from simulation.storage.transaction import MemoryTransaction
 

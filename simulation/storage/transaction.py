@@ -143,6 +143,8 @@ class MemoryTransaction:
             for write in writes:
                 await write()
             await self._write_outbox(confirmed)
+            if self._disturbances.lost_in_commit(self.session.finish):
+                self.session.lose()
             self.session.commit()
             await self._disturbances.after_commit()
         else:

@@ -33,8 +33,8 @@ from orchestrator.core import machine
 from orchestrator.core.definition import StepPolicy
 from orchestrator.core.inputs import Actor
 from orchestrator.core.registry import Registry
-from orchestrator.core.state import Saga, Status
-from orchestrator.intake import Accepted, KeyReused, Submission
+from orchestrator.core.state import Forward, Saga, Status
+from orchestrator.intake import Accepted, KeyReused, ReferenceTaken, Submission
 from orchestrator.operations import NotAllowed, StaleVersion
 from orchestrator.sagas.order_fulfillment import NAME, OrderStatus, order_fulfillment
 from orchestrator.service import Deployment, Front, OrchestratorService, topology
@@ -262,6 +262,20 @@ async def test_s14_a_key_does_not_stand_for_another_order(world: World) -> None:
     assert tuple(await world.row("SELECT count(*) FROM orchestrator.sagas")) == (1,)
 
 
+async def test_s14_another_order_under_the_key_of_a_refused_one_is_taken(world: World) -> None:
+    await world.submit(an_order(reference="R-1"))
+    refused, repeat = (world.submission(an_order(reference="R-1", currency="USD"), "key-1") for _ in "ab")
+    other = world.submission(an_order(reference="R-2"), "key-1")
+
+    answers = await asyncio.gather(
+        *(world.front.intake.submit(each) for each in (refused, repeat, other, refused))
+    )
+
+    assert [type(answer) for answer in answers] == [ReferenceTaken, ReferenceTaken, Accepted, ReferenceTaken]
+    assert answers[2] == Accepted(other.subject_id, replayed=False)
+    assert await world.front.intake.submit(repeat) == KeyReused(other.subject_id)
+
+
 async def test_s14_a_key_belongs_to_its_customer(world: World) -> None:
     await world.submit(an_order(), "key-1")
     await world.submit(an_order(customer_id="c-2"), "key-1")
@@ -303,6 +317,40 @@ async def test_an_action_on_an_old_version_is_refused(world: World) -> None:
         await world.front.operations.retry(saga_id, NOBODY, expected_version=1)
 
     assert stale.value.current == 2
+
+
+async def test_s4_an_answer_that_is_in_our_hands_and_not_yet_served_is_waited_for(database_url: str) -> None:
+    """The broker says that the queue is empty: of its two answers the first cannot be served just now."""
+    await migrate_async("orchestrator", database_url)
+    patience = StepPolicy(resend_after_s=1.0, deadline_s=1.0, grace_s=0.5)
+    world = World(a_deployment(database_url, patience))
+    await world.start()
+    held, answered = await world.submit(), await world.submit()
+    commands = {command.saga_id: command for _, command in [await world.command("inventory") for _ in "ab"]}
+    async with world.deployment.database.begin() as elsewhere:
+        lock = text("SELECT FROM orchestrator.sagas WHERE saga_id = :saga_id FOR UPDATE")
+        await elsewhere.execute(lock, {"saga_id": held})
+        for saga_id in (held, answered):
+            lines = [{"sku": "SKU-1", "quantity": 2}]
+            await world.answer(commands[saga_id], events.InventoryReservedEvent, lines=lines)
+            await world.eventually(_WAITING, (1,))
+        await world.eventually(_PAST_ITS_GRACE, (True,), saga_id=answered)
+    saga = await world.until(answered, lambda saga: saga.step("reserve").forward is not Forward.AWAITED)
+    await world.stop()
+
+    assert saga.step("reserve").forward is Forward.SUCCEEDED
+
+
+_WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND state = 'active'
+"""
+
+_PAST_ITS_GRACE = """
+SELECT direction <> 'forward'
+    OR coalesce((state -> 'sending' ->> 'grace_since')::timestamptz < now() - interval '3 seconds', false)
+FROM orchestrator.sagas WHERE saga_id = :saga_id
+"""
 
 
 async def test_m1_confirmed_rows_leave_the_outbox(world: World) -> None:

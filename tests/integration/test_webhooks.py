@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -444,6 +445,28 @@ async def test_events_of_a_definition_that_is_not_known_here_are_left_to_who_kno
         await knows_not.settled()
     assert receiver.got == []
     assert await hooks.sent(knows, receiver, 3) == await hooks.told()
+
+
+async def test_whether_anybody_can_still_know_a_definition_is_told_by_the_databases_clock(
+    hooks: Hooks,
+) -> None:
+    before = await hooks.queries.feed.latest()
+    await hooks.happen(3)
+    await hooks.execute("CREATE SCHEMA ahead")
+    await hooks.execute(
+        "CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
+        " $$SELECT pg_catalog.clock_timestamp() + interval '2 hours'$$"
+    )
+    known = Registry([])
+    told = list[bool]()
+    for path in ("pg_catalog", "ahead,pg_catalog"):
+        connected = partial(connect, hooks.url, options=f"-c search_path={path}")
+        engine = create_async_engine(hooks.url, async_creator=connected)
+        queries = Queries(engine, known, 30)
+        feed = FeedQueries(queries.reader, queries.sagas, known, told_here(known))
+        told.append((await feed.page(before, _ALL, pruned_sagas=0)).next_cursor != before.cursor)
+        await engine.dispose()
+    assert told == [False, True]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "rebound.example"])

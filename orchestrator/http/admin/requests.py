@@ -21,7 +21,7 @@ from orchestrator.http.fields import Cursor, Reason
 from orchestrator.http.finding import MAX_FILTER_VALUES, FindingQuery
 from orchestrator.http.headers import if_match
 from orchestrator.jobs.job import DEFAULT_RATE, HIGHEST_RATE, LOWEST_RATE, ItemResult, JobKind, JobState
-from orchestrator.jobs.operations import Assignment
+from orchestrator.jobs.tasks import Assignment
 from orchestrator.queries.audit import AuditFilter
 from orchestrator.queries.jobs import JobFilter
 from orchestrator.queries.paging import DEFAULT_LIMIT, MAX_LIMIT, Page

@@ -45,7 +45,8 @@ from orchestrator.jobs.job import (
     JobKind,
     JobState,
 )
-from orchestrator.jobs.operations import Assignment, BegunBefore
+from orchestrator.jobs.operations import BegunBefore
+from orchestrator.jobs.tasks import Assignment
 
 BEGUN: Final = "The job has begun. It goes on by itself, whether anybody looks or not."
 CANCELLED: Final = "It is cancelled. What it has done stays done; nothing more is."

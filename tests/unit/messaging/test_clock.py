@@ -40,6 +40,7 @@ def test_an_id_is_of_the_databases_time(wrong_by: timedelta) -> None:
     machine.elapsed_s += 60
     new_id = time_ordered_ids(random.Random(1), machine.clock.milliseconds)
     assert abs(time_of(new_id()) - (NOW + timedelta(seconds=64))) < timedelta(milliseconds=2)
+    assert abs(machine.clock.now() - (NOW + timedelta(seconds=64))) < timedelta(milliseconds=2)
 
 
 @pytest.mark.parametrize("wrong_by", WRONG, ids=str)

@@ -19,6 +19,10 @@ class Played:
     async def receive(self, limit: int) -> list[Delivery]:
         return []
 
+    @property
+    def arrived(self) -> int:
+        return 0
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None: ...
 
     async def pause(self) -> None:

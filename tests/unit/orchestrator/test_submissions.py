@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import uuid4
 
+import pytest
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from messaging.sqlstates import is_transient
@@ -34,8 +35,18 @@ class Away:
         raise StorageUnavailable("the database cannot be used")
 
 
-async def test_a_group_is_refused_as_one_when_the_storage_is_away() -> None:
-    storage = Away()
+class GoneMeanwhile(Away):
+    """A storage that does not take a group, and is away when it is tried one by one."""
+
+    async def run(self, work: Callable[[OrchestratorTransaction], Awaitable[R]]) -> R:
+        if self.runs:
+            return await super().run(work)
+        self.runs += 1
+        raise ValueError("one of them is bad")
+
+
+@pytest.mark.parametrize(("storage", "runs"), [(Away(), 1), (GoneMeanwhile(), 2)], ids=["at once", "later"])
+async def test_a_group_is_refused_as_one_when_the_storage_is_away(storage: Away, runs: int) -> None:
     engine = Engine(Registry([order_fulfillment(StepPolicy())]), uuid4, random.Random(1))
     intake = Intake(storage, engine, 86400)
     waiting = [
@@ -46,7 +57,7 @@ async def test_a_group_is_refused_as_one_when_the_storage_is_away() -> None:
     assert await intake.run_once() == 50
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(answer) for answer in answers} == {StorageUnavailable}
-    assert storage.runs == 1
+    assert storage.runs == runs
 
 
 def test_s17_a_pool_without_a_free_connection_is_trouble_that_passes() -> None:

@@ -28,6 +28,10 @@ class Source:
         self.limits.append(limit)
         return await self.arrivals.take(limit)
 
+    @property
+    def arrived(self) -> int:
+        return len(self.arrivals)
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         pass
 
