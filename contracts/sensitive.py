@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
@@ -63,6 +63,22 @@ SENSITIVE_NAMES: Final = sensitive_names((Order, *COMMANDS.values(), *EVENTS.val
 """Names of all sensitive fields of this project's own contracts; nothing else in them has such a name."""
 
 
+def masked_fields(document: Any, names: Collection[str] = SENSITIVE_NAMES) -> Any:
+    """A copy of a JSON value with every sensitive field masked, at any depth; any encoder takes its text."""
+    if isinstance(document, Mapping):
+        return {
+            _encodable(str(name)): MASK if name in names else masked_fields(each, names)
+            for name, each in document.items()
+        }
+    if isinstance(document, list | tuple):
+        return [masked_fields(each, names) for each in document]
+    return _encodable(document) if isinstance(document, str) else document
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 def without_sensitive(text: str, document: Any, names: Collection[str] = SENSITIVE_NAMES) -> str:
     """A text without the values that a document holds in its sensitive fields, in whatever case.
 
@@ -109,6 +125,8 @@ def _texts(value: Any) -> Iterator[str]:
     match value:
         case str():
             yield value
+        case int() | float() if not isinstance(value, bool):
+            yield str(value)
         case dict():
             for each in value.values():
                 yield from _texts(each)

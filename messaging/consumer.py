@@ -20,10 +20,10 @@ Rules: S2, S16, M1, P9, D1.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -31,6 +31,7 @@ from structlog.contextvars import bound_contextvars
 
 from contracts.failures import ERROR_MESSAGE
 from contracts.routing import dead_letter_queue
+from contracts.sensitive import SENSITIVE_NAMES
 from messaging.background import finished
 from messaging.errors import Poison
 from messaging.identifiers import NewId
@@ -50,10 +51,15 @@ T_contra = TypeVar("T_contra", bound=Transaction, contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A delivery that its handler could not serve, and why."""
+    """A delivery that its handler could not serve, and why.
+
+    Attributes:
+        about: what else than the message the error may speak of.
+    """
 
     delivery: Delivery
     error: Exception
+    about: Mapping[str, Any] | None = None
 
 
 def sorted_out(identity: Identity, deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Failed]]:
@@ -91,11 +97,16 @@ class FailurePolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hops:
-    """Makes the messages that take failed deliveries onwards."""
+    """Makes the messages that take failed deliveries onwards.
+
+    Attributes:
+        sensitive: names of fields whose values no failure repeats.
+    """
 
     policy: RetryPolicy
     new_id: NewId
     app_id: str
+    sensitive: Collection[str] = SENSITIVE_NAMES
 
     async def after_failures(self, transaction: Transaction, failures: Sequence[Failed]) -> None:
         """Send each failed delivery to a retry queue or to the dead letters, through the outbox (M1)."""
@@ -107,7 +118,8 @@ class Hops:
         for failed, hop_id in zip(failures, ids, strict=True):
             if hop_id is None:
                 continue
-            hop = after_failure(failed.delivery, failed.error, self.policy, hop_id, now, self.app_id)
+            words = (self.sensitive, failed.about)
+            hop = after_failure(failed.delivery, failed.error, self.policy, hop_id, now, self.app_id, *words)
             gave_up = hop.routing_key == dead_letter_queue(failed.delivery.queue)
             log.log(
                 logging.WARNING if gave_up else logging.INFO,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+
+from pydantic import ValidationError
 
 from contracts.envelope import ATTEMPT
 from contracts.failures import (
@@ -25,8 +27,9 @@ from contracts.failures import (
     ORIGINAL_TYPE,
     PERMANENT,
 )
+from contracts.flaws import flaws_in_line
 from contracts.routing import dead_letter_queue, failure_exchange, retry_queue
-from contracts.sensitive import without_sensitive
+from contracts.sensitive import SENSITIVE_NAMES, without_sensitive
 from messaging.errors import ForeignMessage, PermanentFailure
 from messaging.headers import carried, short_text, storable
 from messaging.transport import Delivery, Message
@@ -69,11 +72,19 @@ def after_failure(
     message_id: UUID,
     now: datetime,
     app_id: str,
+    sensitive: Collection[str] = SENSITIVE_NAMES,
+    about: Mapping[str, Any] | None = None,
 ) -> Message:
-    """The message that takes a failed delivery to its next retry queue, or to its dead letters."""
+    """The message that takes a failed delivery to its next retry queue, or to its dead letters.
+
+    Args:
+        sensitive: names of fields whose values the words of the error must not repeat.
+        about: what else than the message holds such fields.
+    """
     attempt = attempt_of(delivery)
     delay_s = None if isinstance(error, _HOPELESS) else policy.delay_after(attempt)
-    failure = _failure_headers(delivery, error, now)
+    said = without_sensitive(_words_of(error), delivery.body, sensitive)
+    failure = _failure_headers(delivery, error, without_sensitive(said, about, sensitive), now)
     if delay_s is None:
         queue = dead_letter_queue(delivery.queue)
         return _hop(delivery, queue, message_id, now, app_id, {**failure, ATTEMPT: attempt})
@@ -97,12 +108,17 @@ def parse_id(text: str | None) -> UUID | None:
         return None
 
 
-def _failure_headers(delivery: Delivery, error: BaseException, now: datetime) -> dict[str, Any]:
+def _words_of(error: BaseException) -> str:
+    """What an error says; that of a model says which field, and leaves out the shortened value."""
+    return f"{error.title}: {flaws_in_line(error)}" if isinstance(error, ValidationError) else str(error)
+
+
+def _failure_headers(delivery: Delivery, error: BaseException, said: str, now: datetime) -> dict[str, Any]:
     kind = error.kind if isinstance(error, _HOPELESS) else type(error).__name__
     at = now.isoformat()
     return {
         ERROR_TYPE: short_text(kind),
-        ERROR_MESSAGE: storable(without_sensitive(str(error), delivery.body), MAX_ERROR_CHARACTERS),
+        ERROR_MESSAGE: storable(said, MAX_ERROR_CHARACTERS),
         ERROR_STACK: storable(_short_stack(error), MAX_STACK_CHARACTERS),
         PERMANENT: isinstance(error, PermanentFailure),
         FIRST_FAILURE_AT: _kept(delivery, FIRST_FAILURE_AT, at),

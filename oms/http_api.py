@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +33,7 @@ from orchestrator.core.registry import Registry
 from orchestrator.explanation import Explainer
 from orchestrator.http.access import Access, Permission
 from orchestrator.http.app import create_app
-from orchestrator.http.dependencies import Dependencies
+from orchestrator.http.dependencies import Dependencies, ReadLedger
 from orchestrator.http.health import Component
 from orchestrator.metrics import Metrics, Sources
 from orchestrator.progress import ProgressListener, ProgressNotifier, connector
@@ -114,9 +114,9 @@ async def api_app(
             metrics=Metrics(_sources(parts, deployment, front, queries, local), VERSION),
             components=[*with_loops(_components(parts, deployment, local), parts.loops), *beside],
             version=VERSION,
-            routers=_participant_routers(parts, access),
+            routers=_participant_routers(parts, access, deployment.registry.sensitive),
             missing_participants=_missing(parts),
-            ledgers={name: LedgerReader(name, parts.looked_up(name)).read for name in _at_hand(parts)},
+            ledgers=_ledgers(parts, deployment.registry.sensitive),
             others=others.readiness,
             tracing=parts.telemetry.tracing,
             telemetry=parts.telemetry.http(),
@@ -192,10 +192,15 @@ def _components(
     ]
 
 
-def _participant_routers(parts: Parts, access: Access) -> list[APIRouter]:
+def _ledgers(parts: Parts, sensitive: Collection[str]) -> dict[str, ReadLedger]:
+    """How the ledger of every participant whose database this process was given is read."""
+    return {name: LedgerReader(name, parts.looked_up(name), sensitive).read for name in _at_hand(parts)}
+
+
+def _participant_routers(parts: Parts, access: Access, sensitive: Collection[str]) -> list[APIRouter]:
     """The routes of every participant whose database this process was given."""
     may_see = access.guard(Permission.VIEW)
-    routers = [ledger_router(name, parts.looked_up(name), may_see) for name in _at_hand(parts)]
+    routers = [ledger_router(name, parts.looked_up(name), may_see, sensitive) for name in _at_hand(parts)]
     if parts.settings.database_url_of(INVENTORY):
         may_set = access.guard(Permission.OPERATE)
         routers.append(inventory_router(Stockroom(parts.looked_up(INVENTORY)), may_set))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -40,9 +41,15 @@ from orchestrator.sagas.order_fulfillment import PaymentFlow, Shipments
 from orchestrator.service import Deployment
 from orchestrator.webhooks.delivery import Courier
 from orchestrator.webhooks.sender import WebhookSender, told_here
+from participants.kit.methods import method_problems
 from participants.kit.participant import Participant
 from participants.kit.service import kit_service, kit_storage
-from participants.payment.gateway import AuthorizingGateway, HttpPaymentGateway, PaymentGateway
+from participants.payment.gateway import (
+    AuthorizingGateway,
+    HttpPaymentGateway,
+    PaymentGateway,
+    RenewingGateway,
+)
 from participants.provider_http import HttpExchange, InvalidProviderUrl, ProviderExchange
 from participants.provider_terms import ProviderLimits
 from participants.service import ParticipantDeployment, ParticipantPace, ParticipantService
@@ -139,7 +146,7 @@ class Parts:
         if chosen in (HTTP, SANDBOX):
             url = SANDBOX if chosen == SANDBOX else self.settings.payment_gateway_url
             return HttpPaymentGateway(self.provider(f"{variable}_URL", url))
-        gateway: PaymentGateway = self._made(extensions.GATEWAYS, variable, chosen)
+        gateway: PaymentGateway = self._made(extensions.GATEWAYS, variable, chosen, RenewingGateway)
         self._check_offers(gateway, chosen, variable)
         return gateway
 
@@ -164,7 +171,7 @@ class Parts:
         if chosen in (HTTP, SANDBOX):
             url = SANDBOX if chosen == SANDBOX else self.settings.carrier_url
             return HttpCarrier(self.provider(f"{variable}_URL", url))
-        carrier: Carrier = self._made(extensions.CARRIERS, variable, chosen)
+        carrier: Carrier = self._made(extensions.CARRIERS, variable, chosen, Carrier)
         return carrier
 
     def provider_of(self, participant: Participant) -> Any:
@@ -184,19 +191,23 @@ class Parts:
     def _limits(self) -> ProviderLimits:
         return ProviderLimits(self.settings.provider_timeout_s, self.settings.provider_concurrency)
 
-    def _closed_at_the_end(self, client: Any) -> Any:
+    def _closed_at_the_end(self, client: Any, protocol: type = Closing) -> Any:
+        """A client, which is awaited as the protocol says. Raises TypeError where it cannot be."""
+        awaited = {name for name in dir(protocol) if iscoroutinefunction(getattr(protocol, name, None))}
+        if problems := list(method_problems(client, awaited=sorted(awaited | {"close"}))):
+            raise TypeError("; ".join(problems))
         if isinstance(client, Closing):
             self._exchanges.append(client)
         return client
 
-    def _made(self, group: str, variable: str, name: str) -> Any:
+    def _made(self, group: str, variable: str, name: str, protocol: type) -> Any:
         """A client that an extension makes, closed at the end where it can be."""
         try:
             extension, make = extensions.made_by(group, name, self.settings.extensions_off)
         except extensions.NotInstalled as error:
             raise Failure(f"{variable}: {error}") from None
         try:
-            return self._closed_at_the_end(make(self._limits))
+            return self._closed_at_the_end(make(self._limits), protocol)
         except Exception as error:
             raise extensions.failure(extension, f"cannot be made: {kind_and_line(error)}") from None
 

@@ -214,7 +214,9 @@ class OrchestratorService:
         self._unit_of_work = deployment.unit_of_work(self.outbox, None)
         self.engine = Engine(deployment.registry, deployment.new_id, deployment.rng, on_progress)
         self._relay = Relay(self._unit_of_work, self.outbox, deployment.transport.publisher())
-        self._hops = Hops(deployment.retry_policy, deployment.new_id, ORCHESTRATOR)
+        self._hops = Hops(
+            deployment.retry_policy, deployment.new_id, ORCHESTRATOR, deployment.registry.sensitive
+        )
         self._jobs = self._job_runner()
 
     async def start(self) -> None:

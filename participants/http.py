@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from contracts.problems import ProblemError
+from contracts.sensitive import SENSITIVE_NAMES, masked_fields
 from messaging.connecting import checked_out
 from messaging.sqlstates import is_transient
 from messaging.unit_of_work import StorageUnavailable
@@ -63,11 +64,18 @@ class LedgerView(BaseModel):
 class LedgerReader:
     """Reads a participant's ledger, without anything sensitive, over its own database."""
 
-    def __init__(self, name: str, database: AsyncEngine) -> None:
+    def __init__(
+        self, name: str, database: AsyncEngine, sensitive: Collection[str] = SENSITIVE_NAMES
+    ) -> None:
+        """
+        Args:
+            sensitive: names of fields that are masked.
+        """
         ledger: Table = participant_metadata(name).tables[f"{name}.ledger"]
         columns = [column for column in ledger.c if column.name not in ("request", "payload_hash")]
         self._name = name
         self._database = database
+        self._sensitive = sensitive
         of_saga = select(*columns).where(ledger.c.saga_id == bindparam("wanted"))
         self._of_saga = of_saga.order_by(ledger.c.step)
 
@@ -80,19 +88,24 @@ class LedgerReader:
             if is_transient(error):
                 raise StorageUnavailable(f"the database of {self._name} cannot be used") from error
             raise
-        return LedgerView(participant=self._name, saga_id=saga_id, steps=tuple(map(_view, rows)))
+        steps = tuple(_view(row, self._sensitive) for row in rows)
+        return LedgerView(participant=self._name, saga_id=saga_id, steps=steps)
 
 
 def ledger_router(
-    name: str, database: AsyncEngine, may_see: Callable[[Request], Awaitable[object]]
+    name: str,
+    database: AsyncEngine,
+    may_see: Callable[[Request], Awaitable[object]],
+    sensitive: Collection[str] = SENSITIVE_NAMES,
 ) -> APIRouter:
     """`GET /participants/{name}/sagas/{saga_id}` over the participant's own database.
 
     Args:
         may_see: raises ProblemError where the request may not be made.
+        sensitive: names of fields that are masked.
     """
     router = APIRouter(tags=["participants"])
-    reader = LedgerReader(name, database)
+    reader = LedgerReader(name, database, sensitive)
 
     @router.get(
         f"/participants/{name}/sagas/{{saga_id}}",
@@ -126,7 +139,7 @@ def _saga_id(text: str) -> UUID:
         raise ProblemError(404, "not_found", "There is no such saga.") from None
 
 
-def _view(row: Row[Any]) -> LedgerRowView:
+def _view(row: Row[Any], sensitive: Collection[str]) -> LedgerRowView:
     """What can be read of a row, and the names of what cannot (S25)."""
     unreadable: list[str] = []
 
@@ -137,15 +150,16 @@ def _view(row: Row[Any]) -> LedgerRowView:
             unreadable.append(name)
             return None
 
-    forward = read("forward_body", lambda: _outcome(row.forward_type, row.forward_event_id, row.forward_body))
-    compensated = (row.compensation_type, row.compensation_event_id, row.compensation_body)
-    compensation = read("compensation_body", lambda: _outcome(*compensated))
+    done = (row.forward_type, row.forward_event_id, row.forward_body)
+    undone = (row.compensation_type, row.compensation_event_id, row.compensation_body)
+    forward = read("forward_body", lambda: _outcome(*done, sensitive))
+    compensation = read("compensation_body", lambda: _outcome(*undone, sensitive))
     return LedgerRowView(
         step=row.step,
         command=row.command,
         state=row.state,
         order_id=row.order_id,
-        details=read("details", lambda: {**row.details}) or {},
+        details=read("details", lambda: masked_fields({**row.details}, sensitive)) or {},
         forward=forward,
         compensation=compensation,
         verdict=read("verdict", lambda: _verdict(row.verdict)),
@@ -160,7 +174,9 @@ def _verdict(verdict: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if verdict is None else {**verdict["said"], "at": verdict["at"]}
 
 
-def _outcome(kind: str | None, event_id: UUID | None, body: bytes | None) -> OutcomeView | None:
+def _outcome(
+    kind: str | None, event_id: UUID | None, body: bytes | None, sensitive: Collection[str]
+) -> OutcomeView | None:
     if kind is None or event_id is None or body is None:
         return None
-    return OutcomeView(type=kind, event_id=event_id, body=json.loads(body))
+    return OutcomeView(type=kind, event_id=event_id, body=masked_fields(json.loads(body), sensitive))

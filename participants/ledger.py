@@ -62,6 +62,11 @@ class LedgerRow:
         """The row's identity; locks are taken in this order (S18)."""
         return self.saga_id, self.step
 
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """All that is known of the command's fields."""
+        return {**self.details, **(self.request or {})}
+
     def outcome(self, direction: Direction) -> StoredOutcome | None:
         """What was answered to the command of this direction."""
         return self.forward if direction is Direction.FORWARD else self.compensation

@@ -282,7 +282,8 @@ class ProviderConsumer:
             return
         [(call, _)] = results
         self._release(call)
-        await self._serve(Decoded(failures=(Failed(call.received.delivery, error),)))
+        failed = Failed(call.received.delivery, error, call.question.row.noted)
+        await self._serve(Decoded(failures=(failed,)))
 
     async def _end(
         self,
@@ -321,7 +322,8 @@ class ProviderConsumer:
             transaction.send([self._sender.message(answer, received, now) for answer in plan.answers])
         to_save = plan.row
         if plan.failure is not None:
-            batch.failures.append(Failed(received.delivery, plan.failure))
+            about = None if row is None else row.noted
+            batch.failures.append(Failed(received.delivery, plan.failure, about))
         elif plan.ask is None:
             batch.done.append(received.delivery)
         elif self._admitted((received.saga_id, received.step), admissions):

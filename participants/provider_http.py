@@ -17,7 +17,6 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from yarl import URL
 
 from contracts.sensitive import without_sensitive
@@ -28,7 +27,9 @@ from participants.provider_terms import CallUnderWay, ProviderMisuse, ProviderUn
 MAX_REPLY_BYTES: Final = 1024 * 1024
 """Largest reply that is read at all."""
 
-_QUICK_RETRIES: Final = 2
+_QUICK_PAUSES_S: Final = (0.0, 0.05)
+"""Seconds before the tries that follow a lost connection."""
+
 _NOT_ANSWERS: Final = frozenset({408, 425, 429})
 """Client-side statuses that mean "not now", beside all of 5xx."""
 _PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
@@ -160,15 +161,8 @@ class HttpExchange:
         self._timeout_s = timeout_s
         self._connections = connections
         self._headers = {"Accept": "application/json", "User-Agent": "oms", **(headers or {})}
-        self._urls: dict[str, URL] = {}
+        self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
-        self._retrying = AsyncRetrying(
-            stop=stop_after_attempt(_QUICK_RETRIES),
-            wait=wait_exponential(multiplier=0.05, max=0.5),
-            retry=retry_if_exception_type(ConnectionLost),
-            sleep=sleep,
-            reraise=True,
-        )
 
     async def perform(self, call: Call) -> Reply:
         """See `ProviderExchange.perform`."""
@@ -185,10 +179,12 @@ class HttpExchange:
             self._session = None
 
     async def _with_quick_retries(self, call: Call) -> Reply:
-        try:
-            return await self._once(call)  # the usual case does without the retry machinery's cost
-        except ConnectionLost:
-            return await self._retrying.copy()(self._once, call)
+        for pause_s in _QUICK_PAUSES_S:
+            try:
+                return await self._once(call)
+            except ConnectionLost:
+                await self._sleep(pause_s)
+        return await self._once(call)
 
     async def _once(self, call: Call) -> Reply:
         try:
@@ -223,9 +219,7 @@ class HttpExchange:
         return self._session
 
     def _url(self, call: Call) -> URL:
-        url = self._urls.get(call.path)
-        if url is None:
-            url = self._urls[call.path] = self._base.joinpath(call.path.lstrip("/"))
+        url = self._base.joinpath(call.path.lstrip("/"))
         return url.with_query(call.query) if call.query else url
 
 

@@ -22,7 +22,7 @@ from participants.commands import Offer, Received
 from participants.fence import Move, State
 from participants.gate import move_for, opened
 from participants.ledger import LedgerRow, StoredOutcome
-from participants.provider_terms import ProviderMisuse, ProviderTraits
+from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided
 from participants.replies import nothing_to_undo, refused, stored, undone
 
 
@@ -42,16 +42,11 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
-class NoEffect:
-    """The provider confirms that nothing happened under the key and nothing ever will (P10)."""
-
-
-@dataclass(frozen=True, slots=True)
 class NotFound:
     """The provider knows of nothing. Alone this proves nothing: a call may be under way (P6, P10)."""
 
 
-Finding = Took | Declined | NoEffect | NotFound
+Finding = Took | Declined | Voided | NotFound
 """What became of a question."""
 
 
@@ -137,6 +132,9 @@ class ExternalWork(Protocol):
 
     def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
         """The event that tells of the refusal."""
+
+    def discreet(self, text: str, row: LedgerRow) -> str:
+        """What a provider says, without what is sensitive in the command."""
 
     @property
     def reversal(self) -> Reversal | None:
@@ -377,4 +375,4 @@ class Planner:
             if called_at is None:
                 return row.called_at is None
             return row.called_at == called_at and question.asked_at >= self.patience.proven_from(called_at)
-        return isinstance(result, Declined | NoEffect)
+        return isinstance(result, Declined | Voided)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from participants.provider_http import Call
 from participants.provider_terms import ProviderMisuse
@@ -22,7 +22,7 @@ def text(call: Call, answer: Mapping[str, Any], name: str) -> str:
         ProviderMisuse: it is missing or of another form; this provider does not speak our dialect.
     """
     value = answer.get(name)
-    if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+    if not is_reference(value):
         raise ProviderMisuse(f"{call}: the answer's {name} is missing or not printable text of at most 200")
     return value
 
@@ -44,12 +44,21 @@ def items(call: Call, answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...
 
 
 def refusal(answer: Mapping[str, Any] | None, *, otherwise: str) -> tuple[str, str]:
+    """Code and message of a business refusal, as `tidied` leaves them."""
+    answer = answer or {}
+    return tidied(answer.get("code"), answer.get("detail") or answer.get("message"), otherwise=otherwise)
+
+
+def is_reference(value: object) -> TypeGuard[str]:
+    """Whether it may stand in a ledger as a provider's name for something."""
+    return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
+
+
+def tidied(code: object, message: object, *, otherwise: str) -> tuple[str, str]:
     """Code and message of a business refusal, fit for an event; ``otherwise`` where the code is unusable.
 
     Unlike a reference these carry no identity, so a sloppy provider is tidied up, not refused.
     """
-    answer = answer or {}
-    code, message = answer.get("code"), answer.get("detail") or answer.get("message")
     usable = isinstance(code, str) and _CODE.fullmatch(code)
     tidy = _CONTROL.sub(" ", message)[:_MAX_MESSAGE] if isinstance(message, str) else ""
     return str(code) if usable else otherwise, tidy

@@ -12,7 +12,8 @@ from participants.commands import Received
 from participants.fence import State
 from participants.gate import check_same_order
 from participants.ledger import LedgerRow
-from participants.provider_plan import Ask, Declined, Finding, NoEffect, Plan, Planner, Question, Took
+from participants.provider_plan import Ask, Declined, Finding, Plan, Planner, Question, Took
+from participants.provider_terms import Voided
 from participants.verdicts import (
     LEADS_TO,
     RULINGS,
@@ -87,14 +88,15 @@ class Judge:
 
     def _found(self, asked: Asked, result: Finding | Exception, row: LedgerRow) -> Plan:
         """`took_effect`: the provider's reference, else the person's; never against the provider's word."""
-        if isinstance(result, Declined | NoEffect):
+        if isinstance(result, Declined | Voided):
             return self._refused(asked, "the provider says that nothing happened")
         if isinstance(result, Took):
             took = result
         elif asked.command.reference is not None:
             took = Took(asked.command.reference)
         else:
-            why = str(result) if isinstance(result, Exception) else "the provider knows nothing of it"
+            silent = isinstance(result, Exception)
+            why = self._said(result, row) if silent else "the provider knows nothing of it"
             return self._refused(asked, f"{why}; without its reference it cannot be believed")
         if row.state is State.REVERSING:
             return self._reversed(asked, row, took)
@@ -103,7 +105,7 @@ class Judge:
     def _proven(self, asked: Asked, question: Question, result: Finding | Exception, row: LedgerRow) -> Plan:
         """`no_effect`, or `settled_outside` while a call may be under way: only with proof (P10)."""
         if isinstance(result, Exception):
-            return self._refused(asked, f"the provider cannot be asked for proof: {result}")
+            return self._refused(asked, f"the provider cannot be asked for proof: {self._said(result, row)}")
         if isinstance(result, Took):
             return self._contradicted(asked, result, row)
         if self._planner.proves_nothing_happened(question, result, row):
@@ -111,6 +113,9 @@ class Judge:
         proven_from = self._planner.patience.proven_from(row.called_at or asked.now)
         when = proven_from.isoformat(timespec="seconds")
         return self._refused(asked, f"a call may still take effect: no proof before {when}")
+
+    def _said(self, result: object, row: LedgerRow) -> str:
+        return self._planner.external.discreet(str(result), row)
 
     def _contradicted(self, asked: Asked, took: Took, row: LedgerRow) -> Plan:
         """The provider did it after all: the verdict is refused, and the saga learns what the truth is."""

@@ -11,12 +11,11 @@ from participants.provider_plan import (
     Declined,
     ExternalWork,
     Finding,
-    NoEffect,
     NotFound,
     Reversal,
     Took,
 )
-from participants.provider_terms import VoidNotOffered, idempotency_key
+from participants.provider_terms import Voided, VoidNotOffered, idempotency_key
 
 
 class ProviderWork(ExternalWork, Protocol):
@@ -29,10 +28,10 @@ class ProviderWork(ExternalWork, Protocol):
     async def act(self, key: str, row: LedgerRow) -> Took | Declined:
         """Do it."""
 
-    async def close(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | VoidNotOffered:
+    async def close(self, key: str, row: LedgerRow) -> Took | Declined | Voided | VoidNotOffered:
         """See to it that nothing can happen under the key any more, or learn what has."""
 
-    async def find(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | NotFound:
+    async def find(self, key: str, row: LedgerRow) -> Took | Declined | Voided | NotFound:
         """What the provider remembers of the key."""
 
     async def recall(self, key: str, row: LedgerRow) -> Took | NotFound:

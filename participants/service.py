@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contracts.routing import command_queue
+from contracts.sensitive import SENSITIVE_NAMES
 from messaging.background import BackgroundLoops
 from messaging.consumer import Consumer, Hops
 from messaging.identifiers import NewId
@@ -101,10 +102,12 @@ class ParticipantService:
         worker: MakeWorker,
         walks: Mapping[str, Walk] = WALKS,
         asking: Topology = NOTHING,
+        sensitive: Collection[str] = SENSITIVE_NAMES,
     ) -> None:
         """
         Args:
             asking: what is declared beside the participant's queues.
+            sensitive: names of fields whose values no failure repeats.
         """
         self.name = name
         self._asking = asking
@@ -114,7 +117,7 @@ class ParticipantService:
         self._unit_of_work = storage(self.outbox)
         self._relay = Relay(self._unit_of_work, self.outbox, deployment.transport.publisher())
         self._pruner = Pruner(self._unit_of_work, walks, deployment.pace.prune_after_s)
-        self._hops = Hops(deployment.retry_policy, deployment.new_id, name)
+        self._hops = Hops(deployment.retry_policy, deployment.new_id, name, sensitive)
         self._consuming = BackgroundLoops(deployment.rng)
         self._answering = BackgroundLoops(deployment.rng)
         self.loops = (self._consuming, self._answering)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from contracts.commands import Command, SettleStep
 from contracts.events import OutcomeEvent
+from contracts.models import Model
+from contracts.sensitive import SENSITIVE_NAMES, sensitive_names
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.soundness import InvalidDefinition, validate
 from orchestrator.core.state import Status
@@ -63,6 +66,14 @@ class Registry:
         """Every command that some saga may ask for, by its type."""
         return self._commands
 
+    @cached_property
+    def sensitive(self) -> frozenset[str]:
+        """The names of all fields that the models of its sagas mark as sensitive.
+
+        These are the models of inputs, commands, answers, signals and announcements.
+        """
+        return SENSITIVE_NAMES | sensitive_names(model for each in self for model in _models_of(each))
+
     def ends_as(self, status: Status) -> tuple[str, ...]:
         """The labels with which sagas of this final status end, sorted."""
         every = [each.labels for each in self]
@@ -86,3 +97,19 @@ class Registry:
     def participants(self) -> tuple[str, ...]:
         """Every participant that some step addresses, sorted."""
         return tuple(sorted({step.participant for each in self._definitions.values() for step in each.steps}))
+
+
+def _models_of(definition: SagaDefinition) -> Iterator[type[Model]]:
+    yield definition.input
+    yield definition.asked
+    if definition.accepted is not None:
+        yield definition.accepted
+    for step in definition.steps:
+        yield step.command
+        yield from step.events()
+        if step.compensation is not None:
+            yield step.compensation.command
+        if step.announces is not None:
+            yield step.announces.event
+    yield from (wait.signal for wait in definition.waits.values() if wait.signal is not None)
+    yield from (each.event for each in definition.announces.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -25,7 +25,7 @@ from contracts.failures import (
     ORIGINAL_TYPE,
 )
 from contracts.routing import dead_letter_queue
-from contracts.sensitive import without_sensitive
+from contracts.sensitive import SENSITIVE_NAMES, without_sensitive
 from messaging.consumer import Failed
 from messaging.errors import ForeignMessage
 from messaging.headers import carried, storable
@@ -128,7 +128,7 @@ class Collector:
         return command_work(delivery, self.engine.registry.commands)
 
     def _described(self, delivery: Delivery, command: CommandWork | None, work: LockedSagas) -> DeadLetter:
-        dead = dead_letter(delivery, self.new_id(), work.now)
+        dead = dead_letter(delivery, self.new_id(), work.now, self.engine.registry.sensitive)
         if (refusal := self.identity.refusal(delivery)) is not None:
             dead = replace(dead, error_type=refusal.kind, error_message=str(refusal), permanent=False)
         if command is None:
@@ -213,12 +213,17 @@ def command_work(delivery: Delivery, known: Container[str]) -> CommandWork | Non
     return work if work.saga_id == saga_id and storable(work.step) == work.step else None
 
 
-def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> DeadLetter:
+def dead_letter(
+    delivery: Delivery, dead_letter_id: UUID, now: datetime, sensitive: Collection[str] = SENSITIVE_NAMES
+) -> DeadLetter:
     """What is kept of a message from a dead-letter queue, whatever its state (D1).
 
     A message id that is no UUID is a stranger's and tells nothing apart: each such message is kept by itself.
+
+    Args:
+        sensitive: names of fields whose values the words about its error do not repeat.
     """
-    headers = _discreet(delivery)
+    headers = _discreet(delivery, sensitive)
     cause = cause_of(delivery, headers)
     death_id = str(parse_id(delivery.message_id) or dead_letter_id)
     return DeadLetter(
@@ -245,10 +250,10 @@ def dead_letter(delivery: Delivery, dead_letter_id: UUID, now: datetime) -> Dead
     )
 
 
-def _discreet(delivery: Delivery) -> Mapping[str, Any]:
+def _discreet(delivery: Delivery, sensitive: Collection[str]) -> Mapping[str, Any]:
     """The headers, of which those about the error repeat nothing sensitive, whoever has written them."""
     about_error = {
-        name: without_sensitive(value, delivery.body)
+        name: without_sensitive(value, delivery.body, sensitive)
         for name in (ERROR_MESSAGE, ERROR_STACK)
         if isinstance(value := delivery.headers.get(name), str)
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -13,10 +13,11 @@ from contracts.envelope import Direction
 from contracts.events import CompensationOutcome, Effect, OutcomeEvent, Rejection
 from contracts.works import problems_of
 from participants.commands import Offer
+from participants.kit.methods import method_problems
 
 _KEY: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
-_ASKED: Final = ("call", "find", "recall", "success")
-_ASKED_TO_UNDO: Final = ("undo", "find_undo", "recall_undo", "undone")
+_ASKED: Final = ("call", "find", "recall")
+_ASKED_TO_UNDO: Final = ("undo", "find_undo", "recall_undo")
 
 
 class InvalidParticipant(Exception):
@@ -29,6 +30,7 @@ def own_work(cls: type, command: type[Command], undo: type[Command] | None, wher
     Raises:
         InvalidParticipant: they do not fit.
     """
+    _check_methods(cls, where, awaited=("do", "undo"))
     answers = _returned(cls, "do", where)
     rejections = [each for each in answers if issubclass(each, Rejection)]
     successes = [each for each in answers if each not in rejections]
@@ -50,12 +52,15 @@ def provider_work(cls: type, command: type[Command], undo: type[Command] | None,
     Raises:
         InvalidParticipant: it does not fit.
     """
-    wanted = (*_ASKED, *(_ASKED_TO_UNDO if undo is not None else ()))
+    to_undo = (*_ASKED_TO_UNDO, "undone")
+    wanted = (*_ASKED, "success", *(to_undo if undo is not None else ()))
     missing = [name for name in wanted if not callable(getattr(cls, name, None))]
     if missing:
         raise InvalidParticipant(f"{where} has no method {', '.join(missing)}")
-    if undo is None and any(hasattr(cls, name) for name in _ASKED_TO_UNDO):
+    if undo is None and any(hasattr(cls, name) for name in to_undo):
         raise InvalidParticipant(f"{where} has undo, but its step is declared without the command for it")
+    awaited = (*_ASKED, "close", *_ASKED_TO_UNDO)
+    _check_methods(cls, where, awaited, plain=("success", "undone", "check"))
     success = _returned(cls, "success", where)
     if len(success) != 1 or issubclass(success[0], Rejection | CompensationOutcome):
         raise InvalidParticipant(f"{where}.success must return one event; see its annotation")
@@ -70,6 +75,19 @@ def provider_work(cls: type, command: type[Command], undo: type[Command] | None,
     if undo is None:
         return Offer(command, success[0], rejection)
     return Offer(command, success[0], rejection, undo, _undone(cls, "undone", where))
+
+
+def check_bench(bench: type, where: str) -> None:
+    """Raises InvalidParticipant for a bench that cannot be opened and saved."""
+    if not (hasattr(bench, "opened") and hasattr(bench, "save")):
+        raise InvalidParticipant(f"{where}: its bench {bench.__name__} needs opened and save")
+    _check_methods(bench, f"{where}: its bench {bench.__name__}", awaited=("opened", "save"))
+
+
+def _check_methods(cls: type, where: str, awaited: Iterable[str], plain: Iterable[str] = ()) -> None:
+    """A slip here would show itself after the effect."""
+    for problem in method_problems(cls, awaited, plain):
+        raise InvalidParticipant(f"{where}.{problem}")
 
 
 def _undone(cls: type, method: str, where: str) -> type[CompensationOutcome]:

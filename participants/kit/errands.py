@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from contracts.commands import Command
 from contracts.envelope import Direction
@@ -16,12 +16,12 @@ from contracts.sensitive import SENSITIVE_NAMES, sensitive_names, without_sensit
 from participants.kit.participant import DeclaredStep
 from participants.kit.work import answer, held_of
 from participants.ledger import LedgerRow
-from participants.provider_plan import NOTHING, Declined, NoEffect, NotFound, Took
+from participants.provider_plan import NOTHING, Declined, NotFound, Took
+from participants.provider_reply import is_reference, tidied
 from participants.provider_terms import ProviderMisuse, ProviderTraits, Voided, VoidNotOffered
 
 E = TypeVar("E", bound=OutcomeEvent)
 
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
 _IDENTITY: Final = {"saga_id", "order_id", "step", "direction"}
 
 
@@ -81,13 +81,11 @@ class StepAtProvider:
 
     def details(self, command: Command) -> Mapping[str, Any]:
         """See `ExternalWork.details`."""
-        return {name: _json(getattr(command, name)) for name in self._kept}
+        return _noted(command, self._kept)
 
     def request(self, command: Command) -> Mapping[str, Any]:
         """See `ExternalWork.request`."""
-        asked = _Request((name, _json(getattr(command, name))) for name in self._asked)
-        asked.command = command
-        return asked
+        return _noted(command, self._asked)
 
     def check(self, command: Command, earlier: Sequence[LedgerRow]) -> None:
         """See `ExternalWork.check`."""
@@ -108,20 +106,24 @@ class StepAtProvider:
     def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
         """See `ExternalWork.rejection`."""
         assert self.work.rejection is not None
-        message = without_sensitive(declined.message, row.request, self._hidden)
+        message = self.discreet(declined.message, row)
         return _forward("", row).answer(self.work.rejection, code=declined.code, message=message)
+
+    def discreet(self, text: str, row: LedgerRow) -> str:
+        """See `ExternalWork.discreet`."""
+        return without_sensitive(text, row.noted, self._hidden)
 
     async def act(self, key: str, row: LedgerRow) -> Took | Declined:
         """See `ProviderWork.act`."""
         found = _finding(await self._effects.call(_forward(key, row), self._command(row)))
         if isinstance(found, Declined) and self.work.rejection is None:
-            refusal = without_sensitive(found.message, row.request, self._hidden)
+            refusal = self.discreet(found.message, row)
             raise ProviderMisuse(f"{found.code}: its provider refuses {self.work.name} for good: {refusal}")
         if isinstance(found, Took | Declined):
             return found
-        raise ProviderMisuse(f"{self.work.name}: its client says of a call that {found}")
+        raise ProviderMisuse(f"{self.work.name}: its client answers a call with {type(found).__name__}")
 
-    async def close(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | VoidNotOffered:
+    async def close(self, key: str, row: LedgerRow) -> Took | Declined | Voided | VoidNotOffered:
         """See `ProviderWork.close`."""
         close = getattr(self._effects, "close", None)
         answered = VoidNotOffered() if close is None else await close(_forward(key, row))
@@ -132,7 +134,7 @@ class StepAtProvider:
             raise ProviderMisuse(f"{self.work.name}: its client says nothing of a key that it was to close")
         return found
 
-    async def find(self, key: str, row: LedgerRow) -> Took | Declined | NoEffect | NotFound:
+    async def find(self, key: str, row: LedgerRow) -> Took | Declined | Voided | NotFound:
         """See `ProviderWork.find`."""
         return _finding(await self._effects.find(_forward(key, row)))
 
@@ -141,13 +143,14 @@ class StepAtProvider:
         return _recalled(key, await self._effects.recall(_forward(key, row)))
 
     def _command(self, row: LedgerRow) -> Command:
-        """The command as it was asked for; only while its effect is not known."""
+        """The command as it was asked for, read off the ledger by the first call and by every later one.
+
+        Only while its effect is not known.
+        """
         assert row.request is not None
-        if isinstance(row.request, _Request):
-            return row.request.command
         identity = {"saga_id": row.saga_id, "order_id": row.order_id, "step": row.step}
-        said = {**self._without, **row.details, **row.request, **identity, "direction": Direction.FORWARD}
-        return self.work.command.model_validate(said)
+        said = {**self._without, **row.noted, **identity, "direction": Direction.FORWARD}
+        return self.work.command.model_validate_json(to_json(said), by_alias=True, by_name=True)
 
 
 class _Reversal:
@@ -169,7 +172,8 @@ class _Reversal:
         found = _finding(await self._effects.undo(_back(key, row), done))
         if isinstance(found, Took):
             return found
-        raise ProviderMisuse(f"{self._work.name}: its client says of an undoing that {found}")
+        answered = f"{found.code}: {found.message}" if isinstance(found, Declined) else type(found).__name__
+        raise ProviderMisuse(f"{self._work.name}: its client answers an undoing with {answered}")
 
     async def find(self, key: str, row: LedgerRow) -> Took | NotFound:
         """See `Reversal.find`."""
@@ -180,14 +184,12 @@ class _Reversal:
         return _recalled(key, await self._effects.recall_undo(_back(key, row)))
 
 
-class _Request(dict[str, Any]):
-    """What is asked, and, until the row is read again, the command that asks it."""
-
-    command: Command
-
-
-def _json(value: object) -> Any:
-    return value if type(value) in _PLAIN else to_jsonable_python(value)
+def _noted(command: Command, names: Sequence[str]) -> dict[str, Any]:
+    """Fields of a command as JSON, as they stand on the wire, which leaves out what is as good as absent."""
+    said = command.model_dump(mode="json", include={*names})
+    return {
+        name: said[name] if name in said else to_jsonable_python(getattr(command, name)) for name in names
+    }
 
 
 def _forward(key: str, row: LedgerRow) -> Errand:
@@ -198,24 +200,32 @@ def _back(key: str, row: LedgerRow) -> Errand:
     return Errand(key, Direction.COMPENSATING, row)
 
 
-def _finding(answered: object) -> Took | Declined | NoEffect | NotFound:
-    """What a client's answer means. Raises ProviderMisuse where it means nothing."""
-    reference = getattr(answered, "reference", None)
-    if isinstance(reference, str):
-        return Took(reference)
+def _finding(answered: object) -> Took | Declined | Voided | NotFound:
+    """What a client's answer means: the one place where it is made fit for a ledger, whoever's client it is.
+
+    Raises:
+        ProviderMisuse: it means nothing, or its reference is none.
+    """
     match answered:
         case None | NotFound():
             return NotFound()
-        case Voided() | NoEffect():
-            return NoEffect()
-        case object(code=str(code), message=str(message)):
-            return Declined(code, message)
+        case Voided():
+            return Voided()
+    reference = getattr(answered, "reference", None)
+    if reference is not None:
+        if is_reference(reference):
+            return Took(reference)
+        raise ProviderMisuse("its client answered a reference that is not printable text of at most 200")
+    if hasattr(answered, "code") and hasattr(answered, "message"):
+        return Declined(*tidied(answered.code, answered.message, otherwise="declined"))
     raise ProviderMisuse(f"its client answered {type(answered).__name__}, which is no answer")
 
 
 def _recalled(key: str, answered: object) -> Took | NotFound:
     """Of all that took effect for a subject, what did so under the key; a refusal is no effect."""
     if isinstance(answered, list | tuple):
+        if not all(hasattr(each, "key") for each in answered):
+            raise ProviderMisuse("its client answered a list of what has no key, which is no answer")
         answered = next((each for each in answered if each.key == key), None)
     found = _finding(answered)
     return found if isinstance(found, Took) else NotFound()

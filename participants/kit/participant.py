@@ -12,15 +12,18 @@ from sqlalchemy import MetaData
 
 from contracts.commands import COMMANDS, Command
 from contracts.events import OUTCOMES, OutcomeEvent, StepRefused, StepSettled
+from contracts.sensitive import SENSITIVE_NAMES, sensitive_names
 from participants.commands import Offer, Works
 from participants.kit.declaring import (
     InvalidParticipant,
+    check_bench,
     command_problems,
     event_problems,
     events_of,
     own_work,
     provider_work,
 )
+from participants.kit.methods import problem_of_plain
 from participants.kit.postgresql import SqlKitTransaction
 from participants.kit.work import Work
 from participants.provider_terms import ProviderLimits
@@ -64,6 +67,14 @@ class DeclaredStep:
     work: Offer
     bench: type[Bench] | None = None
     at_provider: bool = False
+
+    @property
+    def commands(self) -> Iterator[tuple[type[Command], str]]:
+        """Its commands, and what each asks for, in words."""
+        by = self.effects if isinstance(self.effects, type) else type(self.effects)
+        yield self.work.command, f"to do {self.work.name} ({by.__name__})"
+        if self.work.compensation is not None:
+            yield self.work.compensation, f"to undo {self.work.name} ({by.__name__})"
 
 
 @dataclass
@@ -122,8 +133,8 @@ class Participant:
         def declare(cls: C) -> C:
             where = self._where(cls)
             work = own_work(cls, command, undo, where)
-            if bench is not None and not (hasattr(bench, "opened") and hasattr(bench, "save")):
-                raise InvalidParticipant(f"{where}: its bench {bench.__name__} needs opened and save")
+            if bench is not None:
+                check_bench(bench, where)
             self._enter(where, DeclaredStep(cls(), work, bench))
             return cls
 
@@ -187,6 +198,12 @@ class Participant:
         """What is removed behind the low-water mark (P7)."""
         return WALKS
 
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """The names of all fields that its commands and events mark as sensitive."""
+        commands = [command for each in self.steps for command, _ in each.commands]
+        return SENSITIVE_NAMES | sensitive_names([*commands, *self.outcomes.values()])
+
     def declared(self, command: str) -> DeclaredStep:
         """The step of a forward command's type. Raises KeyError."""
         return self._steps[command]
@@ -202,12 +219,11 @@ class Participant:
 
     def _enter(self, where: str, step: DeclaredStep) -> None:
         problems = [*self._claimed(step.work), *event_problems(step.work)]
-        name = getattr(step.work.command, "__name__", "")
-        if name in self._steps:
-            problems.append(f"{name} is done by {self._steps[name].effects}")
+        if not problems:
+            problems += _said_twice((*self.steps, step))
         if problems:
             raise InvalidParticipant(f"{where}: " + "; ".join(problems))
-        self._steps[name] = step
+        self._steps[step.work.name] = step
 
     def _claimed(self, work: Offer) -> Iterator[str]:
         """Names of commands and events that are somebody else's."""
@@ -235,6 +251,8 @@ class Participant:
                 yield f"its table {table.name} has the name of one of the kit's"
         if tables and self.migrations is None:
             yield "it has tables, so it needs the folder of the migrations that make them"
+        if (problem := problem_of_plain(self.provider)) is not None:
+            yield f"what makes its provider's client {problem}: write def, without async"
         if self.migrations is not None and not Path(self.migrations).is_dir():
             yield f"there is no folder {self.migrations}"
 
@@ -258,6 +276,20 @@ class HouseParticipant(Participant):
 
     def _claimed(self, work: Offer) -> Iterator[str]:
         return iter(())
+
+
+def _said_twice(steps: Sequence[DeclaredStep]) -> Iterator[str]:
+    """Names that mean two things in one participant: only one of them would ever be understood."""
+    asked: dict[str, str] = {}
+    for command, what in (each for step in steps for each in step.commands):
+        if command.__name__ in asked:
+            twice = f"{asked[command.__name__]} and {what}"
+            yield f"{command.__name__} asks {twice}: each needs a command of its own"
+        asked[command.__name__] = what
+    events: dict[str, type[OutcomeEvent]] = {}
+    for event in (each for step in steps for each in events_of(step.work)):
+        if events.setdefault(event.__name__, event) is not event:
+            yield f"two different events are both called {event.__name__}"
 
 
 def _is_in(known: Collection[str], kind: object) -> bool:

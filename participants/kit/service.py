@@ -46,7 +46,8 @@ def kit_service(
 
     asked = (batches_of_commands(participant.name),) if participant.takes_batches else ()
     asking = Topology(bindings=asked)
-    return ParticipantService(participant.name, deployment, storage, worker, participant.walks, asking)
+    own = (participant.walks, asking, participant.sensitive)
+    return ParticipantService(participant.name, deployment, storage, worker, *own)
 
 
 def worker_of(

@@ -89,7 +89,7 @@ class Stage:
             CALM,
             queue,
             heard.units_of(self._unit_of_work),
-            _Told(RetryPolicy(), _new_id, self.participant.name, heard),
+            _Told(RetryPolicy(), _new_id, self.participant.name, heard=heard),
             Identity(),
         )
         await _until_served(worker, queue)
@@ -192,7 +192,7 @@ class _Heard:
 class _Told(Hops):
     """What becomes of messages that fail: it is told to whoever asked."""
 
-    heard: _Heard
+    heard: _Heard = field(default_factory=_Heard)
 
     async def after_failures(self, transaction: Any, failures: Sequence[Failed]) -> None:
         """See `Hops.after_failures`."""

@@ -11,10 +11,14 @@ import httpx
 import pytest
 from pydantic import BaseModel, field_validator, model_validator
 
+from contracts.envelope import Direction
+from messaging.errors import PermanentFailure
+from messaging.retries import RetryPolicy, after_failure
 from orchestrator.core.definition import StepPolicy
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 from tests.support.any_saga import ADA, ADMIN, YES, AnySaga, any_saga
 from tests.support.enrolment import (
+    BURSAR,
     CourseRefused,
     Enrolment,
     FeeRefused,
@@ -25,6 +29,7 @@ from tests.support.enrolment import (
     ReserveSeat,
     enrolment,
 )
+from tests.support.participants import NOW, delivered
 
 pytestmark = pytest.mark.postgresql
 
@@ -91,6 +96,24 @@ async def test_what_the_model_marks_as_sensitive_is_masked_also_within(any_of: A
     assert paid[0]["body"]["phone"] == "***"
     for response in (seen, told):
         assert ADA["home"]["phone"] not in response.text
+
+
+async def test_no_dead_letter_repeats_what_a_saga_of_ones_own_marks_as_sensitive(any_of: AnySaga) -> None:
+    any_of.stand_in.holds = {PayFee}
+    phone, deployment = ADA["home"]["phone"], any_of.deployment
+    saga = await any_of.once(await any_of.enrol(), lambda found: found["label"] == "seated")
+    identity = {"saga_id": saga["saga_id"], "order_id": saga["saga_id"], "step": "pay_fee"}
+    asked = PayFee(**identity, direction=Direction.FORWARD, amount=100, phone=phone)
+    refused = PermanentFailure("bad_phone", f"nobody answers {phone}")
+    died = (delivered(asked, BURSAR), refused, RetryPolicy(), deployment.new_id(), NOW, "a stranger's", ())
+    deployment.transport.publisher().publish([after_failure(*died)], lambda _id, _receipt: None)
+
+    found = await any_of.once(saga, lambda found: bool(found["incidents"]))
+    [dead] = (await any_of.http.get("/admin/dead-letters", headers=ADMIN)).json()["items"]
+    path = f"/admin/dead-letters/{dead['dead_letter_id']}"
+    detail = (await any_of.http.get(path, headers=ADMIN)).json()
+    assert dead["error_message"] == detail["headers"]["error-message"] == "nobody answers ***"
+    assert phone not in f"{found}{dead}{detail}"
 
 
 async def test_a_saga_goes_its_course_to_its_own_end(any_of: AnySaga) -> None:

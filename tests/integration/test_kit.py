@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,7 +20,16 @@ from messaging.identifiers import first_id_at
 from messaging.in_process import InProcessTransport
 from messaging.postgresql import create_engine
 from migrations.run import histories_of_kit, migrate_async, pending
-from oms.kit import Command, CompensationOutcome, OutcomeEvent, Participant, Rejection, Work
+from oms.kit import (
+    SENSITIVE,
+    Command,
+    CompensationOutcome,
+    Field,
+    OutcomeEvent,
+    Participant,
+    Rejection,
+    Work,
+)
 from participants.http import LedgerReader
 from tests.conformance.correspondence import send
 from tests.support.participant_stage import Stage
@@ -46,11 +55,12 @@ def upgrade():
 
 class Write(Command):
     participant = NAME
-    note: str
+    note: Annotated[str, Field(json_schema_extra=SENSITIVE)]
 
 
 class Written(OutcomeEvent):
     key = "order.written"
+    note: str
 
 
 class Illegible(Rejection):
@@ -71,8 +81,8 @@ class Writing:
         if command.note == "scrawl":
             return work.answer(Illegible, code="illegible")
         if command.note == "bad":
-            raise RuntimeError("the pencil broke")
-        return work.answer(Written)
+            raise RuntimeError(f"the pencil broke at {command.note}")
+        return work.answer(Written, note=command.note)
 
     async def undo(self, work: Work, command: Erase, done: Written) -> Erased:
         await work.execute(NOTES.delete().where(NOTES.c.saga_id == work.saga_id))
@@ -126,7 +136,7 @@ async def test_of_a_batch_only_the_culprit_fails_and_leaves_nothing(
     assert sorted(each.type for each in await stage.seen(3)) == ["Illegible", "Written", "Written"]
     assert await notes(engine) == ["one", "two"]
     dead = await stage.dead_letter()
-    assert "the pencil broke" in dead.headers["error-message"]
+    assert dead.headers["error-message"] == "the pencil broke at ***"
     assert await notes(engine) == ["one", "two"]
 
 
@@ -158,7 +168,9 @@ async def test_copies_are_answered_alike_by_two_processes_and_have_one_effect(
     assert await notes(engine) == ["one"]
 
 
-async def test_what_was_done_is_undone_and_shown(stage: Stage, engine: AsyncEngine) -> None:
+async def test_what_was_done_is_undone_and_shown(
+    notebook: Participant, stage: Stage, engine: AsyncEngine
+) -> None:
     asked = write("one")
     await stage.replica()
     stage.send(asked)
@@ -167,8 +179,10 @@ async def test_what_was_done_is_undone_and_shown(stage: Stage, engine: AsyncEngi
     [erased] = await stage.seen(1)
     assert (erased.type, erased.body["effect"]) == ("Erased", "undone")
     assert await notes(engine) == []
-    [row] = (await LedgerReader(NAME, engine).read(asked.saga_id)).steps
+    [row] = (await LedgerReader(NAME, engine, notebook.sensitive).read(asked.saga_id)).steps
     assert (row.state, row.command) == ("undone", "Write")
+    assert row.forward is not None
+    assert row.forward.body["note"] == "***"
 
 
 async def test_behind_the_low_water_mark_unknown_work_fails_for_good(

@@ -19,7 +19,7 @@ from messaging.identifiers import first_id_at
 from messaging.postgresql import create_engine
 from migrations.run import histories_of_kit, migrate_async
 from oms.kit import Effect, PermanentFailure
-from oms.kit.providers import CallUnderWay, Declined, ProviderUnavailable
+from oms.kit.providers import CallUnderWay, Declined, ProviderMisuse, ProviderUnavailable
 from oms.kit.testing import FakeProvider, Stage, StagedSaga, Trouble, in_memory, on_postgresql
 from participants.breaker import BreakerPolicy, BreakerState
 from tests.support.loyalty import (
@@ -90,6 +90,13 @@ async def test_a_refusal_is_a_rejection_without_what_is_sensitive(scene: Scene) 
     assert isinstance(refused, NotDelivered)
     assert (refused.code, refused.message) == ("no_way", "nobody goes to ***")
     assert await saga.ask(Order, **GIFT) == refused
+
+
+async def test_a_refusal_that_no_event_could_tell_is_a_rejection_all_the_same(scene: Scene) -> None:
+    scene.shop.next(Declined("card-declined", "no " * 1000))
+    refused = await scene.stage.ask(Order, **GIFT)
+    assert isinstance(refused, NotDelivered)
+    assert (refused.code, len(refused.message)) == ("declined", 1000)
 
 
 @pytest.mark.parametrize(
@@ -312,6 +319,43 @@ def order() -> Order:
 def tell() -> Tell:
     identity = {"saga_id": new_id(), "order_id": new_id(), "step": "tell"}
     return Tell(**identity, direction=Direction.FORWARD, text="hello")
+
+
+class Talkative(FakeProvider):
+    """A shop that repeats whatever it was told, where it fails."""
+
+    async def do(self, key: str, subject: object = "") -> Any:
+        await super().do(key, subject)
+        raise ProviderUnavailable("nobody at 1 Street")
+
+    async def close(self, key: str) -> Any:
+        raise ProviderMisuse("cannot call off the parcel to 1 STREET")
+
+    async def find(self, key: str) -> Any:
+        raise ProviderMisuse("who lives at 1 Street?")
+
+
+async def test_no_failure_repeats_what_is_sensitive_in_a_command_whichever_message_fails(
+    tmp_path: Path, database_url: str
+) -> None:
+    for history in histories_of_kit(NAME, tmp_path):
+        await migrate_async(history, database_url)
+    engine = create_engine(database_url)
+    try:
+        async with Process(loyalty(tmp_path), engine, Talkative()) as process:
+            await process.replica()
+            asked = order()
+            identity = {"saga_id": asked.saga_id, "order_id": asked.order_id, "step": asked.step}
+            process.send(asked)
+            assert (await process.dead_letter()).headers["error-message"] == "nobody at ***"
+            said = SettleStep(**identity, direction=Direction.FORWARD, verdict=Verdict.TOOK_EFFECT)
+            answer = await process.answer(said)
+            assert answer.body["reason"].startswith("who lives at ***?; without")
+            process.send(CallOff(**identity, direction=Direction.COMPENSATING))
+            dead = await process.dead_letter()
+            assert dead.headers["error-message"] == "cannot call off the parcel to ***"
+    finally:
+        await engine.dispose()
 
 
 async def test_the_ledger_forgets_what_is_sensitive_once_the_answer_is_there(

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from contracts.failures import ERROR_MESSAGE
 from contracts.sensitive import SENSITIVE_NAMES, without_sensitive
@@ -78,3 +79,28 @@ def test_a_failing_message_takes_no_secret_along_in_its_headers() -> None:
     delivery = Delivery(body=json.dumps(COMMAND).encode(), headers={}, **_ENVELOPE)
     error = PermanentFailure("provider_misuse", "400 Zoë Quux")
     assert after_failure(delivery, error, RetryPolicy(), _ID, NOON, "t").headers[ERROR_MESSAGE] == "400 ***"
+
+
+class Transfer(BaseModel):
+    iban: str
+    pin: int
+
+
+def test_words_lose_the_values_of_the_fields_that_somebody_else_marks() -> None:
+    body, names = b'{"iban": "DE44 5001", "pin": 4711, "amount": 4712}', {"iban", "pin"}
+    error = PermanentFailure("bad_iban", "DE44 5001 with pin 4711 for 4712")
+    shown = "*** with pin *** for 4712"
+    delivery = Delivery(body=body, headers={}, **_ENVELOPE)
+    hop = after_failure(delivery, error, RetryPolicy(), _ID, NOON, "t", names)
+    assert hop.headers[ERROR_MESSAGE] == shown
+    strange = Delivery(body=body, headers={ERROR_MESSAGE: str(error)}, **_ENVELOPE)
+    assert dead_letter(strange, _ID, NOON, names).error_message == shown
+
+
+def test_what_a_model_refuses_is_told_without_the_value_that_it_shortens() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Transfer.model_validate({"iban": 1, "pin": "DE44500105175407324931" * 4})
+    delivery = Delivery(body=b"{}", headers={}, **_ENVELOPE)
+    said = after_failure(delivery, refused.value, RetryPolicy(), _ID, NOON, "t").headers[ERROR_MESSAGE]
+    assert said.startswith("Transfer: iban: Input should be a valid string; pin: Input should be")
+    assert "DE44" not in said

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from datetime import datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import pytest
+from pydantic import ConfigDict, Field, PlainSerializer, field_validator
 from pydantic_core import to_json
 
-from contracts.commands import CapturePayment, ChargePayment, Command, ShipOrder
+from contracts.commands import CapturePayment, ChargePayment, Command, ShipOrder, Verdict
 from contracts.envelope import Direction
+from oms.kit import SENSITIVE, Errand, OutcomeEvent, Reference, Rejection
 from participants.fence import State
 from participants.gate import opened
 from participants.kit.errands import StepAtProvider
@@ -178,3 +183,143 @@ async def test_such_a_refusal_proves_that_nothing_happened() -> None:
     step = StepAtProvider(payment.declared("CapturePayment"), Capturing(declined))
     assert await step.find("key", row_of(payment, CAPTURE)) == declined
     assert await step.close("key", row_of(payment, CAPTURE)) == declined
+
+
+class Stamped(Command):
+    """A command that may be read strictly, and writes itself in its own way."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", validate_by_name=True)
+
+    participant = "stamps"
+    at: datetime
+    until: timedelta
+    parts: tuple[int, ...]
+    kinds: frozenset[Verdict]
+    price: Decimal
+    second: Annotated[datetime, PlainSerializer(lambda at: at.second)]
+    note: Annotated[str | None, Field(exclude_if=lambda note: note is None)] = None
+    card: Annotated[str, Field(alias="cardNumber", json_schema_extra=SENSITIVE)] = "none"
+
+    @field_validator("second", mode="before")
+    @classmethod
+    def _a_second(cls, second: object) -> object:
+        if not isinstance(second, int):
+            raise ValueError("not a second of a minute")
+        return NOW.replace(second=second)
+
+
+class StampedEvent(OutcomeEvent):
+    key = "stamps.stamped"
+    reference: Reference
+
+
+class StampRefused(Rejection):
+    key = "stamps.refused"
+
+
+class Stamping:
+    """Remembers what it is asked, and answers as it is told."""
+
+    rejection = StampRefused
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    async def call(self, errand: Errand, command: Stamped) -> object:
+        self.client.asked = (*self.client.asked, command)
+        return self.client.answer
+
+    async def find(self, errand: Errand) -> object:
+        return self.client.answer
+
+    close = recall = find
+
+    def success(self, errand: Errand, took: Took) -> StampedEvent:
+        return errand.answer(StampedEvent, reference=took.reference)
+
+
+stamps = Participant("stamps")
+stamps.provider_step(Stamped)(Stamping)
+
+
+def stamped() -> Stamped:
+    said = {
+        "at": "2026-01-02T03:04:05Z",
+        "until": "PT5M",
+        "parts": [1, 2],
+        "kinds": ["took_effect"],
+        "price": "1.50",
+        "second": 7,
+        "cardNumber": "4111",
+        "saga_id": str(Case().saga_id),
+        "order_id": str(Case().order_id),
+        "step": "stamp",
+        "direction": "forward",
+    }
+    return Stamped.model_validate_json(json.dumps(said))
+
+
+async def test_every_call_reads_its_command_alike_however_it_is_written() -> None:
+    command, client = stamped(), Asked(Took("st_1"))
+    step = StepAtProvider(stamps.steps[0], client)
+    first = row_of(stamps, command, details=step.details(command), request=step.request(command))
+    noted = {"details": first.details, "request": first.request}
+    assert first.details["note"] is None
+    later = replace(first, **json.loads(to_json(noted)))
+    earlier = replace(first, details={**first.details, "until": "PT5M", "at": "2026-01-02T03:04:05Z"})
+    for row in (first, later, earlier):
+        assert await step.act("key", row) == Took("st_1")
+    assert client.asked == (command,) * 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (Declined("card-declined", "No."), Declined("declined", "No.")),
+        (Declined("x" * 65, "No."), Declined("declined", "No.")),
+        (Declined("no_cover", "n" * 1001), Declined("no_cover", "n" * 1000)),
+        (Declined("no_cover", "a\x00b\ud800c\n"), Declined("no_cover", "a b c ")),
+        (Declined(402, None), Declined("declined", "")),  # type: ignore[arg-type]
+        (SimpleNamespace(code="No", message=b"no", reference=None), Declined("declined", "")),
+        (Took("r" * 200), Took("r" * 200)),
+    ],
+)
+async def test_a_refusal_of_any_client_is_tidied_up(answer: object, found: object) -> None:
+    step = StepAtProvider(stamps.steps[0], Asked(answer))
+    noted = row_of(stamps, stamped(), details=step.details(stamped()), request=step.request(stamped()))
+    assert await step.act("key", noted) == found
+    assert await step.find("key", noted) == found
+    assert await step.close("key", noted) == found
+    if isinstance(found, Declined):
+        assert step.rejection(noted, found).model_dump(include={"code", "message"}) == {
+            "code": found.code,
+            "message": found.message,
+        }
+    else:
+        assert step.success(noted, found) == step.success(noted, Took("r" * 200))
+
+
+_NO_REFERENCE = "a reference that is not printable text of at most 200"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Took("r" * 201), _NO_REFERENCE),
+        (Took(""), _NO_REFERENCE),
+        (Took("a\x00b"), _NO_REFERENCE),
+        (Took("a\ud800b"), _NO_REFERENCE),
+        (Took(7), _NO_REFERENCE),  # type: ignore[arg-type]
+        (SimpleNamespace(reference=["st_1"], code="no", message="no"), _NO_REFERENCE),
+        ({"reference": "st_1"}, "answered dict, which is no answer"),
+        ("st_1", "answered str, which is no answer"),
+        (SimpleNamespace(reference=None), "answered SimpleNamespace, which is no answer"),
+        ([Took("st_1")], "which has no key|which is no answer"),
+    ],
+)
+async def test_what_cannot_be_an_answer_is_refused_in_a_sentence(answer: object, said: str) -> None:
+    step = StepAtProvider(stamps.steps[0], Asked(answer))
+    noted = row_of(stamps, stamped(), details=step.details(stamped()), request=step.request(stamped()))
+    for ask in (step.act, step.find, step.close, step.recall):
+        with pytest.raises(ProviderMisuse, match=said):
+            await ask("key", noted)

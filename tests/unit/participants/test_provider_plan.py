@@ -20,14 +20,13 @@ from participants.provider_plan import (
     Ask,
     Declined,
     Finding,
-    NoEffect,
     NotFound,
     Plan,
     Planner,
     Question,
     Took,
 )
-from participants.provider_terms import ProviderMisuse, ProviderTraits, ProviderUnavailable
+from participants.provider_terms import ProviderMisuse, ProviderTraits, ProviderUnavailable, Voided
 from tests.support.participants import NOW, Case, delivered, new_id
 from tests.support.providers import Gateway
 
@@ -145,7 +144,7 @@ def test_s5_an_effect_behind_a_tombstone_comes_to_light() -> None:
     charging = work.start(work.charge)
     intent = work.known
     settling = work.start(work.refund)
-    work.finish(work.refund, settling, work.known, NoEffect())
+    work.finish(work.refund, settling, work.known, Voided())
     assert work.state is State.TOMBSTONE
     late = work.finish(work.charge, charging, intent, Took("ch_1"))
     assert (types(late), work.state) == (["PaymentSuccessfulEvent"], State.DONE)
@@ -158,11 +157,11 @@ def test_p5_what_had_no_effect_is_refused_after_its_compensation(result: Finding
     charging = work.start(work.charge)
     intent = work.known
     settling = work.start(work.refund)
-    work.finish(work.refund, settling, work.known, NoEffect())
+    work.finish(work.refund, settling, work.known, Voided())
     assert types(work.finish(work.charge, charging, intent, result)) == ["StepRefused"]
 
 
-@pytest.mark.parametrize("result", [Declined("declined", ""), NoEffect()])
+@pytest.mark.parametrize("result", [Declined("declined", ""), Voided()])
 def test_p4_what_is_settled_without_effect_is_buried(result: Finding) -> None:
     work = Work()
     work.start(work.charge)
@@ -205,7 +204,7 @@ def test_p10_not_found_is_proof_only_late_enough_and_when_nobody_called_since() 
     assert not PLANNER.proves_nothing_happened(early, NotFound(), intent)
     called_since = replace(intent, called_at=NOW + timedelta(seconds=1))
     assert not PLANNER.proves_nothing_happened(question, NotFound(), called_since)
-    assert PLANNER.proves_nothing_happened(early, NoEffect(), called_since)
+    assert PLANNER.proves_nothing_happened(early, Voided(), called_since)
     assert not PLANNER.proves_nothing_happened(question, Took("ch_1"), intent)
 
 
