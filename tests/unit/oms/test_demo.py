@@ -185,7 +185,7 @@ def test_the_demo_goes_by_nothing_that_the_environment_says(monkeypatch: pytest.
     monkeypatch.setattr(settings, "everything_installed", lambda: (WINE,))
     assert SAID.keys() == set(variables.SETTINGS)
     before = demo_settings()
-    for name, value in {**SAID, "OMS_WINE_DATABASE_URL": "postgresql://production/db"}.items():
+    for name, value in {**SAID, f"{variables.PREFIX}WINE_DATABASE_URL": "postgresql://production/db"}.items():
         monkeypatch.setenv(name, value)
     said = settings.load_settings()
     same = {name for name in type(before).model_fields if getattr(said, name) == getattr(before, name)}
