@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,6 +25,7 @@ from messaging.proxies import InvalidProxy, proxy_for
 from messaging.retry_after import retry_after_s
 from oms.event_stream import Event, NotAnEventStream, events_of
 from oms.failures import Failure
+from oms.loopback import is_loopback
 
 TOKEN_FILE: Final = Path(".oms/admin-token")
 """Where `oms run` leaves the admin token of this folder's own installation."""
@@ -113,7 +114,7 @@ def token_for(url: str, given: str | None, folder: Path | None = None) -> str | 
     """
     if given:
         return given
-    if not _is_loopback(url):
+    if not _is_here(url):
         return None
     file = (folder or Path()) / TOKEN_FILE
     try:
@@ -181,10 +182,9 @@ class ApiClient:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request and its answer. ``parameters`` that are None are left out. Raises ApiFailure."""
+        request = self._request(method, path, json=body, params=_given(parameters), headers=headers)
         try:
-            response = await self._client.request(
-                method, path, json=body, params=_given(parameters), headers=dict(headers or {})
-            )
+            response = await self._client.send(request)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         document = _json(response)
@@ -216,8 +216,9 @@ class ApiClient:
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id
         timeout = httpx.Timeout(_SILENCE_S, connect=_CONNECT_S)
+        request = self._request("GET", path, headers=headers, timeout=timeout)
         try:
-            async with self._client.stream("GET", path, headers=headers, timeout=timeout) as response:
+            async with aclosing(await self._client.send(request, stream=True)) as response:
                 if not response.is_success:
                     await response.aread()
                     raise self._refused(response, _json(response))
@@ -229,6 +230,19 @@ class ApiClient:
             raise self._unreachable(error) from error
         except NotAnEventStream as error:
             raise Unreachable(f"{self.url} sends no stream of events: {error}") from error
+
+    def _request(self, method: str, path: str, **said: Any) -> httpx.Request:
+        """A request that can be sent. Raises ApiFailure where something in it is none that HTTP can carry."""
+        try:
+            request = self._client.build_request(method, path, **said)
+        except UnicodeEncodeError as error:
+            where = "a header" if error.encoding == "ascii" else "a request"
+            raise ApiFailure(f"{error.object[error.start]!r} cannot be sent in {where}") from None
+        except (httpx.InvalidURL, ValueError) as error:
+            raise ApiFailure(f"this cannot be sent: {first_line(error)}") from None
+        if any(not character.isprintable() for value in request.headers.values() for character in value):
+            raise ApiFailure("a control character cannot be sent in a header")
+        return request
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         asked = urlsplit(self.url)
@@ -316,8 +330,10 @@ def _given(parameters: Parameters | None) -> dict[str, Any]:
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
+        httpx.URL(url)
+        whole = url.isprintable() and " " not in parts.netloc
+        sound = whole and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
         sound = False
     if not sound:
         raise ApiFailure("--url (OMS_API_URL) must be an http(s) URL such as http://127.0.0.1:8000")
@@ -330,9 +346,8 @@ def _sendable(token: str) -> str:
     return token
 
 
-def _is_loopback(url: str) -> bool:
+def _is_here(url: str) -> bool:
     try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
+        return is_loopback(urlsplit(url).hostname or "")
     except ValueError:
         return False

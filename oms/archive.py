@@ -6,12 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
+from oms.embedded.private_file import MODE, sync_folder
 from oms.failures import Failure
-
-MODE: Final = 0o600
-"""Nobody else may read it: orders hold addresses and payment methods."""
 
 
 class Archive:
@@ -36,10 +33,14 @@ class Archive:
 
 @contextmanager
 def archive_in(file: Path) -> Iterator[Archive]:
-    """A new archive. Raises Failure where the file is there already, or cannot be made."""
+    """A new archive, for its owner alone: orders hold addresses and payment methods.
+
+    Raises:
+        Failure: the file is there already, or cannot be made.
+    """
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
-        _keep_name(file)
+        sync_folder(file.parent)
     except FileExistsError:
         raise Failure(f"{file} is there already; an archive is a new file") from None
     except OSError as error:
@@ -48,12 +49,3 @@ def archive_in(file: Path) -> Iterator[Archive]:
         yield Archive(file, descriptor)
     finally:
         os.close(descriptor)
-
-
-def _keep_name(file: Path) -> None:
-    """Have the folder know the file, also after the power fails."""
-    folder = os.open(file.absolute().parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -3,7 +3,7 @@
 AMQP tells nothing of policies, so nobody but who may ask the broker's own tools can see them. What is
 declared with a queue goes before a policy for its dead-letter exchange, key and strategy; ``overflow`` of a
 policy goes before what is declared; of limits the lower one counts, and what is not declared is the policy's
-(tried on RabbitMQ 3.10 and 4.0).
+(tried on RabbitMQ 3.10 and 4.0). A ``delivery-limit`` below zero is none, so what is declared counts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from oms.failures import Failure
 
 REFUSES: Final = "reject-publish"
 _LENGTHS: Final = ("max-length", "max-length-bytes")
+_NUMBERS: Final = frozenset({*_LENGTHS, "expires", "message-ttl", "delivery-limit"})
 _QUEUES: Final = ("all", "queues", "quorum_queues")
 
 
@@ -39,7 +40,7 @@ def read(text: str) -> list[Policy]:
     """
     try:
         return [_policy(each) for each in _listed(text) if each["apply-to"] in _QUEUES]
-    except (ValueError, KeyError, TypeError, re.error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, re.error) as error:
         raise Failure(
             "these are not policies as `rabbitmqctl -q list_policies --formatter json` lists them: "
             f"{type(error).__name__} {error}"
@@ -73,7 +74,11 @@ def _policy(listed: Mapping[str, Any]) -> Policy:
     definition = listed["definition"]
     if isinstance(definition, str):
         definition = json.loads(definition)
-    return Policy(str(listed["name"]), re.compile(listed["pattern"]), dict(definition))
+    given = dict(definition)
+    for name in _NUMBERS & given.keys():
+        if type(given[name]) is not int:
+            raise ValueError(f"{name} is no whole number")
+    return Policy(str(listed["name"]), re.compile(listed["pattern"]), given)
 
 
 def _harms(definition: Mapping[str, Any], queue: Queue) -> Iterator[str]:
@@ -89,7 +94,7 @@ def _harms(definition: Mapping[str, Any], queue: Queue) -> Iterator[str]:
     if "message-ttl" in definition and (harm := _by_time(definition["message-ttl"], queue)):
         yield harm
     limit = definition.get("delivery-limit")
-    if limit is not None and limit < queue.delivery_limit:
+    if limit is not None and 0 <= limit < queue.delivery_limit:
         what = "drops a dead letter" if holds_dead_letters else "gives a message up"
         yield f"delivery-limit {what} after {limit} redeliveries, not {queue.delivery_limit}"
 

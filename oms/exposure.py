@@ -6,9 +6,9 @@ shows what customers sent, is open to everybody unless somebody said so.
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from oms.loopback import is_loopback
 from oms.serving import addresses_of
 from oms.settings import MissingSettings, Settings
 from oms.variables import PREFIX
@@ -20,7 +20,7 @@ _SANDBOX: Final = f"{PREFIX}SANDBOX_OPEN=yes"
 
 def is_beyond_loopback(host: str) -> bool:
     """Whether other machines may reach what listens there. Raises Failure where the name has no address."""
-    return not all(map(_is_loopback, addresses_of(host)))
+    return not all(map(is_loopback, addresses_of(host)))
 
 
 def require_orders_guarded(settings: Settings, host: str) -> None:
@@ -46,10 +46,3 @@ def require_sandbox_guarded(settings: Settings, host: str) -> None:
 def may_show_sandbox(settings: Settings, host: str) -> bool:
     """Whether the sandbox may answer over HTTP at this address."""
     return settings.sandbox_open == "yes" or not is_beyond_loopback(host)
-
-
-def _is_loopback(address: str) -> bool:
-    found = ip_address(address)
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return found.is_loopback

@@ -14,11 +14,9 @@ from contracts.one_line import first_line
 from messaging.sqlstates import cause_of
 from migrations.installation import MEMBERS, agreed, identities, renew
 from migrations.run import MigrationFailed
-from oms.embedded.folder_lock import FolderInUseError
-from oms.embedded.postgresql import EmbeddedPostgres
+from oms.embedded.installation import embedded_url
 from oms.failures import Failure
 from oms.settings import Settings
-from oms.variables import PREFIX
 
 
 async def known_installation(settings: Settings) -> UUID | None:
@@ -45,7 +43,7 @@ async def member_urls(settings: Settings, folder: Path) -> AsyncIterator[Mapping
     urls = _urls(settings)
     async with AsyncExitStack() as exits:
         if not urls:
-            urls = dict.fromkeys(MEMBERS, await _embedded(exits, folder))
+            urls = dict.fromkeys(MEMBERS, await embedded_url(exits, folder))
         yield urls
 
 
@@ -67,14 +65,3 @@ async def become(urls: Mapping[str, str], identity: UUID) -> None:
 
 def _urls(settings: Settings) -> dict[str, str]:
     return {name: url for name in MEMBERS if (url := settings.database_url_of(name)) is not None}
-
-
-async def _embedded(exits: AsyncExitStack, folder: Path) -> str:
-    if not (folder / "data").exists():
-        raise Failure(f"{PREFIX}DATABASE_URL must be set, or be in a folder where `oms run` has been")
-    server = EmbeddedPostgres(folder)
-    try:
-        await exits.enter_async_context(server)
-    except FolderInUseError:
-        server.attach()
-    return server.url

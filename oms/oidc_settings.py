@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from oms.loopback import is_loopback
 from oms.variables import PREFIX, listed
 from orchestrator.oidc.identity import BY_RANK
 from orchestrator.tokens import Role
@@ -52,7 +52,7 @@ def https_or_loopback(value: str) -> str:
         sound = False
     if not sound or parts.query or parts.fragment:
         raise ValueError(f"allowed is {example}")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         raise ValueError(f"allowed is {example}")
     return value
 
@@ -100,10 +100,3 @@ def oidc_trouble(settings: OidcSettings) -> str | None:
 
 def _variable(name: str) -> str:
     return f"{PREFIX}{name.upper()}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

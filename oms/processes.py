@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -50,6 +49,7 @@ from oms.readiness import wait_for_database, wait_for_schema
 from oms.sandbox import create_sandbox
 from oms.serving import served, until_told_to_stop
 from oms.settings import HTTP, SANDBOX, Settings
+from oms.tokens import admin_token_in
 from oms.variables import PREFIX
 from oms.wiring import (
     Parts,
@@ -234,7 +234,7 @@ async def stack(
             beside.append(server_component(await exits.enter_async_context(kept(server))))
             settings = settings.model_copy(update={"database_url": server.url})
         settings = _with_sandbox(settings)
-        token = settings.admin_token or _token_of(folder)
+        token = settings.admin_token or admin_token_in(folder, settings)
         if not settings.broker_url:
             log.info("using the in-process transport")
         transport = over_rabbitmq(settings) if settings.broker_url else within_this_process()
@@ -430,15 +430,3 @@ def _with_sandbox(settings: Settings) -> Settings:
     if settings.uses_sandbox:
         log.warning("using the sandbox: nobody is charged and nothing is shipped")
     return settings
-
-
-def _token_of(folder: Path) -> SecretStr:
-    """The random admin token of this folder, made at the first start; readable by its owner alone."""
-    path = folder / "admin-token"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    log.info("using the random admin token", file=str(path))
-    return SecretStr(path.read_text(encoding="utf-8-sig").strip())

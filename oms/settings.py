@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from itertools import combinations
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -151,10 +152,13 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         urls: dict[str, str] = {}
+        example = "payment=http://host:8080 (several with commas between, each name once)"
         for part in listed(value):
-            name, _, url = part.partition("=")
-            _require(url.strip(), ("http", "https"), "payment=http://host:8080 (several with commas between)")
-            urls[name.strip()] = url.strip()
+            name, _, url = (each.strip() for each in part.partition("="))
+            _require(url, ("http", "https"), example)
+            if not re.fullmatch(IDENTIFIER, name) or name in urls:
+                raise ValueError(f"allowed is NAME=URL such as {example}")
+            urls[name] = url
         return urls
 
     @field_validator("saga_definitions", mode="before")
@@ -219,7 +223,7 @@ class Settings(BaseSettings):
     @field_validator("admin_token", "orders_token")
     @classmethod
     def _token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _is_token(value.get_secret_value()):
+        if value is not None and not is_token(value.get_secret_value()):
             raise ValueError("allowed are 8 to 512 visible ASCII characters")
         return value
 
@@ -231,7 +235,7 @@ class Settings(BaseSettings):
         tokens: dict[str, str] = {}
         for part in listed(value):
             name, _, token = (each.strip() for each in part.partition("="))
-            if not re.fullmatch(IDENTIFIER, name) or not _is_token(token) or name in tokens:
+            if not re.fullmatch(IDENTIFIER, name) or not is_token(token) or name in tokens:
                 raise ValueError(
                     "allowed is NAME=TOKEN (several with commas between), each definition once, "
                     "each token of 8 to 512 visible ASCII characters without commas"
@@ -257,13 +261,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _tokens_differ(self) -> Self:
-        """A token says who somebody is, so it stands for one alone."""
-        given = [self.admin_token, self.orders_token, *self.saga_tokens.values()]
-        secrets = [each.get_secret_value() for each in given if each is not None]
-        if self.saga_tokens and len(set(secrets)) < len(secrets):
-            raise PydanticCustomError(
-                "tokens_differ", f"{PREFIX}SAGA_TOKENS: each must be another than all other tokens"
-            )
+        if (doubled := same_tokens(self.tokens)) is not None:
+            raise PydanticCustomError("tokens_differ", "{doubled}", {"doubled": doubled})
         return self
 
     @model_validator(mode="after")
@@ -271,6 +270,13 @@ class Settings(BaseSettings):
         if (trouble := oidc_trouble(self)) is not None:
             raise PydanticCustomError("oidc", "{trouble}", {"trouble": trouble})
         return self
+
+    @property
+    def tokens(self) -> dict[str, SecretStr]:
+        """Every token that is given, by what gives it."""
+        named = {f"{PREFIX}ADMIN_TOKEN": self.admin_token, f"{PREFIX}ORDERS_TOKEN": self.orders_token}
+        of_sagas = {f"{PREFIX}SAGA_TOKENS ({name})": token for name, token in self.saga_tokens.items()}
+        return {name: token for name, token in {**named, **of_sagas}.items() if token is not None}
 
     def database_url_of(self, service: str) -> str | None:
         """The database of one service: its own variable, else the one for all."""
@@ -351,6 +357,28 @@ def load_settings(**overrides: Any) -> Settings:
         raise InvalidSettings("; ".join(dict.fromkeys(problems))) from None
 
 
+class _SaidHereAlone(Settings):
+    """Settings of which neither the environment nor a file says anything."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the code says."""
+        return (init_settings,)
+
+
+def settings_of_code(**given: Any) -> Settings:
+    """The settings that are given, and defaults for the rest, whatever is installed and configured."""
+    off = tuple(sorted({each.distribution for each in everything_installed()}))
+    return _SaidHereAlone(extensions_off=off, **given)
+
+
 def _databases_of_extensions() -> dict[str, str]:
     names = [each.name for each in everything_installed() if each.group == KIT_PARTICIPANTS]
     in_file = configured()
@@ -396,5 +424,14 @@ def _is_amount(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) <= MAX_AMOUNT
 
 
-def _is_token(text: str) -> bool:
+def is_token(text: str) -> bool:
+    """Whether a text may be a token that somebody has chosen."""
     return 8 <= len(text) <= 512 and all("!" <= character <= "~" for character in text)
+
+
+def same_tokens(named: Mapping[str, SecretStr]) -> str | None:
+    """A sentence on two names of one token, which says who somebody is, and so stands for one alone."""
+    for (one, token), (other, its) in combinations(named.items(), 2):
+        if token == its:
+            return f"{one} and {other} hold the same token: each must be another than all others"
+    return None

@@ -19,8 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from contracts.routing import INVENTORY, ORCHESTRATOR, PAYMENT, SHIPPING
 from messaging.connecting import connect
 from messaging.sessions import WITHOUT_TIME_LIMITS
-from oms.embedded.folder_lock import FolderInUseError
-from oms.embedded.postgresql import EmbeddedPostgres
+from oms.embedded.installation import embedded_url
 from oms.failures import Failure
 
 SANDBOX: Final = "sandbox"
@@ -97,14 +96,10 @@ async def sources_or_embedded(
     if named or not (folder / "data").exists():
         yield sources_of(settings, installed)
         return
-    server = EmbeddedPostgres(folder)
     async with AsyncExitStack() as exits:
-        try:
-            await exits.enter_async_context(server)
-        except FolderInUseError:
-            server.attach()
+        url = await embedded_url(exits, folder)
         schemas = (*NEEDED, SANDBOX, *installed.participants)
-        yield Sources(dict.fromkeys(schemas, (server.url,)), installed)
+        yield Sources(dict.fromkeys(schemas, (url,)), installed)
 
 
 class Snapshots:

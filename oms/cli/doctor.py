@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from oms.cli import output
-from oms.cli.options import AsJson, example
+from oms.cli.options import AsJson, example, policies_in
 from oms.cli.whole import EMBEDDED
 
 if TYPE_CHECKING:
@@ -30,7 +30,13 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     policies: Annotated[
         typer.FileText | None,
-        typer.Option("--policies", metavar="FILE", help="What rabbitmqctl lists as JSON; - is stdin."),
+        typer.Option(
+            "--policies",
+            metavar="FILE",
+            encoding="utf-8-sig",
+            errors="replace",
+            help="What rabbitmqctl lists as JSON; - is stdin.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +44,7 @@ def doctor(
 
     Reads the variables that the services read, and changes nothing. Exits with 1 when something is wrong.
     """
-    found = asyncio.run(_found(policies.read() if policies is not None else None, as_json))
+    found = asyncio.run(_found(policies_in(policies) if policies is not None else None, as_json))
     if as_json:
         items = [{"of": each.of, "verdict": each.verdict.value, "sentence": each.sentence} for each in found]
         output.show_json({"healthy": not _is_wrong(found), "findings": items})

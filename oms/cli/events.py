@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,14 +12,10 @@ from rich.text import Text
 
 from oms.cli import output, session
 from oms.cli.options import DEFAULT_URL, AsJson, Token, Url, example
+from oms.cli.patience import Patience
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
-
-PATIENCE: Final = 120
-"""Tries in a row to follow on that may fail before it is given up."""
-
-PAUSE_S: Final = 1.0
 
 LARGEST_PAGE: Final = 500
 
@@ -93,30 +88,21 @@ async def _follow(api: ApiClient, after: str | None, wanted: Document, show: Any
 
 
 async def _lasting(api: ApiClient, after: str | None, wanted: Document) -> AsyncGenerator[Document, None]:
-    """Events without an end; where the API is away for a while, from where they ended."""
-    from oms.api_client import Refused, Unreachable, Untrusted
+    """Events without an end; where the API is away for a while, from where they ended. Raises ApiFailure."""
+    patience = Patience()
 
-    began, failures = False, 0
+    async def read_on() -> Document:
+        asked = {**wanted, "after": after}
+        return (await api.send("GET", "/events", parameters=asked, headers=_WAITING)).body
+
     while True:
-        try:
-            page = await api.send("GET", "/events", parameters={**wanted, "after": after}, headers=_WAITING)
-        except (Unreachable, Refused) as failure:
-            failures += 1
-            passes = not isinstance(failure, Untrusted | Refused) or _passes(failure)
-            if not (began and passes) or failures > PATIENCE:
-                raise
-            await asyncio.sleep(PAUSE_S)
-            continue
-        began, failures, after = True, 0, str(page.body["next_cursor"])
-        for event in page.body["items"]:
+        page = await patience.answer(read_on)
+        after = str(page["next_cursor"])
+        for event in page["items"]:
             yield event
 
 
 _WAITING: Final = {"Prefer": "wait=20"}
-
-
-def _passes(failure: Any) -> bool:
-    return getattr(failure, "status", 0) >= 500
 
 
 def _show(event: Document) -> None:

@@ -6,18 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from oms.cli import output, session
+from oms.cli.patience import Patience
 from oms.cli.progress import progress_bar
 from oms.failures import Failure
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from oms.api_client import ApiClient, Document
 
 POLL_S: Final = 0.5
-
-PATIENCE: Final = 120
-"""Looks in a row that may fail before it is given up."""
 
 RUNNING: Final = "running"
 
@@ -46,31 +42,17 @@ def check_ended_well(job: Document) -> None:
 
 
 async def _follow(api: ApiClient, job_id: str) -> Document:
+    patience = Patience()
+    patience.rewarded()  # whoever knows the job's id has had it from the API
     with progress_bar() as bar:
         task = bar.add_task("looking", total=None)
         while True:
-            job = await _looked_at(api, job_id, bar, task)
+            job = await patience.answer(lambda: api.get(f"/admin/jobs/{job_id}"))
             refused = f", {job['refused']} refused" if job.get("refused") else ""
             description = f"{job.get('kind')}{refused}"
             bar.update(task, description=description, total=job["total"], completed=job["done"])
             if job.get("state") != RUNNING:
                 return job
-            await asyncio.sleep(POLL_S)
-
-
-async def _looked_at(api: ApiClient, job_id: str, bar: Progress, task: TaskID) -> Document:
-    from oms.api_client import Refused, Unreachable
-
-    failures = 0
-    while True:
-        try:
-            return await api.get(f"/admin/jobs/{job_id}")
-        except (Unreachable, Refused) as failure:
-            failures += 1
-            passes = isinstance(failure, Unreachable) or failure.status >= 500
-            if not passes or failures > PATIENCE:
-                raise
-            bar.update(task, description="waiting for the API")
             await asyncio.sleep(POLL_S)
 
 

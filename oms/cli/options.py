@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from orchestrator.core.inputs import Actor
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
@@ -42,13 +46,33 @@ MaybeReason = Annotated[
     str | None,
     typer.Option("--reason", "-r", metavar="TEXT", help="Why; needed unless it is a dry run."),
 ]
+
+
+def a_number(value: float | None) -> float | None:
+    """What an option was given, which no comparison with its bounds keeps out. Raises typer.BadParameter."""
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to go by")
+    return value
+
+
 Rate = Annotated[
     float | None,
-    typer.Option("--rate", metavar="N", help="Of a job: so many a second at most (0.1 to 1000)."),
+    typer.Option(
+        "--rate",
+        min=0.1,
+        max=1000,
+        callback=a_number,
+        metavar="N",
+        help="Of a job: so many a second at most (0.1 to 1000).",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", min=0, callback=a_number, metavar="SECONDS", help="Longest wait for the end."),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Begin the job and leave it to itself.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing. Without a terminal nothing is asked.")]
 ExpectedVersion = Annotated[
     int | None,
     typer.Option("--expected-version", min=1, help="Act only on this version; default: the one shown now."),
@@ -64,6 +88,13 @@ MetadataPairs = Annotated[
 ]
 
 
+def policies_in(given: typer.FileText) -> str:
+    """What a file or a pipe holds. Raises typer.BadParameter for a terminal: nobody types policies."""
+    if given.isatty():
+        raise typer.BadParameter("name a FILE, or pipe into it what rabbitmqctl lists, as its --help shows")
+    return given.read()
+
+
 def found_by(references: list[str] | None, metadata: list[str] | None) -> dict[str, Any]:
     """Filters by reference and metadata, as the API takes them. Raises typer.BadParameter."""
     filters: dict[str, Any] = {"reference": references or None}
@@ -73,6 +104,22 @@ def found_by(references: list[str] | None, metadata: list[str] | None) -> dict[s
             raise typer.BadParameter(f"{pair!r} is not of the form KEY=VALUE", param_hint="--metadata")
         filters.setdefault(f"metadata.{key}", []).append(value)
     return filters
+
+
+def actor(reason: str) -> Actor:
+    """Whoever sits at this terminal, with a reason. Raises BadParameter for one that is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from oms.embedded.installation import operator_here
+    from orchestrator.core.inputs import Actor
+    from orchestrator.http.fields import Reason
+
+    try:
+        said = TypeAdapter(Reason).validate_python(reason)
+    except ValidationError:
+        wanted = "--reason takes 1 to 500 printable characters, line breaks and tabs among them"
+        raise typer.BadParameter(wanted) from None
+    return Actor(operator_here(), said)
 
 
 def example(*commands: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -19,12 +18,14 @@ from oms.cli.options import (
     MetadataPairs,
     OrderToken,
     References,
+    Timeout,
     Url,
     Yes,
     example,
     found_by,
     group,
 )
+from oms.cli.patience import Patience
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, StreamEvent
@@ -43,9 +44,6 @@ commands.command("returns", epilog=returns.RETURNS)(returns.list_returns)
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
 ENDED: Final = ("completed", "partially_fulfilled", "rejected", "cancelled")
-_RECONNECTS: Final = 20
-_PAUSE_S: Final = 1.0
-_LONGEST_PAUSE_S: Final = 30.0
 
 
 @commands.command(
@@ -72,9 +70,7 @@ def submit(
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Submit anew what was submitted before.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until every order has ended.")] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Longest wait for the end.")
-    ] = 600,
+    timeout: Timeout = 600,
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, max=256, help="Submissions under way at once.")
     ] = 16,
@@ -179,26 +175,27 @@ def cancel(
 
 
 async def _events(api: ApiClient, order_id: UUID) -> AsyncGenerator[StreamEvent, None]:
-    """The order's events until the final one; a stream that broke off is taken up where it ended."""
-    from oms.api_client import Unreachable, Untrusted
+    """The order's events until the final one; a stream that broke off is taken up where it ended.
 
-    last: str | None = None
-    pause_s, left = _PAUSE_S, _RECONNECTS
-    while left:
-        left -= 1
+    Raises:
+        ApiFailure: it cannot be taken up.
+    """
+    from oms.api_client import ApiFailure, BrokenOff
+
+    patience, last, pause_s = Patience(), None, 0.0
+    while True:
+        ended: ApiFailure = BrokenOff(f"{api.url} has broken the stream off")
         try:
             async with aclosing(api.events(f"/orders/{order_id}/events", last)) as events:
                 async for event in events:
-                    last, left = event.id or last, _RECONNECTS
-                    pause_s = min(_LONGEST_PAUSE_S, event.retry_s or pause_s)
+                    patience.rewarded()
+                    last, pause_s = event.id or last, event.retry_s or pause_s
                     yield event
                     if _status(event.data) in ENDED:
                         return
-        except Unreachable as error:
-            if last is None or isinstance(error, Untrusted):
-                raise
-        await asyncio.sleep(pause_s)
-    raise Unreachable(f"{api.url} broke the stream off {_RECONNECTS} times in a row")
+        except ApiFailure as failure:
+            ended = failure
+        await patience.bear(ended, pause_s)
 
 
 def _status(order: Any) -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from oms.cli import output, session
-from oms.cli.options import AsJson, Yes, example, group
+from oms.cli.options import AsJson, Yes, actor, example, group
 from oms.cli.whole import EMBEDDED
 from oms.failures import Failure
 
@@ -80,12 +80,11 @@ def take_back(
     keeps in this folder, and reads the databases that `oms orphans list` reads.
     """
     from oms.audit.installed import undoing_of
-    from oms.cli.prune import actor_because
     from oms.orphans import check_nothing_under_way, orphan_operations
     from oms.orphans import take_back as have_taken_back
     from oms.settings import load_settings
 
-    settings, actor = load_settings(), actor_because(reason)
+    settings, by = load_settings(), actor(reason)
     undoing = undoing_of(settings)
 
     async def run() -> tuple[int, int]:
@@ -97,7 +96,7 @@ def take_back(
             return 0, len(found)
         session.confirm(f"what is held for {len(wanted):,} orders is released and given back", yes)
         async with orphan_operations(settings, EMBEDDED) as operations:
-            return await have_taken_back(operations, wanted, actor, undoing), len(found) - len(wanted)
+            return await have_taken_back(operations, wanted, by, undoing), len(found) - len(wanted)
 
     asked, left = asyncio.run(run())
     if as_json:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from oms.cli import output
-from oms.cli.options import AsJson, example, group
-from oms.cli.tokens import NO_REASON, WhyOption, actor, said_role
+from oms.cli.options import AsJson, actor, example, group
+from oms.cli.tokens import NO_REASON, WhyOption, said_role
 from oms.cli.whole import EMBEDDED
 from oms.failures import Failure
 
@@ -24,7 +24,7 @@ commands = group(
     "people",
     "People who have signed in at the company's own provider.",
     "oms people list",
-    'oms people sign-out jane --reason "has left"',
+    'oms people sign-out 8f2c --reason "has left"',
 )
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from oms.cli import output, session
 from oms.cli.durations import duration
-from oms.cli.options import AsJson, Yes, example
+from oms.cli.options import AsJson, Yes, actor, example
 from oms.cli.progress import progress_bar
 from oms.cli.whole import EMBEDDED
 
@@ -72,7 +72,7 @@ def prune(
     from orchestrator.retention.mark import Keep
 
     asked = duration(older_than, "--older-than")
-    actor = actor_because(reason or f"retention: older than {older_than.strip()}")
+    by = actor(reason or f"retention: older than {older_than.strip()}")
     settings = load_settings()
     keep = Keep(asked.total_seconds(), settings.idempotency_ttl_s)
 
@@ -87,7 +87,7 @@ def prune(
             if dry_run:
                 return _document(outlook, outlook.expected, dry_run=True)
             session.confirm(_intention(outlook), yes)
-            return await _pruned(retention, keep, actor, batch)
+            return await _pruned(retention, keep, by, batch)
 
     done = asyncio.run(run())
     if as_json:
@@ -97,9 +97,9 @@ def prune(
         output.show(_table(done))
 
 
-async def _pruned(retention: Retention, keep: Keep, actor: Actor, batch: int) -> dict[str, Any]:
+async def _pruned(retention: Retention, keep: Keep, by: Actor, batch: int) -> dict[str, Any]:
     """Raise the mark and prune behind it, with a progress bar on a terminal."""
-    outlook = await retention.advance(keep, actor)
+    outlook = await retention.advance(keep, by)
     with progress_bar() as progress:
         bar = progress.add_task("pruning", total=_rows(outlook.expected))
         removed = await retention.prune(
@@ -159,13 +159,3 @@ def _table(done: dict[str, Any]) -> Table:
     }
     rows = [(Text(said), Text(f"{done[name]:,}")) for name, said in names.items() if done[name] is not None]
     return output.table(("what would be removed" if done["dry_run"] else "what was removed", "#rows"), rows)
-
-
-def actor_because(reason: str) -> Actor:
-    """Who sits at this terminal, with a reason that was given. Raises BadParameter for one that is none."""
-    from oms.embedded.installation import operator_here
-    from orchestrator.core.inputs import Actor
-
-    if not 1 <= len(reason.strip()) <= 500 or not reason.isprintable():
-        raise typer.BadParameter("--reason takes 1 to 500 printable characters")
-    return Actor(operator_here(), reason.strip())

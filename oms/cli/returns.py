@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -14,6 +15,8 @@ from oms.cli.options import DEFAULT_URL, AsJson, Cursor, Limit, OrderToken, Url,
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
+
+_QUANTITY: Final = re.compile("[0-9]{1,9}")
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id.")]
 RETURN = example(
@@ -71,7 +74,7 @@ def list_returns(
 def _line(given: str) -> dict[str, Any]:
     """A line of the return. Raises BadParameter."""
     sku, _, quantity = given.rpartition("=")
-    if not sku or not (quantity.isascii() and quantity.isdigit()):
+    if not sku or not _QUANTITY.fullmatch(quantity):
         raise typer.BadParameter(f"{given!r} is no SKU=QUANTITY, such as SKU-1=1", param_hint="SKU=QUANTITY")
     return {"sku": sku, "quantity": int(quantity)}
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from oms.cli import output, saga_view, session
-from oms.cli.options import DEFAULT_URL, AsJson, Token, Url, example
+from oms.cli.options import DEFAULT_URL, AsJson, Timeout, Token, Url, example
 
 if TYPE_CHECKING:
     from oms.api_client import ApiClient, Document
@@ -42,9 +42,7 @@ def start(
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Start anew what was started before.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until every saga has ended.")] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Longest wait for the end.")
-    ] = 600,
+    timeout: Timeout = 600,
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, max=256, help="Starts under way at once.")
     ] = 16,

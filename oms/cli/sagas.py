@@ -25,6 +25,7 @@ from oms.cli.options import (
     found_by,
     group,
 )
+from oms.cli.patience import Patience
 from oms.cli.rehearse import rehearse
 from oms.cli.verdicts import Verdict
 
@@ -200,8 +201,9 @@ def watch(saga_id: SagaId, url: Url = DEFAULT_URL, token: Token = None, as_json:
     async def follow(api: ApiClient) -> None:
         seen = 0
         started: Any = None
+        patience = Patience()
         while True:
-            saga = await _find(api, saga_id)
+            saga = await patience.answer(lambda: _find(api, saga_id))
             started = started or saga.get("created_at")
             missed = int(saga.get("history_omitted") or 0) - seen
             if missed > 0:

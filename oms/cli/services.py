@@ -10,7 +10,7 @@ import typer
 
 from contracts.routing import PARTICIPANTS, Batches
 from oms.cli import output
-from oms.cli.options import AsJson, example
+from oms.cli.options import AsJson, example, policies_in
 
 LOOPBACK: Final = "127.0.0.1"
 _PANEL: Final = "Servers"
@@ -164,15 +164,22 @@ def setup(
 )
 def check(
     policies: Annotated[
-        typer.FileText, typer.Argument(metavar="FILE", help="What rabbitmqctl lists as JSON; - is stdin.")
+        typer.FileText,
+        typer.Argument(
+            metavar="FILE",
+            encoding="utf-8-sig",
+            errors="replace",
+            help="What rabbitmqctl lists as JSON; - is stdin.",
+        ),
     ] = "-",  # type: ignore[assignment]
     as_json: AsJson = False,
 ) -> None:
     """Say which policies at the broker would lose messages of ours; ends with 1 when there are any."""
     from oms import broker_policies, broker_setup
 
+    listed = policies_in(policies)
     queues = broker_setup.queues(_settings())
-    found = broker_policies.harms(broker_policies.read(policies.read()), queues)
+    found = broker_policies.harms(broker_policies.read(listed), queues)
     if as_json:
         output.show_json({"harms": found})
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -53,13 +54,16 @@ def show_more(page: dict[str, Any]) -> None:
 def confirm(what: str | Text, yes: bool) -> None:
     """Say what is about to happen; ask a person at a terminal, who may say no.
 
+    What is said and asked goes to stderr, so it does not matter where stdout leads.
+
     Raises:
         typer.Abort: the person did.
     """
     output.note(what)
     if not yes and _at_a_terminal():
-        typer.confirm("Go on?", abort=True, err=True)
+        with redirect_stdout(sys.stderr):  # where the library puts a piece of the question
+            typer.confirm("Go on?", abort=True, err=True)
 
 
 def _at_a_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -52,7 +52,7 @@ def set_stock(
         body["location"] = location
     if expected_on_hand is not None:
         body["expected_on_hand"] = expected_on_hand
-    path = f"/inventory/{quote(sku, safe='')}"
+    path = f"/inventory/{quote(sku, safe='', errors='surrogateescape')}"
     level = session.ask(url, token, lambda api: api.put(path, body))
     if as_json:
         output.show_json(level)

@@ -13,12 +13,11 @@ from rich.table import Table
 
 from oms.cli import output
 from oms.cli.durations import duration
-from oms.cli.options import AsJson, example, group
+from oms.cli.options import AsJson, actor, example, group
 from oms.cli.whole import EMBEDDED
 from oms.failures import Failure
 
 if TYPE_CHECKING:
-    from orchestrator.core.inputs import Actor
     from orchestrator.tokens import StoredToken, Tokens
 
 T = TypeVar("T")
@@ -120,22 +119,6 @@ def _with_tokens(work: Callable[[Tokens], Awaitable[T]]) -> T:
         return asyncio.run(run())
     except TokenRefused as refused:
         raise Failure(str(refused)) from None
-
-
-def actor(reason: str) -> Actor:
-    """Whoever sits at this terminal, with a reason. Raises BadParameter for one that is none."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from oms.embedded.installation import operator_here
-    from orchestrator.core.inputs import Actor
-    from orchestrator.http.fields import Reason
-
-    try:
-        said = TypeAdapter(Reason).validate_python(reason)
-    except ValidationError:
-        wanted = "--reason takes 1 to 500 printable characters, line breaks and tabs among them"
-        raise typer.BadParameter(wanted) from None
-    return Actor(operator_here(), said)
 
 
 def said_role(role: str) -> str:

@@ -26,24 +26,13 @@ from oms.failures import Failure
 from oms.observing.logs import configure_logs
 from oms.processes import FOLDER, Running, stack
 from oms.serving import until_told_to_stop
-from oms.settings import Settings, load_settings
+from oms.settings import HTTP, SANDBOX, Settings, settings_of_code
+from oms.variables import PREFIX
 
 log = structlog.get_logger(__name__)
 
 LONGEST_S: Final = 90
 """Seconds after which the demo gives up on orders that have not ended."""
-
-_URLS: Final = (
-    "database",
-    "orchestrator_database",
-    "inventory_database",
-    "payment_database",
-    "shipping_database",
-    "sandbox_database",
-    "audit_database",
-    "payment_gateway",
-    "carrier",
-)
 
 _LOOK_S: Final = 0.1
 _AT_ONCE: Final = 8
@@ -69,13 +58,12 @@ async def run_demo() -> bool:
 
 
 def demo_settings() -> Settings:
-    """Everything embedded, whatever the environment says; short times, so that trouble passes quickly."""
-    return load_settings(
-        **{f"{name}_url": None for name in _URLS},
-        broker_url=(),
-        admin_token=None,
-        orders_token=None,
-        saga_tokens={},
+    """Everything embedded, whatever the environment says and whatever extensions are installed; short times,
+    so that trouble passes quickly.
+    """
+    return settings_of_code(
+        payment_gateway=SANDBOX,
+        carrier=SANDBOX,
         log_format="console",
         log_level="error",
         provider_timeout_s=1,
@@ -88,8 +76,13 @@ def demo_settings() -> Settings:
 
 
 async def run_with_samples(settings: Settings, host: str, port: int) -> None:
-    """`oms run --demo`: serve, with stock and one round of sample orders to look at. Raises Failure."""
+    """`oms run --demo`: serve, with stock and one round of sample orders to look at.
+
+    Raises:
+        Failure: a real provider would charge for them or ship them, or something cannot be started.
+    """
     configure_logs(settings, "oms")
+    _require_sandbox(settings)
     stop = until_told_to_stop(settings.stop_within_s)
     async with stack(settings, host, port, FOLDER) as running:
         async with ApiClient(running.api_url, running.admin_token) as api:
@@ -97,6 +90,16 @@ async def run_with_samples(settings: Settings, host: str, port: int) -> None:
         number = sum(len(course.order_ids) for course in courses)
         log.info("sample orders submitted", orders=number, console=f"{running.api_url}/console")
         await stop.wait()
+
+
+def _require_sandbox(settings: Settings) -> None:
+    for name, chosen, url in (
+        ("PAYMENT_GATEWAY", settings.payment_gateway_chosen, settings.payment_gateway_url),
+        ("CARRIER", settings.carrier_chosen, settings.carrier_url),
+    ):
+        if chosen not in (SANDBOX, HTTP) or (chosen == HTTP and url is not None):
+            variable = f"{PREFIX}{name}" if chosen != HTTP else f"{PREFIX}{name}_URL"
+            raise Failure(f"sample orders are for the sandbox: take {variable} away, or leave out --demo")
 
 
 async def order_samples(api: ApiClient) -> list[Course]:

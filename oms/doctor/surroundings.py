@@ -12,7 +12,7 @@ from oms import broker_policies, broker_setup
 from oms.configuration_file import readable_by_all
 from oms.doctor.finding import Finding, note, well, wrong
 from oms.exposure import require_orders_guarded
-from oms.extensions import everything_installed
+from oms.extensions import CARRIERS, GATEWAYS, everything_installed, made_by
 from oms.failures import Failure
 from oms.health import VERSION
 from oms.settings import HTTP, SANDBOX, Settings
@@ -52,18 +52,27 @@ def setting_findings(settings: Settings, environment: Mapping[str, str]) -> Iter
 
 async def provider_findings(settings: Settings) -> AsyncIterator[Finding]:
     """The payment gateway and the carrier as they are chosen, and the company's own OpenID provider."""
-    for name, chosen, url in (
-        ("payment gateway", settings.payment_gateway_chosen, settings.payment_gateway_url),
-        ("carrier", settings.carrier_chosen, settings.carrier_url),
+    for name, group, chosen, url in (
+        ("payment gateway", GATEWAYS, settings.payment_gateway_chosen, settings.payment_gateway_url),
+        ("carrier", CARRIERS, settings.carrier_chosen, settings.carrier_url),
     ):
         if chosen == SANDBOX:
             yield note(name, "the sandbox: nobody is charged and nothing is shipped")
         elif chosen != HTTP:
-            yield well(name, f"the extension {chosen}")
+            yield _of_extension(name, group, chosen, settings)
         elif url is not None:
             yield well(name, url.partition("?")[0].rpartition("@")[2])
     if settings.oidc_issuer is not None:
         yield await _sign_in(settings.oidc_issuer)
+
+
+def _of_extension(name: str, group: str, chosen: str, settings: Settings) -> Finding:
+    """Whether its participant would find it; no client is made, as that may ask for secrets of its own."""
+    try:
+        extension, _ = made_by(group, chosen, settings.extensions_off)
+    except Failure as error:
+        return wrong(name, f"{PREFIX}{name.upper().replace(' ', '_')}: {error}")
+    return well(name, f"the extension {chosen} of {extension.distribution} {extension.version}")
 
 
 async def _sign_in(issuer: str) -> Finding:

@@ -23,6 +23,7 @@ from oms.settings import Settings
 from oms.variables import PREFIX
 
 _SERVICE: Final = "orchestrator"
+_VARIABLE: Final = f"{PREFIX}{_SERVICE.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
 
 
 @asynccontextmanager
@@ -34,7 +35,7 @@ async def own_database(settings: Settings, folder: Path) -> AsyncIterator[AsyncE
         ServerError: the one in the folder cannot be used.
     """
     async with AsyncExitStack() as exits:
-        url = settings.database_url_of(_SERVICE) or await _embedded(exits, folder)
+        url = settings.database_url_of(_SERVICE) or await embedded_url(exits, folder, _VARIABLE)
         if await pending_async(_SERVICE, url):
             raise Failure("the database's schema is not up to date: run `oms migrate` first")
         database = create_engine(url, pool_size=1)
@@ -49,9 +50,17 @@ async def ids_of(database: AsyncEngine, rng: random.Random) -> NewId:
     return time_ordered_ids(rng, clock.milliseconds)
 
 
-async def _embedded(exits: AsyncExitStack, folder: Path) -> str:
+async def embedded_url(exits: AsyncExitStack, folder: Path, variable: str = f"{PREFIX}DATABASE_URL") -> str:
+    """The database that `oms run` keeps in ``folder``, until ``exits`` close.
+
+    Args:
+        variable: what names another one.
+
+    Raises:
+        Failure: there is none.
+        ServerError: it cannot be used.
+    """
     if not (folder / "data").exists():
-        variable = f"{PREFIX}{_SERVICE.upper()}_DATABASE_URL (or {PREFIX}DATABASE_URL)"
         raise Failure(f"{variable} must be set, or be in a folder where `oms run` has been")
     server = EmbeddedPostgres(folder)
     try:

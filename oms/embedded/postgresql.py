@@ -40,6 +40,7 @@ from oms.embedded.child import (
 )
 from oms.embedded.folder_lock import FolderLock
 from oms.embedded.ports import LOOPBACK, free_ports
+from oms.embedded.private_file import write_private
 
 MAJOR_VERSION: Final = "18"
 USER: Final = "oms"
@@ -108,6 +109,8 @@ class EmbeddedPostgres:
             password = self._password_file.read_text().strip()
         except OSError as error:
             raise ServerError(f"cannot read {self._password_file}: {error.strerror}") from None
+        if not password:
+            raise ServerError(f"{self._password_file} is empty: it held the database's password")
         return f"postgresql+psycopg://{USER}:{password}@{LOOPBACK}:{self._port}/{database}"
 
     @property
@@ -241,7 +244,7 @@ class EmbeddedPostgres:
         for left in self._folder.glob("data.unfinished*"):
             self._tool("/bin/rm", "-rf", left)
         unfinished = self._folder / f"data.unfinished.{secrets.token_hex(4)}"
-        self._write_password()
+        write_private(self._password_file, f"{secrets.token_urlsafe(24)}\n", self._account)
         self._tool(
             program("initdb"),
             *("--pgdata", unfinished, "--username", USER, "--pwfile", self._password_file),
@@ -252,14 +255,6 @@ class EmbeddedPostgres:
         create = f"CREATE DATABASE {DATABASE};\n"
         self._tool(program("postgres"), "--single", "-D", unfinished, "postgres", text_input=create)
         unfinished.rename(self._data)
-
-    def _write_password(self) -> None:
-        self._password_file.unlink(missing_ok=True)
-        handle = os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(24) + "\n")
-        if self._account is not None:
-            os.chown(self._password_file, self._account.uid, self._account.gid)
 
     def _check_version(self) -> None:
         found = (self._data / "PG_VERSION").read_text().strip()

@@ -246,6 +246,8 @@ class Access:
     async def token_of(self, secret: str) -> Token | None:
         """The token that this secret is; None for one that is not good here. Raises StorageUnavailable."""
         secret = secret.strip()
+        if not secret:  # nothing is nobody's token, whatever was configured
+            return None
         digest, found = digest_of(secret), None
         for token in self._tokens:
             if hmac.compare_digest(digest, token.digest):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contracts.problems import PROBLEM_JSON
-from oms.cli import events
+from oms.cli import patience
 from tests.unit.cli.conftest import Oms
 from tests.unit.cli.fake_api import ORDER_ID, SAGA_ID, THEN, Answer, FakeApi, json_answer
 
@@ -91,7 +91,7 @@ def test_a_cursor_that_is_gone_is_said_in_the_api_s_words(oms: Oms, api: FakeApi
 def test_who_follows_goes_on_where_the_api_was_away(
     oms: Oms, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "PAUSE_S", 0.0)
+    monkeypatch.setattr(patience, "PAUSE_S", 0.0)
     answers = (
         page(1),
         refusal(503, "storage_unavailable"),
@@ -111,7 +111,10 @@ def test_who_follows_goes_on_where_the_api_was_away(
         "next-(2,)",
     ]
     assert {request.headers["Prefer"] for request in api.requests} == {"wait=20"}
-    assert (ran.code, ran.err) == (1, "oms: gone (410)\n")
+    assert (ran.code, ran.err.splitlines()) == (
+        1,
+        ["storage_unavailable (503); trying again until it is back", "oms: gone (410)"],
+    )
 
 
 def test_who_cannot_begin_to_follow_is_told_at_once(oms: Oms, api: FakeApi) -> None:

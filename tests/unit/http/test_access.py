@@ -53,6 +53,14 @@ async def test_an_unknown_token_is_nobodys(authorization: str | None) -> None:
     assert await refused(access, authorization, Permission.VIEW) == 401
 
 
+@pytest.mark.parametrize("authorization", ["Bearer", "Bearer ", "Bearer    ", "bearer \t "])
+async def test_nothing_is_no_token_whatever_was_configured(authorization: str) -> None:
+    others = Access.by_tokens("t", orders_token="", saga_tokens={"enrolment": ""})
+    for access in (Access.by_tokens(""), others):
+        assert await refused(access, authorization, Permission.VIEW) == 401
+        assert await access.token_of(" ") is None
+
+
 async def test_the_scheme_is_written_in_any_case() -> None:
     principal = await Access.by_tokens("t").admit(request("bEARER t"), Permission.VIEW)
     assert principal.name == "admin"

@@ -39,6 +39,7 @@ def said_of(text: str) -> list[str]:
         {"dead_letter_exchange": "theirs", "dead_letter_strategy": "at-most-once"},
         {"queue_leader_locator": "balanced"},
         {"delivery_limit": 1_000_000},
+        {"delivery_limit": -1},
     ],
 )
 def test_what_harms_nobody_is_not_mentioned(definition: dict[str, Any]) -> None:
@@ -80,7 +81,20 @@ def test_both_lists_are_read_and_exchanges_are_no_queues() -> None:
     assert said_of("[\n]\n") == []
 
 
-@pytest.mark.parametrize("text", ["no JSON", "{}x", "[1]", '[{"name": "x"}]', listed("(")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        "{}x",
+        "[1]",
+        '[{"name": "x"}]',
+        listed("("),
+        listed(expires="5"),
+        listed(delivery_limit=1.5),
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
 def test_anything_else_is_refused_in_words(text: str) -> None:
     with pytest.raises(Failure, match="these are not policies"):
         read(text)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import io
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Final
 
 import pytest
 from rich.console import Console
 
 from contracts.orders import Order
+from oms import extensions, settings, variables
 from oms.audit import Report
 from oms.audit.checklist import Check
 from oms.audit.report import Finding
 from oms.demo.deeds import Decide
-from oms.demo.play import demo_settings
+from oms.demo.play import demo_settings, run_with_samples
 from oms.demo.results import Course, Level, Money, Result
 from oms.demo.sample_orders import CANCELLED, COMPLETED, HELD_ABOVE, SCARCE, STOCK, stories
 from oms.demo.view import LinesView
+from oms.extensions import KIT_PARTICIPANTS, Extension
+from oms.failures import Failure
 from oms.sandbox import CARRIER_TRIGGERS, PAYMENT_TRIGGERS
 from oms.sandbox.triggers import carrier_behaviour
 
@@ -116,14 +122,100 @@ def test_the_demo_fails_when_anything_differs(result: Result) -> None:
     assert "✘" in shown.getvalue()
 
 
-def test_the_demo_uses_nothing_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMS_DATABASE_URL", "postgresql://production/db")
-    monkeypatch.setenv("OMS_PAYMENT_DATABASE_URL", "postgresql://production/db")
-    monkeypatch.setenv("OMS_BROKER_URL", "amqp://production")
-    monkeypatch.setenv("OMS_PAYMENT_GATEWAY_URL", "https://gateway.example")
-    monkeypatch.setenv("OMS_CARRIER_URL", "https://carrier.example")
-    settings = demo_settings()
-    assert settings.database_url_of("payment") is None
-    assert settings.broker_url == ()
-    assert settings.payment_gateway_url is None
-    assert settings.carrier_url is None
+SAID: Final = {
+    "OMS_DATABASE_URL": "postgresql://production/db",
+    "OMS_ORCHESTRATOR_DATABASE_URL": "postgresql://production/db",
+    "OMS_INVENTORY_DATABASE_URL": "postgresql://production/db",
+    "OMS_PAYMENT_DATABASE_URL": "postgresql://production/db",
+    "OMS_SHIPPING_DATABASE_URL": "postgresql://production/db",
+    "OMS_SANDBOX_DATABASE_URL": "postgresql://production/db",
+    "OMS_AUDIT_DATABASE_URL": "postgresql://production/db",
+    "OMS_BROKER_URL": "amqp://production",
+    "OMS_ADMIN_TOKEN": "an-admin-token",
+    "OMS_ORDERS_TOKEN": "a-token-for-orders",
+    "OMS_SAGA_TOKENS": "enrolment=a-token-for-them",
+    "OMS_OIDC_ISSUER": "https://id.example.com",
+    "OMS_OIDC_CLIENT_ID": "console",
+    "OMS_OIDC_CLIENT_SECRET": "a-secret",
+    "OMS_OIDC_AUDIENCE": "api",
+    "OMS_OIDC_ROLES": "admin=a",
+    "OMS_OIDC_ROLES_CLAIM": "roles",
+    "OMS_OIDC_NAME_CLAIM": "email",
+    "OMS_OIDC_SCOPES": "openid",
+    "OMS_OIDC_SESSION_S": "300",
+    "OMS_PUBLIC_URL": "https://oms.example.com",
+    "OMS_PAYMENT_GATEWAY": "stripe",
+    "OMS_PAYMENT_GATEWAY_URL": "https://gateway.example",
+    "OMS_CARRIER": "ups",
+    "OMS_CARRIER_URL": "https://carrier.example",
+    "OMS_SAGA_DEFINITIONS": "shop.sagas:enrolment",
+    "OMS_DATABASE_CONNECTIONS": "50",
+    "OMS_EXTENSIONS_OFF": "wine",
+    "OMS_PROVIDER_TIMEOUT_S": "60",
+    "OMS_PROVIDER_CONCURRENCY": "1",
+    "OMS_LINGER_S": "1",
+    "OMS_WEBHOOKS_PRIVATE": "yes",
+    "OMS_WEBHOOKS_GIVE_UP_S": "1",
+    "OMS_ORDERS_OPEN": "yes",
+    "OMS_SANDBOX_OPEN": "yes",
+    "OMS_HEALTH_URLS": "payment=http://payment:8080",
+    "OMS_HEALTH_PORT": "80",
+    "OMS_STOP_WITHIN_S": "5",
+    "OMS_LOG_FORMAT": "json",
+    "OMS_LOG_LEVEL": "debug",
+    "OMS_LOG_REPEATS": "5",
+    "OMS_PAYMENT_FLOW": "capture",
+    "OMS_SHIPMENTS": "single",
+    "OMS_HOLD_ABOVE": "EUR=1",
+    "OMS_RETURN_WITHIN_S": "1",
+    "OMS_STEP_DEADLINE_S": "1",
+    "OMS_STEP_GRACE_S": "1",
+    "OMS_RESEND_AFTER_S": "1",
+    "OMS_RETRY_DELAYS_S": "7",
+    "OMS_MAX_ATTEMPTS": "1",
+    "OMS_IDEMPOTENCY_TTL_S": "100000",
+}
+"""Everything that the environment can say, each thing other than the demo has it."""
+
+WINE: Final = Extension(KIT_PARTICIPANTS, "wine", "wine", "1.0", EntryPoint("wine", "w:w", KIT_PARTICIPANTS))
+
+
+def test_the_demo_goes_by_nothing_that_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extensions, "everything_installed", lambda: (WINE,))
+    monkeypatch.setattr(settings, "everything_installed", lambda: (WINE,))
+    assert SAID.keys() == set(variables.SETTINGS)
+    before = demo_settings()
+    for name, value in {**SAID, f"{variables.PREFIX}WINE_DATABASE_URL": "postgresql://production/db"}.items():
+        monkeypatch.setenv(name, value)
+    said = settings.load_settings()
+    same = {name for name in type(before).model_fields if getattr(said, name) == getattr(before, name)}
+    assert same == {"extensions_off"}
+
+    assert demo_settings() == before
+    assert demo_settings().database_url_of("wine") is None
+    assert (before.payment_gateway_chosen, before.carrier_chosen) == ("sandbox", "sandbox")
+    assert before.extensions_off == ("wine",)
+
+
+def test_the_demo_goes_by_no_file_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = demo_settings()
+    file = tmp_path / "oms.toml"
+    file.write_text('payment_gateway = "stripe"\ncarrier = "ups"\nshipments = "single"\n')
+    monkeypatch.setenv("OMS_CONFIG", str(file))
+    assert settings.load_settings().payment_gateway == "stripe"
+    assert demo_settings() == before
+    file.write_text("this is no TOML")
+    assert demo_settings() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"payment_gateway": "stripe"}, "OMS_PAYMENT_GATEWAY away"),
+        ({"payment_gateway_url": "https://gateway.example"}, "OMS_PAYMENT_GATEWAY_URL away"),
+        ({"payment_gateway_url": "sandbox", "carrier": "ups"}, "OMS_CARRIER away"),
+    ],
+)
+async def test_sample_orders_are_not_submitted_to_real_providers(said: dict[str, str], named: str) -> None:
+    with pytest.raises(Failure, match=named):
+        await run_with_samples(settings.load_settings(**said), "127.0.0.1", 0)

@@ -27,6 +27,7 @@ DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "deploy/grafana/dashboard.
 ALERTS: Final[list[dict[str, Any]]] = [rule for group in RULES["groups"] for rule in group["rules"]]
 
 BY_NAME: Final = {measure.name: measure for measure in MEASURES}
+MEASURED: Final = ("api", "orchestrator", "participant")
 OF_THE_SCRAPE: Final = {"job", "instance"}
 KNOWN_VALUES: Final = {
     "kind": {kind.value for kind in IncidentKind},
@@ -113,6 +114,17 @@ def test_alerts_are_read_by_the_scrape_example() -> None:
     jobs = {job["job_name"] for job in SCRAPE["scrape_configs"]}
     assert all(job.startswith("oms-") for job in jobs)
     assert "oms-api" in jobs
+
+
+def test_every_replica_of_the_compose_file_is_scraped_for_itself() -> None:
+    """A name that stands for several addresses would be asked at one of them, another one each time."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    measured = {name for name, each in services.items() if each.get("command", [""])[0] in MEASURED}
+    asked = {job["job_name"]: job["dns_sd_configs"] for job in SCRAPE["scrape_configs"]}
+    assert asked == {
+        f"oms-{name}": [{"names": [name], "type": "A", "port": 8000 if name == "api" else 8080}]
+        for name in measured
+    }
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])

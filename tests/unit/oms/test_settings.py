@@ -54,6 +54,13 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OMS_OIDC_SESSION_S", "10"),
         ("OMS_OIDC_CLIENT_ID", "se cret"),
         ("OMS_PUBLIC_URL", "http://secret.example.com"),
+        ("OMS_SAGA_TOKENS", "secret"),
+        ("OMS_SAGA_TOKENS", "a=secret-one,a=secret-two"),
+        ("OMS_HEALTH_URLS", "secret"),
+        ("OMS_HEALTH_URLS", "=http://secret"),
+        ("OMS_HEALTH_URLS", "a b=http://secret"),
+        ("OMS_HEALTH_URLS", "payment=ftp://secret"),
+        ("OMS_HEALTH_URLS", "payment=http://secret:1,payment=http://secret:2"),
         ("OMS_SAGA_DEFINITIONS", "secret"),
         ("OMS_SAGA_DEFINITIONS", "a.module:function,secret.module:"),
     ],
@@ -110,6 +117,32 @@ def test_a_provider_is_described_whole_and_without_contradiction(
         load_settings()
 
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"OMS_ADMIN_TOKEN": "secret-1", "OMS_ORDERS_TOKEN": "secret-1"},
+        {"OMS_ADMIN_TOKEN": "secret-1", "OMS_SAGA_TOKENS (a)": "secret-1"},
+        {"OMS_ORDERS_TOKEN": "secret-1", "OMS_SAGA_TOKENS (a)": "secret-1"},
+        {"OMS_SAGA_TOKENS (a)": "secret-1", "OMS_SAGA_TOKENS (b)": "secret-1"},
+    ],
+)
+def test_two_tokens_that_are_the_same_are_both_named(
+    said: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_sagas = [f"{name[-2]}={token}" for name, token in said.items() if "SAGA" in name]
+    monkeypatch.setenv("OMS_SAGA_TOKENS", ",".join(of_sagas))
+    for name in said.keys() - {"OMS_SAGA_TOKENS (a)", "OMS_SAGA_TOKENS (b)"}:
+        monkeypatch.setenv(name, said[name])
+
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings()
+
+    one, other = said
+    assert (
+        str(refused.value) == f"{one} and {other} hold the same token: each must be another than all others"
+    )
 
 
 def test_several_brokers_and_delays_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
