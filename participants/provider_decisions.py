@@ -1,4 +1,4 @@
-"""Decides commands and verdicts of every kind of work that one participant's provider does. Pure."""
+"""Decides commands and verdicts of every kind of work that one participant's provider does (P6). Pure."""
 
 from __future__ import annotations
 

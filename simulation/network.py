@@ -35,9 +35,6 @@ FULL_FOR_S = 30.0
 LATENCY_S = 0.15
 """Longest usual time on the way, in seconds."""
 
-LINGER_S, CROWD = 0.1, 2
-"""A consumer that has just taken so many messages waits so many seconds for as many again."""
-
 NOTICED_AFTER_S = 8.0
 """Longest time until the broker notices that a connection is gone."""
 
@@ -277,7 +274,7 @@ class SimulatedSubscription:
         self._wire = connection.wire
         self._host = connection.host
         self.queue = queue
-        self._arrivals: Arrivals[Delivery] = Arrivals(LINGER_S, CROWD)
+        self._arrivals: Arrivals[Delivery] = Arrivals(linger_s=0.1, crowd=2)
         self._side: BrokerSide | None = None
         self._flowing = True
         self._closed = False

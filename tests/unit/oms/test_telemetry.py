@@ -339,6 +339,9 @@ async def test_a_message_that_gives_up_is_logged_with_its_ids() -> None:
         async def now(self) -> datetime:
             return NOON
 
+        async def outbox_holds(self, message_ids: Sequence[UUID]) -> set[UUID]:
+            return set()
+
     hops = Hops(RetryPolicy((1,), 1), uuid4, "payment")
     with capture_logs() as lines:
         await hops.after_failures(Stored(), [Failed(a_delivery(message_id="m-1"), ValueError("no"))])
