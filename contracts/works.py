@@ -53,6 +53,7 @@ from contracts.events import (
 )
 from contracts.flaws import field_flaws
 from contracts.routing import INVENTORY, PAYMENT, SHIPPING
+from contracts.wire import misread
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,11 @@ class KindOfWork:
 
 
 def problems_of(model: type[BaseModel], fields: Mapping[str, Any]) -> list[str]:
-    """What keeps these fields from making such a message; nothing where they do."""
+    """What keeps these fields from making such a message, or from being read; nothing where they do."""
     try:
-        model(**fields)
+        return misread(model(**fields))
     except ValidationError as error:
         return field_flaws(error)
-    return []
 
 
 WORKS: Final[dict[type[Command], KindOfWork]] = {

@@ -16,6 +16,7 @@ from contracts.envelope import (
 )
 from contracts.events import Event, OutcomeEvent
 from contracts.routing import COMMANDS_EXCHANGE, EVENTS_EXCHANGE
+from contracts.wire import written
 from messaging.errors import Poison
 from messaging.retries import parse_id
 from messaging.transport import Delivery, Message
@@ -36,7 +37,7 @@ def command_message(
         type=type(command).__name__,
         exchange=COMMANDS_EXCHANGE,
         routing_key=participant,
-        body=command.model_dump_json(exclude_none=True).encode(),
+        body=written(command),
         correlation_id=command.saga_id,
         app_id=app_id,
         timestamp=now,
@@ -80,7 +81,7 @@ def event_message(
     return stored_event_message(
         type(event).__name__,
         event.key,
-        event.model_dump_json(exclude_none=True).encode(),
+        written(event),
         event.saga_id,
         message_id,
         event_id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -19,15 +18,13 @@ from messaging.errors import Poison
 from messaging.log_context import ids_of
 from messaging.retries import parse_id
 from messaging.transport import Delivery
-from orchestrator.core.inputs import OutcomeReceived
+from orchestrator.core.inputs import outcome_of
 from orchestrator.dead_letters.collector import replay_of
 from orchestrator.engine import Engine, Happening, UnknownSaga, UnknownVersion, UnreadableSaga
 from orchestrator.orphans import ACTION, subject_of
 from orchestrator.storage import OrchestratorTransaction
 
 log = structlog.get_logger(__name__)
-
-_IDENTITIES: Final = frozenset({"saga_id", "order_id", "step", "direction"})
 
 
 def decode_outcome(delivery: Delivery, events: Mapping[str, type[OutcomeEvent]]) -> Happening:
@@ -49,9 +46,7 @@ def decode_outcome(delivery: Delivery, events: Mapping[str, type[OutcomeEvent]])
         raise Poison("undecodable", flaws_in_line(error)) from None
     if event.saga_id != saga_id:
         raise Poison("bad_envelope", "correlation_id and the body's saga_id differ")
-    data: dict[str, Any] = event.model_dump(mode="json", exclude=set(_IDENTITIES), exclude_defaults=True)
-    event_id = parse_id(str(delivery.headers.get(EVENT_ID, "")))
-    outcome = OutcomeReceived(model.__name__, event.step, event.direction, data, event_id)
+    outcome = outcome_of(event, parse_id(str(delivery.headers.get(EVENT_ID, ""))))
     return Happening(saga_id, outcome, delivery.message_id, traceparent_of(delivery))
 
 

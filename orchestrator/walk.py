@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from contracts.commands import Command
 from contracts.envelope import Direction
 from contracts.events import Event, OutcomeEvent
+from contracts.wire import written
 from orchestrator.core.asking import awaited_command
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.effects import Decision, PublishEvent, Transition
@@ -22,9 +23,9 @@ from orchestrator.core.inputs import (
     Actor,
     CancelRequested,
     Input,
-    OutcomeReceived,
     SignalReceived,
     WaitElapsed,
+    outcome_of,
 )
 from orchestrator.core.machine import decide, start
 from orchestrator.core.soundness import validate
@@ -89,8 +90,7 @@ class Walk:
             if piece in (None, name) and event in self._answers(name, command):
                 identity = {"saga_id": self._saga.saga_id, "order_id": self._saga.subject_id}
                 made = event(**identity, step=name, direction=command.direction, **fields)
-                data = made.model_dump(mode="json", exclude={*identity, "step", "direction"})
-                self._happens(OutcomeReceived(event.__name__, name, command.direction, data))
+                self._happens(outcome_of(event.model_validate_json(written(made))))
                 return
         raise NotAwaited(f"{event.__name__} answers nothing: {self._awaited()}")
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 from contracts.envelope import Direction
 from contracts.events import OUTCOMES, Effect, OutcomeEvent, StepRefused
+from contracts.wire import written
 from messaging.compose import stored_event_message
 from messaging.identifiers import NewId
 from messaging.transport import Message
@@ -19,7 +20,7 @@ from participants.ledger import LedgerRow, StoredOutcome
 
 def stored(event: OutcomeEvent, event_id: UUID) -> StoredOutcome:
     """An event in the form in which it is kept and sent."""
-    return StoredOutcome(type(event).__name__, event_id, event.model_dump_json(exclude_none=True).encode())
+    return StoredOutcome(type(event).__name__, event_id, written(event))
 
 
 def identity(received: Received) -> dict[str, Any]:

@@ -211,8 +211,11 @@ def undo_next(at: Moment, saga: Saga) -> Course:
 
 
 def result_of(step: Step, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the saga remembers of a step's success."""
-    return {name: data[name] for name in step.keeps if data.get(name) is not None}
+    """What the saga remembers of a step's success: all that it keeps, also what is None.
+
+    Of a history that was written without defaults (`OutcomeReceived`) it is what stands there.
+    """
+    return {name: data[name] for name in step.keeps if name in data}
 
 
 def remember(saga: Saga, piece: StepState) -> Saga:

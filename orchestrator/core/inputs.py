@@ -9,6 +9,8 @@ from uuid import UUID
 
 from contracts.commands import Verdict
 from contracts.envelope import Direction
+from contracts.events import OutcomeEvent
+from contracts.wire import said
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class OutcomeReceived(Leading):
     """A participant answered: ``event`` is the message's type, ``data`` its fields beside the identities.
 
     Attributes:
+        data: as `said` has it. Earlier releases left out what had its default; their histories stay so.
         event_id: the same for each copy of the message (P2, M3); None where it had none that can be one.
     """
 
@@ -50,6 +53,11 @@ class OutcomeReceived(Leading):
     direction: Direction
     data: Mapping[str, Any] = field(default_factory=dict)
     event_id: UUID | None = None
+
+
+def outcome_of(event: OutcomeEvent, event_id: UUID | None = None) -> OutcomeReceived:
+    """What a saga takes from a participant's answer."""
+    return OutcomeReceived(type(event).__name__, event.step, event.direction, said(event), event_id)
 
 
 @dataclass(frozen=True, slots=True)

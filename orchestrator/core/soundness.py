@@ -11,6 +11,7 @@ from typing import Any, Final
 from contracts.commands import Command
 from contracts.events import CompensationOutcome, Event, OutcomeEvent, Rejection
 from contracts.findable import Findable
+from contracts.legibility import document_problems, message_problems
 from contracts.models import Model
 from contracts.works import WORKS, KindOfWork
 from orchestrator.core.definition import (
@@ -72,7 +73,11 @@ def _problems(definition: Any) -> Iterator[str]:
         for problem in _wait_problems(each)
     ]
     yield from parts
-    if not words and not parts:
+    if words or parts:
+        return
+    models = list(_model_problems(definition))
+    yield from models
+    if not models:
         yield from trial_problems(definition)
 
 
@@ -338,6 +343,17 @@ def _wait_problems(wait: Any) -> Iterator[str]:
             yield "it waits for no signal that operators could give"
     elif not _is_kind(wait.signal, Model):
         yield f"its signal {called(wait.signal)} is no pydantic model"
+
+
+def _model_problems(definition: SagaDefinition) -> Iterator[str]:
+    """What of its models would not be read as it was written."""
+    yield from document_problems(definition.input, definition.accepted, definition.asked)
+    yield from document_problems(*(wait.signal for wait in definition.waits.values()))
+    yield from message_problems(*definition.commands)
+    for step in definition.steps:
+        yield from message_problems(*step.events())
+    told = [*definition.announces.values(), *(step.announces for step in definition.steps)]
+    yield from message_problems(*(each.event for each in told if each is not None))
 
 
 # -- what these ask-------------------------------------------------------------------------------------------

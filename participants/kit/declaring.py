@@ -11,6 +11,7 @@ from uuid import UUID
 from contracts.commands import Command
 from contracts.envelope import Direction
 from contracts.events import CompensationOutcome, Effect, OutcomeEvent, Rejection
+from contracts.legibility import message_problems
 from contracts.works import problems_of
 from participants.commands import Offer
 from participants.kit.methods import method_problems
@@ -126,6 +127,7 @@ def command_problems(name: str, *commands: Any) -> Iterator[str]:
 
 def event_problems(work: Offer) -> Iterator[str]:
     """What is wrong with the events that answer a step."""
+    yield from message_problems(work.command, work.compensation, *events_of(work))
     for event in events_of(work):
         key = getattr(event, "key", None)
         if not isinstance(key, str) or _KEY.fullmatch(key) is None or len(key) > 200:

@@ -31,6 +31,7 @@ from orchestrator.core.inputs import (
     OutcomeReceived,
     ResolveRequested,
     RetryRequested,
+    outcome_of,
 )
 from orchestrator.sagas.order_fulfillment import order_fulfillment
 
@@ -64,9 +65,7 @@ def answer(event: type[OutcomeEvent], step: str, direction: Direction, **data: A
     whole = event.model_validate(
         {"saga_id": SAGA_ID, "order_id": ORDER_ID, "step": step, "direction": direction, **data}
     )
-    identities = {"saga_id", "order_id", "step", "direction"}
-    fields = whole.model_dump(mode="json", exclude=identities, exclude_defaults=True)
-    return OutcomeReceived(event.__name__, step, direction, fields)
+    return outcome_of(whole)
 
 
 _LINES: Final = [{"sku": "SKU-1", "quantity": 2}, {"sku": "SKU-2", "quantity": 1}]

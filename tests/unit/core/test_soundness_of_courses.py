@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from contracts.events import Event, OutcomeEvent
 from contracts.findable import Findable
 from orchestrator.core.definition import (
     MAX_PIECES,
     Announcement,
+    Compensation,
     ForEach,
     Group,
     Labels,
     OnDeadline,
+    Results,
     SagaDefinition,
     SignalledBy,
     Wait,
@@ -35,7 +38,11 @@ from tests.unit.core.courses import (
     Book,
     Journey,
     JourneyBooked,
+    JourneyCalledOff,
+    JourneyOver,
     JourneyPlanned,
+    Unbook,
+    Unbooked,
     approval,
     of,
     step,
@@ -100,6 +107,77 @@ class ParticularlyBooked(OutcomeEvent):
 
     key = "agency.particularly"
     word: Particular
+
+
+class Line(BaseModel):
+    """Written by its field's name, and read by its alias alone."""
+
+    unit_price: int = Field(alias="unitPrice", default=1)
+
+
+class BookLines(Book):
+    """Of a participant that would find no prices."""
+
+    lines: tuple[Line, ...] = ()
+
+
+class Graded(OutcomeEvent):
+    """A grade that may be None would be missed."""
+
+    key = "agency.graded"
+    grade: str | None
+
+
+class Tagged(Book):
+    """Another command in each process."""
+
+    tags: frozenset[str] = frozenset()
+
+
+class TaggedJourney(Journey):
+    """Another document in each process."""
+
+    tags: tuple[frozenset[str], ...] = ()
+
+
+class TaggedApproval(Approval):
+    """Another word in each process."""
+
+    tags: frozenset[str] = frozenset()
+
+
+class TaggedNews(Event):
+    """Other news in each process."""
+
+    key = "journey.tagged"
+    tags: frozenset[str] = frozenset()
+
+
+class UnbookAll(Unbook):
+    """Its engine would have no number to give."""
+
+    pieces: int
+
+
+class CalledOff(JourneyCalledOff):
+    """Says by what it was paid."""
+
+    reference: str
+
+
+def ticket_references(journey: Any, results: Results) -> Mapping[str, Any]:
+    """As if every branch had succeeded."""
+    return {"seen": {"references": [each["reference"] for each in results["tickets"]]}}
+
+
+def counted_references(journey: Any, results: Results) -> Mapping[str, Any]:
+    """The same, counted."""
+    return {"tickets": len([each["reference"] for each in results["tickets"]])}
+
+
+def approvals(journey: Any, results: Results) -> Mapping[str, Any]:
+    """As if somebody had answered."""
+    return {"seen": {"yes": results["approval"]["yes"]}}
 
 
 def fails(*given: Any) -> Any:
@@ -240,6 +318,42 @@ COMPLAINTS: dict[str, SagaDefinition] = {
     "step 'a': ParticularlyBooked needs an example of its own": of(
         step("a", success=ParticularlyBooked, keeps=("word",))
     ),
+    # what is read as it was written
+    "Line.unit_price is written as 'unit_price' and read as 'unitPrice' alone": of(
+        step("a", command=BookLines)
+    ),
+    "Graded.grade may be None, which is left out of a message and then missed": of(
+        step("a", success=Graded, keeps=())
+    ),
+    "Tagged.tags is a set": of(step("a", command=Tagged)),
+    "TaggedJourney.tags is a set": of(A, input=TaggedJourney, examples=(TaggedJourney(),)),
+    "TaggedApproval.tags is a set": of(A, approval(signal=TaggedApproval)),
+    "TaggedNews.tags is a set": announcing("completed", Announcement(TaggedNews)),
+    "step 'a': its arguments make no Book: it has a set": of(
+        step("a", arguments=lambda *_: {"item": [{"any": {"thing"}}]})
+    ),
+    "step 'a': UnbookAll is given no arguments: pieces: Field required": of(
+        step("a", compensation=Compensation(UnbookAll, Unbooked))
+    ),
+    # however it goes
+    "where a branch of 'tickets' is rejected: step 'tell': its arguments cannot be taken": of(
+        TICKETS, step("tell", RETRIABLE, arguments=ticket_references)
+    ),
+    "where a branch of 'tickets' is rejected: JourneyOver cannot be made": of(
+        TICKETS, announces={"completed": Announcement(JourneyOver, counted_references)}
+    ),
+    "where 'approval' is over without a signal: step 'tell': its arguments cannot be taken": of(
+        A,
+        approval(on_deadline=OnDeadline.GO_ON, when=None),
+        step("tell", RETRIABLE, arguments=approvals),
+    ),
+    "step 'tell': its arguments cannot be taken from an example: KeyError: 'approval'": of(
+        A, APPROVAL, step("tell", RETRIABLE, arguments=approvals)
+    ),
+    "where it is rejected before anything is done: CalledOff cannot be made": announcing(
+        "rejected", Announcement(CalledOff, lambda _, results: {"reference": results["a"]["reference"]})
+    ),
+    "JourneyCalledOff: code: Field required": announcing("completed", Announcement(JourneyCalledOff)),
 }
 
 
@@ -263,6 +377,22 @@ def test_the_functions_are_tried_on_every_example() -> None:
 
 def test_a_for_each_that_finds_nothing_is_there_for_those_who_ask_for_its_results() -> None:
     validate(replace(JOURNEY, examples=(Journey(travellers=()),)))
+
+
+def test_a_wait_that_is_left_out_is_no_result_and_one_for_time_alone_is_an_empty_one() -> None:
+    needed = (Journey(needs_approval=True),)
+    validate(of(A, APPROVAL, step("tell", RETRIABLE, arguments=approvals), examples=needed))
+    rested = step("tell", RETRIABLE, arguments=lambda _, results: {"seen": results["rest"]})
+    validate(of(A, REST, rested))
+
+
+def test_of_one_branch_that_is_rejected_the_others_are_still_there() -> None:
+    def outcomes(journey: Any, results: Results) -> Mapping[str, Any]:
+        said = [each.get("reference") or each["code"] for each in results["tickets"]]
+        assert len(said) == len(journey.travellers)
+        return {"seen": {"said": said}}
+
+    validate(of(TICKETS, step("tell", RETRIABLE, arguments=outcomes)))
 
 
 def test_past_the_pivot_a_wait_may_go_on_and_nothing_else() -> None:

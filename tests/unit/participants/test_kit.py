@@ -57,6 +57,20 @@ class Foreign(Command):
     participant = "cellar"
 
 
+class Sow(Command):
+    participant = "garden"
+    kinds: frozenset[str] = frozenset()
+
+
+class Sown(OutcomeEvent):
+    key = "garden.sown"
+    bed: str | None
+
+
+class Sowing:
+    async def do(self, work: Work, command: Sow) -> Sown: ...  # type: ignore[empty-body]
+
+
 class Planting:
     async def do(self, work: Work, command: Plant) -> Planted | NoRoom:
         await work.execute(insert(PLANTS).values(plant=command.plant))
@@ -207,6 +221,7 @@ def _step(declared: type, command: Any = Plant, undo: Any = None) -> Callable[[]
             "Foreign is not its command: it must say participant = 'garden'",
         ),
         (_step(Planting, str, undo=Dig), "is no Command"),
+        (_step(Sowing, Sow), r"Sow\.kinds is a set, .*; Sown\.bed may be None, which is left out"),
         (_provider_step(NoMethods), "has no method call, find, recall, success"),
         (_provider_step(AtProvider, undo=Dig), "has no method undo, find_undo, recall_undo, undone"),
         (_provider_step(Unanswered), "success must say which events it returns"),
