@@ -40,6 +40,7 @@ OF_AN_ORDERS_LIFE: Final[Sequence[Mutation]] = (
         "a void is answered and the gateway is not asked",
         (Patch(HttpPaymentGateway, "release", payment_mutants.said_to_be_given_up),),
         adjust=settings.that_captures,
+        known=2,
     ),
     Mutation(
         "S27 after the parcel",
@@ -52,6 +53,7 @@ OF_AN_ORDERS_LIFE: Final[Sequence[Mutation]] = (
         "each call for a capture has a key of its own",
         (Patch(HttpPaymentGateway, "capture", payment_mutants.captured_under_another_key),),
         adjust=settings.that_captures,
+        known=5,
     ),
     Mutation(
         "S27 renewed once",
@@ -70,6 +72,7 @@ OF_AN_ORDERS_LIFE: Final[Sequence[Mutation]] = (
         "whatever was claimed, the whole payment is given back",
         (Patch(PartialRefund, "call", return_mutants.all_is_given_back),),
         adjust=settings.with_returns,
+        known=2,
     ),
     Mutation(
         "S28 taken in as the warehouse says",

@@ -138,10 +138,11 @@ class StripeGateway:
     async def find_refund(self, key: str) -> Refunded | None:
         """See `PaymentGateway.find_refund`: of an undone charge among its refunds, else among all."""
         work, _, direction = key.rpartition(":")
-        undone = self._api.every("/v1/charges", transfer_group=f"{work}:forward")
-        all_of_late: Mapping[str, Any] = {"created": {"gte": _since(REMEMBERED_S)}}
-        its = [{"charge": _id(charge)} async for charge in undone] if direction == "compensating" else []
-        for among in its or [all_of_late]:
+        its: list[dict[str, Any]] = []
+        if direction == "compensating":
+            undone = self._api.every("/v1/charges", transfer_group=f"{work}:forward")
+            its = [{"charge": _id(charge)} async for charge in undone]
+        for among in its or [{"created": {"gte": _since(REMEMBERED_S)}}]:
             async for refund in self._refunds(**among):
                 if _key(refund) == key:
                     return Refunded(_id(refund))

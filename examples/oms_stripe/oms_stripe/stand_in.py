@@ -26,7 +26,7 @@ DECLINES: Final = {
 SLOW, FAILS, TAKES_AND_FAILS = "pm_stand_in_slow", "pm_stand_in_fails", "pm_stand_in_takes_and_fails"
 METHODS: Final = {"pm_card_visa", "pm_card_mastercard", SLOW, FAILS, TAKES_AND_FAILS, *DECLINES}
 USED_UP, DEBIT, NOT_SWITCHED_ON = "pm_stand_in_used_up", "pm_stand_in_debit", "pm_stand_in_not_switched_on"
-UNUSABLE: Final[dict[str, dict[str, str]]] = {
+UNUSABLE: Final[dict[str, dict[str, Any]]] = {
     USED_UP: {"message": "The PaymentMethod was used before, or detached. It may not be used again."},
     DEBIT: {"code": "payment_intent_incompatible_payment_method", "message": "Only cards are allowed."},
     NOT_SWITCHED_ON: {"code": "payment_method_unactivated", "message": "Activate it in the dashboard."},
