@@ -75,7 +75,7 @@ HEADERS: Final[tuple[dict[str, Any], ...]] = (
     {"attempt": -1, "x-death": [{"count": 10**9}]},
     {"schema-version": "one", "attempt": "\x00", "event-id": 7, "traceparent": "00-" + "f" * 200},
     {},
-    {"small": 1e-45, "large": 3e38, "attempt": 1.5, "installation": -0.0},
+    {"small": 1e-45, "large": 3e38, "attempt": 1.5, "nothing": -0.0},
     {
         "exact": Decimal("1e-200"),
         "nothing": None,
