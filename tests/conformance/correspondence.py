@@ -51,6 +51,15 @@ def numbered(count: int, **properties: Any) -> list[Message]:
     return [message(str(number).encode(), **properties) for number in range(count)]
 
 
+class Raw(str):
+    """A header's name that is no text: whoever writes it writes bytes that are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff" * len(self)
+
+
 def bodies(deliveries: Sequence[Delivery]) -> list[bytes]:
     """What they say, in order."""
     return [delivery.body for delivery in deliveries]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
-from contracts.failures import FIRST_FAILURE_AT, LAST_FAILURE_AT
-from contracts.routing import OUTCOMES_QUEUE, dead_letter_queue
 from messaging.errors import PermanentFailure
 from messaging.retries import RetryPolicy, after_failure
 from orchestrator.storage import DeadLetterStatus
-from tests.conformance.correspondence import PATIENCE_S, message
 from tests.support.api import ADMIN, Api, an_api
 from tests.support.orders import NOBODYS, NOON
 
@@ -369,56 +364,6 @@ async def test_poison_is_shown_as_far_as_it_may_be(api: Api, body: bytes, form: 
     assert (response.status_code, response.json()["body_form"]) == (200, form)
     assert response.json()["body_bytes"] == len(body)
     assert "secret" not in response.text
-
-
-OUTSIDE: Final = (
-    "9999-12-31T23:59:59-14:00",
-    "0001-01-01T00:00:00+14:00",
-    "1999-12-31T23:59:59Z",
-    "2500-01-01T00:00:00Z",
-)
-
-
-async def test_s25_no_time_that_a_stranger_wrote_keeps_a_dead_letter_from_anybody(api: Api) -> None:
-    """What was told is believed within reason; what an earlier release has believed is read all the same."""
-    right = "2026-01-02T03:04:05+14:00"
-    for first, last in ((OUTSIDE[0], OUTSIDE[1]), (OUTSIDE[2], OUTSIDE[3]), (right, "noon")):
-        headers = {FIRST_FAILURE_AT: first, LAST_FAILURE_AT: last, "odd": math.nan}
-        api.publish(message(routing_key=dead_letter_queue(OUTCOMES_QUEUE), headers=headers))
-    async with asyncio.timeout(PATIENCE_S):
-        while len(found := (await api.http.get("/admin/dead-letters")).json()["items"]) < 3:
-            await asyncio.sleep(0.05)
-    told = sorted((dead["first_failed_at"], dead["last_failed_at"], dead["created_at"]) for dead in found)
-    assert (told[0][0], told[0][1]) == ("2026-01-01T13:04:05Z", told[0][2])
-    assert all(first == last == collected for first, last, collected in told[1:])
-
-    times = "first_failed_at = '0005-01-01 BC', last_failed_at = '12000-01-01'"
-    async with api.deployment.database.begin() as connection:
-        await connection.execute(text(f"UPDATE orchestrator.dead_letters SET {times}"))
-    assert len((await api.http.get("/admin/dead-letters")).json()["items"]) == 3
-    [group] = (await api.http.get("/admin/dead-letters/groups")).json()["items"]
-    assert (group["first_failed_at"][:4], group["last_failed_at"][:4]) == ("2000", "9999")
-    for dead, action in zip(found, ("replay", "replay", "discard"), strict=True):
-        at = f"/admin/dead-letters/{dead['dead_letter_id']}"
-        assert (await api.http.get(at)).json()["last_failed_at"][:4] == "9999"
-        asked = {"reason": "looked at it", "expected_version": 1}
-        assert (await api.http.post(f"{at}/{action}", json=asked)).status_code == 200
-
-
-async def test_d4_what_came_from_no_queue_of_ours_is_not_replayed(api: Api) -> None:
-    await store_poison(api, b"{}")
-    async with api.deployment.database.begin() as connection:
-        await connection.execute(text("UPDATE orchestrator.dead_letters SET queue = 'retired.commands'"))
-    [dead] = (await api.http.get("/admin/dead-letters")).json()["items"]
-    path = f"/admin/dead-letters/{dead['dead_letter_id']}/replay"
-    for dry_run in (True, False):
-        asked = {"reason": "try it", "expected_version": dead["version"], "dry_run": dry_run}
-        refused = await api.http.post(path, json=asked)
-        assert (refused.status_code, refused.json()["code"]) == (409, "no_such_queue")
-        assert "retired.commands" in refused.json()["detail"]
-    job = {"filter": {}, "reason": "try all", "dry_run": True}
-    dry = (await api.http.post("/admin/dead-letters/replay", json=job)).json()
-    assert [each["code"] for each in dry["refusals"]] == ["no_such_queue"]
 
 
 async def store_poison(api: Api, body: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import aiormq
@@ -12,9 +13,23 @@ import pytest
 from aiormq.abc import AbstractChannel
 from pamqp.common import FieldTable
 
+from contracts.failures import ERROR_TYPE
+from contracts.routing import dead_letter_queue, failure_exchange
+from messaging.errors import Poison
 from messaging.rabbitmq import publisher as publishing
-from messaging.transport import Exchange, Message, Receipt, Topology
-from tests.conformance.correspondence import PATIENCE_S, PLAIN, QUEUE, Receipts, message, numbered, send
+from messaging.retries import RetryPolicy, after_failure
+from messaging.transport import Binding, Exchange, Message, Queue, Receipt, Topology
+from tests.conformance.correspondence import (
+    PATIENCE_S,
+    PLAIN,
+    QUEUE,
+    Raw,
+    Receipts,
+    message,
+    numbered,
+    receive,
+    send,
+)
 from tests.integration.rabbitmq_line import Journal, open_proxy, transport_to
 from tools.servers.rabbitmq.broker import PrivateBroker
 
@@ -134,6 +149,38 @@ async def test_what_cannot_be_written_is_refused_alone(broker_url: str, unique_p
         receipts = await send(transport.publisher(), *batch)
 
         assert receipts == [Receipt.CONFIRMED, *[Receipt.REFUSED] * 3, Receipt.CONFIRMED]
+
+
+async def test_whatever_headers_a_message_came_with_its_hop_is_taken_and_nothing_else_is_disturbed(
+    broker_url: str, unique_prefix: str
+) -> None:
+    """Over a frame that is too large the broker would end the connection, and with it all that is on it."""
+    almost_a_frame = {f"large-{number}": "x" * 3990 for number in range(32)}
+    no_text = {Raw("n" * 128): 1, Raw("m" * 255): 1, "plain": 1}
+    full = {f"own-{number}": number for number in range(64)}
+    dead_letters = Queue(dead_letter_queue(QUEUE), 100)
+    topology = PLAIN + Topology(
+        (Exchange(failure_exchange(QUEUE), "direct"),),
+        (dead_letters,),
+        (Binding(dead_letters.name, failure_exchange(QUEUE), dead_letters.name),),
+    )
+    async with transport_to(broker_url, prefix=unique_prefix, tidy_at=broker_url) as transport:
+        await transport.declare(topology)
+        publisher, subscription = transport.publisher(), await transport.subscribe(QUEUE, 100)
+        came = [message(headers=headers) for headers in (almost_a_frame, no_text, full)]
+        assert set(await send(publisher, *came)) == {Receipt.CONFIRMED}
+        gave_up = await transport.subscribe(dead_letters.name, 100)
+        for delivery in await receive(subscription, 3):
+            error = Poison("undecodable", "no JSON")
+            hop = after_failure(delivery, error, RetryPolicy(), uuid4(), datetime.now(UTC), "tests")
+            assert await send(publisher, hop, message(b"beside")) == [Receipt.CONFIRMED] * 2
+
+        for delivery, plain in zip(await receive(gave_up, 3), ("large-0", "plain", "own-0"), strict=True):
+            assert delivery.headers[ERROR_TYPE] == "undecodable"
+            assert plain in delivery.headers
+        large = {f"large-{number}": "x" * 3990 for number in range(33)}
+        receipts = await send(publisher, message(headers=large), message())
+        assert receipts == [Receipt.REFUSED, Receipt.CONFIRMED]
 
 
 async def test_more_than_the_bound_is_settled_at_once(broker_url: str, unique_prefix: str) -> None:

@@ -208,7 +208,7 @@ async def test_what_cannot_be_understood_is_a_dead_letter_with_its_reason(deploy
     saga = str(json.loads(body)["saga_id"])
     wrong: dict[str, tuple[str | None, str | None, bytes, dict[str, Any]]] = {
         "undecodable": ("ReserveInventory", saga, b"\xff\x00 no message", {}),
-        "unknown_type": ("ReserveMagic", saga, body, {}),
+        "unknown_type": ("ReserveMagic", saga, body, {**{f"own-{n}": n for n in range(64)}, "attempt": 4}),
         "unknown_version": ("ReserveInventory", saga, body, {"schema-version": 2}),
         "bad_envelope": ("ReserveInventory", str(uuid4()), body, {}),
         "wrong_direction": ("ReleaseInventory", saga, body, {}),
@@ -221,6 +221,8 @@ async def test_what_cannot_be_understood_is_a_dead_letter_with_its_reason(deploy
             assert dead.body == content
             assert dead.headers["error-permanent"] is True
             assert dead.headers["original-queue"] == QUEUE
+            assert dead.headers["attempt"] == headers.get("attempt", 1)
+            assert len(dead.headers) <= 64
 
 
 async def test_p2_p3_p4_p5_the_ledger_answers_whatever_comes_and_however_often(

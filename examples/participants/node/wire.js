@@ -66,7 +66,8 @@ function hop(delivery, error, queue, delaysS, maxAttempts) {
 /** What of a message's headers there is room for beside ours: those with a meaning first, then in their order. */
 function carried(headers, ours) {
   const isPlain = (value) => ['string', 'boolean'].includes(typeof value) || Number.isFinite(value);
-  const found = {}, names = [...MEANINGFUL, ...Object.keys(headers)].filter((each) => !each.startsWith('x-') && !(each in ours));
+  const isName = (each) => !each.startsWith('x-') && !(each in ours) && Buffer.byteLength(each) <= 255;
+  const found = {}, names = [...MEANINGFUL, ...Object.keys(headers)].filter(isName);
   let places = 64 - Object.keys(ours).length, room = 16 * 1024;
   for (const each of new Set(names)) {
     if (!isPlain(headers[each])) continue;
