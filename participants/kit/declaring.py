@@ -17,6 +17,7 @@ from participants.commands import Offer
 from participants.kit.methods import method_problems
 
 _KEY: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
+_IDENTITY: Final = {"saga_id": UUID(int=1), "order_id": UUID(int=1), "step": "step"}
 _ASKED: Final = ("call", "find", "recall")
 _ASKED_TO_UNDO: Final = ("undo", "find_undo", "recall_undo")
 
@@ -61,13 +62,18 @@ def provider_work(cls: type, command: type[Command], undo: type[Command] | None,
     if undo is None and any(hasattr(cls, name) for name in to_undo):
         raise InvalidParticipant(f"{where} has undo, but its step is declared without the command for it")
     awaited = (*_ASKED, "close", *_ASKED_TO_UNDO)
-    _check_methods(cls, where, awaited, plain=("success", "undone", "check"))
+    _check_methods(cls, where, awaited, plain=("success", "undone", "check", "is_nothing"))
     success = _returned(cls, "success", where)
     if len(success) != 1 or issubclass(success[0], Rejection | CompensationOutcome):
         raise InvalidParticipant(f"{where}.success must return one event; see its annotation")
     rejection = getattr(cls, "rejection", None)
     if rejection is not None and not (isinstance(rejection, type) and issubclass(rejection, Rejection)):
         raise InvalidParticipant(f"{where}.rejection must be a Rejection")
+    if rejection is not None:
+        refused = {**_IDENTITY, "direction": Direction.FORWARD, "code": "declined", "message": ""}
+        for problem in problems_of(rejection, refused):
+            told = f"{where}.rejection tells a code and a message"
+            raise InvalidParticipant(f"{told}, so its other fields need defaults: {problem}")
     unknown = {*getattr(cls, "keeps", ())} - {*command.model_fields}
     if unknown:
         raise InvalidParticipant(
@@ -133,8 +139,7 @@ def event_problems(work: Offer) -> Iterator[str]:
         if not isinstance(key, str) or _KEY.fullmatch(key) is None or len(key) > 200:
             yield f"{event.__name__} needs a routing key such as key = 'registrar.seat_taken'"
     if work.undone is not None:
-        identity = {"saga_id": UUID(int=1), "order_id": UUID(int=1), "step": "step"}
-        nothing = {**identity, "direction": Direction.COMPENSATING, "effect": Effect.NOTHING}
+        nothing = {**_IDENTITY, "direction": Direction.COMPENSATING, "effect": Effect.NOTHING}
         for problem in problems_of(work.undone, nothing):
             told = f"{work.undone.__name__} also tells that there was nothing to undo"
             yield f"{told}, so its fields need defaults: {problem}"

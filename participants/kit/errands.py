@@ -13,6 +13,7 @@ from contracts.commands import Command
 from contracts.envelope import Direction
 from contracts.events import OutcomeEvent
 from contracts.sensitive import SENSITIVE_NAMES, sensitive_names, without_sensitive
+from messaging.errors import PermanentFailure
 from participants.kit.participant import DeclaredStep
 from participants.kit.work import answer, held_of
 from participants.ledger import LedgerRow
@@ -101,7 +102,7 @@ class StepAtProvider:
     def success(self, row: LedgerRow, took: Took) -> OutcomeEvent:
         """See `ExternalWork.success`."""
         event: OutcomeEvent = self._effects.success(_forward("", row), took)
-        return event
+        return _awaited(event, self.work.success, "success")
 
     def rejection(self, row: LedgerRow, declined: Declined) -> OutcomeEvent:
         """See `ExternalWork.rejection`."""
@@ -121,7 +122,7 @@ class StepAtProvider:
             raise ProviderMisuse(f"{found.code}: its provider refuses {self.work.name} for good: {refusal}")
         if isinstance(found, Took | Declined):
             return found
-        raise ProviderMisuse(f"{self.work.name}: its client answers a call with {type(found).__name__}")
+        raise ProviderMisuse(f"{self.work.name}: its client answers a call with {_called(found)}")
 
     async def close(self, key: str, row: LedgerRow) -> Took | Declined | Voided | VoidNotOffered:
         """See `ProviderWork.close`."""
@@ -163,7 +164,8 @@ class _Reversal:
     def told(self, row: LedgerRow, took: Took) -> Mapping[str, Any]:
         """See `Reversal.told`."""
         event: OutcomeEvent = self._effects.undone(_back("", row), took)
-        return event.model_dump(exclude=_IDENTITY)
+        assert self._work.undone is not None
+        return _awaited(event, self._work.undone, "undone").model_dump(exclude=_IDENTITY)
 
     async def act(self, key: str, row: LedgerRow) -> Took:
         """See `Reversal.act`."""
@@ -172,8 +174,7 @@ class _Reversal:
         found = _finding(await self._effects.undo(_back(key, row), done))
         if isinstance(found, Took):
             return found
-        answered = f"{found.code}: {found.message}" if isinstance(found, Declined) else type(found).__name__
-        raise ProviderMisuse(f"{self._work.name}: its client answers an undoing with {answered}")
+        raise ProviderMisuse(f"{self._work.name}: its client answers an undoing with {_called(found)}")
 
     async def find(self, key: str, row: LedgerRow) -> Took | NotFound:
         """See `Reversal.find`."""
@@ -200,6 +201,13 @@ def _back(key: str, row: LedgerRow) -> Errand:
     return Errand(key, Direction.COMPENSATING, row)
 
 
+def _awaited(event: E, kind: type[OutcomeEvent], method: str) -> E:
+    """Raises PermanentFailure where a method of the author's has returned anything else."""
+    if type(event) is kind:
+        return event
+    raise PermanentFailure("wrong_answer", f"{method} returned {type(event).__name__}, not {kind.__name__}")
+
+
 def _finding(answered: object) -> Took | Declined | Voided | NotFound:
     """What a client's answer means: the one place where it is made fit for a ledger, whoever's client it is.
 
@@ -215,10 +223,23 @@ def _finding(answered: object) -> Took | Declined | Voided | NotFound:
     if reference is not None:
         if is_reference(reference):
             return Took(reference)
-        raise ProviderMisuse("its client answered a reference that is not printable text of at most 200")
+        raise ProviderMisuse(
+            "its client answered a reference that is not printable text of at most 200 characters"
+        )
     if hasattr(answered, "code") and hasattr(answered, "message"):
         return Declined(*tidied(answered.code, answered.message, otherwise="declined"))
     raise ProviderMisuse(f"its client answered {type(answered).__name__}, which is no answer")
+
+
+def _called(found: Declined | Voided | NotFound) -> str:
+    """What it is, for whoever wrote the client."""
+    match found:
+        case Declined(code, message):
+            return f"a refusal ({code}: {message})"
+        case Voided():
+            return "Voided"
+        case NotFound():
+            return "nothing"
 
 
 def _recalled(key: str, answered: object) -> Took | NotFound:

@@ -107,7 +107,7 @@ def named_anew_each_time(original: Any) -> Any:
 def without_its_story(original: Any) -> Any:
     """D1: a dead letter does not say why it died."""
 
-    def failure_headers(delivery: Any, error: Any, now: Any) -> Any:
+    def failure_headers(*_: Any) -> Any:
         return {}
 
     return failure_headers

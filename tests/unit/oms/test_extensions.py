@@ -286,6 +286,25 @@ async def test_a_gateway_and_a_carrier_are_chosen_by_their_names(install: Instal
             parts.payment_gateway()
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("def charge(self, *asked): ...", "charge is awaited: write async def charge"),
+        ("def renew(self, *asked): ...", "renew is awaited: write async def renew"),
+        ("def close(self): ...", "close is awaited: write async def close"),
+    ],
+)
+async def test_a_client_that_cannot_be_awaited_stops_the_start(
+    install: Install, method: str, said: str
+) -> None:
+    install(
+        "red", {GATEWAYS: {"red-pay": "red:Gateway"}}, red=f"{PROVIDERS}\nclass Gateway(Gateway):\n {method}"
+    )
+    async with parts_of(load_settings(payment_gateway="red-pay"), within_this_process()) as parts:
+        with pytest.raises(Failure, match=rf"^red 1\.2 .*cannot be made: TypeError: {said}"):
+            parts.payment_gateway()
+
+
 async def test_a_gateway_that_does_not_authorize_is_refused_where_money_is_to_be_captured(
     install: Install,
 ) -> None:

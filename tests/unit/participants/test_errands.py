@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from contracts.commands import CapturePayment, ChargePayment, Command, ShipOrder, Verdict
 from contracts.envelope import Direction
-from oms.kit import SENSITIVE, Errand, OutcomeEvent, Reference, Rejection
+from oms.kit import SENSITIVE, Errand, OutcomeEvent, PermanentFailure, Reference, Rejection
 from participants.fence import State
 from participants.gate import opened
 from participants.kit.errands import StepAtProvider
@@ -323,3 +323,17 @@ async def test_what_cannot_be_an_answer_is_refused_in_a_sentence(answer: object,
     for ask in (step.act, step.find, step.close, step.recall):
         with pytest.raises(ProviderMisuse, match=said):
             await ask("key", noted)
+
+
+class ForgetsToReturn(Stamping):
+    def success(self, errand: Errand, took: Took) -> StampedEvent:
+        errand.answer(StampedEvent, reference=took.reference)
+        return None  # type: ignore[return-value]
+
+
+def test_an_event_that_is_not_returned_is_told_in_a_sentence() -> None:
+    careless = Participant("stamps")
+    careless.provider_step(Stamped)(ForgetsToReturn)
+    step = StepAtProvider(careless.steps[0], Asked())
+    with pytest.raises(PermanentFailure, match="success returned NoneType, not StampedEvent"):
+        step.success(row_of(stamps, stamped()), Took("st_1"))

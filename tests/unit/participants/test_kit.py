@@ -194,6 +194,15 @@ class RejectedWrongly(AtProvider):
     rejection = Planted
 
 
+class NoRoomHere(Rejection):
+    key = "garden.no_room_here"
+    bed: int
+
+
+class RejectedWithMore(AtProvider):
+    rejection = NoRoomHere
+
+
 class KeepsMore(AtProvider):
     keeps = ("plant", "pot")  # type: ignore[assignment]
 
@@ -226,6 +235,7 @@ def _step(declared: type, command: Any = Plant, undo: Any = None) -> Callable[[]
         (_provider_step(AtProvider, undo=Dig), "has no method undo, find_undo, recall_undo, undone"),
         (_provider_step(Unanswered), "success must say which events it returns"),
         (_provider_step(RejectedWrongly), "rejection must be a Rejection"),
+        (_provider_step(RejectedWithMore), "so its other fields need defaults: bed"),
         (_provider_step(KeepsMore), "keeps names fields that Plant does not have: {'pot'}"),
         (_provider_step(AtProvider, Foreign), "keeps names fields that Foreign does not have"),
         (
