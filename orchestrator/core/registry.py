@@ -8,7 +8,6 @@ from contracts.commands import Command, SettleStep
 from contracts.events import OutcomeEvent
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.soundness import InvalidDefinition, validate
-from orchestrator.core.state import Status
 
 
 class Registry:
@@ -62,15 +61,6 @@ class Registry:
     def commands(self) -> Mapping[str, type[Command]]:
         """Every command that some saga may ask for, by its type."""
         return self._commands
-
-    def ends_as(self, status: Status) -> tuple[str, ...]:
-        """The labels with which sagas of this final status end, sorted."""
-        every = [each.labels for each in self]
-        if status is Status.COMPLETED:
-            found = {label for each in every for label in each.completes_as}
-        else:
-            found = {label for each in every for label in each.undone_as}
-        return tuple(sorted(found))
 
     @property
     def known(self) -> tuple[tuple[str, int], ...]:
