@@ -152,15 +152,17 @@ class Watch:
     interest: Interest
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def changed(self, timeout_s: float) -> None:
-        """Wait until the order may have changed since the last call, at most so many seconds.
+    async def changed(self, timeout_s: float) -> bool:
+        """Wait until the order may have changed since the last call, at most so many seconds; whether it may.
 
         Whoever waits reads the order afterwards, and once before the first wait.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._news.wait()
+        may_have_changed = self._news.is_set()
         self._news.clear()
+        return may_have_changed
 
     def wake(self) -> None:
         """There may be news."""

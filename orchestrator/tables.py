@@ -160,6 +160,7 @@ sagas: Final = Table(
     Index("sagas_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     Index("sagas_active", "saga_id", postgresql_where=text("ended_as IS NULL")),
     Index("sagas_ended", "ended_as", "saga_id", postgresql_where=text("ended_as IS NOT NULL")),
+    Index("sagas_ended_by_status", "status", "saga_id", postgresql_where=text("ended_as IS NOT NULL")),
     Index("sagas_by_definition", "definition", "saga_id"),
     Index("sagas_with_incident", "saga_id", postgresql_where=text("incident_kinds <> '{}'::text[]")),
     postgresql_with={"fillfactor": "50"},

@@ -402,13 +402,3 @@ class SagaDefinition:
     def outcome_keys(self) -> frozenset[str]:
         """Their routing keys."""
         return frozenset(event.key for event in self.events.values())
-
-    @cached_property
-    def all_labels(self) -> tuple[str, ...]:
-        """Every word that customers may be told, in the order of the course, the ends last."""
-        named = [stage for stage in self.course if isinstance(stage, Wait)]
-        own = [label for stage in named for label in (stage.waiting, stage.milestone)]
-        own += [step.milestone for step in self.steps]
-        labels = self.labels
-        found = (labels.started, *own, *labels.completes_as, *labels.undone_as)
-        return tuple(dict.fromkeys(label for label in found if label is not None))

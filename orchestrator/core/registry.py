@@ -11,7 +11,6 @@ from contracts.models import Model
 from contracts.sensitive import SENSITIVE_NAMES, sensitive_names
 from orchestrator.core.definition import SagaDefinition
 from orchestrator.core.soundness import InvalidDefinition, validate
-from orchestrator.core.state import Status
 
 
 class Registry:
@@ -73,15 +72,6 @@ class Registry:
         These are the models of inputs, commands, answers, signals and announcements.
         """
         return SENSITIVE_NAMES | sensitive_names(model for each in self for model in _models_of(each))
-
-    def ends_as(self, status: Status) -> tuple[str, ...]:
-        """The labels with which sagas of this final status end, sorted."""
-        every = [each.labels for each in self]
-        if status is Status.COMPLETED:
-            found = {label for each in every for label in each.completes_as}
-        else:
-            found = {label for each in every for label in each.undone_as}
-        return tuple(sorted(found))
 
     @property
     def known(self) -> tuple[tuple[str, int], ...]:

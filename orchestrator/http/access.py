@@ -8,11 +8,13 @@ session that began there.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Final, Protocol
 from uuid import UUID
@@ -28,8 +30,12 @@ from orchestrator.oidc.tokens import TokenUnfit, is_jwt
 from orchestrator.queries.people import Visit, Visitor
 from orchestrator.tokens import Role, StoredToken, digest_of, is_token
 
-REMEMBERED_S: Final = 2.0
-"""Seconds that a program may go on with a token that was revoked; the console asks anew for every page."""
+REMEMBERED_S: Final = 1.0
+"""Seconds for which a token is good that was looked up; the console asks anew for every page.
+
+Whoever stays is looked at again each second (`orchestrator.http.admission`): two in all for one that was
+revoked.
+"""
 
 _MOST_REMEMBERED: Final = 1000
 
@@ -160,6 +166,7 @@ class Access:
         self._directory = directory
         self._clock = clock
         self._remembered: dict[bytes, tuple[float, Token]] = {}
+        self._asking: dict[bytes, asyncio.Task[Token | None]] = {}
         self.session_key = session_key
         roles = {token.principal.role for token in self._tokens}
         self.orders_are_open = Role.SHOP not in roles
@@ -291,11 +298,25 @@ class Access:
         return token.principal if token is not None else None
 
     async def _looked_up(self, digest: bytes) -> Token | None:
-        assert self._directory is not None
         now = self._clock()
         since, token = self._remembered.get(digest, (now, None))
         if token is not None and now - since < REMEMBERED_S:
             return token
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = self._asking[digest] = asyncio.create_task(self._asked(digest), name="look up a token")
+            asking.add_done_callback(partial(self._answered, digest))
+        # Hundreds of streams that are woken together ask once; none of them takes the answer from the others.
+        return await asyncio.shield(asking)
+
+    def _answered(self, digest: bytes, asked: asyncio.Task[Token | None]) -> None:
+        del self._asking[digest]
+        if not asked.cancelled():
+            asked.exception()  # heard, also where nobody has waited for it to the end
+
+    async def _asked(self, digest: bytes) -> Token | None:
+        assert self._directory is not None
+        now = self._clock()
         token = _known(await self._directory.by_digest(digest), digest)
         self._remembered.pop(digest, None)
         if token is not None:

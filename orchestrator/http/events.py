@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from contracts.problems import ProblemError
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.codec import Unreadable
 from orchestrator.core.state import ENDED, Saga, Status
+from orchestrator.http.admission import Admission
 from orchestrator.http.faces import Face
 from orchestrator.progress import Interest, ProgressListener, Watch
 from orchestrator.queries.sagas import HistoryRow, SagaQueries, every_entry, seen_from_outside
@@ -124,10 +126,18 @@ class Progress:
 
 
 class EventStream(Response):
-    """Sends events until the final one, or until the client or this process leaves."""
+    """Sends events until the final one, or until the client or this process leaves.
+
+    It ends as well where the client would not be let in any more.
+    """
 
     def __init__(
-        self, listener: ProgressListener, subject_id: UUID, progress: Progress, first: Sequence[ProgressEvent]
+        self,
+        listener: ProgressListener,
+        admission: Admission,
+        subject_id: UUID,
+        progress: Progress,
+        first: Sequence[ProgressEvent],
     ) -> None:
         """
         Args:
@@ -135,6 +145,7 @@ class EventStream(Response):
             first: events that ``progress`` has handed out already.
         """
         self._listener = listener
+        self._admission = admission
         self._first = first
         self._subject_id = subject_id
         self._progress = progress
@@ -146,18 +157,21 @@ class EventStream(Response):
             await streamed(self._encoded(watch))(scope, receive, send)
 
     async def _encoded(self, watch: Watch) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._told(watch):
+                yield piece
+        except (ProblemError, StorageUnavailable, Unreadable):
+            log.warning("event stream ends, the client will come back", subject_id=str(self._subject_id))
+
+    async def _told(self, watch: Watch) -> AsyncIterator[bytes]:
+        """Raises what speaks against going on."""
         yield RETRY
         for event in self._first:
             yield event.encoded()
         while not self._progress.ended and not self._listener.stopping:
             # Read once before the first wait: something may have come before the watch was held.
-            try:
-                events = await self._progress.events()
-            except (StorageUnavailable, Unreadable):
-                log.warning("event stream ends, the client will come back", subject_id=str(self._subject_id))
-                return
-            for event in events:
+            for event in await self._progress.events():
                 yield event.encoded()
             if not self._progress.ended:
-                await watch.changed(QUIET_S)
+                await self._admission.changed(watch, QUIET_S)
                 yield COMMENT

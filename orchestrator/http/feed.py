@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -16,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from contracts.problems import FieldError, field_error, unprocessable
+from contracts.problems import FieldError, ProblemError, field_error, unprocessable
 from messaging.unit_of_work import StorageUnavailable
 from orchestrator.http import headers
 from orchestrator.http.access import Permission
+from orchestrator.http.admission import Admission
 from orchestrator.http.answers import answer
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import COMMENT, QUIET_S, RETRY, STREAM, Turns, streamed
@@ -46,7 +48,9 @@ LATEST: Final = "latest"
 LOOK_S: Final = 1.0
 """Seconds between two looks: what has committed is read only when no older transaction is open any more."""
 
-_MOST_TYPES: Final = 50
+MOST_TYPES: Final = 50
+"""Types of events that somebody may ask for."""
+
 _AFTER_PATTERN: Final = f"{CURSOR_PATTERN[:1]}({LATEST}|{CURSOR_PATTERN[1:-1]})$"
 
 
@@ -64,7 +68,7 @@ class FeedQuery(BaseModel):
         ),
     ] = None
     type: Annotated[
-        list[str], Field(max_length=_MOST_TYPES, description="Types of events, such as OrderCompletedEvent")
+        list[str], Field(max_length=MOST_TYPES, description="Types of events, such as OrderCompletedEvent")
     ] = []
     order_id: Annotated[UUID | None, Field(description="Events of this order alone")] = None
     limit: Annotated[int, Field(ge=1, le=MAX_EVENTS)] = DEFAULT_EVENTS
@@ -82,17 +86,18 @@ class FeedEndpoint:
     async def events(self, request: Request, asked: Annotated[FeedQuery, Query()]) -> Response:
         """Events behind a cursor, oldest first; where there are none, once there are or the wait is over."""
         await self._access.admit(request, Permission.VIEW)
+        admission = Admission(partial(self._access.admit, request, Permission.VIEW))
         wait_s = headers.preferred_wait_s(request.headers)
         last = headers.last_event_cursor(request.headers)
         reading = Reading(self._feed, self._turns, self._filter(asked), asked.limit)
         reading.after = await self._begin(asked.after if last is None else last)
         page = await reading.page()
         if _wants_stream(request.headers):
-            return FeedStream(self._listener, reading, page)
+            return FeedStream(self._listener, admission, reading, page)
         if wait_s is None:
             return answer(page)
         if not page.items:
-            page = await self._awaited(reading, page, wait_s)
+            page = await self._awaited(admission, reading, page, wait_s)
         return answer(page, headers={"Preference-Applied": f"wait={wait_s}"})
 
     def _filter(self, asked: FeedQuery) -> FeedFilter:
@@ -105,15 +110,16 @@ class FeedEndpoint:
             return BEGINNING
         return (await self._feed.end()).said_by_cursor if after == LATEST else position_of(after)
 
-    async def _awaited(self, reading: Reading, page: EventList, wait_s: float) -> EventList:
-        """The first events that come, or none after so many seconds."""
+    async def _awaited(
+        self, admission: Admission, reading: Reading, page: EventList, wait_s: float
+    ) -> EventList:
+        """The first events that come, or none after so many seconds. Raises what `Admission.renew` does."""
         clock = asyncio.get_running_loop()
         until = clock.time() + wait_s
         try:
             with self._listener.watch(EVERY_ORDER, Interest.EVERY_CHANGE) as watch:
                 while not page.items and not self._listener.stopping and clock.time() < until:
-                    if not page.more:
-                        await watch.changed(min(LOOK_S, until - clock.time()))
+                    await admission.changed(watch, 0 if page.more else min(LOOK_S, until - clock.time()))
                     page = await reading.page()
         except TooManyWatches:
             pass  # a preference is no demand
@@ -154,14 +160,17 @@ class Reading:
 
 
 class FeedStream(Response):
-    """Sends events until the client or this process leaves."""
+    """Sends events until the client or this process leaves, or the client would not be let in any more."""
 
-    def __init__(self, listener: ProgressListener, reading: Reading, first: EventList) -> None:
+    def __init__(
+        self, listener: ProgressListener, admission: Admission, reading: Reading, first: EventList
+    ) -> None:
         """
         Args:
             first: what ``reading`` has handed out already.
         """
         self._listener = listener
+        self._admission = admission
         self._reading = reading
         self._first = first
         self.background = None
@@ -172,6 +181,14 @@ class FeedStream(Response):
             await streamed(self._encoded(watch))(scope, receive, send)
 
     async def _encoded(self, watch: Watch) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._told(watch):
+                yield piece
+        except (ProblemError, StorageUnavailable, CursorGone, CursorUnknown, FeedUnordered) as error:
+            log.warning("the feed ends, the client will come back", error=type(error).__name__)
+
+    async def _told(self, watch: Watch) -> AsyncIterator[bytes]:
+        """Raises what speaks against going on."""
         clock = asyncio.get_running_loop()
         page, said_at = self._first, clock.time()
         yield RETRY
@@ -179,18 +196,14 @@ class FeedStream(Response):
             for event in page.items:
                 yield f"id: {event.cursor}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
                 said_at = clock.time()
+                await self._admission.renew()  # a client may take its time over one page
             if clock.time() - said_at >= QUIET_S:
                 yield COMMENT
                 said_at = clock.time()
             if self._listener.stopping:
                 return
-            if not page.more:
-                await watch.changed(LOOK_S)
-            try:
-                page = await self._reading.page()
-            except (StorageUnavailable, CursorGone, CursorUnknown, FeedUnordered) as error:
-                log.warning("the feed ends, the client will come back", error=type(error).__name__)
-                return
+            await self._admission.changed(watch, 0 if page.more else LOOK_S)
+            page = await self._reading.page()
 
 
 def _wants_stream(fields: Headers) -> bool:

@@ -33,22 +33,18 @@ class FindingQuery(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _gathered(cls, given: Any) -> Any:
-        """``metadata.KEY`` and, of a form with one field for it, ``metadata`` as ``KEY=VALUE``."""
+        """``metadata.KEY`` and, of a form with one field for both, ``metadata`` as ``KEY=VALUE``."""
         if not isinstance(given, dict):
             return given
         rest = {name: value for name, value in given.items() if not str(name).startswith(_PREFIX)}
-        typed = rest.get("metadata")
-        found: dict[str, Any] = {}
-        if isinstance(typed, str) and "=" in typed:
-            key, _, value = typed.partition("=")
-            found[key.strip()] = [value.strip()]
-        elif isinstance(typed, dict):
-            found |= {key: _listed(value) for key, value in typed.items()}
-        elif typed is not None:
+        typed = rest.get("metadata", {})
+        if not isinstance(typed, dict) and not all(map(_is_pair, _listed(typed))):
             return given
-        for name in given.keys() - rest.keys():
-            key = name.removeprefix(_PREFIX)
-            found[key] = [*found.get(key, []), *_listed(given[name])]
+        stated = list(typed.items()) if isinstance(typed, dict) else list(map(_pair, _listed(typed)))
+        stated += [(str(name).removeprefix(_PREFIX), given[name]) for name in given if name not in rest]
+        found: dict[str, list[Any]] = {}
+        for key, values in stated:
+            found.setdefault(key, []).extend(_listed(values))
         return {**rest, "metadata": found} if found else rest
 
     @property
@@ -58,5 +54,14 @@ class FindingQuery(BaseModel):
         return FoundBy(tuple(self.reference), metadata)
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_pair(typed: Any) -> bool:
+    return isinstance(typed, str) and "=" in typed
+
+
+def _pair(typed: str) -> tuple[str, Any]:
+    key, _, value = typed.partition("=")
+    return key.strip(), value.strip()

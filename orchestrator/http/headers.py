@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Final
 from urllib.request import parse_http_list
 
@@ -15,7 +16,9 @@ MAX_WAIT_S: Final = 30
 KEY_PATTERN: Final = r'^([!#-~][!-~]{0,254}|"[!-~]{1,255}")$'
 """An idempotency key, bare or quoted."""
 
-IF_MATCH_PATTERN: Final = r'^"[0-9]{1,9}"$'
+IF_MATCH_PATTERN: Final = r'^"([0-9]{1,9})(-[0-9a-f]{16})?"$'
+"""An entity tag, as `entity_tag` makes it; those of earlier releases had the version alone."""
+
 LAST_EVENT_ID_PATTERN: Final = r"^[0-9]{1,9}$"
 
 _KEY: Final = re.compile(KEY_PATTERN)
@@ -53,14 +56,23 @@ def preferred_wait_s(headers: Headers) -> int | None:
     return None
 
 
+def entity_tag(version: int, shown: bytes) -> str:
+    """A tag that changes with whatever is shown: the version, by which `if_match` goes, and a digest.
+
+    Not all of it has the version: that a saga was set aside, and what this process knows of its definition.
+    """
+    return f'"{version}-{sha256(shown).hexdigest()[:16]}"'
+
+
 def if_match(headers: Headers) -> int | None:
     """The version that the client has seen. Raises ProblemError (400) for what is no ETag of ours."""
     value = _only(headers, "If-Match")
     if value is None:
         return None
-    if not _IF_MATCH.fullmatch(value):
+    found = _IF_MATCH.fullmatch(value)
+    if found is None:
         raise _malformed("If-Match", "It takes one entity tag as the ETag header gave it.")
-    return int(value.strip('"'))
+    return int(found[1])
 
 
 def if_none_match(headers: Headers) -> frozenset[str]:

@@ -43,8 +43,11 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     503: "Something that is needed cannot be used just now",
 }
 
+_CHALLENGE: Final = '^Bearer( error="invalid_token", error_description="[^"]*")?$'
+"""Of a signed token it says why it is not good (RFC 6750)."""
+
 _HEADERS: Final[Mapping[int, Description]] = {
-    401: {"WWW-Authenticate": {"schema": {"const": "Bearer"}, "required": True}},
+    401: {"WWW-Authenticate": {"schema": {"type": "string", "pattern": _CHALLENGE}, "required": True}},
     429: {"Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True}},
     503: {"Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True}},
 }

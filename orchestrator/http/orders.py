@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from contracts.limits import CustomerId
 from contracts.orders import Order
 from orchestrator.http import headers
 from orchestrator.http.access import Access, Permission
+from orchestrator.http.admission import Admission
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import Turns
@@ -66,7 +68,7 @@ class OrderEndpoints:
         headers.preferred_wait_s(request.headers)  # what is wrong with it is said before the body is read
         order = await json_of(request, self._input)
         submission = Submission(NAME, order, order.customer_id, self._new_id(), self._new_id(), key, trace)
-        return await self._reception.submit(request, submission)
+        return await self._reception.submit(request, submission, self._admission(request))
 
     async def show(self, request: Request) -> Response:
         """An order as it stands."""
@@ -83,7 +85,8 @@ class OrderEndpoints:
 
         A client that has seen the final event is told by 204 that it need not come back.
         """
-        return await self._reception.follow(request, await self._admitted(request))
+        order_id = await self._admitted(request)
+        return await self._reception.follow(request, order_id, self._admission(request))
 
     async def cancel(self, request: Request) -> Response:
         """Undo an order, as long as it has not been handed to the carrier (S9). Repeating it is fine."""
@@ -92,6 +95,9 @@ class OrderEndpoints:
         if saga_id is None:
             raise not_found("order")
         return await self._reception.cancel(request, saga_id, principal.name)
+
+    def _admission(self, request: Request) -> Admission:
+        return Admission(partial(self._access.admit, request, Permission.ORDERS))
 
     async def _admitted(self, request: Request) -> UUID:
         await self._access.admit(request, Permission.ORDERS)

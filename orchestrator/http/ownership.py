@@ -56,6 +56,10 @@ class Ownership:
             raise unauthorized()
         return principal
 
+    async def may(self, request: Request, definition: str, right: Right) -> Principal:
+        """Who asks for a saga of a definition, and may. Raises as `somebody` and `admitted` do."""
+        return self.admitted(await self.somebody(request), definition, right)
+
     def admitted(self, principal: Principal | None, definition: str, right: Right) -> Principal:
         """The caller, who may do this to a saga of this definition.
 

@@ -14,6 +14,7 @@ from contracts.problems import ProblemError
 from orchestrator.core.following import NotFollowed
 from orchestrator.core.inputs import Actor
 from orchestrator.http import headers
+from orchestrator.http.admission import Admission
 from orchestrator.http.answers import answer, not_found
 from orchestrator.http.bodies import json_or_nothing_of
 from orchestrator.http.dependencies import Dependencies
@@ -23,7 +24,7 @@ from orchestrator.http.fields import Reason
 from orchestrator.http.openapi import Description, Responses, event_stream, header, success
 from orchestrator.intake import Accepted, KeyReused, ReferenceTaken, Submission
 from orchestrator.operations import NotAllowed, UnknownHere
-from orchestrator.progress import Interest, TooManyWatches
+from orchestrator.progress import Interest, TooManyWatches, Watch
 
 
 class Cancellation(BaseModel):
@@ -54,8 +55,11 @@ class Reception(Generic[V]):
         """The trace context in which a saga is to run."""
         return self._tracing.current() or headers.traceparent(request.headers)
 
-    async def submit(self, request: Request, submission: Submission) -> Response:
+    async def submit(self, request: Request, submission: Submission, admission: Admission) -> Response:
         """Start a saga; also while the broker is down (S14).
+
+        Args:
+            admission: of the request, which may want to wait for the end.
 
         Raises:
             ProblemError: its idempotency key stands for another input, its reference for another one.
@@ -70,7 +74,7 @@ class Reception(Generic[V]):
             raise await self._taken(accepted)
         if isinstance(accepted, NotFollowed):
             raise not_followed(accepted)
-        return await self._accepted(accepted, wait_s)
+        return await self._accepted(accepted, wait_s, admission)
 
     async def _taken(self, refused: ReferenceTaken) -> ProblemError:
         """What a submission is told whose owner calls another one the same (S26)."""
@@ -87,7 +91,7 @@ class Reception(Generic[V]):
             raise not_found(self._face.what)
         return view
 
-    async def follow(self, request: Request, identity: UUID) -> Response:
+    async def follow(self, request: Request, identity: UUID, admission: Admission) -> Response:
         """Its progress as it happens, from the beginning or from where the client was.
 
         A client that has seen the final event is told by 204 that it need not come back.
@@ -100,7 +104,7 @@ class Reception(Generic[V]):
         first = await progress.events()
         if progress.ended and not first:
             return Response(status_code=204)
-        return EventStream(self._listener, saga.subject_id, progress, first)
+        return EventStream(self._listener, admission, saga.subject_id, progress, first)
 
     async def cancel(self, request: Request, saga_id: UUID, caller: str) -> Response:
         """Undo what was done, as long as that is possible (S9). Repeating it is fine."""
@@ -111,7 +115,7 @@ class Reception(Generic[V]):
             raise discreet(refused) from None
         return answer(self._face.of(done.saga), 202)
 
-    async def _accepted(self, accepted: Accepted, wait_s: int | None) -> Response:
+    async def _accepted(self, accepted: Accepted, wait_s: int | None, admission: Admission) -> Response:
         identity = await self._face.id_of(accepted)
         said = {"Location": f"{self._face.path}/{identity}"}
         if accepted.replayed:
@@ -119,12 +123,14 @@ class Reception(Generic[V]):
         view = self._face.of(accepted.saga) if accepted.saga else await self.found(identity)
         if wait_s is not None:
             said["Preference-Applied"] = f"wait={wait_s}"
-            view = await self._ended(view, identity, accepted.subject_id, wait_s)
+            view = await self._ended(view, identity, accepted.subject_id, wait_s, admission)
         done = accepted.replayed or (wait_s is not None and view.ended_at is not None)
         return answer(view, 200 if done else 202, said)
 
-    async def _ended(self, view: V, identity: UUID, subject_id: UUID, wait_s: float) -> V:
-        """It once it has ended, or as it is after so many seconds."""
+    async def _ended(
+        self, view: V, identity: UUID, subject_id: UUID, wait_s: float, admission: Admission
+    ) -> V:
+        """It once it has ended, as it is after so many seconds, or as it was while it might be seen."""
         clock = asyncio.get_running_loop()
         until = clock.time() + wait_s
         try:
@@ -134,10 +140,20 @@ class Reception(Generic[V]):
                     left_s = until - clock.time()
                     if view.ended_at is not None or left_s <= 0:
                         break
-                    await watch.changed(left_s)
+                    if not await _goes_on(admission, watch, left_s):
+                        break
         except TooManyWatches:
             pass  # a preference is no demand
         return view
+
+
+async def _goes_on(admission: Admission, watch: Watch, timeout_s: float) -> bool:
+    """Wait for news; whether they may be told. What was accepted is answered all the same."""
+    try:
+        await admission.changed(watch, timeout_s)
+    except ProblemError:
+        return False
+    return True
 
 
 def not_followed(refused: NotFollowed) -> ProblemError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from contracts.json_bodies import json_of
 from contracts.returns import Return, ReturnOfOrder
 from orchestrator.http import headers
 from orchestrator.http.access import Access, Permission
+from orchestrator.http.admission import Admission
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.events import Turns
@@ -58,7 +60,8 @@ class ReturnEndpoints:
         given, saga_id = Return(order_id=order_id, lines=asked.lines, reason=asked.reason), self._new_id()
         scope = f"{NAME}/{order_id}"
         submission = Submission(NAME, given, principal.name, saga_id, saga_id, key, trace, scope)
-        return await self._reception.submit(request, submission)
+        admission = Admission(partial(self._access.admit, request, Permission.ORDERS))
+        return await self._reception.submit(request, submission, admission)
 
     async def page(self, request: Request, wanted: Annotated[ReturnListQuery, Query()]) -> Response:
         """The returns of an order, newest first."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from orchestrator.core.definition import SagaDefinition, SignalledBy
 from orchestrator.core.inputs import Actor, SignalReceived
 from orchestrator.http import headers
 from orchestrator.http.access import Permission
+from orchestrator.http.admission import Admission
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.definition_schemas import DefinitionSchemas
 from orchestrator.http.dependencies import Dependencies
@@ -79,7 +81,8 @@ class SagaEndpoints:
             headers.preferred_wait_s(request.headers)  # what is wrong with it is said before the body is read
             given = await input_of(request, self._registry.latest(name))
             submission = self._submission(name, given, principal.name, key, trace)
-            return await self._reception.submit(request, submission)
+            admission = Admission(partial(self._ownership.may_start, request, name))
+            return await self._reception.submit(request, submission, admission)
 
         return start
 
@@ -91,7 +94,7 @@ class SagaEndpoints:
 
     async def show(self, request: Request) -> Response:
         """A saga as it stands."""
-        saga_id, _ = await self._admitted(request, Right.SEE)
+        saga_id, *_ = await self._admitted(request, Right.SEE)
         return answer(await self._reception.found(saga_id))
 
     async def events(self, request: Request) -> Response:
@@ -99,17 +102,18 @@ class SagaEndpoints:
 
         A client that has seen the final event is told by 204 that it need not come back.
         """
-        saga_id, _ = await self._admitted(request, Right.SEE)
-        return await self._reception.follow(request, saga_id)
+        saga_id, definition, _ = await self._admitted(request, Right.SEE)
+        admission = Admission(partial(self._ownership.may, request, definition, Right.SEE))
+        return await self._reception.follow(request, saga_id, admission)
 
     async def cancel(self, request: Request) -> Response:
         """Undo what a saga has done, as long as it can be undone (S9). Repeating it is fine."""
-        saga_id, caller = await self._admitted(request, Right.ACT)
+        saga_id, _, caller = await self._admitted(request, Right.ACT)
         return await self._reception.cancel(request, saga_id, caller)
 
     async def signal(self, request: Request, said: Annotated[SignalQuery, Query()]) -> Response:
         """Tell a saga what it waits for, or will wait for: once; a repeat is answered the same (S23)."""
-        saga_id, caller = await self._admitted(request, Right.ACT)
+        saga_id, _, caller = await self._admitted(request, Right.ACT)
         saga = await self._sagas.saga(saga_id)
         if saga is None:
             raise not_found("saga")
@@ -140,14 +144,14 @@ class SagaEndpoints:
         within = caller if follows is None else follows.subject(given)
         return Submission(name, given, caller, saga_id, saga_id, key, trace, f"{name}/{within}")
 
-    async def _admitted(self, request: Request, right: Right) -> tuple[UUID, str]:
-        """The saga in the path, and by what name its caller is known. Raises ProblemError."""
+    async def _admitted(self, request: Request, right: Right) -> tuple[UUID, str, str]:
+        """The saga in the path, its definition, and by what name its caller is known. Raises ProblemError."""
         caller = await self._ownership.somebody(request)
         saga_id = id_in_path(request, "saga_id", "saga")
         definition = await self._sagas.definition_of(saga_id)
         if definition is None:
             raise not_found("saga")
-        return saga_id, self._ownership.admitted(caller, definition, right).name
+        return saga_id, definition, self._ownership.admitted(caller, definition, right).name
 
 
 async def input_of(request: Request, definition: SagaDefinition) -> BaseModel:

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import httpx
@@ -267,6 +268,22 @@ async def test_what_is_not_there_is_said(api: Api) -> None:
         assert "Not found" in (await page(api, path, 404)).words
     assert (await api.http.get("/console/static/../session.py")).status_code == 404
     assert (await api.http.get("/console/static/session.py")).status_code == 404
+
+
+async def test_browsers_keep_a_file_only_under_the_address_of_its_own_version(api: Api) -> None:
+    """While replicas are replaced one by one, a page of one asks another for its files."""
+    shown = await page(api, "/console")
+    addresses = [each.get("src") or each.get("href") or "" for _, each in shown.tags]
+    files = [address for address in addresses if address.startswith("/console/static/")]
+    assert {file.partition("?")[0].rpartition(".")[2] for file in files} == {"css", "js", "svg"}
+    for file in files:
+        plain, _, version = file.partition("?v=")
+        own = await api.http.get(file)
+        assert own.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        for other in (plain, f"{plain}?v=", f"{plain}?v={version[::-1]}", f"{plain}?w={version}"):
+            response = await api.http.get(other)
+            assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
+            assert response.content == own.content
 
 
 async def test_a_wrong_filter_is_named_and_not_echoed(api: Api) -> None:
@@ -532,6 +549,65 @@ async def test_health_says_what_is_in_trouble(api: Api) -> None:
     assert "degraded" in shown.words
     assert "it went away" in shown.words
     assert "order_fulfillment v1" in shown.words
+
+
+def sent(shown: Page, action: str) -> list[tuple[str, str]]:
+    """What a browser sends of a form with filters that nobody has touched."""
+    fields, name, within = list[tuple[str, str]](), "", False
+    for tag, each in shown.tags:
+        if tag == "form":
+            within = each.get("action") == action
+        elif within and tag == "input":
+            fields.append((each["name"] or "", each.get("value") or ""))
+        elif within and tag == "select":
+            name = each["name"] or ""
+        elif within and tag == "option" and "selected" in each:
+            fields.append((name, each.get("value") or ""))
+    return fields
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "metadata.channel=web&metadata.channel=app",
+        "metadata=channel%3Dweb&metadata=channel%3Dapp",
+        "metadata.channel=web&metadata=channel%3Dapp&metadata.shop=1&status=completed&status=running",
+        "reference=A-1&reference=A-2&step=ship&step=reserve&step=gone&definition=x"
+        "&definition=order_fulfillment&incident=none&incident=any",
+    ],
+)
+async def test_filters_that_are_repeated_mean_either_wherever_a_list_leads(api: Api, query: str) -> None:
+    meant = []
+    for number, channel in enumerate(("web", "app", "phone", "web"), 1):
+        order = await api.order(reference=f"A-{number}", metadata={"channel": channel, "shop": "1"})
+        meant.append(order["saga_id"])
+    *_, other, another = meant
+    meant = meant[:2] if "reference" in query else [each for each in meant if each != other]
+
+    async def listed(address: str) -> set[str]:
+        found = await page(api, address)
+        links = {(each.get("href") or "").rpartition("/")[2] for _, each in found.tags}
+        return links & {*meant, other, another}
+
+    at = f"/console/sagas?{query}"
+    assert await listed(at) == set(meant)
+    shown = await page(api, at)
+    for same in (f"{at}&limit=50", f"/console/sagas?{urlencode(sent(shown, '/console/sagas'))}"):
+        assert await listed(same) == set(meant)
+    first = await page(api, f"{at}&limit=1")
+    [older] = [each["href"] or "" for _, each in first.tags if "cursor=" in (each.get("href") or "")]
+    assert len(await listed(at + "&limit=1") | await listed(f"/console/sagas{older}")) == 2
+
+    plan = {"kind": "cancel", "of_step": "", "verdict": ""}
+    fields = [*sent(shown, "/console/jobs/new"), *plan.items()]
+    new = f"/console/jobs/new?{urlencode([each for each in fields if each[1] and each[0] != 'status'])}"
+    assert f"Cancel {len(meant)} sagas" in (await page(api, new)).words
+    begun = await press(api, new, "/console/jobs", reason="wrong", rate_per_second="10")
+    job = await api.http.get(begun.headers["Location"].replace("/console", "/admin"))
+    assert (job.json()["total"], job.json()["filter"].get("metadata", {}).get("channel", [])) == (
+        len(meant),
+        [] if "reference" in query else ["web", "app"],
+    )
 
 
 async def test_sagas_are_found_by_reference_and_metadata(api: Api) -> None:

@@ -385,6 +385,28 @@ async def test_a_signal_that_says_no_turns_the_saga_round(any_of: AnySaga) -> No
     assert [undone[name] for name in ("reserve_seat", "pay_fee", "issue_card")] == ["compensated"] * 3
 
 
+async def test_ended_sagas_are_found_by_their_status_also_when_their_definition_is_gone(
+    migrated_database_url: str,
+) -> None:
+    async with any_saga(migrated_database_url) as any_of:
+        taken, declined, going = [await any_of.at_the_dean() for _ in range(3)]
+        await any_of.signal(taken, YES)
+        await any_of.signal(declined, {"approved": False, "reason": "too late in the year"})
+        for saga in (taken, declined):
+            await any_of.ended(saga)
+    others = [order_fulfillment(StepPolicy())]
+    async with any_saga(migrated_database_url, definitions=others) as any_of:
+
+        async def listed(query: str) -> list[str]:
+            found = await any_of.http.get(f"/admin/sagas?{query}", headers=ADMIN)
+            return [saga["saga_id"] for saga in found.json()["items"]]
+
+        assert await listed("status=completed") == [taken["saga_id"]]
+        assert await listed("status=compensated") == [declined["saga_id"]]
+        assert await listed("status=compensated&definition=enrolment&limit=1") == [declined["saga_id"]]
+        assert await listed("status=running&status=completed") == [going["saga_id"], taken["saga_id"]]
+
+
 async def test_a_saga_that_is_past_it_refuses_with_the_reason(any_of: AnySaga) -> None:
     saga = await any_of.at_the_dean()
     await any_of.http.post(f"/sagas/{saga['saga_id']}/cancel")

@@ -297,7 +297,7 @@ async def test_d5_once_a_cancel_is_answered_nothing_more_is_done(api: Api) -> No
     assert await a_runner(api).run_once() == 0
     ended = await job_now(api, job)
 
-    assert (answers[0].status_code, answers[0].headers["ETag"]) == (200, '"2"')
+    assert (answers[0].status_code, answers[0].headers["ETag"][:3]) == (200, '"2-')
     assert (answers[0].json()["state"], answers[0].json()["done"]) == ("cancelled", 2)
     assert (ended["state"], ended["done"], ended["allowed_actions"]) == ("cancelled", 2, [])
     assert (ended["ended_by"], ended["end_reason"]) == ("admin", "wrong queue")

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import jsonschema
 import psycopg
 import pytest
 import pytest_asyncio
@@ -499,6 +500,9 @@ async def test_another_issuers_sessions_are_over(
 
 async def test_a_program_is_told_why_its_token_is_not_good(place: Place) -> None:
     async with place.browser() as program:
+        paths = (await program.get("/openapi.json")).json()["paths"]
+        described = paths["/admin/sagas"]["get"]["responses"]["401"]["headers"]["WWW-Authenticate"]["schema"]
+        jsonschema.validate((await program.get("/admin/sagas")).headers["WWW-Authenticate"], described)
         for changes, status, said in (
             ({"exp": 1}, 401, "it has expired"),
             ({"aud": CLIENT}, 401, "it is for another audience"),
@@ -512,6 +516,7 @@ async def test_a_program_is_told_why_its_token_is_not_good(place: Place) -> None
                 assert answer.headers["WWW-Authenticate"] == (
                     f'Bearer error="invalid_token", error_description="{said}"'
                 )
+                jsonschema.validate(answer.headers["WWW-Authenticate"], described)
 
 
 async def test_without_an_audience_no_program_is_let_in(

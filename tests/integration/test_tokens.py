@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from sqlalchemy import make_url, text
@@ -18,6 +20,8 @@ from orchestrator.http.console.attempts import MOST
 from orchestrator.tokens import Role, StoredToken, TokenRefused, Tokens, is_token
 from tests.integration.test_console import Page
 from tests.support.api import ADMIN, Api, an_api
+from tests.support.orders import AN_ORDER
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.postgresql
 
@@ -204,6 +208,38 @@ async def test_a_token_is_worth_nothing_once_it_is_revoked(api: Api) -> None:
     assert (await api.http.get("/admin/sagas", headers=headers)).status_code == 401
     with pytest.raises(TokenRefused):
         await keeper(api).revoke(str(made.token_id), BOSS)
+
+
+async def test_whoever_follows_something_is_let_go_once_the_token_is_worth_nothing(
+    migrated_database_url: str,
+) -> None:
+    async with (
+        an_api(migrated_database_url, orders_token="orders-token") as api,
+        serving(api.app) as url,
+        httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http,
+        asyncio.timeout(60),
+    ):
+        jane, _ = await a_token(api, Role.OPERATOR)
+        order = (await http.post("/orders", json=AN_ORDER, headers=jane)).json()
+        stream, wait = {**jane, "Accept": "text/event-stream"}, {**jane, "Prefer": "wait=30"}
+        of_one = (f"/orders/{order['order_id']}/events", f"/sagas/{order['saga_id']}/events")
+        following = [asyncio.create_task(http.get(path, headers=stream)) for path in ("/events", *of_one)]
+        polling = asyncio.create_task(http.get("/events?type=OrderCompletedEvent", headers=wait))
+        submitting = asyncio.create_task(http.post("/orders", json=AN_ORDER, headers=wait))
+        while api.listener.watching < 5:
+            await asyncio.sleep(0.01)
+
+        await keeper(api).revoke("jane", BOSS)
+
+        for told in await asyncio.gather(*following):
+            assert (told.status_code, told.headers["Content-Type"].partition(";")[0]) == (
+                200,
+                "text/event-stream",
+            )
+        polled, submitted = await polling, await submitting
+        assert (polled.status_code, polled.json()["code"]) == (401, "unauthorized")
+        assert (submitted.status_code, submitted.json()["status"]) == (202, "pending")
+        assert (await http.get(of_one[0], headers=stream)).status_code == 401
 
 
 async def test_a_use_is_noted_now_and_then(api: Api) -> None:

@@ -7,31 +7,22 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor
 from orchestrator.disclosure import Disclosures
 from orchestrator.http.access import Access, Permission
+from orchestrator.http.admin.requests import Reasoned
 from orchestrator.http.admin.routes import A_BODY, ALL_OF_ONE, add
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.http.fields import Reason
 from orchestrator.queries.masking import readable
 from orchestrator.queries.messages import MessageQueries
 from orchestrator.queries.views import FullBody, SagaMessageList
 
-
-class Disclosure(BaseModel):
-    """Why somebody wants to see what is sensitive."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Reason
-
-
-Wanted = Annotated[Disclosure, Query()]
+Wanted = Annotated[Reasoned, Query()]
+"""Why somebody wants to see what is sensitive."""
 
 
 class Bodies:
@@ -107,7 +98,7 @@ class BodyEndpoints:
         message_id = id_in_path(request, "message_id", "message of this saga")
         return answer(await self._bodies.of_message(saga_id, message_id, actor))
 
-    async def _actor(self, request: Request, wanted: Disclosure) -> Actor:
+    async def _actor(self, request: Request, wanted: Reasoned) -> Actor:
         principal = await self._access.admit(request, Permission.DISCLOSE)
         return Actor(principal.name, wanted.reason)
 

@@ -19,6 +19,7 @@ from orchestrator.http.admin.routes import (
     AN_ACTION,
     add,
     asked_of,
+    tag_of,
     unless_known,
     versioned,
 )
@@ -60,7 +61,7 @@ class DeadLetterEndpoints:
     async def show(self, request: Request) -> Response:
         """A dead letter with headers and body; sensitive fields are masked."""
         detail = await self._detail(id_in_path(request, "dead_letter_id", "dead letter"))
-        return unless_known(request, versioned(detail, detail.version))
+        return unless_known(request, versioned(detail))
 
     async def replay(self, request: Request) -> Response:
         """Send its work once more: for a command that is the saga's retry (D4)."""
@@ -72,14 +73,14 @@ class DeadLetterEndpoints:
             done = await self._operations.replay(dead_letter_id, actor, version)
         detail = await self._detail(dead_letter_id)
         told = ReplayAnswer(dry_run=asked.dry_run, what=f"{done.what}.", dead_letter=detail)
-        return versioned(told, detail.version)
+        return answer(told, headers=tag_of(detail))
 
     async def discard(self, request: Request) -> Response:
         """Close it without sending anything."""
         dead_letter_id, asked, actor = await self._asked(request, Action)
         await self._operations.discard(dead_letter_id, actor, asked.version(request))
         detail = await self._detail(dead_letter_id)
-        return versioned(detail, detail.version)
+        return versioned(detail)
 
     async def _asked(self, request: Request, model: type[A]) -> tuple[UUID, A, Actor]:
         return await asked_of(self._access, request, model, "dead_letter_id", "dead letter")

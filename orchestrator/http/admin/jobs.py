@@ -85,7 +85,7 @@ class JobEndpoints:
     async def show(self, request: Request) -> Response:
         """A job and how far it is."""
         job = await self._job(id_in_path(request, "job_id", "job"))
-        return versioned(job, job.version)
+        return versioned(job)
 
     async def items(self, request: Request, wanted: Annotated[JobItemListQuery, Query()]) -> Response:
         """A job's dead letters or sagas and what became of each, newest first."""
@@ -97,7 +97,7 @@ class JobEndpoints:
         job_id, body, actor = await asked_of(self._access, request, Action, "job_id", "job")
         await self._operations.cancel(job_id, actor, body.version(request))
         job = await self._job(job_id)
-        return versioned(job, job.version)
+        return versioned(job)
 
     async def _begin(self, request: Request, kind: JobKind, model: type[Bulk]) -> Response:
         body, actor = await asked(self._access, request, model)

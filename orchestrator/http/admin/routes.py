@@ -17,8 +17,11 @@ from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Access, Permission
 from orchestrator.http.admin.requests import Reasoned
 from orchestrator.http.answers import answer, id_in_path
-from orchestrator.http.headers import IF_MATCH_PATTERN, if_none_match
+from orchestrator.http.headers import IF_MATCH_PATTERN, entity_tag, if_none_match
 from orchestrator.http.openapi import Description, Responses, header, id_parameter, problems, success, takes
+from orchestrator.queries.jobs import JobView
+from orchestrator.queries.views import DeadLetterDetail, SagaDetail
+from orchestrator.queries.webhooks import WebhookView
 
 A = TypeVar("A", bound=Reasoned)
 
@@ -49,13 +52,24 @@ async def asked_of(
     return identity, body, Actor(principal.name, body.reason)
 
 
-def versioned(view: BaseModel, version: int) -> Response:
-    """A view with its version as entity tag."""
-    return answer(view, headers={"ETag": f'"{version}"'})
+Versioned = SagaDetail | DeadLetterDetail | JobView | WebhookView
+"""What actions are bound to a version of."""
+
+
+def versioned(view: Versioned) -> Response:
+    """A view with its entity tag."""
+    response = answer(view)
+    response.headers["ETag"] = entity_tag(view.version, bytes(response.body))
+    return response
+
+
+def tag_of(view: Versioned) -> dict[str, str]:
+    """The header with the entity tag of something, for an answer that tells more."""
+    return {"ETag": versioned(view).headers["ETag"]}
 
 
 def unless_known(request: Request, response: Response) -> Response:
-    """The response, or 304 where the version is one that the client has already."""
+    """The response, or 304 where it is one that the client has already."""
     if if_none_match(request.headers).isdisjoint({"*", response.headers["ETag"]}):
         return response
     return Response(status_code=304, headers={"ETag": response.headers["ETag"], "Cache-Control": "no-store"})
@@ -69,7 +83,7 @@ class Kind:
         says: what its answer is.
         answers: what it may be answered besides.
         takes: request headers, for the description.
-        versioned: the answer's version is its entity tag.
+        versioned: the answer has an entity tag.
     """
 
     method: str
@@ -80,16 +94,22 @@ class Kind:
 
 
 _ALWAYS: Final = (401, 403, 500, 503)
-_ETAG: Final = {"ETag": {"schema": {"type": "string"}, "description": "The version", "required": True}}
-_UNCHANGED: Final[Responses] = {304: {"description": "The version is the one that is known; nothing is sent"}}
+_ETAG: Final = {
+    "ETag": {
+        "schema": {"type": "string"},
+        "description": "The version, and a digest of what is shown",
+        "required": True,
+    }
+}
+_UNCHANGED: Final[Responses] = {304: {"description": "It is as it is known; nothing is sent"}}
 _IF_MATCH: Final = header(
     "If-Match",
-    "The version that was looked at, as the ETag gave it; or give `expected_version`",
+    "What was looked at, as the ETag gave it: its version counts; or give `expected_version`",
     {"type": "string", "pattern": IF_MATCH_PATTERN},
 )
 _IF_NONE_MATCH: Final = header(
     "If-None-Match",
-    "Versions that are known already, as the ETag gave them: 304 when it is one of them still",
+    "What is known already, as the ETag gave it: 304 when it is still so",
     {"type": "string"},
 )
 
@@ -108,7 +128,7 @@ A_VERSIONED_LOOK: Final = replace(A_LOOK, versioned=True)
 A_CONDITIONAL_LOOK: Final = replace(
     A_VERSIONED_LOOK, answers=_UNCHANGED | A_LOOK.answers, takes=[_IF_NONE_MATCH]
 )
-"""The same for clients that ask again and again whether the version is another."""
+"""The same for clients that ask again and again whether it is another."""
 
 ALL_OF_ONE: Final = Kind("GET", "All of them", problems(404, 409, *_ALWAYS))
 """Every part of one thing, if they can be read."""

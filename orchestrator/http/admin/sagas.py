@@ -91,7 +91,7 @@ class SagaEndpoints:
         detail = await self._sagas.detail(saga_id, self._operations.allowed)
         if detail is None:
             raise not_found("saga")
-        return versioned(detail, detail.version)
+        return versioned(detail)
 
     async def _asked(self, request: Request, model: type[A]) -> tuple[UUID, A, Actor]:
         return await asked_of(self._access, request, model, "saga_id", "saga")

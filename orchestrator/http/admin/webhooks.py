@@ -23,11 +23,12 @@ from orchestrator.http.admin.routes import (
     add,
     asked,
     asked_of,
+    tag_of,
     versioned,
 )
 from orchestrator.http.answers import answer, id_in_path, not_found
 from orchestrator.http.dependencies import Dependencies
-from orchestrator.http.feed import unknown_types
+from orchestrator.http.feed import MOST_TYPES, unknown_types
 from orchestrator.http.openapi import Responses, problems, success, takes
 from orchestrator.operations import NotAllowed
 from orchestrator.queries.feed import CursorGone, FeedQueries, Start
@@ -38,8 +39,6 @@ from orchestrator.webhooks.operations import DEFAULT_OVERLAP, MOST_OVERLAP, Wish
 from orchestrator.webhooks.webhook import Webhook
 
 A = TypeVar("A", bound=Action)
-
-MOST_TYPES: Final = 50
 
 Place = Annotated[
     Literal["latest", "oldest"] | Moment,
@@ -192,11 +191,11 @@ class WebhookEndpoints:
 
     async def _shown(self, webhook_id: UUID) -> Response:
         found = await self._view(webhook_id)
-        return versioned(found, found.version)
+        return versioned(found)
 
     async def _with_secret(self, webhook: Webhook, status: int) -> Response:
         view = await self._view(webhook.webhook_id)
-        headers = {"ETag": f'"{view.version}"'}
+        headers = tag_of(view)
         if status == 201:
             headers["Location"] = f"/admin/webhooks/{webhook.webhook_id}"
         return answer(WebhookSecret(secret=webhook.secret, webhook=view), status, headers)

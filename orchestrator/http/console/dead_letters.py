@@ -16,8 +16,14 @@ from orchestrator.core.inputs import Actor
 from orchestrator.core.state import Status
 from orchestrator.dead_letters.selection import STILL_OPEN, DeadLetterFilter
 from orchestrator.http.access import Permission
-from orchestrator.http.admin.bodies import Bodies, Disclosure
-from orchestrator.http.admin.requests import Action, DeadLetterFilters, DeadLetterListQuery, DeadLetterMarks
+from orchestrator.http.admin.bodies import Bodies
+from orchestrator.http.admin.requests import (
+    Action,
+    DeadLetterFilters,
+    DeadLetterListQuery,
+    DeadLetterMarks,
+    Reasoned,
+)
 from orchestrator.http.answers import id_in_path, not_found
 from orchestrator.http.console.deeds import Deed, Deeds
 from orchestrator.http.console.desk import Desk, Tried, filled_in, following
@@ -113,7 +119,7 @@ class DeadLetterPages:
 
     async def _disclose(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         """The letter with everything that is masked elsewhere; a page of this answer alone."""
-        asked = checked(Disclosure, chosen(form, Disclosure.model_fields))
+        asked = checked(Reasoned, chosen(form, Reasoned.model_fields))
         actor = Actor(session.principal.name, asked.reason)
         full = await self._bodies.of_dead_letter(_id(request), actor)
         return await self._shown(_id(request), session, full=full)

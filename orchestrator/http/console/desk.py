@@ -262,8 +262,13 @@ def following(request: Request, cursor: str | None) -> str | None:
 
 
 def filled_in(request: Request) -> Mapping[str, list[str]]:
-    """What the filters in the address say, for the form that shows them."""
-    return {name: request.query_params.getlist(name) for name in request.query_params}
+    """What the filters in the address say, for the form that shows them, which has one field for metadata."""
+    found: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        field, _, key = name.partition(".")
+        if value.strip():
+            found.setdefault(field, []).append(f"{key}={value}" if key else value)
+    return found
 
 
 def _instead(actions: tuple[str, ...]) -> str:

@@ -72,9 +72,10 @@ def chosen(form: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
 
 def _shaped(model: type[BaseModel], name: str, values: list[str]) -> object:
     field = model.model_fields.get(name)
-    if field is not None and get_origin(field.annotation) is list:
+    # What is no field of its own may be `metadata.KEY`; the model says so, and may take several of them.
+    if field is None or get_origin(field.annotation) in (list, dict):
         return values
-    is_time = field is not None and any("datetime" in str(part) for part in get_args(field.annotation))
+    is_time = any("datetime" in str(part) for part in get_args(field.annotation))
     return _in_utc(values[-1]) if is_time else values[-1]
 
 

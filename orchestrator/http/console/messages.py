@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from orchestrator.core.inputs import Actor
 from orchestrator.http.access import Permission
-from orchestrator.http.admin.bodies import Bodies, Disclosure
+from orchestrator.http.admin.bodies import Bodies
+from orchestrator.http.admin.requests import Reasoned
 from orchestrator.http.answers import id_in_path, not_found
 from orchestrator.http.console.desk import Desk, Tried
 from orchestrator.http.console.forms import checked, chosen
@@ -48,7 +49,7 @@ class MessagePages:
 
     async def _disclose(self, request: Request, session: Session, form: dict[str, str]) -> Response:
         saga_id, message_id = _ids(request)
-        asked = checked(Disclosure, chosen(form, Disclosure.model_fields))
+        asked = checked(Reasoned, chosen(form, Reasoned.model_fields))
         actor = Actor(session.principal.name, asked.reason)
         full = await self._bodies.of_message(saga_id, message_id, actor)
         return await self._shown(saga_id, message_id, session, full=full)

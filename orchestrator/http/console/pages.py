@@ -42,7 +42,7 @@ def console_routes(dependencies: Dependencies, now: Callable[[], datetime] = _no
     desk = Desk(Sessions(dependencies.access), renderer, now, called)
 
     async def file(request: Request) -> Response:
-        found = static.response(request.path_params["name"])
+        found = static.response(request.path_params["name"], request.query_params.get("v"))
         return found or desk.failed(None, not_found("file"))
 
     async def nothing(_: Request, session: Session) -> Response:

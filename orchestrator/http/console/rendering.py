@@ -42,17 +42,26 @@ class StaticFiles:
     def __init__(self) -> None:
         folder = files(_HERE) / "static"
         self._contents = {name: (folder / name).read_bytes() for name in _KINDS}
+        self._digests = {
+            name: hashlib.sha256(content).hexdigest()[:12] for name, content in self._contents.items()
+        }
 
     def address(self, name: str) -> str:
         """Where a file is."""
-        return f"/console/static/{name}?v={hashlib.sha256(self._contents[name]).hexdigest()[:12]}"
+        return f"/console/static/{name}?v={self._digests[name]}"
 
-    def response(self, name: str) -> Response | None:
-        """A file; None where there is none of that name."""
+    def response(self, name: str, version: str | None) -> Response | None:
+        """A file; None where there is none of that name.
+
+        Args:
+            version: as the address has it. While replicas are replaced one by one, a page of one asks another
+                for its files: under the address of another version's file nobody is to keep this one.
+        """
         content = self._contents.get(name)
         if content is None:
             return None
-        headers = {**SECURITY_HEADERS, "Cache-Control": _FOREVER}
+        kept = _FOREVER if version == self._digests[name] else "no-store"
+        headers = {**SECURITY_HEADERS, "Cache-Control": kept}
         return Response(content, 200, headers, media_type=_KINDS[name])
 
 

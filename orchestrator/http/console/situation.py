@@ -13,15 +13,13 @@ from starlette.requests import Request
 from contracts.routing import OUTCOMES_QUEUE, command_queue, dead_letter_queue
 from messaging.transport import BrokerUnavailable
 from orchestrator.explanation import ASK_BROKER_S, QueueView
+from orchestrator.http.console.notes import FETCHED_ANEW
 from orchestrator.http.dependencies import Dependencies
 from orchestrator.http.health import Readiness, readiness_of
 from orchestrator.queries.endings import Endings
 from orchestrator.queries.gauges import Gauges
 
 T = TypeVar("T")
-
-LIVE_HEADER: Final = "x-live"
-"""Pages that fetch themselves anew send it."""
 
 GOOD_FOR_S: Final = 3.0
 """Seconds for which what was read is good enough for pages that keep themselves fresh."""
@@ -53,7 +51,7 @@ class Shared(Generic[T]):
 
     async def for_page(self, request: Request) -> T:
         """Now for a person who opens the page; recent where the page keeps itself fresh."""
-        return await (self.recent() if LIVE_HEADER in request.headers else self.now())
+        return await (self.recent() if FETCHED_ANEW in request.headers else self.now())
 
     async def _awaited(self) -> T:
         return await self._read()

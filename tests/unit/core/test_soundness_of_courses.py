@@ -411,8 +411,3 @@ def test_pieces_are_found_by_the_name_of_their_step() -> None:
     assert JOURNEY.point_of_no_return == 3
     with pytest.raises(KeyError):
         JOURNEY["seat[1]"]
-
-
-def test_all_labels_stand_in_the_order_of_the_course_and_the_ends_last() -> None:
-    on_the_way = ("planned", "in_approval", "approved", "flight_booked", "ticketed")
-    assert JOURNEY.all_labels == (*on_the_way, "all_travel", "some_travel", "called_off", "withdrawn")

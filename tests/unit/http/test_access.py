@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -107,6 +108,14 @@ async def test_a_token_is_remembered_for_seconds_and_forgotten_once_revoked() ->
     cabinet.token = None
     now += REMEMBERED_S
     assert await refused(access, f"Bearer {SECRET}", Permission.OPERATE) == 401
+
+
+async def test_many_who_come_at_once_with_one_token_have_it_looked_up_once() -> None:
+    cabinet = Cabinet()
+    access = Access([], b"key", cabinet)
+    coming = [access.admit(request(f"Bearer {SECRET}"), Permission.OPERATE) for _ in range(50)]
+    assert {principal.name for principal in await asyncio.gather(*coming)} == {"jane"}
+    assert cabinet.asked == 1
 
 
 async def test_what_has_not_the_shape_of_a_token_is_not_looked_up() -> None:

@@ -7,6 +7,7 @@ from starlette.datastructures import Headers
 
 from contracts.problems import ProblemError
 from orchestrator.http.headers import (
+    entity_tag,
     idempotency_key,
     if_match,
     if_none_match,
@@ -82,10 +83,33 @@ def test_a_wait_that_is_no_number_is_refused(value: str) -> None:
 
 def test_a_version_comes_as_an_entity_tag() -> None:
     assert if_match(given()) is None
+    assert if_match(given(("If-Match", entity_tag(12, b"what is shown")))) == 12
+
+
+def test_a_tag_of_an_earlier_release_has_the_version_alone() -> None:
     assert if_match(given(("If-Match", '"12"'))) == 12
 
 
-@pytest.mark.parametrize("value", ["", "12", '"x"', 'W/"1"', "*", '"1", "2"', '"-1"', '"9999999999"'])
+def test_a_tag_changes_with_what_is_shown() -> None:
+    assert entity_tag(12, b"a") == entity_tag(12, b"a") != entity_tag(12, b"b")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "12",
+        '"x"',
+        'W/"1"',
+        "*",
+        '"1", "2"',
+        '"1-"',
+        '"1-x"',
+        '"1-0123456789ABCDEF"',
+        '"-1"',
+        '"9999999999"',
+    ],
+)
 def test_another_entity_tag_is_refused(value: str) -> None:
     with pytest.raises(ProblemError):
         if_match(given(("If-Match", value)))
