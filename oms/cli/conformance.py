@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from oms.cli import output
-from oms.cli.options import AsJson, a_number, example
+from oms.cli.options import AsJson, example
 from oms.cli.progress import progress_bar
 from oms.failures import Failure
 
@@ -98,14 +98,7 @@ Prefetch = Annotated[
 ]
 AnswerWithin = Annotated[
     float,
-    typer.Option(
-        "--answer-within",
-        min=0.5,
-        max=600,
-        callback=a_number,
-        metavar="S",
-        help="Seconds an answer is waited for.",
-    ),
+    typer.Option("--answer-within", min=0.5, max=600, metavar="S", help="Seconds an answer is waited for."),
 ]
 OverLeftovers = Annotated[
     bool, typer.Option("--yes", "-y", help="Go on although messages lie in the participant's queues.")

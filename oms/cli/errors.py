@@ -63,6 +63,8 @@ def report(error: BaseException) -> int:
 def _said(error: BaseException) -> str:
     if _is_for_people(error):
         return first_line(error)
+    if isinstance(error, UnicodeEncodeError):  # an argument in another encoding, on its way to a database
+        return f"{error.object[error.start : error.end]!r} is no text in UTF-8"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return f"unexpected {type(error).__name__}: {first_line(error)} (OMS_LOG_LEVEL=debug shows the traceback)"

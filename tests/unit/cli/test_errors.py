@@ -135,6 +135,15 @@ def test_what_a_service_says_cannot_steer_the_terminal(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "oms: red  [31m bell  \n"
 
 
+def test_an_argument_that_is_no_text_is_said_wherever_it_was_noticed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(UnicodeEncodeError) as noticed:
+        "jane\udcff".encode()
+    report(noticed.value)
+    assert capsys.readouterr().err == "oms: '\\udcff' is no text in UTF-8\n"
+
+
 def test_an_interrupt_is_130_without_a_word(oms: Oms, api: FakeApi) -> None:
     def interrupted(_request: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt
