@@ -9,6 +9,7 @@ the consumer, who judges it (S16), instead of breaking the connection for ever.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
@@ -83,7 +84,7 @@ def content(channel: int, message: Message, frame_max: int) -> list[bytes]:
     """Header frame and body frames of one message: persistent, the properties of `docs/broker.md`.
 
     Raises:
-        ValueError: it cannot be written; over too large a header frame the broker would end the connection.
+        ValueError: it cannot be written, or the broker would end the connection over it.
     """
     body = message.body
     correlation_id = message.correlation_id
@@ -128,11 +129,18 @@ def _table(headers: Mapping[str, Any]) -> bytes:
         elif type(value) is int:
             parts.append(_number_entry(name, value))
         elif type(value) is float:
-            parts += (_short_text(name), b"d", encode.double(value))  # the library would halve its precision
+            parts += (_short_text(name), b"d", _double(value))  # the library would halve its precision
         else:
             parts += (_short_text(name), encode.encode_table_value(value))
     entries = b"".join(parts)
     return _LENGTH.pack(len(entries)) + entries
+
+
+def _double(value: float) -> bytes:
+    """RabbitMQ ends the connection over what is no finite number."""
+    if not math.isfinite(value):
+        raise ValueError(f"{value} cannot be sent in a header")
+    return bytes(encode.double(value))
 
 
 def _identity(value: UUID) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -143,12 +144,14 @@ async def test_what_cannot_be_written_is_refused_alone(broker_url: str, unique_p
             message(headers={"id": uuid4()}),
             message(routing_key="k" * 300),
             message(headers={"number": 2**70}),
+            message(headers={"number": math.nan}),
+            message(headers={"number": -math.inf}),
             message(),
         ]
 
         receipts = await send(transport.publisher(), *batch)
 
-        assert receipts == [Receipt.CONFIRMED, *[Receipt.REFUSED] * 3, Receipt.CONFIRMED]
+        assert receipts == [Receipt.CONFIRMED, *[Receipt.REFUSED] * 5, Receipt.CONFIRMED]
 
 
 async def test_whatever_headers_a_message_came_with_its_hop_is_taken_and_nothing_else_is_disturbed(

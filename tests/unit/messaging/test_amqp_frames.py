@@ -24,7 +24,7 @@ short_text = st.text(max_size=60)
 integers = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 exchange_names = st.text("abc.-_", max_size=60)
 header_values = st.one_of(st.text(max_size=100), integers, st.booleans(), st.none())
-doubles = st.floats(allow_nan=False)  # the library itself writes half as precise ones
+doubles = st.floats(allow_nan=False, allow_infinity=False)  # the library itself writes half as precise ones
 
 
 def _tables(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
