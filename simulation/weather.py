@@ -25,7 +25,6 @@ class Fault(StrEnum):
     # on the way to and from the database
     TRANSACTION_FAILED = "deadlock or serialization failure"
     COMMIT_AMBIGUOUS = "commit done, but reported as failed"
-    COMMIT_LATE = "connection lost during a commit, which is done a moment later"
     COMMIT_FAILED = "connection lost before the commit"
     DATABASE_SLOW = "database slow"
     DATABASE_CUT_OFF = "process cut off from its database"
@@ -56,6 +55,8 @@ class Fault(StrEnum):
     DEFINITION_EDITED = "the functions of the definitions edited without a new version"
     # other users of the broker
     FOREIGN_MESSAGE = "message of another installation"
+    # came last: recorded tables know a fault by its place
+    COMMIT_LATE = "connection lost during a commit, which is done a moment later"
 
     __hash__ = str.__hash__  # that of an enumeration is Python code, and faults are looked up all the time
 

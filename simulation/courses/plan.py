@@ -14,7 +14,17 @@ from simulation.cast import NEW_POLICY, POLICY, Cast, Edition, skus_in
 from simulation.courses.generator import definition_of, job_of, second_version_of, with_policy
 from simulation.courses.intentions import SignalPlan, StartPlan
 from simulation.courses.trades import Approval
-from simulation.plan import API, ORDERS_COME_WITHIN_S, RATES, STORMS, Plan, batches_of, spoils_of, storms_of
+from simulation.plan import (
+    API,
+    ORDERS_COME_WITHIN_S,
+    RATES,
+    STORMS,
+    Plan,
+    batches_of,
+    late_commits_of,
+    spoils_of,
+    storms_of,
+)
 from simulation.weather import Chance, Fault
 
 COURSES: Final = "courses"
@@ -95,6 +105,8 @@ def _plan(seed: int, rng: random.Random, cast: Cast, starts: tuple[StartPlan, ..
     if eagerness == 0.0 and rng.random() < 0.7:
         # Only where nothing overtakes anything is it certain that the compensation comes first.
         strays, replicas = 2, {**replicas, **dict.fromkeys(cast.participants, 1)}
+    if eagerness:
+        rates |= late_commits_of(Chance(seed).stream("late commits"))
     spoils = spoils_of(Chance(seed).stream("spoilt rows"))
     spoilt = {Fault.ROW_SPOILT} if spoils else set()
     return Plan(

@@ -154,6 +154,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "whoever meets a row of its own id does not look again",
         (Patch(unit_of_work, "is_collision", mutants.always(0)),),
         adjust=settings.with_rates(COMMIT_LATE=0.2),
+        known=2,
     ),
     Mutation(
         "P2 repeated commands are answered",

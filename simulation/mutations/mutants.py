@@ -379,7 +379,7 @@ def backlog_overlooked(original: Any) -> Any:
     """S4: the queue is taken for empty whatever lies in it."""
 
     async def look(self: Any) -> None:
-        self._outcomes_empty_at = await self._unit_of_work.run(lambda transaction: transaction.now())
+        self._emptiness.at = await self._unit_of_work.run(lambda transaction: transaction.now())
 
     return look
 
