@@ -215,7 +215,7 @@ OF_ORDERS: Final[Sequence[Mutation]] = (
         "not found is taken for proof at once",
         (Patch(Planner, "proves_nothing_happened", mutants.any_word_is_proof),),
         adjust=settings.with_hasty_people,
-        known=68,
+        known=11,
     ),
     Mutation(
         "P7 behind the mark",
