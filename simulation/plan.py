@@ -59,7 +59,7 @@ RATES: Final[Mapping[Fault, float]] = {
 LATE_COMMITS: Final = 0.15
 """The share of seeds in which servers finish commits whose processes have lost their connections."""
 
-LIARS: Final = 0.08
+LIARS: Final = 0.15
 """The share of seeds in which the gateway breaks its word whenever it can."""
 
 SPOILS: Final = 0.12

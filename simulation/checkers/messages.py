@@ -17,7 +17,7 @@ from contracts.failures import (
     ORIGINAL_QUEUE,
     PERMANENT,
 )
-from contracts.routing import dead_letter_queue
+from contracts.routing import command_queue, dead_letter_queue
 from messaging.relay import LEASE_S
 from messaging.retries import parse_id
 from messaging.transport import Message
@@ -81,7 +81,11 @@ class SentFromTheOutbox(Checker):
 
 
 class AnswersBeforeAcknowledging(Checker):
-    """A participant commits an answer or a hop to every command, and acknowledges after that (S2, P2)."""
+    """A participant commits an answer or a hop to every command, and acknowledges after that (S2, P2).
+
+    A hop that has not left yet stands for copies of its command, too, that came after it was committed: they
+    are served with the one whose run was not told of its commit (S17).
+    """
 
     rule = "every command is answered, then acknowledged (S2, P2)"
 
@@ -89,6 +93,8 @@ class AnswersBeforeAcknowledging(Checker):
         super().__init__(known)
         self._received_s: dict[tuple[str, str | None], float] = {}
         self._answered_s: dict[tuple[str, str], float] = {}
+        self._leaving: dict[UUID, tuple[str, str]] = {}
+        """Queue and saga of every hop that stands in an outbox, by its message."""
 
     @property
     def reactions(self) -> Mapping[type, Reaction]:
@@ -106,6 +112,12 @@ class AnswersBeforeAcknowledging(Checker):
     def _committed(self, fact: Committed) -> Objections:
         for message in added_messages(fact):
             self._answered_s[fact.service, str(message.correlation_id)] = self.known.at_s
+            if message.routing_key.startswith(command_queue(fact.service)):
+                whose = command_queue(fact.service), str(message.correlation_id)
+                self._leaving[message.message_id] = whose
+        for change in fact.of(OUTBOX):
+            if change.after is None:
+                self._leaving.pop(change.key, None)
         return ()
 
     def _acknowledged(self, fact: Acknowledged) -> Objections:
@@ -114,7 +126,8 @@ class AnswersBeforeAcknowledging(Checker):
             return
         saga_id = str(parse_id(fact.delivery.correlation_id))
         answered_s = self._answered_s.get((participant, saga_id), -1.0)
-        if answered_s < self._received_s[fact.who, fact.delivery.message_id]:
+        is_leaving = (fact.delivery.queue, saga_id) in self._leaving.values()
+        if answered_s < self._received_s[fact.who, fact.delivery.message_id] and not is_leaving:
             yield saga_id, f"{fact.delivery.type} is acknowledged without an answer"
 
 

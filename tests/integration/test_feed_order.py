@@ -9,6 +9,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
@@ -229,8 +231,9 @@ async def test_by_its_own_number_alone_an_entry_comes_before_the_one_it_follows(
     assert not each_in_its_order(await long_wait(Reader(feed), sagas, open_writer, own))
 
 
-async def _unchecked(*_: object) -> None:
+async def _unchecked(*_: object) -> Any:
     """No cursor is looked at."""
+    return SimpleNamespace(pruned_sagas=0, now=datetime.now(UTC))
 
 
 # -- a storm ----------------------------------------------------------------------------------------------

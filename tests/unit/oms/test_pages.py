@@ -6,8 +6,10 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import pytest
@@ -283,10 +285,11 @@ ALONE: Final = [each for each in BLOCKS if each.language == "python" and not is_
 
 
 @pytest.mark.parametrize("block", ALONE, ids=named)
-def test_a_python_example_runs_as_it_stands(block: Block) -> None:
-    names: dict[str, Any] = {"__name__": "an_example"}
+def test_a_python_example_runs_as_it_stands(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("an_example")  # one that is found: models look up what their annotations name
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     source = "from __future__ import annotations\n" + block.text
-    exec(compile(source, named(block), "exec"), names)
+    exec(compile(source, named(block), "exec"), module.__dict__)
 
 
 def test_the_definition_that_is_shown_may_run() -> None:

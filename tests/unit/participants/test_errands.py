@@ -194,7 +194,7 @@ class Stamped(Command):
     at: datetime
     until: timedelta
     parts: tuple[int, ...]
-    kinds: frozenset[Verdict]
+    kinds: tuple[Verdict, ...]
     price: Decimal
     second: Annotated[datetime, PlainSerializer(lambda at: at.second)]
     note: Annotated[str | None, Field(exclude_if=lambda note: note is None)] = None
