@@ -14,3 +14,8 @@ def field_flaws(error: ValidationError, whole: str = "body") -> list[str]:
 def flaws_in_line(error: ValidationError, whole: str = "body") -> str:
     """The first five of them."""
     return "; ".join(field_flaws(error, whole)[:5])
+
+
+def flaws_of_model(error: ValidationError) -> str:
+    """The same behind the model's name."""
+    return f"{error.title}: {flaws_in_line(error)}"

@@ -62,7 +62,8 @@ class Arrivals(Generic[T]):
         while not taken:
             await self._until(1)
             await self._linger(limit)
-            taken = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+            is_all = len(self._items) <= limit
+            taken = self.clear() if is_all else [self._items.popleft() for _ in range(limit)]
         self._taken = len(taken)
         return taken
 

@@ -27,7 +27,7 @@ from contracts.failures import (
     ORIGINAL_TYPE,
     PERMANENT,
 )
-from contracts.flaws import flaws_in_line
+from contracts.flaws import flaws_of_model
 from contracts.routing import dead_letter_queue, failure_exchange, retry_queue
 from contracts.sensitive import SENSITIVE_NAMES, without_sensitive
 from messaging.errors import ForeignMessage, PermanentFailure
@@ -110,7 +110,7 @@ def parse_id(text: str | None) -> UUID | None:
 
 def _words_of(error: BaseException) -> str:
     """What an error says; that of a model says which field, and leaves out the shortened value."""
-    return f"{error.title}: {flaws_in_line(error)}" if isinstance(error, ValidationError) else str(error)
+    return flaws_of_model(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _failure_headers(delivery: Delivery, error: BaseException, said: str, now: datetime) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
-from contracts.flaws import flaws_in_line
+from contracts.flaws import flaws_of_model
 from contracts.routing import ORCHESTRATOR
 from messaging.compose import command_message, event_message
 from messaging.identifiers import NewId
@@ -340,7 +340,7 @@ class Engine:
 def _told(error: Exception) -> str:
     """What went wrong, without what the saga was about."""
     if isinstance(error, ValidationError):
-        return f"{error.title}: {flaws_in_line(error)}"[:300]
+        return flaws_of_model(error)[:300]
     return f"{type(error).__name__}: {error}"[:300]
 
 

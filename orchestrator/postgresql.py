@@ -403,7 +403,7 @@ class PostgresTransaction(SqlTransaction):
         query = (
             f'{SELECT_DEAD_LETTERS} WHERE dead_letter_id = ANY(%s) ORDER BY work_key COLLATE "C" FOR UPDATE'
         )
-        rows = await self.fetch(query, [sorted(dead_letter_ids)])
+        rows = await self.fetch(query, [list(dead_letter_ids)])
         return {row[0]: dead_letter_of(row) for row in rows}
 
     def save_dead_letters(self, dead_letters: Sequence[DeadLetter], now: datetime) -> None:

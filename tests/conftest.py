@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import hypothesis
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from messaging.postgresql import create_engine
 from migrations.run import SERVICES, migrate
 from oms.embedded.child import ServerError
 from oms.embedded.postgresql import EmbeddedPostgres
@@ -91,6 +93,14 @@ def migrated_database_url(databases: Databases) -> Iterator[str]:
     url = databases.copy_of("migrated", migrate_all)
     yield url
     databases.drop(url)
+
+
+@pytest.fixture
+async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
+    """The connections of a process to that database."""
+    engine = create_engine(migrated_database_url)
+    yield engine
+    await engine.dispose()
 
 
 @pytest.fixture

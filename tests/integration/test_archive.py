@@ -26,7 +26,6 @@ from tests.integration.test_retention import (  # noqa: F401  (fixtures)
     ago,
     books,
     dead_letter,
-    engine,
     job,
     pruned,
 )
@@ -157,7 +156,7 @@ def test_a_dry_run_makes_no_file(full: Books, oms: Oms, tmp_path: Path) -> None:
     assert not (tmp_path / "gone.ndjson").exists()
 
 
-async def test_what_cannot_be_written_down_is_not_removed(full: Books, engine: AsyncEngine) -> None:  # noqa: F811
+async def test_what_cannot_be_written_down_is_not_removed(full: Books, engine: AsyncEngine) -> None:
     class DiskFull(Exception):
         pass
 

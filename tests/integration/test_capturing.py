@@ -18,20 +18,12 @@ from contracts.commands import (
     VoidRemainder,
 )
 from contracts.envelope import Direction
-from messaging.postgresql import create_engine
 from oms.sandbox import Sandbox, SandboxExchange
 from participants.payment.gateway import FoundCharge, HttpPaymentGateway
 from participants.payment.handlers import payment
 from tests.support.participant_stage import Stage, payment_stage
 from tests.support.participants import Case
 from tests.support.providers import Gateway
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from contracts.commands import (
     VoidRemainder,
 )
 from contracts.envelope import Direction
-from messaging.postgresql import create_engine
 from oms.sandbox import Sandbox, SandboxExchange
 from participants.payment.gateway import HttpPaymentGateway
 from participants.payment.handlers import payment
@@ -51,13 +50,6 @@ class Strict:
 
     async def close(self) -> None:
         """Nothing to give back."""
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from contracts.envelope import Direction
 from contracts.limits import MAX_STOCK
 from messaging.consumer import Failed
 from messaging.errors import PermanentFailure
-from messaging.postgresql import create_engine
 from messaging.transport import Delivery
 from participants.inventory import handlers
 from participants.inventory.postgresql import SqlInventoryTransaction
@@ -70,13 +69,6 @@ class Inventory:
 
     async def states(self) -> Counter[str]:
         return Counter(state for (state,) in await self.rows("SELECT state FROM inventory.ledger"))
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

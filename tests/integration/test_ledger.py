@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -22,13 +21,6 @@ from tests.support.participants import NOW, new_id, unit_of_work
 
 class SqlPaymentTransaction(SqlLedgerTransaction):
     schema = PAYMENT
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 def row(**changes: Any) -> LedgerRow:

@@ -23,7 +23,6 @@ from contracts.commands import (
     Verdict,
 )
 from contracts.envelope import Direction
-from messaging.postgresql import create_engine
 from participants.provider_terms import ProviderTraits
 from tests.support.participant_stage import Stage, payment_stage
 from tests.support.participants import Case, new_id
@@ -54,13 +53,6 @@ class Return:
 
     def refund(self, **changes: Any) -> Command:
         return RefundPart(**self._ids("refund"), **{**self._payment, "reason": "too small", **changes})
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

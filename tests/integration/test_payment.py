@@ -11,19 +11,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.routing import command_queue
-from messaging.postgresql import create_engine
 from participants.breaker import BreakerPolicy, BreakerState
 from participants.provider_terms import ProviderMisuse, ProviderTraits
 from tests.support.participant_stage import PACE, Stage, payment_stage, until
 from tests.support.participants import Case
 from tests.support.providers import Gateway, no_answer
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from contracts.commands import AdvanceLowWaterMark, Verdict
 from contracts.envelope import Direction
 from messaging.compose import instruction_message
 from messaging.identifiers import first_id_at, time_ordered_ids
-from messaging.postgresql import create_engine
 from tests.support.participant_stage import Stage, payment_stage
 from tests.support.participants import NOW, Case
 from tests.support.participants import new_id as message_id
@@ -22,13 +21,6 @@ from tests.support.providers import Gateway
 DAY = timedelta(days=1)
 new_id = time_ordered_ids(random.Random(11), lambda: int((datetime.now(UTC) - 50 * DAY).timestamp() * 1000))
 """Ids of fifty days ago."""
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

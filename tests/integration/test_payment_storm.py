@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging.postgresql import create_engine
 from participants.breaker import BreakerPolicy
 from participants.provider_terms import CallUnderWay, ProviderUnavailable
 from tests.support.participant_stage import PACE, Stage, payment_stage
@@ -20,13 +18,6 @@ from tests.support.participants import Case
 from tests.support.providers import Gateway, Trouble
 
 BREAKER = BreakerPolicy(minimum_calls=20, window_s=1, cool_down_s=0.02)
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 def weather(rng: random.Random) -> Trouble:

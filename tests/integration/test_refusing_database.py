@@ -6,22 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from messaging.postgresql import create_engine
 from participants.inventory.handlers import inventory
 from tests.support.participant_stage import Stage, payment_stage, until
 from tests.support.participants import Case
 from tests.support.providers import Gateway
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ from contracts.commands import AdvanceLowWaterMark
 from contracts.routing import PARTICIPANTS
 from messaging.identifiers import first_id_at, time_ordered_ids
 from messaging.outbox import Outbox
-from messaging.postgresql import SqlUnitOfWork, create_engine
+from messaging.postgresql import SqlUnitOfWork
 from oms.audit import Sources, audit
 from oms.audit.checklist import Check
 from oms.audit.sources import NEEDED, SANDBOX, AuditImpossible
@@ -49,13 +49,6 @@ def books(migrated_database_url: str) -> Iterator[Books]:
     made.completed()
     yield made
     made.engine.dispose()
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

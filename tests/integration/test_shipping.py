@@ -9,18 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.commands import SettleStep, Verdict
 from contracts.envelope import Direction
-from messaging.postgresql import create_engine
 from participants.provider_terms import ProviderTraits, ProviderUnavailable
 from tests.support.participant_stage import Stage, payment_stage, shipping_stage
 from tests.support.participants import Case
 from tests.support.providers import Carrier, Gateway, no_answer
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture

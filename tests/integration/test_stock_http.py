@@ -29,13 +29,6 @@ TOKEN = {"Authorization": "Bearer secret"}
 
 
 @pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
 async def client(engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
     async def guard(request: Request) -> None:
         if request.headers.get("authorization") != TOKEN["Authorization"]:

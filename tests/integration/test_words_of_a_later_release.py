@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging.postgresql import create_engine
 from orchestrator.http.access import Access, Permission, Principal
 from orchestrator.oidc.identity import Identity
 from orchestrator.queries.people import PeopleQueries
@@ -328,13 +327,6 @@ async def test_a_history_that_led_to_an_unknown_status_is_shown_as_it_is(api: Ap
 
 
 # -- a participant's ledger -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def engine(migrated_database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(migrated_database_url)
-    yield engine
-    await engine.dispose()
 
 
 async def test_a_ledger_row_at_an_unknown_state_fails_its_own_command_alone(engine: AsyncEngine) -> None:
